@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Out-of-tree entry; "make help" lists what there is. Everything that is built
+# goes to build/.
+
+SHELL := /bin/bash
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+
+export KDIR
+
+.PHONY: all
+all: modules
+
+.PHONY: modules
+modules:
+	+@tools/build/modules modules
+
+.PHONY: modules_install
+modules_install: modules
+	+@tools/build/modules modules_install
+
+# --- user space -------------------------------------------------------------
+
+# The kselftest harness comes with the kernel source.
+.PHONY: user
+user:
+	+@tools/build/user
+
+# --- trying and checking ----------------------------------------------------
+
+.PHONY: deps
+deps:
+	@tools/build/deps build vm
+
+# The machine that is tried is a fixed one: modules are built for its kernel,
+# whatever kernel runs here.
+.PHONY: machine
+machine: deps
+	@tools/build/kernel-fetch image >/dev/null
+	+@export PVIOMMU_KERNEL=$$(tools/build/kernel-fetch release) && \
+		$(MAKE) --no-print-directory modules user
+
+.PHONY: demo
+demo: machine
+	@tools/demo
+
+.PHONY: check
+check: machine
+	@tools/testing/run-check
+
+.PHONY: style
+style:
+	@tools/build/deps build check
+	+@tools/build/style
+
+.PHONY: docs
+docs:
+	@tools/build/deps docs
+	sphinx-build -W --keep-going -q -b html -d build/docs/doctrees Documentation build/docs/html
+	@echo "Documentation: build/docs/html/index.html"
+
+# --- putting it elsewhere ---------------------------------------------------
+
+.PHONY: intree
+intree:
+	@tools/build/intree "$(KSRC)"
+
+.PHONY: install-dkms
+install-dkms:
+	@tools/build/install-dkms "$(VERSION)"
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+.PHONY: help
+help:
+	@echo  'Building:'
+	@echo  '  make                  modules for the running kernel if it is supported, else for'
+	@echo  '                        a Debian 6.12 kernel whose headers are fetched, in build/<release>'
+	@echo  '  make KDIR=dir         modules for the kernel built in dir, or whose headers are there'
+	@echo  '  make user             selftests and examples, in build/user'
+	@echo  '  make docs             documentation, in build/docs/html'
+	@echo  '  make clean            remove build/'
+	@echo  ''
+	@echo  'Trying and checking:'
+	@echo  '  make demo             boot a host and a guest in QEMU and show it at work'
+	@echo  '  make check            build everything and run all tests'
+	@echo  '  make style            checkpatch, sparse, kernel-doc, layout rules, ABI layout'
+	@echo  ''
+	@echo  'Installing:'
+	@echo  '  make modules_install  into /lib/modules of that kernel, below INSTALL_MOD_PATH if given'
+	@echo  '  make install-dkms     register with DKMS, which rebuilds for each new kernel'
+	@echo  '  make intree KSRC=dir  put the sources into a kernel source tree'
+	@echo  ''
+	@echo  'Variables: KDIR, PVIOMMU_KERNEL (a Debian kernel release), PVIOMMU_CACHE (where'
+	@echo  'kernels are kept), V=1 (show commands), C=2 (run sparse)'

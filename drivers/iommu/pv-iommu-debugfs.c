@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: counters in debugfs.
+ */
+#include <linux/debugfs.h>
+#include <linux/io.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "pv-iommu.h"
+
+struct host_counter {
+	const char *name;
+	size_t offset;
+};
+
+#define HOST_COUNTER(field) \
+	{ "host_" #field, offsetof(struct pviommu_stats, field) }
+
+static const struct host_counter host_counters[] = {
+	HOST_COUNTER(kicks_tracked),
+	HOST_COUNTER(kicks_config),
+	HOST_COUNTER(ops),
+	HOST_COUNTER(ops_failed),
+	HOST_COUNTER(pages_mapped),
+	HOST_COUNTER(pages_pinned),
+	HOST_COUNTER(domains),
+	HOST_COUNTER(mappings),
+	HOST_COUNTER(faults),
+	HOST_COUNTER(events_lost),
+};
+
+static void show_guest(struct seq_file *s, struct pviommu *pv)
+{
+	u64 tracked = 0, config = 0, ops = 0, coalesced = 0;
+	unsigned int i;
+
+	for (i = 0; i < pv->nr_rings; i++) {
+		struct pviommu_ring *ring = &pv->rings[i];
+
+		tracked += READ_ONCE(ring->nr_tracked);
+		config += READ_ONCE(ring->nr_config);
+		ops += READ_ONCE(ring->nr_ops);
+		coalesced += READ_ONCE(ring->nr_coalesced);
+	}
+	seq_printf(s, "rings %u\n", pv->nr_rings);
+	seq_printf(s, "tracked %u\n", READ_ONCE(pv->tracked));
+	seq_printf(s, "broken %u\n", READ_ONCE(pv->broken));
+	seq_printf(s, "max_domains %u\n", pv->max_domains);
+	seq_printf(s, "kicks_tracked %llu\n", tracked);
+	seq_printf(s, "kicks_config %llu\n", config);
+	seq_printf(s, "ops_queued %llu\n", ops);
+	seq_printf(s, "coalesced %llu\n", coalesced);
+}
+
+static int show_host(struct seq_file *s, struct pviommu *pv)
+{
+	struct pviommu_stats *stats;
+	struct pviommu_op op;
+	unsigned int i;
+	int ret;
+
+	/* The host writes by physical address: kmalloc() memory is contiguous */
+	stats = kzalloc(sizeof(*stats), GFP_KERNEL);
+	if (!stats)
+		return -ENOMEM;
+	pviommu_op_init(&op, PVIOMMU_OP_STATS);
+	op.buf.gpa = cpu_to_le64(virt_to_phys(stats));
+	op.buf.size = cpu_to_le32(sizeof(*stats));
+	ret = pviommu_request(pv, &op, NULL);
+	for (i = 0; !ret && i < ARRAY_SIZE(host_counters); i++) {
+		__le64 *value = (void *)stats + host_counters[i].offset;
+
+		seq_printf(s, "%s %llu\n", host_counters[i].name,
+			   le64_to_cpu(*value));
+	}
+	kfree(stats);
+	return ret;
+}
+
+/* The guest's own numbers first, so that the ones of STATS include its kick */
+static int stats_show(struct seq_file *s, void *unused)
+{
+	struct pviommu *pv = s->private;
+
+	show_guest(s, pv);
+	if (!(pv->features & PVIOMMU_F_STATS) || READ_ONCE(pv->broken))
+		return 0;
+	return show_host(s, pv);
+}
+DEFINE_SHOW_ATTRIBUTE(stats);
+
+/**
+ * pviommu_debugfs_add() - show counters as pv-iommu/stats
+ * @pv: the interface, started
+ */
+void pviommu_debugfs_add(struct pviommu *pv)
+{
+	pv->debugfs = debugfs_create_dir("pv-iommu", NULL);
+	debugfs_create_file("stats", 0444, pv->debugfs, pv, &stats_fops);
+}
+
+/**
+ * pviommu_debugfs_remove() - undo pviommu_debugfs_add()
+ * @pv: the interface
+ */
+void pviommu_debugfs_remove(struct pviommu *pv)
+{
+	debugfs_remove(pv->debugfs);
+}

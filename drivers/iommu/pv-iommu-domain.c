@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: paging domains.
+ *
+ * A mapping is entered into the domain's store, then queued for the host; a
+ * removal is taken from the store, then queued. So the store is what the owner
+ * of the domain has asked for, and only a failed entry tells that the host does
+ * not agree. The owner learns of it from iotlb_sync_map and then unmaps, which
+ * takes the failed entries with the good ones.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include <linux/slab.h>
+
+#include "pv-iommu.h"
+
+/* --- mapping ------------------------------------------------------------- */
+
+/* PVIOMMU_PROT_* of IOMMU_*; 0 if it allows nothing */
+static u8 prot_to_host(struct pviommu_domain *dom, int prot)
+{
+	u8 out = 0;
+
+	if (prot & IOMMU_READ)
+		out |= PVIOMMU_PROT_READ;
+	if (prot & IOMMU_WRITE)
+		out |= PVIOMMU_PROT_WRITE;
+	if (!out)
+		return 0;
+	if ((prot & IOMMU_NOEXEC) && dom->noexec)
+		out |= PVIOMMU_PROT_NOEXEC;
+	if (prot & IOMMU_MMIO)
+		out |= PVIOMMU_PROT_MMIO;
+	return out;
+}
+
+/*
+ * Map @count pages of one size; *mapped says how much of it is in the store,
+ * also on failure.
+ */
+static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		      unsigned int pgshift, size_t count, int iommu_prot,
+		      gfp_t gfp, size_t *mapped)
+{
+	u8 prot = prot_to_host(dom, iommu_prot);
+	size_t stored;
+	int ret, err;
+
+	*mapped = 0;
+	if (!prot)
+		return -EINVAL;
+	if (READ_ONCE(dom->pv->broken))
+		return -EIO;
+
+	/*
+	 * The DMA API gives an IOVA out again only after a flush. Others may
+	 * map where they have unmapped just before.
+	 */
+	if (!iommu_is_dma_domain(&dom->domain))
+		pviommu_drain_unmaps(dom, iova, (u64)count << pgshift);
+
+	ret = pviommu_store_insert(dom, iova, gpa, pgshift, count, prot, gfp,
+				   &stored);
+	*mapped = stored << pgshift;
+	if (!stored)
+		return ret;
+
+	err = pviommu_queue_map(dom, iova, gpa, pgshift, stored, prot);
+	if (err)
+		pviommu_store_fail(dom, iova, *mapped, err);
+	return ret ?: err;
+}
+
+static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
+			     phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			     int prot, gfp_t gfp, size_t *mapped)
+{
+	return domain_map(to_pviommu_domain(domain), iova, paddr,
+			  ilog2(pgsize), pgcount, prot, gfp, mapped);
+}
+
+static int pviommu_iotlb_sync_map(struct iommu_domain *domain,
+				  unsigned long iova, size_t size)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	if (!size)
+		return 0;
+	pviommu_drain_maps(dom, iova, size);
+	return pviommu_store_error(dom, iova, size);
+}
+
+static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
+			   struct iommu_iotlb_gather *gather)
+{
+	size_t done = 0, erased;
+	bool failed;
+
+	/*
+	 * Only for the undo of a mapping that was not synced. Its maps must be
+	 * over: one that fails later would make a failed entry where by then
+	 * something else may be mapped.
+	 */
+	pviommu_drain_maps(dom, iova, size);
+
+	while (done < size) {
+		erased = pviommu_store_erase(dom, iova + done, size - done,
+					     &failed);
+		if (!erased)
+			break;
+		if (!failed) {
+			/* A broken interface has said so already */
+			pviommu_queue_unmap(dom, iova + done, erased);
+			if (!iommu_iotlb_gather_queued(gather))
+				iommu_iotlb_gather_add_range(gather,
+							     iova + done,
+							     erased);
+		}
+		done += erased;
+	}
+	return done;
+}
+
+static size_t pviommu_unmap_pages(struct iommu_domain *domain,
+				  unsigned long iova, size_t pgsize,
+				  size_t pgcount,
+				  struct iommu_iotlb_gather *gather)
+{
+	return domain_unmap(to_pviommu_domain(domain), iova, pgsize * pgcount,
+			    gather);
+}
+
+/* --- flushing ------------------------------------------------------------ */
+
+static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
+			     u32 pasid, u64 addr, u64 size, u16 flags)
+{
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
+	op.flags = cpu_to_le16(flags);
+	op.domain = cpu_to_le32(dom->id);
+	op.pasid = cpu_to_le32(pasid);
+	op.inv.granularity = cpu_to_le32(granularity);
+	op.inv.addr = cpu_to_le64(addr);
+	op.inv.size = cpu_to_le64(size);
+	return pviommu_invalidate(dom, &op);
+}
+
+/* For callers that can't be told of a failure */
+static void domain_flush(struct pviommu_domain *dom, u32 granularity,
+			 u64 addr, u64 size)
+{
+	int ret = domain_invalidate(dom, granularity, PVIOMMU_PASID_NONE, addr,
+				    size, 0);
+
+	if (ret && !READ_ONCE(dom->pv->broken))
+		pr_err_ratelimited("domain %u: the host did not flush: %d\n",
+				   dom->id, ret);
+}
+
+static void pviommu_flush_iotlb_all(struct iommu_domain *domain)
+{
+	domain_flush(to_pviommu_domain(domain), PVIOMMU_INV_DOMAIN, 0, 0);
+}
+
+static void pviommu_iotlb_sync(struct iommu_domain *domain,
+			       struct iommu_iotlb_gather *gather)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	if (gather->start > gather->end)
+		return; /* nothing was unmapped */
+	if (gather->start <= domain->geometry.aperture_start &&
+	    gather->end >= domain->geometry.aperture_end)
+		domain_flush(dom, PVIOMMU_INV_DOMAIN, 0, 0);
+	else
+		domain_flush(dom, PVIOMMU_INV_PAGE, gather->start,
+			     gather->end - gather->start + 1);
+}
+
+/* --- looking ------------------------------------------------------------- */
+
+static phys_addr_t pviommu_iova_to_phys(struct iommu_domain *domain,
+					dma_addr_t iova)
+{
+	return pviommu_store_lookup(to_pviommu_domain(domain), iova);
+}
+
+static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	if (dom->coherent)
+		dom->enforced = true;
+	return dom->coherent;
+}
+
+/* --- attaching ----------------------------------------------------------- */
+
+static int attach_errno(int error)
+{
+	switch (error) {
+	case 0:
+	case -ENOMEM:
+	case -EINVAL:
+	case -EBUSY:
+	case -ENOSPC:
+		return error;
+	default:
+		return -ENODEV;
+	}
+}
+
+/**
+ * pviommu_attach() - move an endpoint
+ * @ep: the endpoint
+ * @domain: where to, for our own record
+ * @id: the host's number of @domain
+ *
+ * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
+ * endpoint is where it was.
+ */
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
+		   u32 id)
+{
+	struct pviommu *pv = ep->pv;
+	struct pviommu_op op;
+	int ret = 0;
+
+	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
+	op.domain = cpu_to_le32(id);
+	op.endpoint = cpu_to_le32(ep->id);
+
+	mutex_lock(&pv->lock);
+	/*
+	 * Being there is done. It also lets the IOMMU core go back, after a
+	 * failure, to where the endpoint has stayed.
+	 */
+	if (ep->domain != domain) {
+		ret = pviommu_request(pv, &op, NULL);
+		if (!ret)
+			ep->domain = domain;
+	}
+	mutex_unlock(&pv->lock);
+
+	if (ret && !READ_ONCE(pv->broken))
+		dev_dbg(ep->dev, "not attached to domain %u: %d\n", id, ret);
+	return attach_errno(ret);
+}
+
+static bool domain_suits(struct pviommu_domain *dom,
+			 struct pviommu_endpoint *ep)
+{
+	const struct iommu_domain_geometry *geo = &dom->domain.geometry;
+
+	if (dom->pv != ep->pv || (dom->domain.pgsize_bitmap & ~ep->pgsizes))
+		return false;
+	if (geo->aperture_start < ep->window_start ||
+	    geo->aperture_end > ep->window_last)
+		return false;
+	if (dom->noexec && !(ep->flags & PVIOMMU_PROBE_NOEXEC))
+		return false;
+	return !dom->enforced || (ep->flags & PVIOMMU_PROBE_COHERENT);
+}
+
+static int paging_attach(struct iommu_domain *domain, struct device *dev)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	int ret;
+
+	if (!domain_suits(dom, ep))
+		return -EINVAL;
+	ret = pviommu_attach(ep, domain, dom->id);
+	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
+		dom->coherent = false;
+	return ret;
+}
+
+#ifdef PVIOMMU_HAVE_ATTACH_OLD
+static int pviommu_attach_dev(struct iommu_domain *domain, struct device *dev,
+			      struct iommu_domain *old)
+{
+	return paging_attach(domain, dev);
+}
+#else
+static int pviommu_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	return paging_attach(domain, dev);
+}
+#endif
+
+/* --- life of a domain ---------------------------------------------------- */
+
+static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
+{
+	struct pviommu_op op;
+	u64 id;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_ALLOC);
+	op.endpoint = cpu_to_le32(endpoint);
+	op.alloc.type = cpu_to_le32(PVIOMMU_TYPE_PAGING);
+	ret = pviommu_request(dom->pv, &op, &id);
+	if (ret)
+		return ret;
+	if (id < PVIOMMU_DOMAIN_FIRST || id > U32_MAX)
+		return -EIO;
+	dom->id = id;
+	return 0;
+}
+
+static void domain_free_id(struct pviommu_domain *dom)
+{
+	struct pviommu_op op;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_FREE);
+	op.domain = cpu_to_le32(dom->id);
+	ret = pviommu_request(dom->pv, &op, NULL);
+	if (ret && !READ_ONCE(dom->pv->broken))
+		pr_err("domain %u: the host did not free it: %d\n", dom->id,
+		       ret);
+}
+
+static void domain_take_limits(struct pviommu_domain *dom,
+			       const struct pviommu_endpoint *ep)
+{
+	dom->domain.pgsize_bitmap = ep->pgsizes;
+	dom->domain.geometry.aperture_start = ep->window_start;
+	dom->domain.geometry.aperture_end = ep->window_last;
+	dom->domain.geometry.force_aperture = true;
+	dom->coherent = ep->flags & PVIOMMU_PROBE_COHERENT;
+	dom->noexec = ep->flags & PVIOMMU_PROBE_NOEXEC;
+}
+
+/**
+ * pviommu_domain_alloc_paging() - make a domain that suits a device
+ * @dev: the device
+ *
+ * Return: the domain or an ERR_PTR().
+ */
+struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev ? dev_iommu_priv_get(dev) : NULL;
+	struct pviommu_domain *dom;
+	struct pviommu *pv;
+	int ret;
+
+	if (!ep)
+		return ERR_PTR(-ENODEV);
+	pv = ep->pv;
+
+	dom = kzalloc(struct_size(dom, pending, pv->nr_rings), GFP_KERNEL);
+	if (!dom)
+		return ERR_PTR(-ENOMEM);
+	dom->nr_pending = pv->nr_rings;
+	dom->pv = pv;
+	xa_init_flags(&dom->store, XA_FLAGS_LOCK_IRQ);
+	domain_take_limits(dom, ep);
+
+	mutex_lock(&pv->lock);
+	ret = domain_alloc_id(dom, ep->id);
+	if (ret)
+		goto err_unlock;
+	ret = xa_insert(&pv->domains, dom->id, dom, GFP_KERNEL);
+	if (ret)
+		goto err_free_id;
+	mutex_unlock(&pv->lock);
+	return &dom->domain;
+
+err_free_id:
+	/* -EBUSY: the host gave a number twice, it is not ours to free */
+	if (ret != -EBUSY)
+		domain_free_id(dom);
+err_unlock:
+	mutex_unlock(&pv->lock);
+	kfree(dom);
+	return ERR_PTR(ret);
+}
+
+static void pviommu_domain_free(struct iommu_domain *domain)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu *pv = dom->pv;
+
+	pviommu_drain_domain(dom);
+
+	/* Out of the table first: once freed, the number may be given again */
+	mutex_lock(&pv->lock);
+	xa_erase(&pv->domains, dom->id);
+	domain_free_id(dom);
+	mutex_unlock(&pv->lock);
+
+	pviommu_store_destroy(dom);
+	kfree(dom);
+}
+
+const struct iommu_domain_ops pviommu_paging_ops = {
+	.attach_dev = pviommu_attach_dev,
+	.map_pages = pviommu_map_pages,
+	.unmap_pages = pviommu_unmap_pages,
+	.flush_iotlb_all = pviommu_flush_iotlb_all,
+	.iotlb_sync_map = pviommu_iotlb_sync_map,
+	.iotlb_sync = pviommu_iotlb_sync,
+	.iova_to_phys = pviommu_iova_to_phys,
+	.enforce_cache_coherency = pviommu_enforce_cache_coherency,
+	.free = pviommu_domain_free,
+};
+
+/* --- for other modules, see <linux/pv_iommu.h> --------------------------- */
+
+static bool domain_is_ours(struct iommu_domain *domain)
+{
+	return domain->ops == &pviommu_paging_ops;
+}
+
+/*
+ * How to map the beginning of a range: the largest page size that fits, and
+ * how many pages until a larger one does or the range ends. What is passed is
+ * aligned to the smallest page size.
+ */
+static unsigned int next_pages(struct pviommu_domain *dom, u64 iova, u64 gpa,
+			       size_t size, size_t *count)
+{
+	unsigned long sizes = dom->domain.pgsize_bitmap, fit;
+	u64 to_boundary, larger;
+	unsigned int shift;
+
+	fit = sizes & GENMASK(__fls(size), 0);
+	if (iova | gpa)
+		fit &= GENMASK(__ffs(iova | gpa), 0);
+	shift = __fls(fit);
+
+	fit = sizes & ~GENMASK(shift, 0);
+	if (fit) {
+		larger = 1ULL << __ffs(fit);
+		to_boundary = larger - (iova & (larger - 1));
+		if (!((iova ^ gpa) & (larger - 1)) && to_boundary < size &&
+		    size - to_boundary >= larger)
+			size = to_boundary;
+	}
+	*count = size >> shift;
+	return shift;
+}
+
+int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
+			phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct iommu_iotlb_gather gather;
+	size_t done = 0, mapped, count;
+	unsigned int shift;
+	int ret = 0;
+
+	if (!domain_is_ours(domain) || !size ||
+	    !IS_ALIGNED(iova | paddr | size, 1UL << __ffs(domain->pgsize_bitmap)))
+		return -EINVAL;
+
+	while (!ret && done < size) {
+		shift = next_pages(dom, iova + done, paddr + done, size - done,
+				   &count);
+		ret = domain_map(dom, iova + done, paddr + done, shift, count,
+				 prot, gfp, &mapped);
+		done += mapped;
+	}
+	if (ret && done) {
+		iommu_iotlb_gather_init(&gather);
+		domain_unmap(dom, iova, done, &gather);
+		pviommu_iotlb_sync(domain, &gather);
+	}
+	return ret;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_map_nosync);
+
+int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
+		      size_t size)
+{
+	if (!domain_is_ours(domain))
+		return -EINVAL;
+	return pviommu_iotlb_sync_map(domain, iova, size);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
+
+int pv_iommu_invalidate(struct iommu_domain *domain,
+			enum pviommu_granularity granularity, u32 pasid,
+			u64 addr, u64 size, u32 flags)
+{
+	int ret;
+
+	if (!domain_is_ours(domain) || (flags & ~PVIOMMU_INV_F_LEAF) ||
+	    (granularity == PVIOMMU_INV_PAGE &&
+	     (!size || addr + (size - 1) < addr)))
+		return -EINVAL;
+	ret = domain_invalidate(to_pviommu_domain(domain), granularity, pasid,
+				addr, size, flags);
+	switch (ret) {
+	case 0:
+	case -EOPNOTSUPP:
+	case -EINVAL:
+		return ret;
+	default:
+		return -EIO;
+	}
+}
+EXPORT_SYMBOL_GPL(pv_iommu_invalidate);

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: what the host tells of its own accord.
+ *
+ * There is no interrupt. The event ring is looked at after each doorbell, which
+ * costs one read, and a few times a second by a timer that wakes nobody up.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include "pv-iommu.h"
+
+#define EVENT_POLL	(HZ / 4)
+
+/* Takes no more than the ring holds, then lets others run */
+#define EVENT_BATCH	PVIOMMU_EVENT_SLOTS
+
+static struct pviommu_endpoint *event_endpoint(struct pviommu *pv,
+					       const struct pviommu_event *ev)
+{
+	struct pviommu_endpoint *ep;
+	u32 id = le32_to_cpu(ev->endpoint);
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->id == id)
+			return ep;
+	}
+	return NULL;
+}
+
+static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
+	bool write = le16_to_cpu(ev->flags) & PVIOMMU_EV_F_WRITE;
+	u64 addr = le64_to_cpu(ev->addr);
+
+	if (!ep)
+		return;
+	/* A handler that returns 0 has dealt with it */
+	if (ep->domain && (ep->domain->type & __IOMMU_DOMAIN_PAGING) &&
+	    !report_iommu_fault(ep->domain, ep->dev, addr,
+				write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ))
+		return;
+	dev_err_ratelimited(ep->dev, "DMA %s at 0x%llx was refused\n",
+			    write ? "write" : "read", addr);
+}
+
+static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	struct pviommu_domain *dom;
+	u64 addr = le64_to_cpu(ev->addr);
+	u64 size = le64_to_cpu(ev->size);
+	u32 id = le32_to_cpu(ev->domain);
+
+	dom = xa_load(&pv->domains, id);
+	if (!dom || !size || addr + (size - 1) < addr)
+		return;
+	pviommu_store_fail(dom, addr, size, -EFAULT);
+	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
+			    id, size, addr, le64_to_cpu(ev->gpa));
+}
+
+static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
+
+	if (!ep)
+		return;
+	/* Not in any domain of ours: the next attach must ask the host */
+	ep->domain = NULL;
+	dev_err(ep->dev, "the host has cut this device off after an error\n");
+}
+
+static void event_gone(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
+
+	if (ep)
+		dev_warn(ep->dev, "the host has taken this device away\n");
+}
+
+static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	switch (le16_to_cpu(ev->type)) {
+	case PVIOMMU_EV_FAULT:
+		return event_fault(pv, ev);
+	case PVIOMMU_EV_REVOKED:
+		return event_revoked(pv, ev);
+	case PVIOMMU_EV_ISOLATED:
+		return event_isolated(pv, ev);
+	case PVIOMMU_EV_GONE:
+		return event_gone(pv, ev);
+	}
+}
+
+static void events_report_lost(struct pviommu *pv)
+{
+	u32 lost = le32_to_cpu(READ_ONCE(pv->events->lost));
+
+	if (lost == pv->events_lost)
+		return;
+	pr_warn_ratelimited("%u events of the host were lost\n",
+			    lost - pv->events_lost);
+	pv->events_lost = lost;
+}
+
+/* Takes what is there now; both works run it, so under the lock */
+static void events_take(struct pviommu *pv)
+{
+	struct pviommu_event_ring *ring = pv->events;
+	struct pviommu_event ev;
+	unsigned int n;
+	u32 cons, prod;
+
+	mutex_lock(&pv->lock);
+	cons = le32_to_cpu(ring->cons);
+	prod = le32_to_cpu(READ_ONCE(ring->prod));
+	dma_rmb(); /* events were written before prod */
+	for (n = 0; cons != prod && n < EVENT_BATCH; n++) {
+		ev = ring->ev[cons % PVIOMMU_EVENT_SLOTS];
+		event_handle(pv, &ev);
+		cons++;
+		dma_mb(); /* the event was read before its place is free */
+		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
+	}
+	events_report_lost(pv);
+	mutex_unlock(&pv->lock);
+}
+
+static void events_work(struct work_struct *work)
+{
+	events_take(container_of(work, struct pviommu, event_work));
+}
+
+static void events_poll(struct work_struct *work)
+{
+	struct pviommu *pv = container_of(to_delayed_work(work),
+					  struct pviommu, event_poll);
+
+	if (READ_ONCE(pv->events->prod) != pv->events->cons)
+		events_take(pv);
+	schedule_delayed_work(&pv->event_poll, EVENT_POLL);
+}
+
+/**
+ * pviommu_events_check() - have a look whether there is news
+ * @pv: the interface
+ *
+ * Callable in any context.
+ */
+void pviommu_events_check(struct pviommu *pv)
+{
+	u32 prod = le32_to_cpu(READ_ONCE(pv->events->prod));
+
+	if (prod == READ_ONCE(pv->events_seen))
+		return;
+	WRITE_ONCE(pv->events_seen, prod);
+	schedule_work(&pv->event_work);
+}
+
+/**
+ * pviommu_events_init() - prepare the works
+ * @pv: the interface, just allocated
+ */
+void pviommu_events_init(struct pviommu *pv)
+{
+	INIT_WORK(&pv->event_work, events_work);
+	INIT_DEFERRABLE_WORK(&pv->event_poll, events_poll);
+}
+
+/**
+ * pviommu_events_start() - begin to poll
+ * @pv: the interface, started
+ */
+void pviommu_events_start(struct pviommu *pv)
+{
+	if (pv->features & PVIOMMU_F_EVENTS)
+		schedule_delayed_work(&pv->event_poll, EVENT_POLL);
+}
+
+/**
+ * pviommu_events_stop() - let no work run any more
+ * @pv: the interface; nobody rings a doorbell any more
+ */
+void pviommu_events_stop(struct pviommu *pv)
+{
+	cancel_delayed_work_sync(&pv->event_poll);
+	cancel_work_sync(&pv->event_work);
+}

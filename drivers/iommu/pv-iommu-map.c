@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: the store, a domain's own record of what is
+ * mapped where. It answers iova_to_phys without leaving the guest and knows
+ * how much an unmap removes before the host has been asked.
+ *
+ * An entry is a value of these bits:
+ *
+ *    0      failed
+ *    1-3    PVIOMMU_PROT_*
+ *    4-8    order of the page, in units of 4 KiB
+ *    9-     frame number, or the errno of a failed entry
+ *
+ * A page that is larger than 4 KiB is one entry that spans its indexes. No
+ * entry is ever split: an unmap takes whole pages or stops.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include "pv-iommu.h"
+
+#define ENTRY_FAILED		BIT(0)
+#define ENTRY_PROT_SHIFT	1
+#define ENTRY_PROT_MASK		GENMASK(3, 1)
+#define ENTRY_ORDER_SHIFT	4
+#define ENTRY_ORDER_MASK	GENMASK(8, 4)
+#define ENTRY_FRAME_SHIFT	9
+
+/* Entries handled in one go with interrupts disabled */
+#define STORE_BATCH	512
+
+static void *entry_make(u64 gpa, unsigned int order, u8 prot)
+{
+	return xa_mk_value((gpa >> PVIOMMU_PAGE_SHIFT) << ENTRY_FRAME_SHIFT |
+			   order << ENTRY_ORDER_SHIFT |
+			   prot << ENTRY_PROT_SHIFT);
+}
+
+static void *entry_make_failed(unsigned int order, int error)
+{
+	return xa_mk_value((unsigned long)-error << ENTRY_FRAME_SHIFT |
+			   order << ENTRY_ORDER_SHIFT | ENTRY_FAILED);
+}
+
+static bool entry_failed(void *entry)
+{
+	return xa_to_value(entry) & ENTRY_FAILED;
+}
+
+static int entry_error(void *entry)
+{
+	return -(int)(xa_to_value(entry) >> ENTRY_FRAME_SHIFT);
+}
+
+static unsigned int entry_order(void *entry)
+{
+	return (xa_to_value(entry) & ENTRY_ORDER_MASK) >> ENTRY_ORDER_SHIFT;
+}
+
+static u64 entry_size(void *entry)
+{
+	return 1ULL << (entry_order(entry) + PVIOMMU_PAGE_SHIFT);
+}
+
+static u64 entry_gpa(void *entry)
+{
+	return (u64)(xa_to_value(entry) >> ENTRY_FRAME_SHIFT) <<
+	       PVIOMMU_PAGE_SHIFT;
+}
+
+/* One page; returns 0 (look at xas_error() too) or -EEXIST */
+static int store_one(struct xa_state *xas, u64 iova, unsigned int order,
+		     void *entry)
+{
+	xas_set_order(xas, iova >> PVIOMMU_PAGE_SHIFT, order);
+	if (xas_find_conflict(xas))
+		return -EEXIST;
+	xas_store(xas, entry);
+	return 0;
+}
+
+/**
+ * pviommu_store_insert() - enter pages that lie one after the other
+ * @dom: the domain
+ * @iova: where, aligned to the page size
+ * @gpa: the first page
+ * @pgshift: log2 of the page size
+ * @count: how many pages
+ * @prot: PVIOMMU_PROT_*
+ * @gfp: how to get memory for the store
+ * @stored: how many pages were entered, from the first on, in any case
+ *
+ * Return: 0, -EEXIST (a page is there already), -ENOMEM.
+ */
+int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
+			 unsigned int pgshift, size_t count, u8 prot,
+			 gfp_t gfp, size_t *stored)
+{
+	XA_STATE(xas, &dom->store, 0);
+	unsigned int order = pgshift - PVIOMMU_PAGE_SHIFT;
+	unsigned long flags;
+	size_t done = 0, batch;
+	int ret = 0;
+
+	do {
+		xas_lock_irqsave(&xas, flags);
+		for (batch = 0; done < count && batch < STORE_BATCH; batch++) {
+			u64 offset = (u64)done << pgshift;
+
+			ret = store_one(&xas, iova + offset, order,
+					entry_make(gpa + offset, order, prot));
+			if (ret || xas_error(&xas))
+				break;
+			done++;
+		}
+		xas_unlock_irqrestore(&xas, flags);
+	} while (xas_nomem(&xas, gfp) ||
+		 (!ret && !xas_error(&xas) && done < count));
+
+	*stored = done;
+	return ret ?: xas_error(&xas);
+}
+
+/**
+ * pviommu_store_erase() - take out pages of one kind
+ * @dom: the domain
+ * @iova: where to begin
+ * @size: where to end; the last page may reach beyond it
+ * @failed: set to whether they were failed ones
+ *
+ * Takes consecutive pages until a hole, a page of the other kind, or @size. To
+ * begin in the middle of a page is to begin at a hole: the host can't cut it.
+ *
+ * Return: bytes taken out.
+ */
+size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
+			   bool *failed)
+{
+	XA_STATE(xas, &dom->store, 0);
+	unsigned int batch = 0;
+	unsigned long flags;
+	size_t done = 0;
+	void *entry;
+
+	xas_lock_irqsave(&xas, flags);
+	while (done < size) {
+		xas_set(&xas, (iova + done) >> PVIOMMU_PAGE_SHIFT);
+		entry = xas_load(&xas);
+		if (!entry || !IS_ALIGNED(iova + done, entry_size(entry)))
+			break;
+		if (!done)
+			*failed = entry_failed(entry);
+		else if (*failed != entry_failed(entry))
+			break;
+
+		xas_store(&xas, NULL);
+		if (*failed)
+			dom->nr_failed--;
+		done += entry_size(entry);
+
+		if (++batch == STORE_BATCH) {
+			xas_unlock_irqrestore(&xas, flags);
+			batch = 0;
+			xas_lock_irqsave(&xas, flags);
+		}
+	}
+	xas_unlock_irqrestore(&xas, flags);
+	return done;
+}
+
+/**
+ * pviommu_store_fail() - turn entries into failed ones
+ * @dom: the domain
+ * @iova: start of the range; may cut a page, which is then turned whole
+ * @size: bytes, not 0
+ * @error: negative errno
+ *
+ * Callable in any context, with a ring's lock held.
+ *
+ * Return: how many bytes were turned that had not been failed.
+ */
+size_t pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
+			  int error)
+{
+	unsigned long last = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
+	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
+	unsigned long flags, next;
+	unsigned int order;
+	size_t turned = 0;
+	void *entry;
+
+	xas_lock_irqsave(&xas, flags);
+	for (entry = xas_find(&xas, last); entry; entry = xas_find(&xas, last)) {
+		order = entry_order(entry);
+		next = round_down(xas.xa_index, 1UL << order) + (1UL << order);
+		if (!entry_failed(entry)) {
+			/* Same index and order: needs no memory, can't fail */
+			xas_set_order(&xas, next - 1, order);
+			xas_store(&xas, entry_make_failed(order, error));
+			dom->nr_failed++;
+			turned += entry_size(entry);
+		}
+		if (next > last)
+			break;
+		xas_set_order(&xas, next, 0);
+	}
+	xas_unlock_irqrestore(&xas, flags);
+	return turned;
+}
+
+/**
+ * pviommu_store_error() - is there a failed page in a range
+ * @dom: the domain
+ * @iova: start of the range
+ * @size: bytes
+ *
+ * Return: the negative errno of the first one, or 0.
+ */
+int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size)
+{
+	unsigned long last = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
+	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
+	void *entry;
+	int ret = 0;
+
+	/* The common case; who asks has drained, so has seen the count */
+	if (!size || !READ_ONCE(dom->nr_failed))
+		return 0;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		if (xas_retry(&xas, entry) || !entry_failed(entry))
+			continue;
+		ret = entry_error(entry);
+		break;
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+/**
+ * pviommu_store_lookup() - where an IOVA leads
+ * @dom: the domain
+ * @iova: any address
+ *
+ * Return: guest physical address, 0 if it is not mapped.
+ */
+phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
+{
+	void *entry = xa_load(&dom->store, iova >> PVIOMMU_PAGE_SHIFT);
+
+	if (!entry || entry_failed(entry))
+		return 0;
+	return entry_gpa(entry) | (iova & (entry_size(entry) - 1));
+}
+
+/**
+ * pviommu_store_destroy() - forget all of a domain
+ * @dom: the domain, no longer in use
+ */
+void pviommu_store_destroy(struct pviommu_domain *dom)
+{
+	xa_destroy(&dom->store);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: memory of the interface, start and stop.
+ *
+ * All memory that the host looks at is allocated once and stays for the life
+ * of the module, so that the interface can be started again where nothing can
+ * be allocated.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include <linux/io.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+
+#include "pv-iommu.h"
+
+static int ring_create(struct pviommu *pv, unsigned int id)
+{
+	struct pviommu_ring *ring = &pv->rings[id];
+	int node = cpu_to_node(id);
+	struct page *page;
+	unsigned int i;
+
+	spin_lock_init(&ring->lock);
+	ring->pv = pv;
+	ring->id = id;
+	ring->hdr = &pv->hdrs[id];
+	ring->free_lists = GENMASK(PVIOMMU_RING_LISTS - 1, 0);
+
+	page = alloc_pages_node(node, GFP_KERNEL | __GFP_ZERO,
+				get_order(PVIOMMU_RING_SIZE *
+					  sizeof(*ring->ops)));
+	if (!page)
+		return -ENOMEM;
+	ring->ops = page_address(page);
+
+	for (i = 0; i < PVIOMMU_RING_LISTS; i++) {
+		page = alloc_pages_node(node, GFP_KERNEL, 0);
+		if (!page)
+			return -ENOMEM;
+		ring->lists[i] = page_address(page);
+	}
+
+	ring->slots = kvcalloc_node(PVIOMMU_RING_SIZE, sizeof(*ring->slots),
+				    GFP_KERNEL, node);
+	return ring->slots ? 0 : -ENOMEM;
+}
+
+static void ring_destroy(struct pviommu_ring *ring)
+{
+	unsigned int i;
+
+	kvfree(ring->slots);
+	for (i = 0; i < PVIOMMU_RING_LISTS; i++)
+		free_page((unsigned long)ring->lists[i]);
+	free_pages((unsigned long)ring->ops,
+		   get_order(PVIOMMU_RING_SIZE * sizeof(*ring->ops)));
+}
+
+/**
+ * pviommu_destroy() - free the memory of the interface
+ * @pv: the interface, stopped or never started; may be only half made
+ */
+void pviommu_destroy(struct pviommu *pv)
+{
+	unsigned int i;
+
+	for (i = 0; i < pv->nr_rings; i++)
+		ring_destroy(&pv->rings[i]);
+	pviommu_door_clear(pv);
+	free_page((unsigned long)pv->events);
+	free_page((unsigned long)pv->doorbell);
+	kfree(pv->hdrs);
+	kfree(pv->start);
+	xa_destroy(&pv->domains);
+	mutex_destroy(&pv->lock);
+	kvfree(pv);
+}
+
+/* The parts that are one for all rings; freed by pviommu_destroy() */
+static int create_shared(struct pviommu *pv, bool doorbell)
+{
+	size_t descs = pv->nr_rings * sizeof(struct pviommu_ring_desc);
+
+	/* Allocations of a power of two are aligned to it: 64 for a header */
+	BUILD_BUG_ON(sizeof(struct pviommu_ring_hdr) != 64);
+	BUILD_BUG_ON(sizeof(struct pviommu_op) != 64);
+	BUILD_BUG_ON(sizeof(struct pviommu_event_ring) != SZ_4K);
+
+	pv->hdrs = kzalloc(roundup_pow_of_two(pv->nr_rings) *
+			   sizeof(*pv->hdrs), GFP_KERNEL);
+	pv->start = kzalloc(sizeof(*pv->start) + descs, GFP_KERNEL);
+	pv->events = (void *)get_zeroed_page(GFP_KERNEL);
+	if (doorbell)
+		pv->doorbell = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!pv->hdrs || !pv->start || !pv->events ||
+	    (doorbell && !pv->doorbell))
+		return -ENOMEM;
+	return 0;
+}
+
+/**
+ * pviommu_create() - allocate the memory of the interface
+ * @nr_rings: how many rings, 1 to PVIOMMU_MAX_RINGS
+ * @doorbell: whether to offer the host a doorbell page
+ *
+ * Return: the interface, or NULL without memory.
+ */
+struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
+{
+	struct pviommu *pv;
+	unsigned int i;
+
+	pv = kvzalloc(struct_size(pv, rings, nr_rings), GFP_KERNEL);
+	if (!pv)
+		return NULL;
+	pv->nr_rings = nr_rings;
+	mutex_init(&pv->lock);
+	INIT_LIST_HEAD(&pv->endpoints);
+	xa_init(&pv->domains);
+	pviommu_events_init(pv);
+
+	if (create_shared(pv, doorbell))
+		goto err_destroy;
+	for (i = 0; i < nr_rings; i++) {
+		if (ring_create(pv, i))
+			goto err_destroy;
+	}
+	return pv;
+
+err_destroy:
+	pviommu_destroy(pv);
+	return NULL;
+}
+
+static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
+			 struct pviommu_ring_desc *desc)
+{
+	memset(ring->hdr, 0, sizeof(*ring->hdr));
+	ring->hdr->cookie = cpu_to_le64(cookie);
+	ring->prod = 0;
+	ring->pub = 0;
+	ring->cons = 0;
+
+	desc->hdr = cpu_to_le64(virt_to_phys(ring->hdr));
+	desc->ops = cpu_to_le64(virt_to_phys(ring->ops));
+	desc->order = cpu_to_le32(PVIOMMU_RING_SHIFT);
+	desc->reserved = 0;
+}
+
+static void start_prepare(struct pviommu *pv, u64 cookie)
+{
+	struct pviommu_ring_desc *descs = (void *)(pv->start + 1);
+	struct pviommu_start *start = pv->start;
+	unsigned int i;
+
+	for (i = 0; i < pv->nr_rings; i++)
+		ring_prepare(&pv->rings[i], cookie, &descs[i]);
+
+	memset(pv->events, 0, sizeof(*pv->events));
+	pv->events->cookie = cpu_to_le64(cookie);
+	pv->events_seen = 0;
+	pv->events_lost = 0;
+
+	memset(start, 0, sizeof(*start));
+	start->magic = cpu_to_le32(PVIOMMU_START_MAGIC);
+	start->version = cpu_to_le16(PVIOMMU_ABI_VERSION);
+	start->nrings = cpu_to_le16(pv->nr_rings);
+	start->features = cpu_to_le64(pv->features);
+	start->cookie = cpu_to_le64(cookie);
+	if (pv->doorbell)
+		start->doorbell = cpu_to_le64(virt_to_phys(pv->doorbell));
+	if (pv->features & PVIOMMU_F_EVENTS)
+		start->events = cpu_to_le64(virt_to_phys(pv->events));
+	start->rings = cpu_to_le64(virt_to_phys(descs));
+}
+
+/**
+ * pviommu_start() - reset and start the interface
+ * @pv: the interface, @features set; no op is queued
+ *
+ * Return: 0 or a negative errno; then the interface is stopped.
+ */
+int pviommu_start(struct pviommu *pv)
+{
+	u32 out;
+	int ret;
+
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, 0);
+	if (ret)
+		return ret;
+
+	start_prepare(pv, get_random_u64() | 1);
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_START,
+				  virt_to_phys(pv->start));
+	if (ret)
+		return ret;
+
+	out = le32_to_cpu(READ_ONCE(pv->start->out_flags));
+	pv->max_domains = le32_to_cpu(READ_ONCE(pv->start->out_max_domains));
+	WRITE_ONCE(pv->tracked, pv->doorbell && (out & PVIOMMU_START_TRACKED));
+	WRITE_ONCE(pv->broken, false);
+	return 0;
+}
+
+/**
+ * pviommu_stop() - stop the interface
+ * @pv: the interface
+ *
+ * The host lets go of all our memory, and of all domains.
+ *
+ * Return: 0 or a negative errno; then the host may still look at our memory.
+ */
+int pviommu_stop(struct pviommu *pv)
+{
+	WRITE_ONCE(pv->broken, true);
+	return pviommu_cap_command(pv, PVIOMMU_CMD_RESET, 0);
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Paravirtual IOMMU, guest driver: what its files share.
+ *
+ * One struct pviommu stands for the interface of this VM. It has endpoints
+ * (PCI devices with our capability), domains and rings. A domain keeps its own
+ * record of what is mapped (the store); what the host must learn of it goes
+ * through the rings as ops, which wait there until somebody needs them done.
+ *
+ * Words:
+ *   store    xarray of a domain, index IOVA >> 12, one value entry per page of
+ *            the size that it was mapped with
+ *   failed   a store entry whose mapping the host refused or revoked. It leads
+ *            nowhere but counts as mapped for unmap, so that an unmap of a
+ *            range does not end at it.
+ *   queued   op in a ring that the host has not finished
+ *   drain    ring the doorbell until the host has finished what is queued
+ *
+ * Lock order, outermost first:
+ *
+ *   device_lock(endpoint)	the driver core, and module load and unload
+ *     iommu_probe_device_lock
+ *       group->mutex		both of the IOMMU core
+ *         pviommu.lock		endpoints, their domains, the table of domains
+ *           pviommu_ring.lock	one ring; never two at a time
+ *             store.xa_lock	one domain's store
+ *
+ * From pviommu_ring.lock on they are taken with interrupts disabled: the DMA
+ * API maps and unmaps in any context.
+ */
+#ifndef _PV_IOMMU_H
+#define _PV_IOMMU_H
+
+#include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/pv_iommu.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+/*
+ * Ops of a ring, 32 KiB of them. More than the entries of a flush queue of the
+ * DMA API (256), so that deferred unmaps wait in the ring for their one flush.
+ */
+#define PVIOMMU_RING_SHIFT	9
+#define PVIOMMU_RING_SIZE	(1U << PVIOMMU_RING_SHIFT)
+
+/* Pages for MAP_LIST that a ring owns; half of 64 MiB in 4 KiB pages */
+#define PVIOMMU_RING_LISTS	16
+
+/* The store counts in pages of this size, whatever the host's smallest is */
+#define PVIOMMU_PAGE_SHIFT	12
+
+#define PVIOMMU_WANTED_FEATURES \
+	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
+	 PVIOMMU_F_STATS)
+
+struct dentry;
+struct pviommu;
+
+/**
+ * struct pviommu_door - a device through whose capability the host is reached
+ * @pdev: the device, referenced
+ * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
+ * @rcu: for freeing
+ */
+struct pviommu_door {
+	struct pci_dev *pdev;
+	u16 regs;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct pviommu_endpoint - a device that the host lets us translate for
+ * @pv: its interface
+ * @dev: the device
+ * @node: in pviommu.endpoints
+ * @domain: where it is attached; pviommu.lock
+ * @id: the host's number for it
+ * @group: the host's number of its isolation group
+ * @flags: PVIOMMU_PROBE_*
+ * @pgsizes: page sizes, a bit each
+ * @window_start: first usable IOVA
+ * @window_last: last usable IOVA
+ * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
+ * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
+ * @nr_regions: how many @regions
+ * @regions: IOVAs that cannot be mapped
+ */
+struct pviommu_endpoint {
+	struct pviommu *pv;
+	struct device *dev;
+	struct list_head node;
+	struct iommu_domain *domain;
+	u32 id;
+	u32 group;
+	u32 flags;
+	u64 pgsizes;
+	u64 window_start;
+	u64 window_last;
+	u16 regs;
+	bool pinned;
+	u32 nr_regions;
+	struct pviommu_region regions[] __counted_by(nr_regions);
+};
+
+/**
+ * struct pviommu_pending - how many ops of a domain are queued in one ring
+ * @maps: MAP and MAP_LIST
+ * @unmaps: UNMAP
+ *
+ * Written under the lock of that ring. Read without it: who queued an op before
+ * (in program order) sees it counted, and who sees it gone sees its outcome in
+ * the store.
+ */
+struct pviommu_pending {
+	u16 maps;
+	u16 unmaps;
+};
+
+/**
+ * struct pviommu_domain - a paging domain
+ * @domain: for the IOMMU core
+ * @pv: its interface
+ * @id: the host's number for it
+ * @coherent: all its endpoints snoop
+ * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
+ * @enforced: @coherent was relied on; endpoints that do not are refused
+ * @store: what is mapped
+ * @nr_failed: failed entries in @store; store.xa_lock
+ * @nr_pending: how many @pending, that is rings
+ * @pending: queued ops, by ring
+ */
+struct pviommu_domain {
+	struct iommu_domain domain;
+	struct pviommu *pv;
+	u32 id;
+	bool coherent;
+	bool noexec;
+	bool enforced;
+	struct xarray store;
+	unsigned long nr_failed;
+	unsigned int nr_pending;
+	struct pviommu_pending pending[] __counted_by(nr_pending);
+};
+
+/**
+ * struct pviommu_req - an op that somebody waits for
+ * @status: PVIOMMU_STATUS_PENDING, then what the host answered
+ * @result: of the op
+ */
+struct pviommu_req {
+	u32 status;
+	u64 result;
+};
+
+/**
+ * struct pviommu_slot - our side of an op in a ring
+ * @dom: the domain whose pending count it is in, or NULL
+ * @req: who waits for it, or NULL
+ * @iova: where it maps or unmaps
+ * @size: bytes
+ * @gpa: of a MAP
+ * @code: PVIOMMU_OP_*
+ * @prot: PVIOMMU_PROT_*
+ * @pgshift: of MAP and MAP_LIST
+ * @list: index of its list page, -1 for none
+ */
+struct pviommu_slot {
+	struct pviommu_domain *dom;
+	struct pviommu_req *req;
+	u64 iova;
+	u64 size;
+	u64 gpa;
+	u16 code;
+	u8 prot;
+	u8 pgshift;
+	s8 list;
+};
+
+/**
+ * struct pviommu_ring - a ring and its bookkeeping
+ * @lock: all of it, and the ring's memory up to @prod
+ * @pv: its interface
+ * @id: its index
+ * @prod: count of ops queued
+ * @pub: what the header's prod says; ops from here to @prod can be changed
+ * @cons: count of ops of which the outcome has been taken
+ * @free_lists: bit map of list pages not in use
+ * @hdr: the header that the host sees
+ * @ops: the ops that the host sees
+ * @slots: our side of @ops
+ * @lists: pages for MAP_LIST
+ * @nr_tracked: doorbells by the tracked page
+ * @nr_config: doorbells by config space
+ * @nr_ops: ops queued
+ * @nr_coalesced: requests that went into an op which was queued already
+ */
+struct pviommu_ring {
+	spinlock_t lock;
+	struct pviommu *pv;
+	u16 id;
+	u32 prod;
+	u32 pub;
+	u32 cons;
+	unsigned long free_lists;
+	struct pviommu_ring_hdr *hdr;
+	struct pviommu_op *ops;
+	struct pviommu_slot *slots;
+	__le64 *lists[PVIOMMU_RING_LISTS];
+	u64 nr_tracked;
+	u64 nr_config;
+	u64 nr_ops;
+	u64 nr_coalesced;
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct pviommu - the interface of this VM
+ * @iommu: for the IOMMU core
+ * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
+ * @features: PVIOMMU_F_* in use
+ * @max_domains: how many domains the host grants
+ * @tracked: the doorbell page works
+ * @broken: the host has stopped answering; final
+ * @lock: see the top of this file
+ * @endpoints: list of struct pviommu_endpoint; @lock
+ * @domains: domains by their host number; written under @lock
+ * @door: whose config space to use; written under @lock
+ * @doorbell: the doorbell page, or NULL
+ * @start: the start block with its ring descriptors
+ * @hdrs: headers of all rings
+ * @events: the event ring, or NULL
+ * @events_seen: the event ring's prod when the work was scheduled last
+ * @events_lost: the event ring's lost when it was reported last
+ * @event_work: takes events now
+ * @event_poll: takes events now and then
+ * @debugfs: our folder
+ * @nr_rings: how many @rings
+ * @rings: the rings
+ */
+struct pviommu {
+	struct iommu_device iommu;
+	struct iommu_ops *ops;
+	u64 features;
+	u32 max_domains;
+	bool tracked;
+	bool broken;
+	struct mutex lock;
+	struct list_head endpoints;
+	struct xarray domains;
+	struct pviommu_door __rcu *door;
+	__le32 *doorbell;
+	struct pviommu_start *start;
+	struct pviommu_ring_hdr *hdrs;
+	struct pviommu_event_ring *events;
+	u32 events_seen;
+	u32 events_lost;
+	struct work_struct event_work;
+	struct delayed_work event_poll;
+	struct dentry *debugfs;
+	unsigned int nr_rings;
+	struct pviommu_ring rings[] __counted_by(nr_rings);
+};
+
+/* pv-iommu.c */
+extern struct iommu_domain pviommu_identity_domain;
+extern struct iommu_domain pviommu_blocked_domain;
+
+/* pv-iommu-cap.c */
+u16 pviommu_cap_find(struct pci_dev *pdev);
+u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg);
+int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa);
+void pviommu_cap_doorbell(struct pviommu *pv, u32 value);
+int pviommu_door_set(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
+void pviommu_door_clear(struct pviommu *pv);
+
+/* pv-iommu-start.c */
+struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell);
+void pviommu_destroy(struct pviommu *pv);
+int pviommu_start(struct pviommu *pv);
+int pviommu_stop(struct pviommu *pv);
+
+/* pv-iommu-req.c */
+int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
+		    u64 *result);
+int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		      unsigned int pgshift, size_t count, u8 prot);
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
+void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size);
+void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size);
+void pviommu_drain_domain(struct pviommu_domain *dom);
+int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op);
+void pviommu_op_init(struct pviommu_op *op, u16 code);
+
+/* pv-iommu-domain.c */
+extern const struct iommu_domain_ops pviommu_paging_ops;
+struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
+		   u32 id);
+
+/* pv-iommu-map.c */
+int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
+			 unsigned int pgshift, size_t count, u8 prot,
+			 gfp_t gfp, size_t *stored);
+size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
+			   bool *failed);
+size_t pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
+			  int error);
+int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size);
+phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova);
+void pviommu_store_destroy(struct pviommu_domain *dom);
+
+/* pv-iommu-event.c */
+void pviommu_events_init(struct pviommu *pv);
+void pviommu_events_start(struct pviommu *pv);
+void pviommu_events_stop(struct pviommu *pv);
+void pviommu_events_check(struct pviommu *pv);
+
+/* pv-iommu-debugfs.c */
+void pviommu_debugfs_add(struct pviommu *pv);
+void pviommu_debugfs_remove(struct pviommu *pv);
+
+#define to_pviommu_domain(d) \
+	container_of(d, struct pviommu_domain, domain)
+
+/* Do [a, a + a_size) and [b, b + b_size) share a byte; sizes are not 0 */
+static inline bool pviommu_overlap(u64 a, u64 a_size, u64 b, u64 b_size)
+{
+	return a <= b + (b_size - 1) && b <= a + (a_size - 1);
+}
+
+#endif /* _PV_IOMMU_H */

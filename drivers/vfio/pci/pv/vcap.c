@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The capability of an endpoint: where it stands in config space, and what
+ * reads and writes of it do.
+ *
+ * vfio_pci_core keeps two arrays for an enabled device: pci_config_map says
+ * for each byte which capability it belongs to, and vconfig holds what the
+ * user sees of the bytes that are not the device's own. The pointers that
+ * form the capability lists are among these, so the capability is linked by
+ * writing its address there. Both arrays are made anew by each enable. The
+ * bytes of the capability itself never reach the core nor the device.
+ *
+ * Room for the capability is counted in dwords, as capabilities are aligned.
+ * A dword is used if the core knows a capability there. Capabilities that the
+ * core does not know, and hides, are taken to reach to the next one.
+ */
+#include <linux/align.h>
+#include <linux/bitmap.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
+#include <linux/pci.h>
+#include <linux/pv_iommu_host.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+#include <linux/vfio_pci_core.h>
+#include <uapi/linux/pv_iommu.h>
+
+#include "vcap.h"
+
+/* In pci_config_map: no capability that the core knows */
+#define VCAP_MAP_FREE	0xff
+
+#define VCAP_STD_FIRST	(PCI_STD_HEADER_SIZEOF / 4)
+#define VCAP_EXT_FIRST	(PCI_CFG_SPACE_SIZE / 4)
+#define VCAP_DWORDS	(PCI_CFG_SPACE_EXP_SIZE / 4)
+/* How far an extended capability reaches that nobody knows, and nothing follows */
+#define VCAP_EXT_GUESS	(256 / 4)
+
+/* The next field of an extended capability's header */
+#define VCAP_EXT_NEXT_SHIFT	20
+#define VCAP_EXT_NEXT_MASK	(0xffcU << VCAP_EXT_NEXT_SHIFT)
+/* Bytes before the registers in excess of those of a standard capability */
+#define VCAP_EXT_SHIFT	(PVIOMMU_VSEC_LEN - PVIOMMU_CAP_LEN)
+#define VCAP_VSEC_REV	1
+
+enum vcap_place {
+	VCAP_PLACE_AUTO,
+	VCAP_PLACE_STD,
+	VCAP_PLACE_EXT,
+};
+
+static const char * const vcap_place_names[] = {
+	[VCAP_PLACE_AUTO] = "auto",
+	[VCAP_PLACE_STD] = "std",
+	[VCAP_PLACE_EXT] = "ext",
+};
+
+static enum vcap_place vcap_place = VCAP_PLACE_AUTO;
+
+static int vcap_place_set(const char *val, const struct kernel_param *kp)
+{
+	int ret = sysfs_match_string(vcap_place_names, val);
+
+	if (ret < 0)
+		return ret;
+	WRITE_ONCE(vcap_place, ret);
+	return 0;
+}
+
+static int vcap_place_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", vcap_place_names[READ_ONCE(vcap_place)]);
+}
+
+static const struct kernel_param_ops vcap_place_ops = {
+	.set = vcap_place_set,
+	.get = vcap_place_get,
+};
+
+module_param_cb(place, &vcap_place_ops, NULL, 0644);
+MODULE_PARM_DESC(place, "Where the capability goes from the next open of a device on: auto, std (first 256 bytes of config space) or ext (extended config space)");
+
+/* --- finding room ----------------------------------------------------- */
+
+/**
+ * struct vcap_room - which dwords of config space are taken
+ * @start: a capability starts here, whether the user sees it or not
+ * @used: belongs to the header or to a capability
+ */
+struct vcap_room {
+	DECLARE_BITMAP(start, VCAP_DWORDS);
+	DECLARE_BITMAP(used, VCAP_DWORDS);
+};
+
+static void vcap_scan_core(struct vfio_pci_core_device *core,
+			   struct vcap_room *room)
+{
+	int i;
+
+	for (i = 0; i < core->pdev->cfg_size; i++)
+		if (core->pci_config_map[i] != VCAP_MAP_FREE)
+			__set_bit(i / 4, room->used);
+}
+
+/* The device's own list, which holds what the core has hidden as well */
+static void vcap_scan_std(struct pci_dev *pdev, struct vcap_room *room)
+{
+	int ttl = VCAP_EXT_FIRST - VCAP_STD_FIRST;
+	u16 status;
+	u8 pos;
+
+	if (pci_read_config_word(pdev, PCI_STATUS, &status) ||
+	    !(status & PCI_STATUS_CAP_LIST) ||
+	    pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &pos))
+		return;
+
+	while (ttl-- && pos >= PCI_STD_HEADER_SIZEOF) {
+		pos = ALIGN_DOWN(pos, 4);
+		__set_bit(pos / 4, room->start);
+		if (pci_read_config_byte(pdev, pos + PCI_CAP_LIST_NEXT, &pos))
+			return;
+	}
+}
+
+static void vcap_scan_ext(struct pci_dev *pdev, struct vcap_room *room)
+{
+	int ttl = VCAP_DWORDS - VCAP_EXT_FIRST;
+	int pos = PCI_CFG_SPACE_SIZE;
+	u32 header;
+
+	if (pdev->cfg_size < PCI_CFG_SPACE_EXP_SIZE)
+		return;
+
+	while (ttl-- && pos >= PCI_CFG_SPACE_SIZE) {
+		if (pci_read_config_dword(pdev, pos, &header) ||
+		    !header || PCI_POSSIBLE_ERROR(header))
+			return;
+		__set_bit(pos / 4, room->start);
+		pos = PCI_EXT_CAP_NEXT(header);
+	}
+}
+
+/*
+ * A capability of which the core knows no more than one dword is one that it
+ * hides (and may have left as an anchor of the list): there is none so small.
+ */
+static void vcap_extend_hidden(struct vcap_room *room)
+{
+	unsigned int pos, end;
+
+	for_each_set_bit(pos, room->start, VCAP_DWORDS) {
+		if (pos < VCAP_EXT_FIRST)
+			end = VCAP_EXT_FIRST;
+		else
+			end = min(pos + VCAP_EXT_GUESS, VCAP_DWORDS);
+		end = find_next_bit(room->start, end, pos + 1);
+
+		if (pos + 1 < end && test_bit(pos + 1, room->used))
+			continue;
+		bitmap_set(room->used, pos, end - pos);
+	}
+}
+
+/* Bytes that belong to no capability may be registers all the same */
+static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
+{
+	int end = pos + len;
+	u32 val;
+
+	for (; pos < end; pos += 4)
+		if (pci_read_config_dword(pdev, pos, &val) || val)
+			return false;
+	return true;
+}
+
+/*
+ * The highest place in dwords [first, end) for @len bytes, or 0. Devices that
+ * have registers outside of capabilities have them low; and a VMM that takes
+ * a capability to reach to the next one loses least of those before ours.
+ */
+static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
+			 int first, int end, int len)
+{
+	int n = len / 4;
+	int pos;
+
+	for (pos = end - n; pos >= first; pos--) {
+		if (find_next_bit(room->used, pos + n, pos) < pos + n)
+			continue;
+		if (vcap_reads_zero(pdev, pos * 4, len))
+			return pos * 4;
+	}
+	return 0;
+}
+
+/* --- linking ----------------------------------------------------------- */
+
+/* At the head of the list: no other capability changes */
+static bool vcap_place_std(struct pv_vcap *cap,
+			   struct vfio_pci_core_device *core,
+			   const struct vcap_room *room)
+{
+	__le16 *status = (__le16 *)&core->vconfig[PCI_STATUS];
+	u8 *head = &core->vconfig[PCI_CAPABILITY_LIST];
+	int pos;
+
+	pos = vcap_find_gap(core->pdev, room, VCAP_STD_FIRST, VCAP_EXT_FIRST,
+			    PVIOMMU_CAP_LEN);
+	if (!pos)
+		return false;
+
+	cap->pos = pos;
+	cap->len = PVIOMMU_CAP_LEN;
+	cap->next = 0;
+	if (*status & cpu_to_le16(PCI_STATUS_CAP_LIST))
+		cap->next = ALIGN_DOWN(*head, 4);
+	*head = pos;
+	*status |= cpu_to_le16(PCI_STATUS_CAP_LIST);
+	return true;
+}
+
+static bool vcap_ext_visible(struct vfio_pci_core_device *core, int pos)
+{
+	return pos >= PCI_CFG_SPACE_SIZE &&
+	       core->pci_config_map[pos] != VCAP_MAP_FREE;
+}
+
+/* The header that ends the list of extended capabilities, NULL without one */
+static __le32 *vcap_ext_last(struct vfio_pci_core_device *core)
+{
+	int ttl = VCAP_DWORDS - VCAP_EXT_FIRST;
+	int next = PCI_CFG_SPACE_SIZE;
+	__le32 *last = NULL;
+
+	while (ttl-- && vcap_ext_visible(core, next)) {
+		last = (__le32 *)&core->vconfig[next];
+		next = PCI_EXT_CAP_NEXT(le32_to_cpu(*last));
+	}
+	return last;
+}
+
+/* At the end of the list, which always starts at 256 */
+static bool vcap_place_ext(struct pv_vcap *cap,
+			   struct vfio_pci_core_device *core,
+			   const struct vcap_room *room)
+{
+	struct pci_dev *pdev = core->pdev;
+	int end = VCAP_DWORDS;
+	__le32 *last;
+	int pos;
+
+	if (!pci_is_pcie(pdev) || pdev->cfg_size < PCI_CFG_SPACE_EXP_SIZE)
+		return false;
+
+	last = vcap_ext_last(core);
+	if (!last)
+		end = VCAP_EXT_FIRST + PVIOMMU_VSEC_LEN / 4;
+	pos = vcap_find_gap(pdev, room, VCAP_EXT_FIRST, end, PVIOMMU_VSEC_LEN);
+	if (!pos)
+		return false;
+
+	cap->pos = pos;
+	cap->len = PVIOMMU_VSEC_LEN;
+	cap->next = 0;
+	if (last) {
+		*last &= cpu_to_le32(~VCAP_EXT_NEXT_MASK);
+		*last |= cpu_to_le32(pos << VCAP_EXT_NEXT_SHIFT);
+	}
+	return true;
+}
+
+/**
+ * pv_vcap_place() - put the capability into a device's config space
+ * @cap: what to fill in
+ * @core: the device, enabled and not yet accessible to the user
+ *
+ * Return: whether there was room; if not, @cap covers nothing.
+ */
+bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core)
+{
+	enum vcap_place place = READ_ONCE(vcap_place);
+	struct vcap_room room = {};
+
+	cap->gpa = 0;
+	cap->len = 0;
+	vcap_scan_core(core, &room);
+	vcap_scan_std(core->pdev, &room);
+	vcap_scan_ext(core->pdev, &room);
+	vcap_extend_hidden(&room);
+
+	if (place != VCAP_PLACE_EXT && vcap_place_std(cap, core, &room))
+		return true;
+	if (place != VCAP_PLACE_STD && vcap_place_ext(cap, core, &room))
+		return true;
+	return false;
+}
+
+/**
+ * pv_vcap_remove() - forget the capability of a device that is being closed
+ * @cap: the capability
+ */
+void pv_vcap_remove(struct pv_vcap *cap)
+{
+	cap->len = 0;
+}
+
+/* --- registers --------------------------------------------------------- */
+
+/* The capability as the user reads it, all of it at one time */
+union vcap_image {
+	__le32 word[PVIOMMU_VSEC_LEN / 4];
+	u8 byte[PVIOMMU_VSEC_LEN];
+};
+
+static bool vcap_is_ext(const struct pv_vcap *cap)
+{
+	return cap->pos >= PCI_CFG_SPACE_SIZE;
+}
+
+/* Fills in the headers; returns how far the registers are shifted by them */
+static int vcap_image_headers(const struct pv_vcap *cap,
+			      union vcap_image *image)
+{
+	if (!vcap_is_ext(cap)) {
+		image->word[0] = cpu_to_le32(PCI_CAP_ID_VNDR | cap->next << 8 |
+					     cap->len << 16 |
+					     PVIOMMU_ABI_VERSION << 24);
+		return 0;
+	}
+
+	image->word[0] = cpu_to_le32(PCI_EXT_CAP_ID_VNDR | 1 << 16 |
+				     cap->next << VCAP_EXT_NEXT_SHIFT);
+	image->word[1] = cpu_to_le32(PVIOMMU_VSEC_ID | VCAP_VSEC_REV << 16 |
+				     cap->len << 20);
+	return VCAP_EXT_SHIFT;
+}
+
+static void vcap_fill_image(struct pv_vcap *cap, struct pviommu_endpoint *ep,
+			    union vcap_image *image)
+{
+	__le32 *reg = image->word + vcap_image_headers(cap, image) / 4;
+	u64 gpa;
+
+	mutex_lock(&cap->lock);
+	gpa = cap->gpa;
+	mutex_unlock(&cap->lock);
+
+	reg[PVIOMMU_CAP_SIGNATURE_OFF / 4] = cpu_to_le32(PVIOMMU_CAP_SIGNATURE);
+	reg[PVIOMMU_CAP_ENDPOINT_OFF / 4] = cpu_to_le32(pviommu_endpoint_id(ep));
+	reg[PVIOMMU_CAP_FEATURES_OFF / 4] =
+		cpu_to_le32(pviommu_endpoint_features(ep));
+	reg[PVIOMMU_CAP_GPA_LO_OFF / 4] = cpu_to_le32(lower_32_bits(gpa));
+	reg[PVIOMMU_CAP_GPA_HI_OFF / 4] = cpu_to_le32(upper_32_bits(gpa));
+	reg[PVIOMMU_CAP_CONTROL_OFF / 4] =
+		cpu_to_le32(pviommu_endpoint_status(ep));
+	reg[PVIOMMU_CAP_DOORBELL_OFF / 4] = 0;
+}
+
+static void vcap_set_gpa(struct pv_vcap *cap, u32 val, unsigned int shift)
+{
+	mutex_lock(&cap->lock);
+	cap->gpa &= ~((u64)U32_MAX << shift);
+	cap->gpa |= (u64)val << shift;
+	mutex_unlock(&cap->lock);
+}
+
+/*
+ * The engine is called without our lock: it may take its time, and a doorbell
+ * of one vCPU does not wait for the command of another.
+ */
+static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
+			      int reg, u32 val)
+{
+	u64 gpa;
+
+	switch (reg) {
+	case PVIOMMU_CAP_GPA_LO_OFF:
+		vcap_set_gpa(cap, val, 0);
+		break;
+	case PVIOMMU_CAP_GPA_HI_OFF:
+		vcap_set_gpa(cap, val, 32);
+		break;
+	case PVIOMMU_CAP_CONTROL_OFF:
+		mutex_lock(&cap->lock);
+		gpa = cap->gpa;
+		mutex_unlock(&cap->lock);
+		pviommu_endpoint_control(ep, val, gpa);
+		break;
+	case PVIOMMU_CAP_DOORBELL_OFF:
+		pviommu_endpoint_kick(ep, val);
+		break;
+	}
+}
+
+/* --- accesses ---------------------------------------------------------- */
+
+static loff_t vcap_end(const struct pv_vcap *cap)
+{
+	return cap->pos + cap->len;
+}
+
+static bool vcap_encloses(const struct pv_vcap *cap, loff_t pos, size_t count)
+{
+	return pos >= cap->pos && pos + count <= vcap_end(cap);
+}
+
+/**
+ * pv_vcap_covers() - whether an access touches the capability
+ * @cap: the capability
+ * @ppos: offset in the device's file
+ * @count: number of bytes
+ *
+ * Return: whether it does.
+ */
+bool pv_vcap_covers(const struct pv_vcap *cap, loff_t ppos, size_t count)
+{
+	loff_t pos = ppos & VFIO_PCI_OFFSET_MASK;
+
+	if (VFIO_PCI_OFFSET_TO_INDEX(ppos) != VFIO_PCI_CONFIG_REGION_INDEX)
+		return false;
+	return cap->len && count &&
+	       pos < vcap_end(cap) && pos + count > cap->pos;
+}
+
+/**
+ * pv_vcap_read() - read config space where the capability is
+ * @cap: the capability
+ * @core: the device
+ * @ep: its endpoint
+ * @buf: where to, in user memory
+ * @count: number of bytes
+ * @ppos: offset in the device's file, which pv_vcap_covers() has approved
+ *
+ * Return: number of bytes read, or a negative error.
+ */
+ssize_t pv_vcap_read(struct pv_vcap *cap, struct vfio_pci_core_device *core,
+		     struct pviommu_endpoint *ep, char __user *buf,
+		     size_t count, loff_t *ppos)
+{
+	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
+	loff_t first = max_t(loff_t, pos, cap->pos);
+	loff_t end = min_t(loff_t, pos + count, vcap_end(cap));
+	union vcap_image image;
+	loff_t rest = *ppos;
+	ssize_t ret;
+
+	/* The core reads all of it or fails */
+	if (!vcap_encloses(cap, pos, count)) {
+		ret = vfio_pci_core_read(&core->vdev, buf, count, &rest);
+		if (ret < 0)
+			return ret;
+	}
+
+	vcap_fill_image(cap, ep, &image);
+	if (copy_to_user(buf + (first - pos), image.byte + (first - cap->pos),
+			 end - first))
+		return -EFAULT;
+
+	*ppos += count;
+	return count;
+}
+
+/* What lies on either side of the capability, in a write that is longer */
+static ssize_t vcap_write_around(const struct pv_vcap *cap,
+				 struct vfio_pci_core_device *core,
+				 const char __user *buf, size_t count,
+				 loff_t *ppos)
+{
+	loff_t base = *ppos & ~VFIO_PCI_OFFSET_MASK;
+	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
+	loff_t end = vcap_end(cap);
+	loff_t part = *ppos;
+	ssize_t ret;
+
+	/* Too long: nothing is written, as the core has it */
+	if (pos + count > core->pdev->cfg_size)
+		return vfio_pci_core_write(&core->vdev, buf, count, ppos);
+
+	if (pos < cap->pos) {
+		ret = vfio_pci_core_write(&core->vdev, buf, cap->pos - pos,
+					  &part);
+		if (ret < 0)
+			return ret;
+	}
+	if (pos + count > end) {
+		part = base + end;
+		ret = vfio_pci_core_write(&core->vdev, buf + (end - pos),
+					  pos + count - end, &part);
+		if (ret < 0)
+			return ret;
+	}
+
+	*ppos += count;
+	return count;
+}
+
+/**
+ * pv_vcap_write() - write config space where the capability is
+ * @cap: the capability
+ * @core: the device
+ * @ep: its endpoint
+ * @buf: where from, in user memory
+ * @count: number of bytes
+ * @ppos: offset in the device's file, which pv_vcap_covers() has approved
+ *
+ * Registers take one aligned 32-bit word at a time. A longer write, such as
+ * that of a saved config space, gives no commands: it goes to the bytes before
+ * and after the capability only.
+ *
+ * Return: number of bytes written, or a negative error.
+ */
+ssize_t pv_vcap_write(struct pv_vcap *cap, struct vfio_pci_core_device *core,
+		      struct pviommu_endpoint *ep, const char __user *buf,
+		      size_t count, loff_t *ppos)
+{
+	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
+	int reg = pos - cap->pos;
+	__le32 val;
+
+	if (!vcap_encloses(cap, pos, count))
+		return vcap_write_around(cap, core, buf, count, ppos);
+
+	if (vcap_is_ext(cap))
+		reg -= VCAP_EXT_SHIFT;
+	if (count == sizeof(val) && IS_ALIGNED(pos, sizeof(val))) {
+		if (copy_from_user(&val, buf, sizeof(val)))
+			return -EFAULT;
+		vcap_set_register(cap, ep, reg, le32_to_cpu(val));
+	}
+
+	*ppos += count;
+	return count;
+}

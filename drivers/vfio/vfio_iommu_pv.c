@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VFIO container backend for devices behind the paravirtual IOMMU.
+ *
+ * The VFIO core asks backends from the newest to the oldest. This one comes
+ * after type1, answers to the same types, and takes groups behind the
+ * paravirtual IOMMU only; a container with any other group goes to type1.
+ */
+#include <linux/capability.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vfio_pv_priv.h"
+
+static unsigned int dma_entry_limit = U32_MAX;
+module_param(dma_entry_limit, uint, 0644);
+MODULE_PARM_DESC(dma_entry_limit, "Largest number of mappings in a container");
+
+/*
+ * The VFIO core calls ioctl() with no lock, so the last group may be taken
+ * from a container, and the container be released, meanwhile. Therefore the
+ * core is not given an address but a number, which is not used again soon.
+ */
+static DEFINE_XARRAY_ALLOC1(vfio_pv_containers);
+static u32 vfio_pv_next_id;
+
+static struct vfio_pv_container *vfio_pv_get(void *iommu_data)
+{
+	struct vfio_pv_container *c;
+
+	rcu_read_lock();
+	c = xa_load(&vfio_pv_containers, (unsigned long)iommu_data);
+	if (c && !refcount_inc_not_zero(&c->users))
+		c = NULL;
+	rcu_read_unlock();
+	return c;
+}
+
+static void vfio_pv_put(struct vfio_pv_container *c)
+{
+	if (refcount_dec_and_test(&c->users))
+		complete(&c->idle);
+}
+
+/* ------------------------------------------------------------------ */
+/* ioctls */
+
+/* Unknown flags: type1 says EINVAL, VFIO_PV_IOMMU can tell them from bad values. */
+static int vfio_pv_check_flags(struct vfio_pv_container *c, u32 flags, u32 known)
+{
+	if (!(flags & ~known))
+		return 0;
+	return c->pv ? -EOPNOTSUPP : -EINVAL;
+}
+
+/* @c is NULL when no container is meant. */
+static long vfio_pv_check_extension(struct vfio_pv_container *c, unsigned long arg)
+{
+	switch (arg) {
+	case VFIO_TYPE1_IOMMU:
+	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_PV_IOMMU:
+	case VFIO_UNMAP_ALL:
+		return 1;
+	case VFIO_DMA_CC_IOMMU:
+		return c && vfio_pv_all_coherent(c);
+	default:
+		return 0;
+	}
+}
+
+static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
+{
+	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_map, size);
+	struct vfio_iommu_type1_dma_map map;
+	int ret;
+
+	if (copy_from_user(&map, (void __user *)arg, minsz))
+		return -EFAULT;
+	if (map.argsz < minsz)
+		return -EINVAL;
+	ret = vfio_pv_check_flags(c, map.flags, VFIO_DMA_MAP_FLAG_READ |
+						VFIO_DMA_MAP_FLAG_WRITE);
+	return ret ?: vfio_pv_map(c, &map);
+}
+
+static long vfio_pv_unmap_dma(struct vfio_pv_container *c, unsigned long arg)
+{
+	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_unmap, size);
+	u32 known = VFIO_DMA_UNMAP_FLAG_ALL;
+	struct vfio_iommu_type1_dma_unmap unmap;
+	u64 unmapped;
+	int ret;
+
+	if (c->pv)
+		known |= VFIO_PV_UNMAP_FLAG_NO_FLUSH;
+	if (copy_from_user(&unmap, (void __user *)arg, minsz))
+		return -EFAULT;
+	if (unmap.argsz < minsz)
+		return -EINVAL;
+	ret = vfio_pv_check_flags(c, unmap.flags, known);
+	if (!ret)
+		ret = vfio_pv_unmap(c, &unmap, &unmapped);
+	if (ret)
+		return ret;
+	unmap.size = unmapped;
+	return copy_to_user((void __user *)arg, &unmap, minsz) ? -EFAULT : 0;
+}
+
+static int vfio_pv_check_invalidate(const struct vfio_pv_iommu_invalidate *inv)
+{
+	u64 end;
+
+	if (inv->flags & ~VFIO_PV_INV_FLAG_LEAF)
+		return -EOPNOTSUPP;
+	if (inv->granularity != VFIO_PV_INV_DOMAIN &&
+	    inv->granularity != VFIO_PV_INV_PAGE)
+		return -EOPNOTSUPP;
+	if (inv->pasid != VFIO_PV_PASID_NONE)
+		return -EOPNOTSUPP;
+	if (inv->granularity == VFIO_PV_INV_DOMAIN)
+		return inv->addr || inv->size ? -EINVAL : 0;
+	if (!inv->size)
+		return -EINVAL;
+	if (check_add_overflow(inv->addr, inv->size, &end) || end > ULONG_MAX)
+		return -EOVERFLOW;
+	return 0;
+}
+
+static long vfio_pv_invalidate_iotlb(struct vfio_pv_container *c, unsigned long arg)
+{
+	void __user *uarg = (void __user *)arg;
+	struct vfio_pv_iommu_invalidate inv;
+	u32 argsz;
+	int ret;
+
+	if (get_user(argsz, (u32 __user *)uarg))
+		return -EFAULT;
+	if (argsz < sizeof(inv))
+		return -EINVAL;
+	if (argsz > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&inv, sizeof(inv), uarg, argsz);
+	if (!ret)
+		ret = vfio_pv_check_invalidate(&inv);
+	return ret ?: vfio_pv_invalidate(c, &inv);
+}
+
+static const struct vfio_pv_ioctl {
+	unsigned int cmd;
+	bool pv_only;
+	long (*handler)(struct vfio_pv_container *c, unsigned long arg);
+} vfio_pv_ioctls[] = {
+	{ VFIO_CHECK_EXTENSION,		false,	vfio_pv_check_extension },
+	{ VFIO_IOMMU_GET_INFO,		false,	vfio_pv_get_info },
+	{ VFIO_IOMMU_MAP_DMA,		false,	vfio_pv_map_dma },
+	{ VFIO_IOMMU_UNMAP_DMA,		false,	vfio_pv_unmap_dma },
+	{ VFIO_PV_IOMMU_INVALIDATE,	true,	vfio_pv_invalidate_iotlb },
+};
+
+static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,
+			     unsigned long arg)
+{
+	const struct vfio_pv_ioctl *entry;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vfio_pv_ioctls); i++) {
+		entry = &vfio_pv_ioctls[i];
+		if (entry->cmd == cmd && (c->pv || !entry->pv_only))
+			return entry->handler(c, arg);
+	}
+	return -ENOTTY;
+}
+
+static long vfio_pv_op_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
+{
+	struct vfio_pv_container *c;
+	long ret;
+
+	if (!iommu_data)
+		return cmd == VFIO_CHECK_EXTENSION ?
+			vfio_pv_check_extension(NULL, arg) : -ENOTTY;
+	c = vfio_pv_get(iommu_data);
+	if (!c)
+		return -ENODEV;
+	ret = vfio_pv_dispatch(c, cmd, arg);
+	vfio_pv_put(c);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ */
+/* Containers */
+
+static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long arg)
+{
+	refcount_set(&c->users, 1);
+	init_completion(&c->idle);
+	c->pv = arg == VFIO_PV_IOMMU;
+	c->v2 = arg != VFIO_TYPE1_IOMMU;
+	init_rwsem(&c->lock);
+	INIT_LIST_HEAD(&c->domains);
+	INIT_LIST_HEAD(&c->emulated);
+	c->layout.pgsizes = PAGE_MASK;
+	mutex_init(&c->tree_lock);
+	c->tree = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&c->unflushed);
+	c->avail = dma_entry_limit;
+	init_waitqueue_head(&c->wait);
+	mutex_init(&c->devices_lock);
+	INIT_LIST_HEAD(&c->devices);
+}
+
+static void *vfio_pv_op_open(unsigned long arg)
+{
+	struct vfio_pv_container *c;
+	int ret;
+
+	if (arg != VFIO_TYPE1_IOMMU && arg != VFIO_TYPE1v2_IOMMU &&
+	    arg != VFIO_PV_IOMMU)
+		return ERR_PTR(-EINVAL);
+	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
+	if (!c)
+		return ERR_PTR(-ENOMEM);
+	vfio_pv_container_init(c, arg);
+	ret = xa_alloc_cyclic(&vfio_pv_containers, &c->id, c,
+			      XA_LIMIT(1, INT_MAX), &vfio_pv_next_id, GFP_KERNEL);
+	if (ret < 0) {
+		kfree(c);
+		return ERR_PTR(ret);
+	}
+	return (void *)(unsigned long)c->id;
+}
+
+static void vfio_pv_op_release(void *iommu_data)
+{
+	struct vfio_pv_container *c;
+
+	c = xa_erase(&vfio_pv_containers, (unsigned long)iommu_data);
+	if (!c)
+		return;
+	vfio_pv_put(c);
+	wait_for_completion(&c->idle);
+	vfio_pv_detach_all(c);
+	kfree_rcu(c, rcu);
+}
+
+/* ------------------------------------------------------------------ */
+/* The other calls: find the container, do it */
+
+static int vfio_pv_op_attach_group(void *iommu_data, struct iommu_group *group,
+				   enum vfio_group_type type)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+	int ret;
+
+	if (!c)
+		return -ENODEV;
+	ret = vfio_pv_attach_group(c, group, type);
+	vfio_pv_put(c);
+	return ret;
+}
+
+static void vfio_pv_op_detach_group(void *iommu_data, struct iommu_group *group)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+
+	if (!c)
+		return;
+	vfio_pv_detach_group(c, group);
+	vfio_pv_put(c);
+}
+
+static int vfio_pv_op_pin_pages(void *iommu_data, struct iommu_group *group,
+				dma_addr_t user_iova, int npage, int prot,
+				struct page **pages)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+	int ret;
+
+	if (!c)
+		return -EINVAL;
+	ret = vfio_pv_pin_pages(c, user_iova, npage, prot, pages);
+	vfio_pv_put(c);
+	return ret;
+}
+
+static void vfio_pv_op_unpin_pages(void *iommu_data, dma_addr_t user_iova, int npage)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+
+	if (!c)
+		return;
+	vfio_pv_unpin_pages(c, user_iova, npage);
+	vfio_pv_put(c);
+}
+
+static void vfio_pv_op_register_device(void *iommu_data, struct vfio_device *vdev)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+
+	if (!c)
+		return;
+	vfio_pv_register_device(c, vdev);
+	vfio_pv_put(c);
+}
+
+static void vfio_pv_op_unregister_device(void *iommu_data, struct vfio_device *vdev)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+
+	if (!c)
+		return;
+	vfio_pv_unregister_device(c, vdev);
+	vfio_pv_put(c);
+}
+
+static int vfio_pv_op_dma_rw(void *iommu_data, dma_addr_t user_iova, void *data,
+			     size_t count, bool write)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+	int ret;
+
+	if (!c)
+		return -EINVAL;
+	ret = vfio_pv_dma_rw(c, user_iova, data, count, write);
+	vfio_pv_put(c);
+	return ret;
+}
+
+static struct iommu_domain *vfio_pv_op_group_iommu_domain(void *iommu_data,
+							  struct iommu_group *group)
+{
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
+	struct iommu_domain *domain;
+
+	if (!c || !group)
+		domain = ERR_PTR(-EINVAL);
+	else
+		domain = vfio_pv_group_domain(c, group);
+	if (c)
+		vfio_pv_put(c);
+	return domain;
+}
+
+static const struct vfio_iommu_driver_ops vfio_pv_ops = {
+	.name			= "vfio-iommu-pv",
+	.owner			= THIS_MODULE,
+	.open			= vfio_pv_op_open,
+	.release		= vfio_pv_op_release,
+	.ioctl			= vfio_pv_op_ioctl,
+	.attach_group		= vfio_pv_op_attach_group,
+	.detach_group		= vfio_pv_op_detach_group,
+	.pin_pages		= vfio_pv_op_pin_pages,
+	.unpin_pages		= vfio_pv_op_unpin_pages,
+	.register_device	= vfio_pv_op_register_device,
+	.unregister_device	= vfio_pv_op_unregister_device,
+	.dma_rw			= vfio_pv_op_dma_rw,
+	.group_iommu_domain	= vfio_pv_op_group_iommu_domain,
+};
+
+static int __init vfio_pv_init(void)
+{
+	return vfio_register_iommu_driver(&vfio_pv_ops);
+}
+module_init(vfio_pv_init);
+
+static void __exit vfio_pv_exit(void)
+{
+	vfio_unregister_iommu_driver(&vfio_pv_ops);
+	rcu_barrier();
+}
+module_exit(vfio_pv_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("VFIO container backend for the paravirtual IOMMU");
+MODULE_ALIAS("vfio_iommu_pv");
+/* The newest backend is asked first: type1 has to be there before us. */
+MODULE_SOFTDEP("pre: vfio_iommu_type1");

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: what mediated devices ask of a container.
+ *
+ * All pages of a mapping are pinned for as long as it exists. So a mediated
+ * device that pins a page needs no pin of its own; we only count how often it
+ * holds which page, and before a mapping goes the device is told to let go.
+ */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
+#include <linux/highmem.h>
+#include <linux/mm.h>
+
+#include "vfio_pv_priv.h"
+
+/* How often a device is told to let go of a mapping */
+#define VFIO_PV_UNPIN_TRIES	10
+
+/* Return: the mapping at this IOVA, with the byte offset in it; or NULL. */
+static struct vfio_pv_dma *vfio_pv_lookup(struct vfio_pv_container *c,
+					  dma_addr_t iova, unsigned long *offset)
+{
+	struct vfio_pv_dma *dma;
+
+	lockdep_assert_held(&c->tree_lock);
+	if (iova != (unsigned long)iova)
+		return NULL;
+	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_UNMAPPING);
+	if (dma)
+		*offset = iova - dma->node.start;
+	return dma;
+}
+
+static int vfio_pv_hold(struct vfio_pv_container *c, dma_addr_t iova, int prot,
+			struct page **page)
+{
+	unsigned long offset, index, count;
+	struct vfio_pv_dma *dma;
+	void *old;
+
+	dma = vfio_pv_lookup(c, iova, &offset);
+	if (!dma || dma->state != VFIO_PV_MAPPED)
+		return -EINVAL;
+	if ((dma->prot & prot) != prot)
+		return -EPERM;
+	index = offset >> PAGE_SHIFT;
+	*page = vfio_pv_mem_page(&dma->mem, index);
+	if (!*page)
+		return -EINVAL;
+	old = xa_load(&dma->holds, index);
+	count = old ? xa_to_value(old) : 0;
+	if (xa_is_err(xa_store(&dma->holds, index, xa_mk_value(count + 1),
+			       GFP_KERNEL_ACCOUNT)))
+		return -ENOMEM;
+	dma->nr_held += !count;
+	return 0;
+}
+
+static void vfio_pv_unhold(struct vfio_pv_container *c, dma_addr_t iova)
+{
+	unsigned long offset, index, count;
+	struct vfio_pv_dma *dma;
+	void *old;
+
+	dma = vfio_pv_lookup(c, iova, &offset);
+	if (!dma)
+		return;
+	index = offset >> PAGE_SHIFT;
+	old = xa_load(&dma->holds, index);
+	if (!old)
+		return;
+	count = xa_to_value(old) - 1;
+	if (count) {
+		/* Replaces what is there, so it needs no memory. */
+		xa_store(&dma->holds, index, xa_mk_value(count), 0);
+	} else {
+		xa_erase(&dma->holds, index);
+		dma->nr_held--;
+	}
+}
+
+/**
+ * vfio_pv_pin_pages() - give a mediated device pages to work on
+ * @c: the container
+ * @iova: of the first page
+ * @npage: number of pages
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @pages: filled
+ *
+ * Return: @npage; -EACCES version 1 of the interface; -EINVAL an IOVA without
+ * pages, or no device that could be told to unpin; -EPERM; -ENOMEM.
+ */
+int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
+		      int prot, struct page **pages)
+{
+	int i, ret = 0;
+
+	if (!pages)
+		return -EINVAL;
+	if (!c->v2)
+		return -EACCES;
+
+	mutex_lock(&c->tree_lock);
+	if (list_empty(&c->devices))
+		ret = -EINVAL;
+	for (i = 0; !ret && i < npage; i++)
+		ret = vfio_pv_hold(c, iova + i * PAGE_SIZE, prot, &pages[i]);
+	if (ret) {
+		/* The last one that was tried is not held. */
+		while (--i > 0)
+			vfio_pv_unhold(c, iova + (i - 1) * PAGE_SIZE);
+	}
+	mutex_unlock(&c->tree_lock);
+	return ret ?: npage;
+}
+
+/**
+ * vfio_pv_unpin_pages() - a mediated device lets go of pages
+ * @c: the container
+ * @iova: of the first page
+ * @npage: number of pages
+ */
+void vfio_pv_unpin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage)
+{
+	int i;
+
+	mutex_lock(&c->tree_lock);
+	for (i = 0; i < npage; i++)
+		vfio_pv_unhold(c, iova + i * PAGE_SIZE);
+	mutex_unlock(&c->tree_lock);
+}
+
+/* Return: how many bytes were copied, at most up to the end of the page. */
+static long vfio_pv_rw_page(struct vfio_pv_container *c, dma_addr_t iova,
+			    void *data, size_t count, bool write)
+{
+	int prot = write ? IOMMU_WRITE : IOMMU_READ;
+	struct vfio_pv_dma *dma;
+	unsigned long offset;
+	struct page *page;
+
+	dma = vfio_pv_lookup(c, iova, &offset);
+	if (!dma || dma->state != VFIO_PV_MAPPED)
+		return -EINVAL;
+	if (!(dma->prot & prot))
+		return -EPERM;
+	page = vfio_pv_mem_page(&dma->mem, offset >> PAGE_SHIFT);
+	if (!page)
+		return -EFAULT;
+	offset = offset_in_page(offset);
+	count = min_t(size_t, count, PAGE_SIZE - offset);
+	if (write)
+		memcpy_to_page(page, offset, data, count);
+	else
+		memcpy_from_page(data, page, offset, count);
+	return count;
+}
+
+/**
+ * vfio_pv_dma_rw() - a mediated device reads or writes memory by its IOVA
+ * @c: the container
+ * @iova: where
+ * @data: kernel memory to copy from or to
+ * @count: number of bytes
+ * @write: to the IOVA, not from it
+ *
+ * Return: 0; -EINVAL nothing is mapped; -EPERM; -EFAULT memory without pages.
+ */
+int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
+		   size_t count, bool write)
+{
+	long done = 0;
+
+	mutex_lock(&c->tree_lock);
+	while (count) {
+		done = vfio_pv_rw_page(c, iova, data, count, write);
+		if (done < 0)
+			break;
+		iova += done;
+		data += done;
+		count -= done;
+	}
+	mutex_unlock(&c->tree_lock);
+	return done < 0 ? done : 0;
+}
+
+/**
+ * vfio_pv_register_device() - a device was opened
+ * @c: the container
+ * @vdev: the device
+ */
+void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vdev)
+{
+	if (!vdev->ops->dma_unmap)
+		return;
+	mutex_lock(&c->devices_lock);
+	mutex_lock(&c->tree_lock);
+	list_add(&vdev->iommu_entry, &c->devices);
+	mutex_unlock(&c->tree_lock);
+	mutex_unlock(&c->devices_lock);
+}
+
+/**
+ * vfio_pv_unregister_device() - a device is being closed
+ * @c: the container
+ * @vdev: the device
+ */
+void vfio_pv_unregister_device(struct vfio_pv_container *c, struct vfio_device *vdev)
+{
+	if (!vdev->ops->dma_unmap)
+		return;
+	mutex_lock(&c->devices_lock);
+	mutex_lock(&c->tree_lock);
+	list_del(&vdev->iommu_entry);
+	mutex_unlock(&c->tree_lock);
+	mutex_unlock(&c->devices_lock);
+}
+
+static bool vfio_pv_held(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	bool held;
+
+	mutex_lock(&c->tree_lock);
+	held = dma->nr_held;
+	mutex_unlock(&c->tree_lock);
+	return held;
+}
+
+/**
+ * vfio_pv_make_devices_unpin() - have mediated devices let go of a mapping
+ * @c: the container
+ * @dma: being unmapped by the caller, so nobody starts to hold it
+ *
+ * Return: true if no device holds a page of it.
+ */
+bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	struct vfio_device *vdev;
+	int tries;
+
+	for (tries = 0; tries < VFIO_PV_UNPIN_TRIES; tries++) {
+		if (!vfio_pv_held(c, dma))
+			return true;
+		mutex_lock(&c->devices_lock);
+		list_for_each_entry(vdev, &c->devices, iommu_entry)
+			vdev->ops->dma_unmap(vdev, dma->node.start,
+					     vfio_pv_dma_size(dma));
+		mutex_unlock(&c->devices_lock);
+	}
+	pr_err_ratelimited("a device does not let go of pages that are unmapped\n");
+	return false;
+}

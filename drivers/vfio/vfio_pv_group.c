@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: groups and their IOMMU domains.
+ */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
+#include <linux/interval_tree.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+
+#include "vfio_pv_priv.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Give devices to user space whose interrupts the host does not isolate");
+
+static struct vfio_pv_group *vfio_pv_find_on(struct list_head *groups,
+					     struct iommu_group *group)
+{
+	struct vfio_pv_group *g;
+
+	list_for_each_entry(g, groups, link)
+		if (g->group == group)
+			return g;
+	return NULL;
+}
+
+/* Return: the domain, and the group's entry on its list; or NULL. */
+static struct vfio_pv_domain *vfio_pv_find_group(struct vfio_pv_container *c,
+						 struct iommu_group *group,
+						 struct vfio_pv_group **entry)
+{
+	struct vfio_pv_domain *d;
+
+	lockdep_assert_held(&c->lock);
+	list_for_each_entry(d, &c->domains, link) {
+		*entry = vfio_pv_find_on(&d->groups, group);
+		if (*entry)
+			return d;
+	}
+	return NULL;
+}
+
+static bool vfio_pv_is_attached(struct vfio_pv_container *c,
+				struct iommu_group *group)
+{
+	struct vfio_pv_group *entry;
+
+	return vfio_pv_find_on(&c->emulated, group) ||
+	       vfio_pv_find_group(c, group, &entry);
+}
+
+static bool vfio_pv_interrupts_safe(struct iommu_group *group)
+{
+	if (pv_iommu_msi_isolated(group) || iommu_group_has_isolated_msi(group))
+		return true;
+	if (allow_unsafe_interrupts)
+		return true;
+	pr_warn_ratelimited("the host does not isolate the interrupts of group %d; parameter allow_unsafe_interrupts overrides\n",
+			    iommu_group_id(group));
+	return false;
+}
+
+/* ------------------------------------------------------------------ */
+/* Domains */
+
+/* Called for the group's devices: the first one stands for all. */
+static int vfio_pv_alloc_for(struct device *dev, void *data)
+{
+	struct iommu_domain **domain = data;
+
+	*domain = iommu_paging_domain_alloc(dev);
+	return 1;
+}
+
+/* A domain that is attached to the group and on no list yet */
+static struct vfio_pv_domain *vfio_pv_domain_create(struct iommu_group *group)
+{
+	struct iommu_domain *domain = ERR_PTR(-ENODEV);
+	struct vfio_pv_domain *d;
+	int ret;
+
+	d = kzalloc(sizeof(*d), GFP_KERNEL_ACCOUNT);
+	if (!d)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&d->groups);
+	iommu_group_for_each_dev(group, &domain, vfio_pv_alloc_for);
+	if (IS_ERR(domain)) {
+		ret = PTR_ERR(domain);
+		goto err_free;
+	}
+	d->domain = domain;
+	ret = iommu_attach_group(domain, group);
+	if (ret)
+		goto err_domain;
+	if (domain->ops->enforce_cache_coherency)
+		d->coherent = domain->ops->enforce_cache_coherency(domain);
+	return d;
+
+err_domain:
+	iommu_domain_free(domain);
+err_free:
+	kfree(d);
+	return ERR_PTR(ret);
+}
+
+static void vfio_pv_domain_destroy(struct vfio_pv_domain *d)
+{
+	list_del(&d->link);
+	iommu_domain_free(d->domain);
+	kfree(d);
+}
+
+/* Attach to a domain that exists, else to a new one, which is put on the list. */
+static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
+						   struct iommu_group *group)
+{
+	struct vfio_pv_domain *d;
+
+	lockdep_assert_held_write(&c->lock);
+	list_for_each_entry(d, &c->domains, link)
+		if (!iommu_attach_group(d->domain, group))
+			return d;
+	d = vfio_pv_domain_create(group);
+	if (!IS_ERR(d))
+		list_add_tail(&d->link, &c->domains);
+	return d;
+}
+
+/* ------------------------------------------------------------------ */
+/* Attach */
+
+/* Would all that is mapped still be allowed? */
+static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
+				const struct vfio_pv_layout *layout)
+{
+	unsigned long mask = vfio_pv_min_pgsize(layout) - 1;
+	struct interval_tree_node *node;
+	bool fits = true;
+
+	mutex_lock(&c->tree_lock);
+	for (node = interval_tree_iter_first(&c->tree, 0, ULONG_MAX); node && fits;
+	     node = interval_tree_iter_next(node, 0, ULONG_MAX))
+		fits = vfio_pv_layout_allows(layout, node->start, node->last) &&
+		       !((node->start | (node->last + 1)) & mask);
+	mutex_unlock(&c->tree_lock);
+	return fits;
+}
+
+/* The group is on its domain's list: adapt the container to it. */
+static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
+{
+	bool is_new = list_is_singular(&d->groups);
+	struct vfio_pv_layout layout;
+	int ret;
+
+	ret = vfio_pv_layout_build(c, &layout);
+	if (ret)
+		return ret;
+	if (!vfio_pv_layout_fits(c, &layout))
+		ret = -EINVAL;
+	else if (is_new)
+		ret = vfio_pv_replay(c, d->domain);
+	if (ret)
+		kfree(layout.ranges);
+	else
+		vfio_pv_layout_replace(c, &layout);
+	return ret;
+}
+
+static int vfio_pv_attach_real(struct vfio_pv_container *c,
+			       struct vfio_pv_group *g)
+{
+	struct vfio_pv_domain *d;
+	int ret;
+
+	lockdep_assert_held_write(&c->lock);
+	d = vfio_pv_enter_domain(c, g->group);
+	if (IS_ERR(d))
+		return PTR_ERR(d);
+	list_add(&g->link, &d->groups);
+	ret = vfio_pv_admit(c, d);
+	if (!ret)
+		return 0;
+
+	list_del(&g->link);
+	iommu_detach_group(d->domain, g->group);
+	if (list_empty(&d->groups))
+		vfio_pv_domain_destroy(d);
+	return ret;
+}
+
+/*
+ * Mediated devices bring no IOMMU. A container of nothing else is not ours,
+ * so the first group of a container has to be a real one.
+ */
+static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
+				   struct vfio_pv_group *g)
+{
+	lockdep_assert_held_write(&c->lock);
+	if (list_empty(&c->domains) && list_empty(&c->emulated))
+		return -ENODEV;
+	list_add(&g->link, &c->emulated);
+	return 0;
+}
+
+/**
+ * vfio_pv_attach_group() - take a group into the container
+ * @c: the container
+ * @group: the group
+ * @type: what kind of group
+ *
+ * Return: 0; -ENODEV if it is not ours; -EINVAL if it is attached already, or
+ * if what is mapped is in the way of its reserved regions; -EPERM if its
+ * interrupts are not isolated; -ENOMEM; what the IOMMU says.
+ */
+int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
+			 enum vfio_group_type type)
+{
+	struct vfio_pv_group *g;
+	int ret;
+
+	if (type != VFIO_EMULATED_IOMMU) {
+		if (type != VFIO_IOMMU || !pv_iommu_group(group))
+			return -ENODEV;
+		if (!vfio_pv_interrupts_safe(group))
+			return -EPERM;
+	}
+	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
+	if (!g)
+		return -ENOMEM;
+	g->group = group;
+
+	down_write(&c->lock);
+	if (vfio_pv_is_attached(c, group))
+		ret = -EINVAL;
+	else if (type == VFIO_EMULATED_IOMMU)
+		ret = vfio_pv_attach_emulated(c, g);
+	else
+		ret = vfio_pv_attach_real(c, g);
+	up_write(&c->lock);
+	if (ret)
+		kfree(g);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ */
+/* Detach */
+
+/*
+ * Without this group there may be more IOVAs. If there is no memory to work
+ * that out the old layout stays, which allows no more than the new one would.
+ */
+static void vfio_pv_relax_layout(struct vfio_pv_container *c)
+{
+	struct vfio_pv_layout layout;
+
+	if (!vfio_pv_layout_build(c, &layout))
+		vfio_pv_layout_replace(c, &layout);
+}
+
+/* Holding a group is what entitles to mappings: with the last one they go. */
+static void vfio_pv_check_last(struct vfio_pv_container *c)
+{
+	if (list_empty(&c->domains) && list_empty(&c->emulated))
+		vfio_pv_drop_all(c);
+}
+
+/*
+ * No device is left in the domain. If it is the only one, its mappings go with
+ * it, or stay pinned for the mediated devices.
+ */
+static void vfio_pv_leave_domain(struct vfio_pv_container *c,
+				 struct vfio_pv_domain *d)
+{
+	lockdep_assert_held_write(&c->lock);
+	if (list_is_singular(&c->domains)) {
+		if (list_empty(&c->emulated))
+			vfio_pv_drop_all(c);
+		else
+			vfio_pv_drop_unflushed(c);
+	}
+	vfio_pv_domain_destroy(d);
+}
+
+static void vfio_pv_detach_locked(struct vfio_pv_container *c,
+				  struct iommu_group *group)
+{
+	struct vfio_pv_domain *d;
+	struct vfio_pv_group *g;
+
+	lockdep_assert_held_write(&c->lock);
+	g = vfio_pv_find_on(&c->emulated, group);
+	if (g) {
+		list_del(&g->link);
+		kfree(g);
+		vfio_pv_check_last(c);
+		return;
+	}
+	d = vfio_pv_find_group(c, group, &g);
+	if (!d)
+		return;
+	iommu_detach_group(d->domain, group);
+	list_del(&g->link);
+	kfree(g);
+	if (list_empty(&d->groups))
+		vfio_pv_leave_domain(c, d);
+	vfio_pv_relax_layout(c);
+}
+
+/**
+ * vfio_pv_detach_group() - let a group go
+ * @c: the container
+ * @group: attached; if not, nothing happens
+ */
+void vfio_pv_detach_group(struct vfio_pv_container *c, struct iommu_group *group)
+{
+	down_write(&c->lock);
+	vfio_pv_detach_locked(c, group);
+	up_write(&c->lock);
+}
+
+/**
+ * vfio_pv_detach_all() - let all groups and mappings go
+ * @c: the container, which nobody else uses any more
+ */
+void vfio_pv_detach_all(struct vfio_pv_container *c)
+{
+	struct vfio_pv_domain *d;
+
+	down_write(&c->lock);
+	while (!list_empty(&c->emulated))
+		vfio_pv_detach_locked(c, list_first_entry(&c->emulated,
+							  struct vfio_pv_group,
+							  link)->group);
+	while ((d = list_first_entry_or_null(&c->domains, struct vfio_pv_domain,
+					     link)))
+		vfio_pv_detach_locked(c, list_first_entry(&d->groups,
+							  struct vfio_pv_group,
+							  link)->group);
+	vfio_pv_drop_all(c);
+	kfree(c->layout.ranges);
+	c->layout = (struct vfio_pv_layout){};
+	up_write(&c->lock);
+}
+
+/**
+ * vfio_pv_group_domain() - which domain is this group attached to
+ * @c: the container
+ * @group: the group
+ *
+ * Return: the domain, or ERR_PTR(-ENODEV).
+ */
+struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
+					  struct iommu_group *group)
+{
+	struct vfio_pv_domain *d;
+	struct vfio_pv_group *g;
+
+	down_read(&c->lock);
+	d = vfio_pv_find_group(c, group, &g);
+	up_read(&c->lock);
+	return d ? d->domain : ERR_PTR(-ENODEV);
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: user memory, pinned, accounted and
+ * remembered as runs of page frames.
+ */
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "vfio_pv_priv.h"
+
+/* Runs in the first chunk, so that a small mapping does not cost a page */
+#define VFIO_PV_FIRST_RUNS	4
+#define VFIO_PV_CHUNK_RUNS \
+	((PAGE_SIZE - sizeof(struct vfio_pv_chunk)) / sizeof(struct vfio_pv_run))
+
+/* Pages that are pinned with what is on the stack, and with a page of pointers */
+#define VFIO_PV_BATCH_SMALL	16
+#define VFIO_PV_BATCH		(PAGE_SIZE / sizeof(struct page *))
+
+/* How often a fault may come back without a page frame */
+#define VFIO_PV_FAULT_TRIES	16
+
+/*
+ * RLIMIT_MEMLOCK is tested against the process that maps, which is current.
+ */
+static int vfio_pv_account(struct vfio_pv_mem *mem, unsigned long npages)
+{
+	int ret = mmap_write_lock_killable(mem->mm);
+
+	if (ret)
+		return ret;
+	ret = __account_locked_vm(mem->mm, npages, true, current, mem->lock_cap);
+	mmap_write_unlock(mem->mm);
+	if (!ret)
+		mem->locked += npages;
+	return ret;
+}
+
+/* Whoever unmaps, the pages go back to the address space that mapped them. */
+static void vfio_pv_unaccount(struct vfio_pv_mem *mem)
+{
+	if (!mem->locked || !mmget_not_zero(mem->mm))
+		return;
+	mmap_write_lock(mem->mm);
+	__account_locked_vm(mem->mm, mem->locked, false, current, true);
+	mmap_write_unlock(mem->mm);
+	mmput(mem->mm);
+	mem->locked = 0;
+}
+
+static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
+{
+	unsigned int max = list_empty(&mem->chunks) ? VFIO_PV_FIRST_RUNS :
+						      VFIO_PV_CHUNK_RUNS;
+	struct vfio_pv_chunk *chunk;
+
+	chunk = kmalloc(struct_size(chunk, runs, max), GFP_KERNEL_ACCOUNT);
+	if (!chunk)
+		return NULL;
+	chunk->npages = 0;
+	chunk->nr = 0;
+	chunk->max = max;
+	list_add_tail(&chunk->link, &mem->chunks);
+	return chunk;
+}
+
+/* Remember page frames that follow those remembered so far. */
+static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
+			   unsigned long npages, bool pinned)
+{
+	struct vfio_pv_chunk *chunk = NULL;
+	struct vfio_pv_run *run;
+
+	if (!list_empty(&mem->chunks)) {
+		chunk = list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
+		run = &chunk->runs[chunk->nr - 1];
+		if (run->pfn + run->npages == pfn && run->pinned == pinned) {
+			run->npages += npages;
+			chunk->npages += npages;
+			return 0;
+		}
+	}
+	if (!chunk || chunk->nr == chunk->max)
+		chunk = vfio_pv_add_chunk(mem);
+	if (!chunk)
+		return -ENOMEM;
+	run = &chunk->runs[chunk->nr++];
+	run->pfn = pfn;
+	run->npages = npages;
+	run->pinned = pinned;
+	chunk->npages += npages;
+	return 0;
+}
+
+/* Return: how many of the pages were remembered, all or less for no memory. */
+static unsigned long vfio_pv_add_pages(struct vfio_pv_mem *mem,
+				       struct page **pages, unsigned long npages)
+{
+	unsigned long done = 0, n, pfn;
+
+	while (done < npages) {
+		pfn = page_to_pfn(pages[done]);
+		for (n = 1; done + n < npages; n++)
+			if (page_to_pfn(pages[done + n]) != pfn + n)
+				break;
+		if (vfio_pv_add_run(mem, pfn, n, true))
+			break;
+		done += n;
+	}
+	return done;
+}
+
+/* Return: 0 and the page frame; -EAGAIN when the lock was dropped meanwhile. */
+static int vfio_pv_follow(struct vm_area_struct *vma, unsigned long vaddr,
+			  bool write, unsigned long *pfn)
+{
+	struct follow_pfnmap_args args = { .vma = vma, .address = vaddr };
+	bool unlocked = false;
+	int ret;
+
+	ret = follow_pfnmap_start(&args);
+	if (ret) {
+		ret = fixup_user_fault(vma->vm_mm, vaddr,
+				       write ? FAULT_FLAG_WRITE : 0, &unlocked);
+		if (unlocked)
+			return -EAGAIN;
+		if (!ret)
+			ret = follow_pfnmap_start(&args);
+		if (ret)
+			return ret;
+	}
+	if (write && !args.writable)
+		ret = -EFAULT;
+	*pfn = args.pfn;
+	follow_pfnmap_end(&args);
+	return ret;
+}
+
+/* Only frames whose pages nobody counts can do without a pin. */
+static bool vfio_pv_unpinnable(unsigned long pfn)
+{
+	return !pfn_valid(pfn) || PageReserved(pfn_to_page(pfn));
+}
+
+/*
+ * Memory such as a BAR that is mapped into the process has no pages. It stays
+ * where it is as long as its owner sees to it; it is not accounted.
+ *
+ * Return: 1, or a negative errno.
+ */
+static long vfio_pv_take_pfnmap(struct vfio_pv_mem *mem, unsigned long vaddr)
+{
+	struct vm_area_struct *vma;
+	int ret = -EAGAIN, tries;
+	unsigned long pfn;
+
+	mmap_read_lock(mem->mm);
+	vaddr = untagged_addr_remote(mem->mm, vaddr);
+	for (tries = 0; ret == -EAGAIN && tries < VFIO_PV_FAULT_TRIES; tries++) {
+		vma = vma_lookup(mem->mm, vaddr);
+		if (!vma || !(vma->vm_flags & VM_PFNMAP))
+			ret = -EFAULT;
+		else
+			ret = vfio_pv_follow(vma, vaddr, mem->write, &pfn);
+	}
+	mmap_read_unlock(mem->mm);
+
+	if (!ret && !vfio_pv_unpinnable(pfn))
+		ret = -EFAULT;
+	if (!ret)
+		ret = vfio_pv_add_run(mem, pfn, 1, false);
+	return ret ?: 1;
+}
+
+/* Return: how many pages were pinned and remembered, or a negative errno. */
+static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
+			      struct page **pages, unsigned long max)
+{
+	unsigned int flags = FOLL_LONGTERM | (mem->write ? FOLL_WRITE : 0);
+	unsigned long done;
+	long n;
+	int ret;
+
+	n = pin_user_pages_fast(vaddr, max, flags, pages);
+	if (n == -EFAULT)
+		return vfio_pv_take_pfnmap(mem, vaddr);
+	if (n <= 0)
+		return n ?: -EFAULT;
+
+	ret = vfio_pv_account(mem, n);
+	done = ret ? 0 : vfio_pv_add_pages(mem, pages, n);
+	if (done < n) {
+		unpin_user_pages(pages + done, n - done);
+		return ret ?: -ENOMEM;
+	}
+	return n;
+}
+
+/**
+ * vfio_pv_mem_pin() - pin and account all pages of a mapping
+ * @mem: set up by vfio_pv_mem_init(), by this process
+ *
+ * May sleep for as long as a page fault can. On failure the caller calls
+ * vfio_pv_mem_release(), which undoes what was done.
+ *
+ * Return: 0; -ENOMEM also when RLIMIT_MEMLOCK is exceeded; -EFAULT; -EINTR.
+ */
+int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
+{
+	struct page *few[VFIO_PV_BATCH_SMALL], **many = NULL;
+	unsigned long max = ARRAY_SIZE(few), pos = 0;
+	long n = 0;
+
+	if (mem->npages > max)
+		many = (struct page **)__get_free_page(GFP_KERNEL | __GFP_NOWARN);
+	if (many)
+		max = VFIO_PV_BATCH;
+
+	while (pos < mem->npages) {
+		if (fatal_signal_pending(current)) {
+			n = -EINTR;
+			break;
+		}
+		n = vfio_pv_pin_batch(mem, mem->vaddr + (pos << PAGE_SHIFT),
+				      many ?: few, min(max, mem->npages - pos));
+		if (n < 0)
+			break;
+		pos += n;
+		cond_resched();
+	}
+	free_page((unsigned long)many);
+	return n < 0 ? n : 0;
+}
+
+/**
+ * vfio_pv_mem_init() - describe user memory of the current process
+ * @mem: filled; nothing is pinned yet
+ * @vaddr: page aligned
+ * @size: page aligned
+ * @write: devices may write to it
+ *
+ * Return: 0, or -ENODEV when there is no user memory.
+ */
+int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
+		     bool write)
+{
+	if (!current->mm)
+		return -ENODEV;
+	mmgrab(current->mm);
+	mem->mm = current->mm;
+	mem->vaddr = vaddr;
+	mem->npages = size >> PAGE_SHIFT;
+	mem->write = write;
+	mem->lock_cap = capable(CAP_IPC_LOCK);
+	mem->locked = 0;
+	INIT_LIST_HEAD(&mem->chunks);
+	return 0;
+}
+
+/**
+ * vfio_pv_mem_release() - undo vfio_pv_mem_init() and vfio_pv_mem_pin()
+ * @mem: not used afterwards
+ * @unpin: false if a device may still reach the pages: they are lost then
+ */
+void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
+{
+	struct vfio_pv_chunk *chunk, *next;
+	struct vfio_pv_run *run;
+
+	list_for_each_entry_safe(chunk, next, &mem->chunks, link) {
+		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++)
+			if (unpin && run->pinned)
+				unpin_user_page_range_dirty_lock(pfn_to_page(run->pfn),
+								 run->npages,
+								 mem->write);
+		kfree(chunk);
+		cond_resched();
+	}
+	if (unpin)
+		vfio_pv_unaccount(mem);
+	mmdrop(mem->mm);
+}
+
+/**
+ * vfio_pv_mem_page() - find a page of a mapping
+ * @mem: pinned
+ * @index: number of the page, from the start of the mapping
+ *
+ * Return: the page, or NULL if there is none or it is not pinned.
+ */
+struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index)
+{
+	const struct vfio_pv_chunk *chunk;
+	const struct vfio_pv_run *run;
+
+	list_for_each_entry(chunk, &mem->chunks, link) {
+		if (index >= chunk->npages) {
+			index -= chunk->npages;
+			continue;
+		}
+		for (run = chunk->runs; index >= run->npages; run++)
+			index -= run->npages;
+		return run->pinned ? pfn_to_page(run->pfn + index) : NULL;
+	}
+	return NULL;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * VFIO container backend of the paravirtual IOMMU: what its files share.
+ *
+ * A container holds mappings. A mapping is what one VFIO_IOMMU_MAP_DMA made: a
+ * range of IOVAs and the user memory behind it, which is remembered as runs,
+ * that is pieces of consecutive page frames. A mapping keeps its pages pinned
+ * from before it is put into the first IOMMU domain until after its removal
+ * has been flushed from all of them; unmap, flush, unpin, never otherwise.
+ *
+ * The ranges of all mappings of a container stand in one interval tree and
+ * never overlap, whatever the state of the mappings:
+ *
+ *   MAPPING -> MAPPED -> UNMAPPING -> (gone) or UNFLUSHED
+ *                                               UNFLUSHED <-> FLUSHING -> (gone)
+ *
+ * The states that end in -ING belong to the thread that set them: it works on
+ * the mapping without the tree lock, and others who need that range wait.
+ * Maps and unmaps of different ranges therefore run side by side.
+ *
+ * Lock order, outermost first:
+ *
+ *   container->lock          what is attached; read side for map and unmap
+ *     container->devices_lock  list of devices; held while they are called
+ *       container->tree_lock     the tree and the states; held for short
+ *     mmap_lock of the user    pinning and accounting; not under tree_lock
+ *
+ * Devices call pin_pages, unpin_pages and dma_rw while we call them, so these
+ * take tree_lock only and wait for nothing.
+ */
+#ifndef _VFIO_PV_PRIV_H
+#define _VFIO_PV_PRIV_H
+
+#include <linux/completion.h>
+#include <linux/interval_tree.h>
+#include <linux/iommu.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/pv_iommu.h>
+#include <linux/refcount.h>
+#include <linux/rwsem.h>
+#include <linux/types.h>
+#include <linux/vfio.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <uapi/linux/vfio_pv.h>
+
+#include "vfio.h"
+
+struct mm_struct;
+
+/* Bits, so that a set of states can be named */
+enum vfio_pv_state {
+	VFIO_PV_MAPPING = 1 << 0,	/* being pinned and mapped */
+	VFIO_PV_MAPPED = 1 << 1,
+	VFIO_PV_UNMAPPING = 1 << 2,	/* being taken out of the domains */
+	VFIO_PV_UNFLUSHED = 1 << 3,	/* out of the domains, IOTLB not flushed */
+	VFIO_PV_FLUSHING = 1 << 4,	/* an invalidation covers it */
+};
+
+#define VFIO_PV_BUSY	(VFIO_PV_MAPPING | VFIO_PV_UNMAPPING | VFIO_PV_FLUSHING)
+
+/* A valid range of IOVAs */
+struct vfio_pv_range {
+	u64 start;
+	u64 last;
+};
+
+/**
+ * struct vfio_pv_layout - what the domains and groups of a container allow
+ * @ranges: usable IOVAs, ascending and disjoint; NULL when there is no domain,
+ *	and then all IOVAs are usable
+ * @nr: number of @ranges
+ * @pgsizes: page sizes that all domains support
+ */
+struct vfio_pv_layout {
+	struct vfio_pv_range *ranges;
+	unsigned int nr;
+	unsigned long pgsizes;
+};
+
+/**
+ * struct vfio_pv_group - an attached group
+ * @link: on the list of its domain, or on that of the emulated groups
+ * @group: the group
+ */
+struct vfio_pv_group {
+	struct list_head link;
+	struct iommu_group *group;
+};
+
+/**
+ * struct vfio_pv_domain - an IOMMU domain that holds all mappings
+ * @link: on the list of the container
+ * @groups: groups attached to it, at least one
+ * @domain: the domain
+ * @coherent: DMA that asks not to snoop is made to snoop
+ */
+struct vfio_pv_domain {
+	struct list_head link;
+	struct list_head groups;
+	struct iommu_domain *domain;
+	bool coherent;
+};
+
+/**
+ * struct vfio_pv_container - one VFIO container
+ * @id: the number by which the VFIO core knows it
+ * @users: calls that are inside, and one until it is released
+ * @idle: completed when @users has become 0
+ * @rcu: for freeing
+ * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
+ * @pv: opened as VFIO_PV_IOMMU
+ * @lock: see the lock order; protects @domains, @emulated and @layout
+ * @domains: list of struct vfio_pv_domain
+ * @emulated: list of struct vfio_pv_group of mediated devices
+ * @layout: what can be mapped
+ * @tree_lock: see the lock order; protects what follows, and each mapping's
+ *	state and holds
+ * @tree: the mappings, by IOVA
+ * @unflushed: the mappings in state VFIO_PV_UNFLUSHED
+ * @nr_busy: number of mappings in a state of VFIO_PV_BUSY
+ * @avail: number of mappings that may still be made
+ * @settled: counts the times that a mapping ceased to be busy
+ * @wait: woken when @settled changes
+ * @devices_lock: see the lock order; with it or @tree_lock @devices can be
+ *	read, a change needs both
+ * @devices: devices that want to know of unmaps
+ */
+struct vfio_pv_container {
+	u32 id;
+	refcount_t users;
+	struct completion idle;
+	struct rcu_head rcu;
+	bool v2;
+	bool pv;
+
+	struct rw_semaphore lock;
+	struct list_head domains;
+	struct list_head emulated;
+	struct vfio_pv_layout layout;
+
+	struct mutex tree_lock;
+	struct rb_root_cached tree;
+	struct list_head unflushed;
+	unsigned int nr_busy;
+	unsigned int avail;
+	unsigned int settled;
+	wait_queue_head_t wait;
+
+	struct mutex devices_lock;
+	struct list_head devices;
+};
+
+/**
+ * struct vfio_pv_mem - the user memory behind a mapping
+ * @mm: address space that it was pinned in and is accounted to; grabbed
+ * @vaddr: where it starts
+ * @npages: number of pages
+ * @write: devices may write to it
+ * @lock_cap: the user was not bound by RLIMIT_MEMLOCK
+ * @locked: number of pages accounted
+ * @chunks: list of struct vfio_pv_chunk, which hold the runs in order
+ *
+ * Belongs to the thread that made the mapping busy, and does not change while
+ * it is not busy.
+ */
+struct vfio_pv_mem {
+	struct mm_struct *mm;
+	unsigned long vaddr;
+	unsigned long npages;
+	bool write;
+	bool lock_cap;
+	unsigned long locked;
+	struct list_head chunks;
+};
+
+/**
+ * struct vfio_pv_run - consecutive page frames
+ * @pfn: the first
+ * @npages: how many
+ * @pinned: they are pinned pages; if not, they are memory without pages
+ */
+struct vfio_pv_run {
+	unsigned long pfn;
+	unsigned long npages : BITS_PER_LONG - 1;
+	unsigned long pinned : 1;
+};
+
+/**
+ * struct vfio_pv_chunk - some runs of a mapping
+ * @link: on the list of the mapping's memory
+ * @npages: pages in all runs of this chunk
+ * @nr: number of runs
+ * @max: number of runs that there is room for
+ * @runs: the runs
+ */
+struct vfio_pv_chunk {
+	struct list_head link;
+	unsigned long npages;
+	unsigned int nr;
+	unsigned int max;
+	struct vfio_pv_run runs[] __counted_by(max);
+};
+
+/**
+ * struct vfio_pv_dma - a mapping
+ * @node: its IOVAs, and its place in the tree
+ * @link: on a list of the thread that made it busy, or that of the unflushed
+ * @state: what it is
+ * @stuck: it may still be reachable by a device: never unpin it
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @mem: the memory behind it
+ * @holds: how often each page is held by a mediated device, by page number
+ * @nr_held: number of pages in @holds
+ */
+struct vfio_pv_dma {
+	struct interval_tree_node node;
+	struct list_head link;
+	enum vfio_pv_state state;
+	bool stuck;
+	int prot;
+	struct vfio_pv_mem mem;
+	struct xarray holds;
+	unsigned long nr_held;
+};
+
+static inline size_t vfio_pv_dma_size(const struct vfio_pv_dma *dma)
+{
+	return dma->mem.npages << PAGE_SHIFT;
+}
+
+static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layout)
+{
+	return 1UL << __ffs(layout->pgsizes);
+}
+
+/* vfio_pv_mem.c */
+int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
+		     bool write);
+int vfio_pv_mem_pin(struct vfio_pv_mem *mem);
+void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin);
+struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index);
+
+/* vfio_pv_map.c */
+struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last,
+				  unsigned int states);
+int vfio_pv_map(struct vfio_pv_container *c,
+		const struct vfio_iommu_type1_dma_map *map);
+int vfio_pv_unmap(struct vfio_pv_container *c,
+		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped);
+int vfio_pv_invalidate(struct vfio_pv_container *c,
+		       const struct vfio_pv_iommu_invalidate *inv);
+int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain);
+void vfio_pv_drop_all(struct vfio_pv_container *c);
+void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
+
+/* vfio_pv_layout.c */
+int vfio_pv_layout_build(struct vfio_pv_container *c,
+			 struct vfio_pv_layout *layout);
+bool vfio_pv_layout_allows(const struct vfio_pv_layout *layout, u64 start,
+			   u64 last);
+void vfio_pv_layout_replace(struct vfio_pv_container *c,
+			    struct vfio_pv_layout *layout);
+
+/* vfio_pv_group.c */
+int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
+			 enum vfio_group_type type);
+void vfio_pv_detach_group(struct vfio_pv_container *c, struct iommu_group *group);
+void vfio_pv_detach_all(struct vfio_pv_container *c);
+struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
+					  struct iommu_group *group);
+
+/* vfio_pv_info.c */
+long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg);
+bool vfio_pv_all_coherent(struct vfio_pv_container *c);
+
+/* vfio_pv_device.c */
+int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
+		      int prot, struct page **pages);
+void vfio_pv_unpin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage);
+int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
+		   size_t count, bool write);
+void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vdev);
+void vfio_pv_unregister_device(struct vfio_pv_container *c, struct vfio_device *vdev);
+bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+
+#endif /* _VFIO_PV_PRIV_H */

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Paravirtual IOMMU, guest side: what pv-iommu offers beyond the IOMMU API.
+ */
+#ifndef _LINUX_PV_IOMMU_H
+#define _LINUX_PV_IOMMU_H
+
+#include <linux/types.h>
+#include <uapi/linux/pv_iommu.h>
+
+struct device;
+struct iommu_domain;
+struct iommu_group;
+
+/**
+ * pv_iommu_group() - is this group behind the paravirtual IOMMU
+ * @group: the group
+ *
+ * Return: true if all its devices are.
+ */
+bool pv_iommu_group(struct iommu_group *group);
+
+/**
+ * pv_iommu_msi_isolated() - does the host isolate the group's interrupts
+ * @group: a group for which pv_iommu_group() is true
+ */
+bool pv_iommu_msi_isolated(struct iommu_group *group);
+
+/**
+ * pv_iommu_map_nosync() - queue a mapping without leaving the guest
+ * @domain: a paging domain of pv-iommu
+ * @iova: page aligned
+ * @paddr: guest physical address, page aligned
+ * @size: bytes, page aligned
+ * @prot: IOMMU_READ and so on
+ * @gfp: for the driver's own tables
+ *
+ * The mapping is in effect after pv_iommu_sync_map() of a range that covers it
+ * returned 0. Until then nobody may unmap it but by iommu_unmap().
+ *
+ * Return: 0 or a negative errno; on failure nothing is queued for the range.
+ */
+int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
+			phys_addr_t paddr, size_t size, int prot, gfp_t gfp);
+
+/**
+ * pv_iommu_sync_map() - make queued mappings effective
+ * @domain: the domain
+ * @iova: start of a range
+ * @size: its size in bytes
+ *
+ * Return: 0, or the error with which the host refused a mapping in the range;
+ * then the range may be mapped in part and the caller unmaps it.
+ */
+int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
+		      size_t size);
+
+/**
+ * pv_iommu_invalidate() - the generic invalidation
+ * @domain: a paging domain of pv-iommu
+ * @granularity: how much is covered
+ * @pasid: PVIOMMU_PASID_NONE or a PASID
+ * @addr: first IOVA, for PVIOMMU_INV_PAGE
+ * @size: bytes, for PVIOMMU_INV_PAGE
+ * @flags: PVIOMMU_INV_F_LEAF
+ *
+ * Queued removals are carried out first. Callable from atomic context.
+ *
+ * Return: 0, -EOPNOTSUPP, -EINVAL, -EIO.
+ */
+int pv_iommu_invalidate(struct iommu_domain *domain,
+			enum pviommu_granularity granularity, u32 pasid,
+			u64 addr, u64 size, u32 flags);
+
+#endif /* _LINUX_PV_IOMMU_H */

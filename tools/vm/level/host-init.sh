@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+#
+# init of the host level: set up, run the host's commands, run the guest.
+
+LEVEL=host
+LOWER=/lower
+STAGES=/ctl/stages.log
+OUTPUT=/ctl/host-output.log
+
+. /pvvm/config
+. /pvvm/common.sh
+MODPARAMS=$HOST_MODPARAMS
+
+# isa-debug-exit of the outer QEMU: a power-off by ACPI would only take longer.
+power_off() {
+	printf '\001' | dd of=/dev/port bs=1 seek=1281 2>/dev/null
+	poweroff -f
+}
+
+fail() {
+	echo "host level: $*" >/ctl/error
+	dmesg >/ctl/host-dmesg.log
+	power_off
+}
+
+finish() {
+	stop_pump
+	stage "ended with status $1"
+	dmesg >/ctl/host-dmesg.log
+	echo "$1" >/ctl/status
+	power_off
+}
+
+set_up() {
+	mount_kernel_fs
+	load_stock
+	mount_9p ctl /ctl rw,cache=none || power_off
+	stage "kernel and initramfs up, uptime $(cut -d' ' -f1 /proc/uptime) s"
+	build_root || fail "cannot mount the machine's root by 9p"
+	start_cpus
+	set_environment
+	mkdir -p /root/run/pvvm/root /root/run/pvvm/guest
+	mount -o bind "$LOWER" /root/run/pvvm/root
+	mount -o bind /ctl/guest /root/run/pvvm/guest
+	cp /ctl/own-modules /root/run/pvvm/
+	start_pump
+}
+
+load_own() {
+	local name
+
+	for name in $HOST_OWN; do
+		in_root pvvm-load "$name" >/ctl/load.log 2>&1 ||
+			fail "loading $name failed: $(cat /ctl/load.log)"
+	done
+}
+
+bind_devices() {
+	local driver=vfio-pci device
+
+	[ "$VIOMMU" != pv ] || driver=pviommu_vfio_pci
+	find_devices || fail "not all of the devices ($DEVICES) are on the PCI bus"
+	for device in $PVVM_DEVICES; do
+		check_group "${device#*:}"
+		in_root pvvm-bind $driver "${device#*:}" >/ctl/bind.log 2>&1 ||
+			fail "binding $device to $driver failed: $(cat /ctl/bind.log)"
+	done
+}
+
+# A device that shares its isolation group could not be passed through alone.
+check_group() {
+	local group=/sys/bus/pci/devices/$1/iommu_group
+
+	[ -d "$group" ] || fail "$1 is in no isolation group: the IOMMU is not in use"
+	set -- "$1" "$group"/devices/*
+	[ $# = 2 ] || fail "$1 is not alone in its isolation group"
+}
+
+. /pvvm/guest-run.sh
+
+main() {
+	local status=0 after=0
+
+	set_up
+	load_own
+	bind_devices
+	stage "devices bound"
+	if [ -f /ctl/host-cmd ]; then
+		stage "host command"
+		run_file /ctl/host-cmd
+		status=$?
+		stage "host command ended with status $status"
+		[ $status = 0 ] || finish $status
+	fi
+	[ "$HOST_ONLY" = 0 ] || finish 0
+	run_guest
+	status=$GUEST_STATUS
+	if [ -f /ctl/host-after ]; then
+		stage "host command after the guest"
+		run_file /ctl/host-after
+		after=$?
+	fi
+	[ "$status" != 0 ] || status=$after
+	finish "$status"
+}
+
+main

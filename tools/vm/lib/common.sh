@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Messages, temporary files, clean-up.
+
+EXIT_USAGE=2
+EXIT_SETUP=4
+
+say() {
+	printf 'pvvm: %s\n' "$*" >&2
+}
+
+usage_error() {
+	say "$*"
+	say "see pvvm --help"
+	exit $EXIT_USAGE
+}
+
+setup_error() {
+	say "$*"
+	exit $EXIT_SETUP
+}
+
+# Single-quote $1 for a POSIX shell (printf %q may give $'..').
+quote() {
+	printf "'%s'" "${1//\'/\'\\\'\'}"
+}
+
+TMP=
+OUTER_PID=
+
+cleanup() {
+	trap - EXIT
+	if [ -n "$OUTER_PID" ]; then
+		kill -KILL "$OUTER_PID" 2>/dev/null
+		wait "$OUTER_PID" 2>/dev/null
+	fi
+	stop_helpers
+	if [ -n "$TMP" ]; then
+		save_logs
+		rm -rf "$TMP"
+	fi
+}
+
+# The trap on EXIT does the work; a signal only has to end the script.
+make_tmp() {
+	trap cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	trap 'exit 129' HUP
+	TMP=$(mktemp -d "${TMPDIR:-/tmp}/pvvm.XXXXXXXX") ||
+		setup_error "cannot make a temporary directory in ${TMPDIR:-/tmp}"
+	CTL=$TMP/ctl
+	mkdir -p "$CTL/guest" "$TMP/empty"
+	if [ -n "$LOG_DIR" ]; then
+		mkdir -p "$LOG_DIR" || setup_error "cannot make the log directory $LOG_DIR"
+	fi
+}
+
+# Copies rather than writing there from the start: LOG_DIR may be on the file
+# system of the machine under test, and a half-written log confuses nobody here.
+save_logs() {
+	local f
+
+	[ -n "$LOG_DIR" ] || return 0
+	for f in "$CTL"/*.log "$CTL"/guest/*.log "$TMP"/*.log; do
+		[ -f "$f" ] && cp "$f" "$LOG_DIR/"
+	done
+	return 0
+}
+
+need() {
+	command -v "$1" >/dev/null || setup_error "$1 is missing; install $2"
+}
+
+find_tools() {
+	need "$QEMU" qemu-system-x86
+	need modprobe kmod
+	need busybox busybox-static
+	need xz xz-utils
+	BUSYBOX=$(command -v busybox)
+	# The initramfs holds nothing but busybox: it must not want a libc.
+	if LC_ALL=C ldd "$BUSYBOX" >/dev/null 2>&1; then
+		setup_error "$BUSYBOX is not a static program; install busybox-static"
+	fi
+}

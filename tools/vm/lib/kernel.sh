@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The kernel, its modules, our modules, and which of them each level loads.
+
+CACHE=${PVIOMMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pv-iommu}
+
+find_kernel() {
+	local fetch=$PVVM_REPO/tools/build/kernel-fetch
+
+	if [ -z "$KERNEL_DIR" ] && [ -x "$fetch" ]; then
+		KERNEL_DIR=$("$fetch" image | tail -n 1) ||
+			setup_error "tools/build/kernel-fetch image failed, so there is no kernel to boot"
+	fi
+	[ -n "$KERNEL_DIR" ] || KERNEL_DIR=$CACHE/k
+	KERNEL_IMAGE=$(ls "$KERNEL_DIR"/boot/vmlinuz-* 2>/dev/null | tail -n 1)
+	[ -n "$KERNEL_IMAGE" ] ||
+		setup_error "no kernel in $KERNEL_DIR/boot; run tools/build/kernel-fetch image, or give --kernel DIR"
+	RELEASE=${KERNEL_IMAGE##*/vmlinuz-}
+	[ -f "$KERNEL_DIR/lib/modules/$RELEASE/modules.dep" ] ||
+		setup_error "no modules.dep for $RELEASE in $KERNEL_DIR; run depmod -b $KERNEL_DIR $RELEASE"
+}
+
+# The table that pvvm-load reads: one of our modules per line, "name file needs..".
+find_own_modules() {
+	local file name
+
+	OWN_DIR=${PVIOMMU_BUILD:-$PVVM_REPO/build/$RELEASE}
+	: >"$CTL/own-modules"
+	[ -d "$OWN_DIR" ] || return 0
+	OWN_DIR=$(cd "$OWN_DIR" && pwd)
+	while read -r file; do
+		name=${file##*/}
+		name=${name%%.ko*}
+		printf '%s %s %s\n' "${name//-/_}" "$file" \
+			"$(modinfo -F depends "$file" | tr ',-' ' _')"
+	done < <(find "$OWN_DIR" -name '*.ko' -o -name '*.ko.xz') >"$CTL/own-modules"
+}
+
+# Modules of ours that $1 cannot do without.
+require_own() {
+	local name
+
+	for name; do
+		grep -q "^$name " "$CTL/own-modules" ||
+			setup_error "$name.ko is not in $OWN_DIR; run make in $PVVM_REPO, or set PVIOMMU_BUILD"
+	done
+}
+
+# All that a module of ours needs from the stock kernel.
+own_needs() {
+	local name dep
+
+	for name; do
+		for dep in $(awk -v n="$name" '$1 == n { $1 = $2 = ""; print }' "$CTL/own-modules"); do
+			if grep -q "^$dep " "$CTL/own-modules"; then
+				own_needs "$dep"
+			else
+				echo "$dep"
+			fi
+		done
+	done
+}
+
+plan_modules() {
+	local kvm=kvm_amd
+
+	[ "$ACCEL" = kvm ] && grep -q '^vendor_id.*GenuineIntel' /proc/cpuinfo && kvm=kvm_intel
+	HOST_OWN=() GUEST_OWN=()
+	HOST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci)
+	GUEST_STOCK=(9p 9pnet_virtio virtio_pci)
+	[ "$HOST_ONLY" = 1 ] || HOST_STOCK+=("$kvm")
+
+	if [ "$VIOMMU" = pv ]; then
+		HOST_OWN=(pviommu_host pviommu_kvm pviommu_vfio_pci)
+		[ "$GUEST_DRIVERS" = 1 ] && GUEST_OWN=(pviommu_guest vfio_pv)
+		require_own "${HOST_OWN[@]}" "${GUEST_OWN[@]}"
+		mapfile -t -O ${#HOST_STOCK[@]} HOST_STOCK < <(own_needs "${HOST_OWN[@]}")
+		mapfile -t -O ${#GUEST_STOCK[@]} GUEST_STOCK < <(own_needs "${GUEST_OWN[@]}")
+	fi
+	# virtio-iommu first: until it is there, the devices behind it wait.
+	[ "$VIOMMU" = virtio ] && GUEST_STOCK=(virtio_iommu "${GUEST_STOCK[@]}")
+	GUEST_STOCK+=(vfio_iommu_type1 vfio_pci)
+}
+
+# Files of the stock modules $@ and of what they need, in load order.
+stock_files() {
+	local name kind file
+
+	for name; do
+		modprobe -d "$KERNEL_DIR" -S "$RELEASE" --ignore-install --show-depends "$name" ||
+			say "the kernel $RELEASE has no module $name"
+	done 2>&1 >"$TMP/depends" | grep -v '^modprobe:' >&2
+	while read -r kind file _; do
+		[ "$kind" = insmod ] && echo "$file"
+	done <"$TMP/depends" | awk '!seen[$0]++'
+}
+
+# Kernel arguments of both levels.
+#
+# Left out is what is slow in an emulated machine: timer check, mitigations,
+# self-tests. The stall detectors get more time. Warnings reach the console, so
+# that a splat does. A dead kernel restarts at once, which ends its QEMU.
+# One CPU boots and init starts the others: QEMU before 8.1 may run the int3 of a
+# code patch after the patch is done, and the kernel patches most while it boots.
+# pci=lastbus=0: no search for root buses that ACPI has not told of, 8160 exits.
+kernel_args() {
+	echo "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic" \
+		"tsc=reliable no_timer_check mitigations=off nokaslr audit=0" \
+		"random.trust_cpu=on cryptomgr.notests watchdog_thresh=30" \
+		"rcupdate.rcu_cpu_stall_timeout=90 maxcpus=1 noreplace-smp lpj=10000000" \
+		"pci=lastbus=0"
+}

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The command line.
+
+VIOMMU=pv
+DEVICES=()
+HOST_IOMMU=intel
+HOST_CMD=''
+HOST_BG=''
+HOST_AFTER=''
+GUEST_CMD=''
+HOST_ONLY=0
+HOST_ARGS=''
+GUEST_ARGS=''
+HOST_MEM=2560
+GUEST_MEM=512
+GUEST_CPUS=2
+HOST_MODPARAMS=''
+GUEST_MODPARAMS=''
+GUEST_DRIVERS=1
+GUEST_REBOOTS=0
+GUEST_MAY_DIE=0
+QEMU_ARGS=
+SHARE=
+TIMEOUT=300
+LOG_DIR=
+ACCEL=tcg
+KERNEL_DIR=${PVVM_KERNEL:-}
+QEMU=${PVVM_QEMU:-qemu-system-x86_64}
+VERBOSE=0
+
+usage() {
+	cat <<'END'
+usage: pvvm [options]
+
+Boots an emulated machine (the host level) with an IOMMU and devices, starts a
+guest in it with the installed QEMU, passes the devices through, and runs your
+commands. Their output goes to stdout, their status is pvvm's.
+
+What is emulated
+  --host-iommu intel|amd      IOMMU of the host level (intel)
+  --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
+                              another PCI device of QEMU; repeat it or give a list
+  --viommu pv|virtio|intel|none
+                              IOMMU that the guest sees (pv)
+  --accel tcg|kvm             run the host level emulated (tcg) or with real
+                              nested virtualization
+  --kernel DIR                directory with boot/vmlinuz-* and lib/modules/*
+                              (what tools/build/kernel-fetch gives)
+  --guest-mem MiB             memory of the guest (512)
+  --guest-cpus N              CPUs of the guest (2)
+  --host-mem MiB              memory of the host level (2560)
+  --host-args ARGS            more kernel arguments for the host level
+  --guest-args ARGS           more kernel arguments for the guest
+  --qemu-args ARGS            more arguments for the guest's QEMU
+  --host-modparams "MOD.PARAM=VAL ..."
+  --guest-modparams "MOD.PARAM=VAL ..."
+                              parameters for modules that pvvm loads
+  --no-guest-drivers          do not load the pv-iommu modules in the guest
+
+What is run
+  --host-cmd CMD              at the host level, before the guest starts
+  --host-bg CMD               at the host level, beside the guest; killed at its end
+  --guest-cmd CMD             in the guest
+  --host-after CMD            at the host level, after the guest has ended
+  --host-only                 no guest
+  --guest-reboots N           the guest may reboot N times; the guest command is
+                              run on each boot, with PVVM_BOOT=0,1,..
+  --guest-may-die             a guest that ends early or panics is no failure
+  --share DIR                 DIR is /share at both levels, read-write
+  --timeout S                 give up after S seconds (300)
+  --log DIR                   keep the logs there
+  -v, --verbose               tell each stage as it is reached
+
+Each level shows this machine's files read-only, with its own /tmp, /run, /dev.
+Commands start in the current directory and find in their environment
+  PVVM_LEVEL     host or guest           PVVM_VIOMMU   the --viommu option
+  PVVM_DEVICES   "edu:0000:00:10.0 .."   PVVM_SHARE    /share, or nothing
+  PVVM_MODULES   where our modules are   PVVM_RELEASE  kernel release
+  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest
+and on their PATH
+  pvvm-load MODULE [PARAM=VAL..]         load a module with all that it needs
+  pvvm-bind DRIVER|none BDF..            bind devices to a driver
+
+Exit status: that of the guest command (or of the host command that failed);
+  2 usage, 3 kernel splat at either level, 4 setup failed, 124 timeout,
+  125 the guest ended before its command, 128+N its QEMU was killed by signal N.
+
+Examples
+  pvvm --device edu --guest-cmd 'ls /sys/kernel/iommu_groups'
+  pvvm --viommu virtio --device nvme --share /tmp/out \
+       --guest-cmd 'pvvm-bind nvme ${PVVM_DEVICES#*:}; cat /proc/partitions'
+  pvvm --host-only --device edu,nvme --host-cmd ./run-host-tests
+END
+}
+
+# A list may be separated by commas or spaces.
+add_devices() {
+	local name
+
+	for name in ${1//,/ }; do
+		DEVICES+=("$name")
+	done
+}
+
+one_of() {
+	local option=$1 value=$2 allowed
+
+	shift 2
+	for allowed; do
+		[ "$value" = "$allowed" ] && return 0
+	done
+	usage_error "$option does not take \"$value\"; it takes one of: $*"
+}
+
+# "my-mod.some-param=1" to "my_mod.some-param=1"
+canonical_params() {
+	local word out=''
+
+	for word in $1; do
+		case $word in
+		?*.?*=*) ;;
+		*) usage_error "\"$word\" is not MODULE.PARAMETER=VALUE" ;;
+		esac
+		out="$out${out:+ }$(tr - _ <<<"${word%%.*}").${word#*.}"
+	done
+	echo "$out"
+}
+
+number() {
+	case $2 in
+	'' | *[!0-9]*) usage_error "$1 takes a number, not \"$2\"" ;;
+	esac
+	[ "$2" -ge "$3" ] || usage_error "$1 must be at least $3"
+}
+
+set_option() {
+	case $1 in
+	--viommu) VIOMMU=$2 ;;
+	--device) add_devices "$2" ;;
+	--host-iommu) HOST_IOMMU=$2 ;;
+	--host-cmd) HOST_CMD=$2 ;;
+	--host-bg) HOST_BG=$2 ;;
+	--host-after) HOST_AFTER=$2 ;;
+	--guest-cmd) GUEST_CMD=$2 ;;
+	--host-args) HOST_ARGS=$2 ;;
+	--guest-args) GUEST_ARGS=$2 ;;
+	--host-mem) HOST_MEM=$2 ;;
+	--guest-mem) GUEST_MEM=$2 ;;
+	--guest-cpus) GUEST_CPUS=$2 ;;
+	--host-modparams) HOST_MODPARAMS=$2 ;;
+	--guest-modparams) GUEST_MODPARAMS=$2 ;;
+	--guest-reboots) GUEST_REBOOTS=$2 ;;
+	--qemu-args) QEMU_ARGS=$2 ;;
+	--share) SHARE=$2 ;;
+	--timeout) TIMEOUT=$2 ;;
+	--log) LOG_DIR=$2 ;;
+	--accel) ACCEL=$2 ;;
+	--kernel) KERNEL_DIR=$2 ;;
+	*) usage_error "unknown option $1" ;;
+	esac
+}
+
+set_flag() {
+	case $1 in
+	--host-only) HOST_ONLY=1 ;;
+	--no-guest-drivers) GUEST_DRIVERS=0 ;;
+	--guest-may-die) GUEST_MAY_DIE=1 ;;
+	-v | --verbose) VERBOSE=1 ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	*) return 1 ;;
+	esac
+}
+
+parse_options() {
+	while [ $# -gt 0 ]; do
+		if set_flag "$1"; then
+			shift
+			continue
+		fi
+		case $1 in
+		--*=*)
+			set_option "${1%%=*}" "${1#*=}"
+			shift
+			;;
+		--*)
+			# An unknown name is told as such, even as the last word.
+			[ $# -ge 2 ] || { (set_option "$1" "") && usage_error "$1 needs a value"; exit $EXIT_USAGE; }
+			set_option "$1" "$2"
+			shift 2
+			;;
+		*) usage_error "\"$1\" is not an option; quote a command as one word" ;;
+		esac
+	done
+	check_options
+}
+
+check_options() {
+	one_of --viommu "$VIOMMU" pv virtio intel none
+	one_of --host-iommu "$HOST_IOMMU" intel amd
+	one_of --accel "$ACCEL" tcg kvm
+	number --host-mem "$HOST_MEM" 512
+	number --guest-mem "$GUEST_MEM" 128
+	number --guest-cpus "$GUEST_CPUS" 1
+	number --guest-reboots "$GUEST_REBOOTS" 0
+	number --timeout "$TIMEOUT" 1
+	HOST_MODPARAMS=$(canonical_params "$HOST_MODPARAMS") || exit
+	GUEST_MODPARAMS=$(canonical_params "$GUEST_MODPARAMS") || exit
+	check_guest_options
+	if [ -n "$SHARE" ]; then
+		[ -d "$SHARE" ] || usage_error "--share: no directory $SHARE"
+		[ -w "$SHARE" ] || usage_error "--share: cannot write to $SHARE"
+		SHARE=$(cd "$SHARE" && pwd)
+	fi
+	case $LOG_DIR in
+	'' | /*) ;;
+	*) LOG_DIR=$PWD/$LOG_DIR ;;
+	esac
+}
+
+check_guest_options() {
+	if [ "$HOST_ONLY" = 1 ]; then
+		[ -z "$GUEST_CMD$HOST_BG$HOST_AFTER" ] ||
+			usage_error "--host-only has no guest: it takes --host-cmd only"
+		[ -n "$HOST_CMD" ] || usage_error "--host-only needs a --host-cmd"
+		return
+	fi
+	[ -n "$GUEST_CMD$HOST_CMD" ] || usage_error "nothing to run: give --guest-cmd or --host-cmd"
+	[ "$GUEST_MEM" -le $((HOST_MEM - 512)) ] ||
+		usage_error "--guest-mem $GUEST_MEM needs --host-mem $((GUEST_MEM + 512)) or more"
+}

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The outer QEMU: its command line, its run, and what to say when it stalls.
+
+TIMED_OUT=0
+TAIL_PID=
+STAGES_PID=
+
+stop_helpers() {
+	[ -z "$TAIL_PID" ] || kill "$TAIL_PID" 2>/dev/null
+	[ -z "$STAGES_PID" ] || kill "$STAGES_PID" 2>/dev/null
+	TAIL_PID= STAGES_PID=
+}
+
+# Without XSAVE: TCG does not tell KVM of a guest's XSETBV, so the guest's kernel
+# finds its FPU state inconsistent. Without ERMS and FSRM: TCG stores byte by byte
+# where the kernel trusts "rep stosb" to be fast, and clearing a guest's RAM takes
+# eight times as long.
+TCG_CPU=EPYC-Milan,+svm,+npt,-xsave,-erms,-fsrm
+
+outer_machine() {
+	local cpus=$GUEST_CPUS
+
+	[ "$cpus" -ge 2 ] || cpus=2
+	OUTER=("$QEMU" -nodefaults -no-user-config -display none -vga none -no-reboot
+		-name pvvm-host -machine "q35,kernel-irqchip=split"
+		-m "$HOST_MEM" -smp "$cpus")
+	if [ "$ACCEL" = kvm ]; then
+		OUTER+=(-accel kvm -cpu host)
+	else
+		OUTER+=(-accel "tcg,thread=multi" -cpu "$TCG_CPU")
+	fi
+	case $HOST_IOMMU in
+	intel) OUTER+=(-device "intel-iommu,intremap=on,aw-bits=48") ;;
+	amd) OUTER+=(-device "amd-iommu,intremap=on") ;;
+	esac
+}
+
+# share_9p TAG DIR [MORE]: DIR for the host level under the name TAG.
+share_9p() {
+	OUTER+=(-fsdev "local,id=fs_$1,path=${2//,/,,},security_model=none,multidevs=remap${3:-}"
+		-device "virtio-9p-pci,fsdev=fs_$1,mount_tag=$1")
+}
+
+outer_command() {
+	outer_machine
+	OUTER+=(-kernel "$KERNEL_IMAGE" -initrd "$TMP/host.cpio" -append "$(kernel_args) intel_iommu=on $HOST_ARGS"
+		-chardev "file,id=console,path=$TMP/host-console.log"
+		-serial chardev:console
+		-device "isa-debug-exit,iobase=0x501,iosize=2")
+	share_9p root / ,readonly=on
+	share_9p ctl "$CTL"
+	[ -z "$SHARE" ] || share_9p share "$SHARE"
+	outer_devices
+	OUTER+=("${OUTER_DEVICES[@]}")
+}
+
+# Stage lines get the time at which they came, in seconds since the start.
+follow_stages() {
+	local line
+
+	tail -q -f -n +1 -s 0.1 --pid="$OUTER_PID" "$CTL/stages.log" "$CTL/guest/guest-stages.log" |
+		while read -r line; do
+			line=$(printf '%4d.%d s  %s' $(((${EPOCHREALTIME/./} - START) / 1000000)) \
+				$((((${EPOCHREALTIME/./} - START) / 100000) % 10)) "$line")
+			printf '%s\n' "$line" >>"$TMP/stages-timed.log"
+			[ "$VERBOSE" = 0 ] || say "$line"
+		done
+}
+
+# The command's output is followed in files: a reader that is slow, or gone,
+# must not hold up the machine.
+run_outer() {
+	outer_command
+	printf '%q ' "${OUTER[@]}" >"$TMP/qemu-host-command.log"
+	START=${EPOCHREALTIME/./}
+	"${OUTER[@]}" </dev/null >"$TMP/qemu-host.log" 2>&1 &
+	OUTER_PID=$!
+	tail -q -f -c +1 -s 0.1 --pid=$OUTER_PID "$CTL/host-output.log" "$CTL/guest/guest-output.log" &
+	TAIL_PID=$!
+	follow_stages &
+	STAGES_PID=$!
+	wait_outer
+	wait $TAIL_PID $STAGES_PID 2>/dev/null
+	TAIL_PID= STAGES_PID= OUTER_PID=
+	printf '%d\n' $(((${EPOCHREALTIME/./} - START) / 1000)) >"$TMP/run-ms.log"
+}
+
+wait_outer() {
+	local timer ended
+
+	sleep "$TIMEOUT" &
+	timer=$!
+	wait -n -p ended $OUTER_PID $timer
+	if [ "$ended" = $timer ]; then
+		TIMED_OUT=1
+		kill -KILL $OUTER_PID
+	else
+		kill $timer 2>/dev/null
+	fi
+	wait $OUTER_PID $timer 2>/dev/null
+}
+
+last_stage() {
+	tail -q -n 1 "$TMP/stages-timed.log" 2>/dev/null
+}
+
+report_stall() {
+	local log
+
+	say "no end after $TIMEOUT s; last stage: $(last_stage)"
+	for log in "$TMP/host-console.log" "$CTL/guest-console.log"; do
+		[ -s "$log" ] || continue
+		say "last lines of ${log##*/}:"
+		tail -n 15 "$log" >&2
+	done
+}
+
+report_lost_host() {
+	say "the host level ended without a result; last stage: $(last_stage)"
+	if [ -s "$TMP/qemu-host.log" ]; then
+		say "its QEMU said:"
+		grep -v "TCG doesn't support requested feature" "$TMP/qemu-host.log" | tail -n 15 >&2
+	fi
+	tail -n 15 "$TMP/host-console.log" >&2 2>/dev/null
+}

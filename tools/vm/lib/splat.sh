@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Looks for reports of kernel trouble in the logs of both levels.
+
+# Extended regular expressions, each as narrow as its message allows.
+SPLAT_PATTERNS=(
+	'BUG: '
+	'kernel BUG at '
+	'BUG [a-zA-Z0-9_-]+ \((Not t|T)ainted'
+	'WARNING: CPU: [0-9]+ PID: '
+	'WARNING: [^ ]+:[0-9]+ at '
+	'WARNING: (possible|inconsistent|suspicious|bad unlock|lock held|held lock|Nested lock|.* still has locks held|.*-safe -> )'
+	'DEBUG_LOCKS_WARN_ON'
+	'INFO: (trying to register non-static key|task .* blocked for more than|rcu_.* detected)'
+	'rcu: INFO: '
+	'Oops: '
+	'general protection fault'
+	'(invalid opcode|stack segment|double fault|divide error): [0-9]'
+	'Unable to handle kernel'
+	'KASAN: '
+	'KCSAN: '
+	'KFENCE: '
+	'UBSAN: '
+	'ODEBUG: '
+	'DMA-API: .*(device driver|cpu touching|exceeded|not mapped)'
+	'kmemleak: [0-9]+ new suspected memory leaks'
+	'refcount_t: '
+	'list_(add|del) corruption'
+	'usercopy: Kernel memory'
+	'Kernel panic'
+)
+
+# Lines that are no fault of ours: lib/splat-allow, one expression per line.
+allowed_lines() {
+	grep -v -e '^#' -e '^$' "$PVVM_DIR/lib/splat-allow"
+	# A guest that may die may do so by panic; what led to it is still told.
+	[ "$1 $GUEST_MAY_DIE" != "guest 1" ] || echo 'Kernel panic'
+}
+
+# Numbers of the lines of file $2 (level $1) that start a report.
+splat_lines() {
+	local patterns
+
+	patterns=$(IFS='|'; echo "${SPLAT_PATTERNS[*]}")
+	grep -anE "$patterns" "$2" | grep -avE -f <(allowed_lines "$1") | cut -d: -f1
+}
+
+# The first reports with what stands around them; the whole is in the log.
+print_splats() {
+	local level=$1 file=$2 lines=$3
+
+	say "kernel splat at the $level level (${file##*/}):"
+	awk -v list="$(tr '\n' ' ' <<<"$lines")" '
+		BEGIN { n = split(list, at, " "); for (i = 1; i <= n; i++)
+				for (l = at[i] - 3; l <= at[i] + 45; l++) show[l] = 1 }
+		FNR in show { print; if (++printed >= 150) { print "[...]"; exit } }
+	' "$file" >&2
+}
+
+# The console tells early and of a death; the kernel log, taken at the end,
+# holds what the console's level leaves out.
+report_level() {
+	local level=$1 file lines
+
+	shift
+	for file; do
+		[ -s "$file" ] || continue
+		lines=$(splat_lines "$level" "$file")
+		[ -n "$lines" ] || continue
+		print_splats "$level" "$file" "$lines"
+		return 1
+	done
+}
+
+report_splats() {
+	local bad=0
+
+	report_level host "$TMP/host-console.log" "$CTL/host-dmesg.log" || bad=1
+	report_level guest "$CTL/guest-console.log" "$CTL/guest/guest-dmesg.log" || bad=1
+	return $bad
+}

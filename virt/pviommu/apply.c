@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The only file that programs the physical IOMMU's page tables.
+ *
+ * It uses the generic IOMMU API alone. Removals are gathered and made
+ * effective by pviommu_hw_sync(); pages may be unpinned only after that.
+ */
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* Physically contiguous pages of a bypass domain */
+struct hw_run {
+	u64 hpfn;
+	u64 npages;
+};
+
+#define HW_RUNS		(PAGE_SIZE / sizeof(struct hw_run))
+
+static int hw_prot(u8 prot)
+{
+	return IOMMU_CACHE |
+	       (prot & PVIOMMU_PROT_READ ? IOMMU_READ : 0) |
+	       (prot & PVIOMMU_PROT_WRITE ? IOMMU_WRITE : 0) |
+	       (prot & PVIOMMU_PROT_NOEXEC ? IOMMU_NOEXEC : 0);
+}
+
+/**
+ * pviommu_hw_alloc() - make a domain of the physical IOMMU
+ * @dev: a device that will be attached
+ * @flags: PVIOMMU_PROBE_COHERENT is set or cleared in it; may be NULL
+ *
+ * Return: the domain, to be freed by iommu_domain_free(), or ERR_PTR.
+ */
+struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
+{
+	struct iommu_domain *hw = iommu_paging_domain_alloc(dev);
+	bool coherent = false;
+
+	if (IS_ERR(hw))
+		return hw;
+	/* KVM assumes coherent DMA of every device that is capable of it */
+	if (hw->ops->enforce_cache_coherency)
+		coherent = hw->ops->enforce_cache_coherency(hw);
+	if (flags)
+		*flags = coherent ? *flags | PVIOMMU_PROBE_COHERENT :
+				    *flags & ~PVIOMMU_PROBE_COHERENT;
+	return hw;
+}
+
+/*
+ * Map one run. With small pages, in pieces too short to hold a large one: the
+ * guest may unmap any page, and a large entry can't be taken apart.
+ */
+static int hw_map_run(struct pviommu_domain *domain, u64 iova,
+		      const struct pviommu_run *run, const struct pviommu_mapping *map)
+{
+	u64 piece = map->pgshift == PAGE_SHIFT ? SZ_1M : SZ_2M;
+	u64 hpa = run->hpfn << PAGE_SHIFT, left = (u64)run->npages << PAGE_SHIFT;
+	int ret;
+
+	while (left) {
+		u64 n = min(left, piece);
+
+		ret = iommu_map(domain->hw, iova, hpa, n, hw_prot(map->prot),
+				GFP_KERNEL_ACCOUNT);
+		if (ret)
+			return ret;
+		iova += n;
+		hpa += n;
+		left -= n;
+	}
+	return 0;
+}
+
+/**
+ * pviommu_hw_map() - put a mapping into the page table
+ * @domain: the domain, locked
+ * @map: the mapping
+ *
+ * Return: 0; -ENOMEM; -EIO. On failure the page table is as it was, and
+ * flushed.
+ */
+int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
+{
+	u64 iova = map->it.start;
+	u32 i;
+	int ret;
+
+	lockdep_assert_held(&domain->lock);
+
+	for (i = 0; i < map->nr_runs; i++) {
+		ret = hw_map_run(domain, iova, &map->runs[i], map);
+		if (ret)
+			goto err_unmap;
+		iova += (u64)map->runs[i].npages << PAGE_SHIFT;
+	}
+	return 0;
+
+err_unmap:
+	/* The run that failed may be there in part */
+	iommu_unmap(domain->hw, map->it.start,
+		    iova - map->it.start + ((u64)map->runs[i].npages << PAGE_SHIFT));
+	return ret == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+/**
+ * pviommu_hw_unmap() - take a mapping out of the page table
+ * @domain: the domain, locked
+ * @map: the mapping
+ *
+ * Devices may reach the pages until pviommu_hw_sync().
+ */
+void pviommu_hw_unmap(struct pviommu_domain *domain,
+		      struct pviommu_mapping *map)
+{
+	lockdep_assert_held(&domain->lock);
+
+	iommu_unmap_fast(domain->hw, map->it.start,
+			 map->npages << PAGE_SHIFT, &domain->gather);
+	domain->gather_start = min(domain->gather_start, map->it.start);
+	domain->gather_last = max(domain->gather_last, map->it.last);
+}
+
+/**
+ * pviommu_hw_sync() - make all removals effective
+ * @domain: the domain, locked
+ *
+ * One flush of the range that holds them all. The gather must keep the page
+ * table pages that became free until then, so it is the same for all removals.
+ */
+void pviommu_hw_sync(struct pviommu_domain *domain)
+{
+	lockdep_assert_held(&domain->lock);
+
+	if (domain->gather_start > domain->gather_last)
+		return;
+	domain->gather.start = domain->gather_start;
+	domain->gather.end = domain->gather_last;
+	domain->gather.pgsize = PAGE_SIZE;
+	domain->gather.queued = false;
+	iommu_iotlb_sync(domain->hw, &domain->gather);
+	domain->gather.queued = true;
+	domain->gather_start = U64_MAX;
+	domain->gather_last = 0;
+}
+
+/* Map @n pinned pages, merging those that are contiguous */
+static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
+			    struct page **pages, u32 n, bool writable)
+{
+	u8 prot = PVIOMMU_PROT_READ | (writable ? PVIOMMU_PROT_WRITE : 0);
+	u32 i, len;
+	int ret;
+
+	for (i = 0; i < n; i += len) {
+		len = 1;
+		while (i + len < n &&
+		       page_to_pfn(pages[i + len]) == page_to_pfn(pages[i]) + len)
+			len++;
+		ret = iommu_map(domain->hw, gpa + ((u64)i << PAGE_SHIFT),
+				page_to_phys(pages[i]), (u64)len << PAGE_SHIFT,
+				hw_prot(prot), GFP_KERNEL_ACCOUNT);
+		if (ret)
+			goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	iommu_unmap(domain->hw, gpa, ((u64)i + len) << PAGE_SHIFT);
+	return ret;
+}
+
+static int bypass_map_chunk(struct pviommu_domain *domain,
+			    struct pviommu_slot *slot, u64 gpa, u32 n,
+			    struct page **pages)
+{
+	unsigned long hva = slot->hva + (gpa - slot->it.start);
+	struct pviommu_vm *vm = domain->vm;
+	u32 done = 0;
+	long ret;
+
+	ret = pviommu_charge(vm, n);
+	if (ret)
+		return ret;
+	while (done < n) {
+		ret = pviommu_pin_hva(vm, hva + ((u64)done << PAGE_SHIFT),
+				      n - done, slot->writable, pages + done);
+		if (ret < 0)
+			goto err_unpin;
+		done += ret;
+	}
+	ret = bypass_map_pages(domain, gpa, pages, n, slot->writable);
+	if (ret)
+		goto err_unpin;
+	return 0;
+
+err_unpin:
+	unpin_user_pages(pages, done);
+	pviommu_uncharge(vm, n);
+	return ret;
+}
+
+/* The next run of mapped pages from @iova on, no longer than up to @end */
+static u64 bypass_run(struct pviommu_domain *domain, u64 iova, u64 end,
+		      struct hw_run *run)
+{
+	phys_addr_t hpa = iommu_iova_to_phys(domain->hw, iova);
+	u64 len = PAGE_SIZE;
+
+	run->hpfn = hpa >> PAGE_SHIFT;
+	while (iova + len < end &&
+	       iommu_iova_to_phys(domain->hw, iova + len) == hpa + len)
+		len += PAGE_SIZE;
+	run->npages = len >> PAGE_SHIFT;
+	return len;
+}
+
+/* Unmap, flush, then unpin [gpa, end), all of which is mapped */
+static void bypass_unmap_range(struct pviommu_domain *domain, u64 gpa, u64 end,
+			       bool dirty)
+{
+	struct hw_run *runs = (struct hw_run *)__get_free_page(GFP_KERNEL |
+							       __GFP_NOFAIL);
+	u64 npages = (end - gpa) >> PAGE_SHIFT;
+	struct iommu_iotlb_gather gather;
+	u32 i, n;
+
+	while (gpa < end) {
+		iommu_iotlb_gather_init(&gather);
+		for (n = 0; n < HW_RUNS && gpa < end; n++) {
+			u64 len = bypass_run(domain, gpa, end, &runs[n]);
+
+			iommu_unmap_fast(domain->hw, gpa, len, &gather);
+			gpa += len;
+		}
+		iommu_iotlb_sync(domain->hw, &gather);
+		for (i = 0; i < n; i++)
+			pviommu_unpin_pfns(domain->vm, runs[i].hpfn,
+					   runs[i].npages, dirty);
+		cond_resched();
+	}
+	pviommu_uncharge(domain->vm, npages);
+	free_page((unsigned long)runs);
+}
+
+/**
+ * pviommu_bypass_map() - pin a slot and map it at its GPA
+ * @domain: a bypass domain
+ * @slot: the slot; what is not RAM is passed over
+ *
+ * Context: process; vm->cfg_lock and vm->mem_lock held.
+ * Return: 0, -ENOMEM, -EFAULT, -EIO; on failure nothing of the slot is mapped.
+ */
+int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
+{
+	u64 gpa = slot->it.start, end = slot->it.last + 1;
+	struct page **pages;
+	int ret = 0;
+
+	lockdep_assert_held(&domain->vm->mem_lock);
+
+	if (!slot->ram)
+		return 0;
+	pages = kmalloc_array(PVIOMMU_CHUNK, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	while (gpa < end && !ret) {
+		/* End chunks where large pages may end */
+		u64 n = PVIOMMU_CHUNK - ((gpa >> PAGE_SHIFT) % PVIOMMU_CHUNK);
+
+		n = min(n, (end - gpa) >> PAGE_SHIFT);
+		ret = bypass_map_chunk(domain, slot, gpa, n, pages);
+		if (!ret)
+			gpa += n << PAGE_SHIFT;
+		cond_resched();
+	}
+	if (ret)
+		bypass_unmap_range(domain, slot->it.start, gpa, false);
+	kfree(pages);
+	return ret;
+}
+
+/**
+ * pviommu_bypass_unmap() - undo pviommu_bypass_map()
+ * @domain: a bypass domain
+ * @slot: a slot that is mapped in it
+ */
+void pviommu_bypass_unmap(struct pviommu_domain *domain,
+			  struct pviommu_slot *slot)
+{
+	lockdep_assert_held(&domain->vm->mem_lock);
+
+	if (slot->ram)
+		bypass_unmap_range(domain, slot->it.start, slot->it.last + 1,
+				   slot->writable);
+}

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Life of domains, and removal of mappings from them.
+ *
+ * A guest's domain is in vm->domains from ALLOC to FREE and is referenced by
+ * each group that is attached to it and by ops that are using it. A bypass
+ * domain is made when a group needs one and dies with the last group in it.
+ */
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+static struct pviommu_domain *domain_alloc(struct pviommu_vm *vm,
+					   enum pviommu_domain_kind kind,
+					   struct iommu_domain *hw)
+{
+	struct pviommu_domain *domain;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL_ACCOUNT);
+	if (!domain)
+		return NULL;
+	kref_init(&domain->kref);
+	mutex_init(&domain->lock);
+	INIT_LIST_HEAD(&domain->bypass_entry);
+	INIT_LIST_HEAD(&domain->limbo);
+	INIT_LIST_HEAD(&domain->flushed);
+	domain->mappings = RB_ROOT_CACHED;
+	domain->vm = vm;
+	domain->kind = kind;
+	domain->hw = hw;
+	iommu_iotlb_gather_init(&domain->gather);
+	/* We keep the range ourselves, so that nothing is flushed before its time */
+	domain->gather.queued = true;
+	domain->gather_start = U64_MAX;
+	return domain;
+}
+
+static int bypass_fill(struct pviommu_domain *domain)
+{
+	struct pviommu_vm *vm = domain->vm;
+	struct interval_tree_node *node, *undo;
+	int ret;
+
+	for (node = interval_tree_iter_first(&vm->slots, 0, U64_MAX); node;
+	     node = interval_tree_iter_next(node, 0, U64_MAX)) {
+		ret = pviommu_bypass_map(domain,
+					 container_of(node, struct pviommu_slot, it));
+		if (ret)
+			goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	for (undo = interval_tree_iter_first(&vm->slots, 0, U64_MAX); undo != node;
+	     undo = interval_tree_iter_next(undo, 0, U64_MAX))
+		pviommu_bypass_unmap(domain,
+				     container_of(undo, struct pviommu_slot, it));
+	return ret;
+}
+
+static void bypass_drain(struct pviommu_domain *domain)
+{
+	struct interval_tree_node *node;
+
+	for (node = interval_tree_iter_first(&domain->vm->slots, 0, U64_MAX); node;
+	     node = interval_tree_iter_next(node, 0, U64_MAX))
+		pviommu_bypass_unmap(domain,
+				     container_of(node, struct pviommu_slot, it));
+}
+
+/**
+ * pviommu_domain_create() - make a domain that has no id yet
+ * @vm: the VM, cfg_lock and mem_lock held
+ * @kind: a bypass domain is filled with all memory
+ * @dev: a device that will be attached
+ * @flags: see pviommu_hw_alloc()
+ *
+ * Return: the domain with one reference, or ERR_PTR.
+ */
+struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
+					     enum pviommu_domain_kind kind,
+					     struct device *dev, u32 *flags)
+{
+	struct pviommu_domain *domain;
+	struct iommu_domain *hw;
+	int ret = -ENOMEM;
+
+	lockdep_assert_held(&vm->cfg_lock);
+
+	hw = pviommu_hw_alloc(dev, flags);
+	if (IS_ERR(hw))
+		return ERR_CAST(hw);
+	domain = domain_alloc(vm, kind, hw);
+	if (!domain)
+		goto err_free_hw;
+	if (kind == PVIOMMU_KIND_BYPASS) {
+		domain->id = PVIOMMU_DOMAIN_BYPASS;
+		ret = bypass_fill(domain);
+		if (ret)
+			goto err_free;
+		list_add_tail(&domain->bypass_entry, &vm->bypass);
+	} else {
+		/* No leaf larger than what the guest can ask for */
+		hw->pgsize_bitmap &= PVIOMMU_PGSIZES;
+	}
+	iommu_set_fault_handler(hw, pviommu_fault, domain);
+	pviommu_count(vm, PVIOMMU_NR_DOMAINS, 1);
+	return domain;
+
+err_free:
+	kfree(domain);
+err_free_hw:
+	iommu_domain_free(hw);
+	return ERR_PTR(ret);
+}
+
+/* Needs vm->mem_lock, and vm->cfg_lock for a bypass domain */
+static void domain_release(struct kref *kref)
+{
+	struct pviommu_domain *domain = container_of(kref, struct pviommu_domain,
+						     kref);
+
+	if (domain->kind == PVIOMMU_KIND_BYPASS) {
+		list_del(&domain->bypass_entry);
+		bypass_drain(domain);
+	}
+	pviommu_count(domain->vm, PVIOMMU_NR_DOMAINS, -1);
+	iommu_domain_free(domain->hw);
+	mutex_destroy(&domain->lock);
+	kfree(domain);
+}
+
+/**
+ * pviommu_domain_get() - look up a domain of the guest
+ * @vm: the VM
+ * @id: its id
+ *
+ * Return: the domain with a reference, or NULL.
+ */
+struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
+{
+	struct pviommu_domain *domain;
+
+	xa_lock(&vm->domains);
+	domain = xa_load(&vm->domains, id);
+	if (domain)
+		kref_get(&domain->kref);
+	xa_unlock(&vm->domains);
+	return domain;
+}
+
+/**
+ * pviommu_domain_put() - drop a reference
+ * @domain: the domain
+ *
+ * Context: vm->mem_lock held; for a bypass domain vm->cfg_lock too.
+ */
+void pviommu_domain_put(struct pviommu_domain *domain)
+{
+	lockdep_assert_held(&domain->vm->mem_lock);
+
+	kref_put(&domain->kref, domain_release);
+}
+
+/* Take a mapping that lies wholly within [iova, last] out */
+static void unmap_one(struct pviommu_domain *domain, struct pviommu_mapping *map)
+{
+	interval_tree_remove(&map->it, &domain->mappings);
+	pviommu_hw_unmap(domain, map);
+	pviommu_limbo_add(domain, map);
+	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, -1);
+	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, -(s64)map->npages);
+}
+
+/**
+ * pviommu_domain_unmap() - remove mappings; they stay pinned until a flush
+ * @domain: the domain, locked
+ * @iova: first IOVA, at the start of a page if mapped
+ * @last: last IOVA, at the end of a page if mapped
+ * @budget: work that may be done, reduced by what was; NULL for all
+ *
+ * Return: bytes removed. When @budget is 0 afterwards there may be more.
+ */
+u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
+			 u32 *budget)
+{
+	struct pviommu_mapping *map;
+	u64 done = 0;
+
+	lockdep_assert_held(&domain->lock);
+
+	while ((!budget || *budget) &&
+	       (map = pviommu_mapping_first(domain, iova, last))) {
+		if (map->it.start < iova)
+			map = pviommu_mapping_split(domain, map, iova);
+		if (map->it.last > last)
+			pviommu_mapping_split(domain, map, last + 1);
+		done += map->npages << PAGE_SHIFT;
+		pviommu_spend(budget, PVIOMMU_COST_UNMAP * map->npages);
+		unmap_one(domain, map);
+	}
+	return done;
+}
+
+/* Remove everything, flush, unpin; true when it is all done */
+static bool domain_empty(struct pviommu_domain *domain, u32 *budget)
+{
+	bool more;
+
+	mutex_lock(&domain->lock);
+	domain->dead = true;
+	pviommu_domain_unmap(domain, 0, U64_MAX, budget);
+	more = pviommu_mapping_first(domain, 0, U64_MAX);
+	if (!more)
+		pviommu_flush(domain, 0, U64_MAX);
+	mutex_unlock(&domain->lock);
+	return !more && pviommu_flush_finish(domain, budget);
+}
+
+/**
+ * pviommu_domains_destroy() - free all domains of the guest
+ * @vm: the VM, cfg_lock and mem_lock held; no group is attached to any
+ */
+void pviommu_domains_destroy(struct pviommu_vm *vm)
+{
+	struct pviommu_domain *domain;
+	unsigned long id;
+
+	lockdep_assert_held(&vm->cfg_lock);
+
+	xa_for_each(&vm->domains, id, domain) {
+		domain_empty(domain, NULL);
+		xa_erase(&vm->domains, id);
+		pviommu_domain_put(domain);
+	}
+}
+
+/* The first pages of a mapping that are of a slot: their number in the mapping */
+static bool mapping_in_slot(const struct pviommu_mapping *map,
+			    const struct pviommu_slot *slot, u64 *page, u64 *npages)
+{
+	u64 first = slot->it.start >> PAGE_SHIFT, last = slot->it.last >> PAGE_SHIFT;
+	u64 pos = 0;
+	u32 i;
+
+	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
+		const struct pviommu_run *run = &map->runs[i];
+		u64 lo = max(run->gfn, first);
+		u64 hi = min(run->gfn + run->npages - 1, last);
+
+		if (lo > hi)
+			continue;
+		*page = pos + (lo - run->gfn);
+		*npages = hi - lo + 1;
+		return true;
+	}
+	return false;
+}
+
+static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 size)
+{
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(PVIOMMU_EV_REVOKED),
+		.domain = cpu_to_le32(domain->id),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(iova),
+		.gpa = cpu_to_le64(gpa),
+		.size = cpu_to_le64(size),
+	};
+
+	pviommu_event_post(domain->vm, &ev);
+}
+
+/**
+ * pviommu_domain_revoke() - remove all mappings of a slot that is leaving
+ * @domain: the domain
+ * @slot: the slot; vm->mem_lock held for writing
+ *
+ * On return the slot's pages are flushed and unpinned; the guest got an event
+ * for each range.
+ */
+void pviommu_domain_revoke(struct pviommu_domain *domain,
+			   struct pviommu_slot *slot)
+{
+	u64 pos = 0, page, npages, iova, last, mask;
+	struct pviommu_mapping *map;
+
+	lockdep_assert_held_write(&domain->vm->mem_lock);
+
+	mutex_lock(&domain->lock);
+	while ((map = pviommu_mapping_first(domain, pos, U64_MAX))) {
+		last = map->it.last;
+		if (mapping_in_slot(map, slot, &page, &npages)) {
+			const struct pviommu_run *run;
+			u64 offset;
+
+			run = pviommu_mapping_run(map, page, &offset);
+			iova = map->it.start + (page << PAGE_SHIFT);
+			last = iova + (npages << PAGE_SHIFT) - 1;
+			post_revoked(domain, iova,
+				     (run->gfn + offset) << PAGE_SHIFT,
+				     npages << PAGE_SHIFT);
+			/* A large page goes as a whole */
+			mask = (1ULL << map->pgshift) - 1;
+			last |= mask;
+			pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
+		}
+		if (last == U64_MAX)
+			break;
+		pos = last + 1;
+	}
+	pviommu_flush(domain, 0, U64_MAX);
+	mutex_unlock(&domain->lock);
+	pviommu_flush_finish(domain, NULL);
+}
+
+/**
+ * pviommu_op_alloc() - ALLOC
+ * @ctx: where
+ * @op: the op
+ * @result: set to the domain's id
+ *
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ENOSPC, -ENOMEM, -EIO.
+ */
+int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	struct pviommu_domain *domain;
+	int ret;
+
+	if (op->alloc.reserved0 ||
+	    memchr_inv(op->alloc.reserved, 0, sizeof(op->alloc.reserved)))
+		return -EINVAL;
+	if (le32_to_cpu(op->alloc.type) != PVIOMMU_TYPE_PAGING)
+		return -EOPNOTSUPP;
+	ret = pviommu_quota_domains(vm);
+	if (ret)
+		return ret;
+
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (!ep) {
+		ret = -ENOENT;
+		goto out_unlock;
+	}
+	domain = pviommu_domain_create(vm, PVIOMMU_KIND_GUEST, ep->dev, NULL);
+	if (IS_ERR(domain)) {
+		ret = PTR_ERR(domain) == -ENOMEM ? -ENOMEM : -EIO;
+		goto out_unlock;
+	}
+	ret = xa_alloc(&vm->domains, &domain->id, domain,
+		       XA_LIMIT(PVIOMMU_DOMAIN_FIRST, U16_MAX),
+		       GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		pviommu_domain_put(domain);
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto out_unlock;
+	}
+	*result = domain->id;
+out_unlock:
+	mutex_unlock(&vm->cfg_lock);
+	return ret;
+}
+
+/**
+ * pviommu_op_free() - FREE
+ * @ctx: where and how much
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, -EINPROGRESS, -EINVAL, -ENOENT, -EBUSY.
+ */
+int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		    u64 *result)
+{
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_domain *domain;
+	int ret = 0;
+
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)) || id < PVIOMMU_DOMAIN_FIRST)
+		return -EINVAL;
+	domain = pviommu_domain_get(vm, id);
+	if (!domain)
+		return -ENOENT;
+
+	mutex_lock(&vm->cfg_lock);
+	if (domain->nr_groups) {
+		ret = -EBUSY;
+	} else {
+		/* From here on it takes neither mappings nor groups */
+		mutex_lock(&domain->lock);
+		domain->dead = true;
+		mutex_unlock(&domain->lock);
+	}
+	mutex_unlock(&vm->cfg_lock);
+	if (ret)
+		goto out_put;
+
+	if (!domain_empty(domain, ctx->budget))
+		ret = -EINPROGRESS;
+	else if (xa_cmpxchg(&vm->domains, id, domain, NULL, 0) == domain)
+		pviommu_domain_put(domain);
+out_put:
+	pviommu_domain_put(domain);
+	return ret;
+}

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Endpoints: the opened devices of a VM, and what the guest does with them.
+ *
+ * A guest knows endpoints by numbers that it is given, never by host address.
+ * Attaching an endpoint moves its whole group.
+ */
+#include <linux/slab.h>
+#include <linux/vfio.h>
+
+#include "pviommu_private.h"
+
+/* Regions that one PROBE can tell of */
+#define PROBE_MAX_REGIONS	64
+
+struct probe_reply {
+	struct pviommu_probe head;
+	struct pviommu_region regions[PROBE_MAX_REGIONS];
+};
+
+struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
+{
+	struct iommu_group *group = iommu_group_get(vdev->dev);
+	struct pviommu_endpoint *ep;
+	struct pviommu_group *grp;
+	int ret;
+
+	grp = group ? pviommu_group_find(group) : NULL;
+	iommu_group_put(group);
+	if (!grp)
+		return NULL;
+
+	ep = kzalloc(sizeof(*ep), GFP_KERNEL_ACCOUNT);
+	if (!ep)
+		return ERR_PTR(-ENOMEM);
+	ep->vm = grp->vm;
+	ep->group = grp;
+	ep->dev = vdev->dev;
+	ep->kvm = vdev->kvm;
+	down_read(&ep->vm->mem_lock);
+	mutex_lock(&ep->vm->cfg_lock);
+	/* It may have been blocked when the last device was closed */
+	ret = pviommu_group_default(grp);
+	if (!ret)
+		ret = xa_alloc(&ep->vm->endpoints, &ep->id, ep,
+			       XA_LIMIT(1, U16_MAX), GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&ep->vm->cfg_lock);
+	up_read(&ep->vm->mem_lock);
+	if (ret) {
+		kfree(ep);
+		return ERR_PTR(ret);
+	}
+	return ep;
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_open);
+
+static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
+{
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(type),
+		.endpoint = cpu_to_le32(ep->id),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+	};
+
+	pviommu_event_post(ep->vm, &ev);
+}
+
+void pviommu_endpoint_close(struct pviommu_endpoint *ep)
+{
+	struct pviommu_vm *vm = ep->vm;
+	bool none_left;
+
+	mutex_lock(&vm->cfg_lock);
+	xa_erase(&vm->endpoints, ep->id);
+	none_left = xa_empty(&vm->endpoints);
+	mutex_unlock(&vm->cfg_lock);
+	post_endpoint_event(ep, PVIOMMU_EV_GONE);
+	if (none_left)
+		pviommu_iface_stop(vm, true);
+	kfree_rcu(ep, rcu);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_close);
+
+u32 pviommu_endpoint_id(const struct pviommu_endpoint *ep)
+{
+	return ep->id;
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_id);
+
+u32 pviommu_endpoint_features(const struct pviommu_endpoint *ep)
+{
+	return lower_32_bits(pviommu_features());
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_features);
+
+static void unquiesce(struct pviommu_vm *vm)
+{
+	struct pviommu_endpoint *ep;
+	unsigned long id;
+
+	mutex_lock(&vm->cfg_lock);
+	xa_for_each(&vm->endpoints, id, ep)
+		ep->quiesced = false;
+	mutex_unlock(&vm->cfg_lock);
+}
+
+void pviommu_endpoint_control(struct pviommu_endpoint *ep, u32 cmd, u64 gpa)
+{
+	struct pviommu_vm *vm = ep->vm;
+	int ret = 0;
+
+	switch (cmd) {
+	case PVIOMMU_CMD_RESET:
+		pviommu_iface_stop(vm, false);
+		break;
+	case PVIOMMU_CMD_START:
+		unquiesce(vm);
+		ret = pviommu_iface_start(vm, ep->kvm, gpa);
+		break;
+	default:
+		ret = -EOPNOTSUPP;
+	}
+	WRITE_ONCE(vm->control_error, pviommu_status(ret));
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_control);
+
+u32 pviommu_endpoint_status(const struct pviommu_endpoint *ep)
+{
+	u32 state = READ_ONCE(ep->vm->iface) ? PVIOMMU_STATE_RUNNING :
+					       PVIOMMU_STATE_STOPPED;
+
+	return state | (u32)READ_ONCE(ep->vm->control_error) << 16;
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_status);
+
+void pviommu_endpoint_kick(struct pviommu_endpoint *ep, u32 value)
+{
+	pviommu_iface_kick(ep->vm, PVIOMMU_KICK_CONFIG, value);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_kick);
+
+void pviommu_endpoint_command(struct pviommu_endpoint *ep, bool master)
+{
+	struct pviommu_vm *vm = ep->vm;
+	struct pviommu_endpoint *other;
+	bool all_quiet = true;
+	unsigned long id;
+
+	mutex_lock(&vm->cfg_lock);
+	ep->quiesced = !master;
+	xa_for_each(&vm->endpoints, id, other)
+		all_quiet &= other->quiesced;
+	mutex_unlock(&vm->cfg_lock);
+	if (all_quiet)
+		pviommu_iface_stop(vm, false);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_command);
+
+void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
+{
+	pviommu_endpoint_command(ep, false);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_reset);
+
+void pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
+{
+	struct pviommu_vm *vm = ep->vm;
+
+	down_read(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	pviommu_group_attach(ep->group, NULL);
+	mutex_unlock(&vm->cfg_lock);
+	up_read(&vm->mem_lock);
+	post_endpoint_event(ep, PVIOMMU_EV_ISOLATED);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
+
+/**
+ * pviommu_endpoint_by_dev() - the number of a device
+ * @vm: the VM
+ * @dev: the device
+ *
+ * Context: any.
+ * Return: the endpoint id, or 0.
+ */
+u32 pviommu_endpoint_by_dev(struct pviommu_vm *vm, struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+	unsigned long index;
+	u32 id = 0;
+
+	rcu_read_lock();
+	xa_for_each(&vm->endpoints, index, ep)
+		if (ep->dev == dev)
+			id = ep->id;
+	rcu_read_unlock();
+	return id;
+}
+
+static int attach(struct pviommu_vm *vm, struct pviommu_group *grp, u32 id)
+{
+	struct pviommu_domain *domain;
+	int ret;
+
+	if (id == PVIOMMU_DOMAIN_BYPASS)
+		return pviommu_group_bypass(grp);
+	if (id == PVIOMMU_DOMAIN_BLOCKED)
+		return pviommu_group_attach(grp, NULL);
+	domain = pviommu_domain_get(vm, id);
+	if (!domain)
+		return -ENOENT;
+	ret = pviommu_group_attach(grp, domain);
+	pviommu_domain_put(domain);
+	return ret;
+}
+
+/**
+ * pviommu_op_attach() - ATTACH
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ERANGE, -ENOMEM, -EFAULT, -EIO;
+ * on failure the endpoint is where it was.
+ */
+int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	int ret = -ENOENT;
+
+	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
+		return -EOPNOTSUPP;
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
+		return -EINVAL;
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (ep)
+		ret = attach(vm, ep->group, le32_to_cpu(op->domain));
+	mutex_unlock(&vm->cfg_lock);
+	return ret;
+}
+
+static u32 group_domain_id(const struct pviommu_group *grp)
+{
+	return grp->domain ? grp->domain->id : PVIOMMU_DOMAIN_BLOCKED;
+}
+
+/**
+ * pviommu_op_detach() - DETACH: to the blocked domain
+ * @ctx: where
+ * @op: the op; its domain must be the one that the endpoint is attached to
+ * @result: unused
+ *
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT.
+ */
+int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	int ret = -ENOENT;
+
+	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
+		return -EOPNOTSUPP;
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
+		return -EINVAL;
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (ep && group_domain_id(ep->group) == le32_to_cpu(op->domain))
+		ret = pviommu_group_attach(ep->group, NULL);
+	else if (ep)
+		ret = -EINVAL;
+	mutex_unlock(&vm->cfg_lock);
+	return ret;
+}
+
+static u32 probe_regions(const struct pviommu_vm *vm, struct pviommu_region *out)
+{
+	const struct iommu_resv_region *region;
+	const struct pviommu_group *grp;
+	u32 n = 0;
+
+	list_for_each_entry(grp, &vm->groups, entry) {
+		list_for_each_entry(region, &grp->regions, list) {
+			bool msi = region->type == IOMMU_RESV_MSI ||
+				   region->type == IOMMU_RESV_SW_MSI;
+
+			if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
+			    n == PROBE_MAX_REGIONS)
+				continue;
+			out[n].start = cpu_to_le64(region->start);
+			out[n].last = cpu_to_le64(region->start + region->length - 1);
+			out[n++].type = cpu_to_le32(msi ? PVIOMMU_REGION_MSI :
+							  PVIOMMU_REGION_RESERVED);
+		}
+	}
+	return n;
+}
+
+static int probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
+{
+	struct pviommu_group *grp = ep->group;
+	struct iommu_domain *hw;
+	u32 n;
+
+	/* What a domain of this device would be like */
+	hw = pviommu_hw_alloc(ep->dev, &grp->flags);
+	if (IS_ERR(hw))
+		return PTR_ERR(hw) == -ENOMEM ? -ENOMEM : -EIO;
+	reply->head.window_start = cpu_to_le64(hw->geometry.aperture_start);
+	reply->head.window_last = cpu_to_le64(hw->geometry.aperture_end);
+	reply->head.pgsizes = cpu_to_le64(PVIOMMU_PGSIZES);
+	iommu_domain_free(hw);
+
+	n = probe_regions(ep->vm, reply->regions);
+	reply->head.endpoint = cpu_to_le32(ep->id);
+	reply->head.group = cpu_to_le32(grp->id);
+	reply->head.flags = cpu_to_le32(grp->flags);
+	reply->head.nr_regions = cpu_to_le32(n);
+	reply->head.domain = cpu_to_le32(group_domain_id(grp));
+	return n;
+}
+
+/**
+ * pviommu_op_probe() - PROBE
+ * @ctx: where
+ * @op: the op
+ * @result: set to the bytes that the answer has
+ *
+ * Return: 0, -EINVAL, -ENOENT, -EFAULT, -ENOMEM, -EIO.
+ */
+int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	struct probe_reply *reply;
+	int ret = -ENOENT;
+
+	if (op->buf.reserved0 ||
+	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
+		return -EINVAL;
+	reply = kzalloc(sizeof(*reply), GFP_KERNEL_ACCOUNT);
+	if (!reply)
+		return -ENOMEM;
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (ep)
+		ret = probe_fill(ep, reply);
+	mutex_unlock(&vm->cfg_lock);
+	if (ret >= 0) {
+		*result = struct_size(reply, regions, 0) +
+			  ret * sizeof(reply->regions[0]);
+		ret = pviommu_guest_write(vm, le64_to_cpu(op->buf.gpa), reply,
+					  min_t(u64, *result,
+						le32_to_cpu(op->buf.size)));
+	}
+	kfree(reply);
+	return ret;
+}

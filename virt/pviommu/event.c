@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the host tells the guest unasked: the event ring, and the counters.
+ *
+ * The event ring is one page that stays pinned, because events come from
+ * contexts that can't reach the VMM's memory. It is not waited for: an event
+ * that finds no room is counted as lost, in the ring too.
+ */
+#include <linux/highmem.h>
+
+#include "pviommu_private.h"
+
+/**
+ * pviommu_events_start() - begin to write events
+ * @vm: the VM, mem_lock held
+ * @gpa: the event ring, page aligned
+ * @cookie: must stand in the ring
+ *
+ * Return: 0, -EFAULT, -EACCES, -ENOMEM.
+ */
+int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
+{
+	struct pviommu_events *events = &vm->events;
+	struct page *page = pviommu_guest_pin_page(vm, gpa);
+
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	spin_lock_irq(&events->lock);
+	events->page = page;
+	events->gpa = gpa;
+	events->cookie = cookie;
+	events->prod = 0;
+	events->seq = 0;
+	spin_unlock_irq(&events->lock);
+	return 0;
+}
+
+/**
+ * pviommu_events_stop() - write no more events, let go of the page
+ * @vm: the VM, mem_lock held
+ */
+void pviommu_events_stop(struct pviommu_vm *vm)
+{
+	struct pviommu_events *events = &vm->events;
+	struct page *page;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	spin_lock_irq(&events->lock);
+	page = events->page;
+	events->page = NULL;
+	spin_unlock_irq(&events->lock);
+	if (page)
+		pviommu_guest_unpin_page(vm, events->gpa, page);
+}
+
+/* Put an event into the ring if that is a ring and has room */
+static bool ring_put(struct pviommu_events *events, struct pviommu_event_ring *ring,
+		     const struct pviommu_event *ev)
+{
+	u32 cons = le32_to_cpu(READ_ONCE(ring->cons));
+
+	if (le64_to_cpu(READ_ONCE(ring->cookie)) != events->cookie)
+		return false;
+	if (events->prod - cons >= PVIOMMU_EVENT_SLOTS) {
+		le32_add_cpu(&ring->lost, 1);
+		return false;
+	}
+	ring->ev[events->prod % PVIOMMU_EVENT_SLOTS] = *ev;
+	/* The event is there before the index says so */
+	smp_wmb();
+	WRITE_ONCE(ring->prod, cpu_to_le32(++events->prod));
+	return true;
+}
+
+/**
+ * pviommu_event_post() - tell the guest
+ * @vm: the VM
+ * @ev: the event, but for its number
+ *
+ * Context: any.
+ */
+void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
+{
+	struct pviommu_events *events = &vm->events;
+	struct pviommu_event copy = *ev;
+	unsigned long flags;
+	bool put = false;
+
+	spin_lock_irqsave(&events->lock, flags);
+	if (events->page) {
+		void *ring = kmap_local_page(events->page);
+
+		copy.seq = cpu_to_le64(events->seq++);
+		put = ring_put(events, ring, &copy);
+		kunmap_local(ring);
+		if (!put)
+			pviommu_count(vm, PVIOMMU_NR_EVENTS_LOST, 1);
+	}
+	spin_unlock_irqrestore(&events->lock, flags);
+}
+
+/**
+ * pviommu_fault() - the physical IOMMU refused a DMA
+ * @hw: its domain
+ * @dev: the device
+ * @iova: where to
+ * @flags: IOMMU_FAULT_*
+ * @token: our domain
+ *
+ * Only some IOMMU drivers of Linux report faults (AMD's does, Intel's doesn't).
+ * Context: any.
+ * Return: 0, the fault is taken care of: the guest hears of it.
+ */
+int pviommu_fault(struct iommu_domain *hw, struct device *dev,
+		  unsigned long iova, int flags, void *token)
+{
+	struct pviommu_domain *domain = token;
+	struct pviommu_vm *vm = domain->vm;
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(PVIOMMU_EV_FAULT),
+		.flags = cpu_to_le16(flags & IOMMU_FAULT_WRITE ?
+				     PVIOMMU_EV_F_WRITE : 0),
+		.endpoint = cpu_to_le32(pviommu_endpoint_by_dev(vm, dev)),
+		.domain = cpu_to_le32(domain->id),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(iova),
+	};
+
+	pviommu_count(vm, PVIOMMU_NR_FAULTS, 1);
+	pviommu_event_post(vm, &ev);
+	return 0;
+}
+
+/**
+ * pviommu_op_stats() - STATS
+ * @ctx: where
+ * @op: the op
+ * @result: set to the bytes that the answer has
+ *
+ * Return: 0, -EINVAL, -EFAULT.
+ */
+int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result)
+{
+	struct pviommu_stats stats = {};
+	__le64 *field = &stats.kicks_tracked;
+	u32 i;
+
+	static_assert(sizeof(stats) >= PVIOMMU_NR_COUNTERS * sizeof(__le64));
+	static_assert(offsetof(struct pviommu_stats, events_lost) ==
+		      PVIOMMU_NR_EVENTS_LOST * sizeof(__le64));
+
+	if (op->buf.reserved0 ||
+	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
+		return -EINVAL;
+	for (i = 0; i < PVIOMMU_NR_COUNTERS; i++)
+		field[i] = cpu_to_le64(atomic64_read(&ctx->vm->counters[i]));
+	*result = sizeof(stats);
+	return pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), &stats,
+				   min_t(u64, sizeof(stats),
+					 le32_to_cpu(op->buf.size)));
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Isolation groups: what a VM was given, and which domain each is in.
+ *
+ * Groups exist on the host before any VM. The VMM adds them to its container;
+ * the guest moves them, by their endpoints, between domains and can neither
+ * make nor reshape them. A group is always in exactly one domain.
+ */
+#include <linux/device/driver.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* All groups of all VMs: which VM does a device belong to? */
+static DEFINE_MUTEX(pviommu_groups_lock);
+static LIST_HEAD(pviommu_groups);
+static u32 pviommu_group_ids;
+static struct device_driver *variant_driver;
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Accept groups whose interrupts the platform does not isolate");
+
+int pviommu_host_register_driver(struct device_driver *drv)
+{
+	int ret = 0;
+
+	mutex_lock(&pviommu_groups_lock);
+	if (variant_driver)
+		ret = -EBUSY;
+	else
+		variant_driver = drv;
+	mutex_unlock(&pviommu_groups_lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(pviommu_host_register_driver);
+
+void pviommu_host_unregister_driver(struct device_driver *drv)
+{
+	mutex_lock(&pviommu_groups_lock);
+	if (variant_driver == drv)
+		variant_driver = NULL;
+	mutex_unlock(&pviommu_groups_lock);
+}
+EXPORT_SYMBOL_GPL(pviommu_host_unregister_driver);
+
+/* What the devices of a group are bound to */
+struct group_scan {
+	struct device *ours;
+	bool others;
+};
+
+static int scan_device(struct device *dev, void *data)
+{
+	const struct device_driver *drv = READ_ONCE(dev->driver);
+	struct group_scan *scan = data;
+
+	if (drv && drv == variant_driver)
+		scan->ours = scan->ours ?: dev;
+	else if (drv && !(dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev))))
+		scan->others = true;
+	return 0;
+}
+
+/* A device of ours in the group, if there is no device of others */
+static struct device *group_device(struct iommu_group *group)
+{
+	struct group_scan scan = {};
+
+	lockdep_assert_held(&pviommu_groups_lock);
+
+	iommu_group_for_each_dev(group, &scan, scan_device);
+	return scan.others ? NULL : scan.ours;
+}
+
+/* Any device of the group; VFIO holds them all */
+static int first_device(struct device *dev, void *data)
+{
+	*(struct device **)data = dev;
+	return 1;
+}
+
+static bool region_counts(const struct iommu_resv_region *region)
+{
+	return region->type != IOMMU_RESV_DIRECT_RELAXABLE;
+}
+
+/**
+ * pviommu_range_reserved() - can a range of IOVAs not be mapped
+ * @vm: the VM, mem_lock held
+ * @iova: first IOVA
+ * @last: last IOVA
+ *
+ * Return: true if it has an address of a reserved region of any group.
+ */
+bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last)
+{
+	const struct iommu_resv_region *region;
+	const struct pviommu_group *grp;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	list_for_each_entry(grp, &vm->groups, entry)
+		list_for_each_entry(region, &grp->regions, list)
+			if (region_counts(region) && last >= region->start &&
+			    iova <= region->start + region->length - 1)
+				return true;
+	return false;
+}
+
+/* Does a mapping of the domain lie in a reserved region of the group? */
+static bool domain_conflicts(struct pviommu_domain *domain,
+			     const struct pviommu_group *grp)
+{
+	const struct iommu_resv_region *region;
+	bool conflict = false;
+
+	mutex_lock(&domain->lock);
+	list_for_each_entry(region, &grp->regions, list)
+		if (region_counts(region) &&
+		    pviommu_mapping_first(domain, region->start,
+					  region->start + region->length - 1))
+			conflict = true;
+	mutex_unlock(&domain->lock);
+	return conflict;
+}
+
+static int hw_move(struct pviommu_group *grp, struct pviommu_domain *domain)
+{
+	if (!domain) {
+		iommu_detach_group(grp->domain->hw, grp->group);
+		return 0;
+	}
+	if (!grp->domain)
+		return iommu_attach_group(domain->hw, grp->group);
+	return compat_iommu_replace_group(grp->group, domain->hw);
+}
+
+/**
+ * pviommu_group_attach() - move a group to another domain, in one step
+ * @grp: the group
+ * @domain: where to; NULL for blocked, which can't fail
+ *
+ * Context: vm->cfg_lock and vm->mem_lock held.
+ * Return: 0; -ENOENT the domain is being freed; -ERANGE it has mappings in
+ * reserved regions of the group; -EINVAL the physical IOMMUs don't fit; -EIO.
+ * On failure the group is where it was.
+ */
+int pviommu_group_attach(struct pviommu_group *grp,
+			 struct pviommu_domain *domain)
+{
+	struct pviommu_domain *old = grp->domain;
+	int ret;
+
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
+	if (old == domain)
+		return 0;
+	if (domain && domain->dead)
+		return -ENOENT;
+	if (domain && domain_conflicts(domain, grp))
+		return -ERANGE;
+	ret = hw_move(grp, domain);
+	if (ret)
+		return ret == -EINVAL || ret == -ENOMEM ? ret : -EIO;
+	if (domain) {
+		kref_get(&domain->kref);
+		domain->nr_groups++;
+	}
+	grp->domain = domain;
+	if (old) {
+		old->nr_groups--;
+		pviommu_domain_put(old);
+	}
+	return 0;
+}
+
+/**
+ * pviommu_group_bypass() - move a group to bypass
+ * @grp: the group
+ *
+ * The VM has one bypass domain unless its groups need different ones.
+ * Context: vm->cfg_lock and vm->mem_lock held.
+ * Return: 0, or a negative errno; then the group is where it was.
+ */
+int pviommu_group_bypass(struct pviommu_group *grp)
+{
+	struct pviommu_domain *domain;
+	struct device *dev = NULL;
+	int ret;
+
+	if (grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS)
+		return 0;
+	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry)
+		if (!pviommu_group_attach(grp, domain))
+			return 0;
+
+	iommu_group_for_each_dev(grp->group, &dev, first_device);
+	if (!dev)
+		return -EIO;
+	domain = pviommu_domain_create(grp->vm, PVIOMMU_KIND_BYPASS, dev,
+				       &grp->flags);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	ret = pviommu_group_attach(grp, domain);
+	/* The group holds it now; if it doesn't, nobody does */
+	pviommu_domain_put(domain);
+	return ret;
+}
+
+/**
+ * pviommu_group_default() - move a group to where groups are without a driver
+ * @grp: the group
+ *
+ * Bypass, or blocked if the administrator wants that. When bypass can't be had
+ * the group is blocked.
+ * Context: vm->cfg_lock and vm->mem_lock held.
+ * Return: 0, or why it is not in bypass.
+ */
+int pviommu_group_default(struct pviommu_group *grp)
+{
+	int ret = 0;
+
+	if (!pviommu_default_blocked)
+		ret = pviommu_group_bypass(grp);
+	if (ret || pviommu_default_blocked)
+		pviommu_group_attach(grp, NULL);
+	return ret;
+}
+
+/**
+ * pviommu_groups_default() - put all groups where they are without a driver
+ * @vm: the VM, mem_lock and cfg_lock held
+ */
+void pviommu_groups_default(struct pviommu_vm *vm)
+{
+	struct pviommu_group *grp;
+
+	list_for_each_entry(grp, &vm->groups, entry)
+		if (pviommu_group_default(grp))
+			pr_warn_ratelimited("VM %u: no memory for bypass, group %d is blocked\n",
+					    vm->id, iommu_group_id(grp->group));
+}
+
+/**
+ * pviommu_groups_block() - put all groups in the blocked domain
+ * @vm: the VM, mem_lock and cfg_lock held
+ */
+void pviommu_groups_block(struct pviommu_vm *vm)
+{
+	struct pviommu_group *grp;
+
+	list_for_each_entry(grp, &vm->groups, entry)
+		pviommu_group_attach(grp, NULL);
+}
+
+static int group_check(struct pviommu_group *grp)
+{
+	if (!group_device(grp->group))
+		return -ENODEV;
+	if (iommu_group_has_isolated_msi(grp->group)) {
+		grp->flags |= PVIOMMU_PROBE_MSI_ISOLATED;
+		return 0;
+	}
+	if (allow_unsafe_interrupts)
+		return 0;
+	pr_warn_ratelimited("interrupts of group %d are not isolated, refused\n",
+			    iommu_group_id(grp->group));
+	return -EPERM;
+}
+
+static void group_free(struct pviommu_group *grp)
+{
+	iommu_put_resv_regions(NULL, &grp->regions);
+	kfree(grp);
+}
+
+/**
+ * pviommu_group_add() - a VM is given a group
+ * @vm: the VM
+ * @group: the group, owned by VFIO
+ *
+ * Return: 0; -ENODEV its devices are not bound to our driver; -EPERM its
+ * interrupts are not isolated; or why it can't be put into its first domain.
+ */
+int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
+{
+	struct pviommu_group *grp;
+	int ret;
+
+	grp = kzalloc(sizeof(*grp), GFP_KERNEL_ACCOUNT);
+	if (!grp)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&grp->regions);
+	grp->vm = vm;
+	grp->group = group;
+
+	mutex_lock(&pviommu_groups_lock);
+	ret = group_check(grp) ?: iommu_get_group_resv_regions(group, &grp->regions);
+	if (ret)
+		goto err_free;
+
+	down_write(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	ret = pviommu_group_default(grp);
+	if (!ret)
+		list_add_tail(&grp->entry, &vm->groups);
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	if (ret)
+		goto err_free;
+	grp->id = ++pviommu_group_ids;
+	list_add_tail(&grp->global_entry, &pviommu_groups);
+	mutex_unlock(&pviommu_groups_lock);
+	return 0;
+
+err_free:
+	mutex_unlock(&pviommu_groups_lock);
+	group_free(grp);
+	return ret;
+}
+
+/**
+ * pviommu_group_find() - the group of a device that is in a container of ours
+ * @group: the isolation group
+ *
+ * Return: the group, or NULL. It stays while a device of it is open.
+ */
+struct pviommu_group *pviommu_group_find(struct iommu_group *group)
+{
+	struct pviommu_group *grp, *found = NULL;
+
+	mutex_lock(&pviommu_groups_lock);
+	list_for_each_entry(grp, &pviommu_groups, global_entry)
+		if (grp->group == group)
+			found = grp;
+	mutex_unlock(&pviommu_groups_lock);
+	return found;
+}
+
+/**
+ * pviommu_group_remove() - a group is taken from a VM
+ * @vm: the VM
+ * @group: the group; none of its devices is open
+ */
+void pviommu_group_remove(struct pviommu_vm *vm, struct iommu_group *group)
+{
+	struct pviommu_group *grp = pviommu_group_find(group);
+
+	if (!grp || grp->vm != vm)
+		return;
+	mutex_lock(&pviommu_groups_lock);
+	list_del(&grp->global_entry);
+	mutex_unlock(&pviommu_groups_lock);
+
+	down_write(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	pviommu_group_attach(grp, NULL);
+	list_del(&grp->entry);
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	group_free(grp);
+}

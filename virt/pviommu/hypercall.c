@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The only file that knows the numbers of ops: a table that says, for each,
+ * which of the common fields and flags it takes, which feature it belongs to,
+ * and who does it.
+ *
+ * Checks come in this order: number and feature, flags, fields that the op
+ * does not take, then the op's own.
+ */
+#include <linux/errno.h>
+
+#include "pviommu_private.h"
+
+/* Common fields that an op takes; the others must have their neutral value */
+#define TAKES_DOMAIN	BIT(0)
+#define TAKES_ENDPOINT	BIT(1)
+#define TAKES_PASID	BIT(2)
+#define TAKES_VM	BIT(3)
+
+struct op_desc {
+	u16 code;
+	u16 flags;		/* allowed, besides CHAIN */
+	u8 takes;
+	u64 feature;		/* must have been accepted */
+	pviommu_op_fn fn;
+};
+
+static int no_args(const struct pviommu_op *op)
+{
+	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
+}
+
+static int op_nop(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
+{
+	return no_args(op);
+}
+
+static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result)
+{
+	*result = pviommu_features();
+	return no_args(op);
+}
+
+static const struct op_desc ops[] = {
+	{ PVIOMMU_OP_NOP, 0, 0, 0, op_nop },
+	{ PVIOMMU_OP_FEATURES, 0, 0, 0, op_features },
+	{ PVIOMMU_OP_PROBE, 0, TAKES_ENDPOINT, 0, pviommu_op_probe },
+	{ PVIOMMU_OP_STATS, 0, 0, PVIOMMU_F_STATS, pviommu_op_stats },
+	{ PVIOMMU_OP_ALLOC, 0, TAKES_ENDPOINT, 0, pviommu_op_alloc },
+	{ PVIOMMU_OP_FREE, 0, TAKES_DOMAIN, 0, pviommu_op_free },
+	{ PVIOMMU_OP_ATTACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
+	  pviommu_op_attach },
+	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
+	  pviommu_op_detach },
+	{ PVIOMMU_OP_MAP, 0, TAKES_DOMAIN | TAKES_VM, 0, pviommu_op_map },
+	{ PVIOMMU_OP_MAP_LIST, 0, TAKES_DOMAIN | TAKES_VM, PVIOMMU_F_MAP_LIST,
+	  pviommu_op_map_list },
+	{ PVIOMMU_OP_UNMAP, PVIOMMU_UNMAP_F_ALL, TAKES_DOMAIN, 0, pviommu_op_unmap },
+	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
+	{ PVIOMMU_OP_INVALIDATE, PVIOMMU_INV_F_LEAF, TAKES_DOMAIN | TAKES_PASID, 0,
+	  pviommu_op_invalidate },
+};
+
+static const struct op_desc *find_op(u16 code)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++)
+		if (ops[i].code == code)
+			return &ops[i];
+	return NULL;
+}
+
+static int check_common(const struct op_desc *desc, const struct pviommu_op *op)
+{
+	if (le16_to_cpu(op->flags) & ~(desc->flags | PVIOMMU_OP_F_CHAIN))
+		return -EOPNOTSUPP;
+	if ((op->domain && !(desc->takes & TAKES_DOMAIN)) ||
+	    (op->endpoint && !(desc->takes & TAKES_ENDPOINT)) ||
+	    (op->vm && !(desc->takes & TAKES_VM)) ||
+	    (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE &&
+	     !(desc->takes & TAKES_PASID)))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * pviommu_op_execute() - execute one op
+ * @ctx: where and how much; vm->mem_lock held
+ * @features: what the guest accepted
+ * @op: our copy of the op; LOOKUP answers in it
+ * @result: set to the op's result
+ *
+ * Return: as pviommu_op_fn.
+ */
+int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
+		       struct pviommu_op *op, u64 *result)
+{
+	const struct op_desc *desc = find_op(le16_to_cpu(op->code));
+	int ret;
+
+	lockdep_assert_held(&ctx->vm->mem_lock);
+
+	if (!desc || (desc->feature & ~features))
+		return -EOPNOTSUPP;
+	ret = check_common(desc, op);
+	return ret ?: desc->fn(ctx, op, result);
+}
+
+/**
+ * pviommu_status() - the status that the guest gets for an errno
+ * @err: 0 or a negative errno
+ *
+ * Return: PVIOMMU_OK or PVIOMMU_E*; EIO for what the ABI has no number for.
+ */
+u32 pviommu_status(int err)
+{
+	switch (err) {
+	case 0:
+	case -ENOENT:
+	case -EIO:
+	case -ENOMEM:
+	case -EACCES:
+	case -EFAULT:
+	case -EBUSY:
+	case -EEXIST:
+	case -EINVAL:
+	case -ENOSPC:
+	case -ERANGE:
+	case -EOPNOTSUPP:
+	case -ECANCELED:
+		return -err;
+	default:
+		return PVIOMMU_EIO;
+	}
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Flushing, and what waits for it.
+ *
+ * A mapping that was taken out of the page table sits in its domain's limbo,
+ * then (the IOTLB has been flushed) in its flushed list, and is then unpinned
+ * and freed. A flush covers everything in limbo: page table pages that became
+ * free may be shared by neighbours, so a partial one would not be safe.
+ */
+#include "pviommu_private.h"
+
+/**
+ * pviommu_limbo_add() - a mapping waits for a flush
+ * @domain: the domain, locked
+ * @map: the mapping, out of the tree and the page table
+ */
+void pviommu_limbo_add(struct pviommu_domain *domain,
+		       struct pviommu_mapping *map)
+{
+	lockdep_assert_held(&domain->lock);
+
+	list_add_tail(&map->limbo, &domain->limbo);
+}
+
+static void mapping_release(struct pviommu_domain *domain,
+			    struct pviommu_mapping *map)
+{
+	bool dirty = map->prot & PVIOMMU_PROT_WRITE;
+	struct pviommu_vm *vm = domain->vm;
+	u32 i;
+
+	for (i = 0; i < map->nr_runs; i++) {
+		struct pviommu_run *run = &map->runs[i];
+
+		pviommu_unpin_pfns(vm, run->hpfn, run->npages, dirty);
+		pviommu_slot_put_pins(vm, run->gfn, run->npages);
+	}
+	pviommu_uncharge(vm, map->npages);
+	pviommu_mapping_free(map);
+}
+
+/**
+ * pviommu_flush() - make removals effective
+ * @domain: the domain, locked
+ * @iova: first IOVA of what the caller cares for
+ * @last: last IOVA
+ *
+ * When anything in the range is in limbo, all of the limbo is flushed. The
+ * pages are unpinned by pviommu_flush_finish().
+ */
+void pviommu_flush(struct pviommu_domain *domain, u64 iova, u64 last)
+{
+	lockdep_assert_held(&domain->lock);
+
+	if (iova > domain->gather_last || last < domain->gather_start)
+		return;
+	pviommu_hw_sync(domain);
+	list_splice_tail_init(&domain->limbo, &domain->flushed);
+}
+
+/**
+ * pviommu_flush_finish() - unpin what has been flushed
+ * @domain: the domain, not locked; vm->mem_lock held
+ * @budget: work that may be done, reduced by what was; NULL for all
+ *
+ * Return: true when nothing is left.
+ */
+bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
+{
+	struct pviommu_mapping *map;
+
+	lockdep_assert_held(&domain->vm->mem_lock);
+
+	for (;;) {
+		mutex_lock(&domain->lock);
+		map = list_first_entry_or_null(&domain->flushed,
+					       struct pviommu_mapping, limbo);
+		if (map && (!budget || *budget))
+			list_del(&map->limbo);
+		mutex_unlock(&domain->lock);
+		if (!map)
+			return true;
+		if (budget && !*budget)
+			return false;
+		pviommu_spend(budget, PVIOMMU_COST_UNPIN * map->npages);
+		mapping_release(domain, map);
+	}
+}
+
+/* The range of an INVALIDATE, checked */
+static int inv_range(const struct pviommu_op *op, u64 *iova, u64 *last)
+{
+	u64 addr = le64_to_cpu(op->inv.addr), size = le64_to_cpu(op->inv.size);
+
+	if (op->inv.reserved0 || op->inv.reserved)
+		return -EINVAL;
+	switch (le32_to_cpu(op->inv.granularity)) {
+	case PVIOMMU_INV_DOMAIN:
+		if (addr || size)
+			return -EINVAL;
+		*iova = 0;
+		*last = U64_MAX;
+		return 0;
+	case PVIOMMU_INV_PAGE:
+		if (!size || !PAGE_ALIGNED(addr | size))
+			return -EINVAL;
+		if (check_add_overflow(addr, size - 1, last))
+			return -ERANGE;
+		*iova = addr;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/**
+ * pviommu_op_invalidate() - INVALIDATE
+ * @ctx: where and how much
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, -EINPROGRESS, -EINVAL, -ERANGE, -EOPNOTSUPP, -ENOENT.
+ */
+int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result)
+{
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_domain *domain;
+	u64 iova, last;
+	bool done;
+	int ret;
+
+	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
+		return -EOPNOTSUPP;
+	ret = inv_range(op, &iova, &last);
+	if (ret)
+		return ret;
+	/* The fixed domains never have anything to flush */
+	if (id < PVIOMMU_DOMAIN_FIRST)
+		return 0;
+	domain = pviommu_domain_get(ctx->vm, id);
+	if (!domain)
+		return -ENOENT;
+	if (!ctx->resumed) {
+		mutex_lock(&domain->lock);
+		pviommu_flush(domain, iova, last);
+		mutex_unlock(&domain->lock);
+	}
+	done = pviommu_flush_finish(domain, ctx->budget);
+	pviommu_domain_put(domain);
+	return done ? 0 : -EINPROGRESS;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What one VM may use of the host. Pinned memory is limited by RLIMIT_MEMLOCK
+ * of the VMM (pin.c), memory for book-keeping by its memory cgroup too.
+ */
+#include <linux/moduleparam.h>
+
+#include "pviommu_private.h"
+
+static uint max_domains = 1024;
+module_param(max_domains, uint, 0644);
+MODULE_PARM_DESC(max_domains, "Domains that one VM may have");
+
+static ulong max_mappings = 64UL << 20;
+module_param(max_mappings, ulong, 0644);
+MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have");
+
+static uint doorbell_pages = 8192;
+module_param(doorbell_pages, uint, 0644);
+MODULE_PARM_DESC(doorbell_pages, "Pages (4 KiB) that are mapped within one doorbell");
+
+/**
+ * pviommu_max_domains() - how many domains a VM may have
+ *
+ * Return: the number.
+ */
+u32 pviommu_max_domains(void)
+{
+	return READ_ONCE(max_domains);
+}
+
+/**
+ * pviommu_doorbell_budget() - how much work one doorbell may do
+ *
+ * Return: the work, in the units of PVIOMMU_COST_*, at least one page's.
+ */
+u32 pviommu_doorbell_budget(void)
+{
+	return clamp(READ_ONCE(doorbell_pages), 1U, 1U << 20) * PVIOMMU_COST_MAP;
+}
+
+/**
+ * pviommu_quota_mappings() - may the VM have more mappings
+ * @vm: the VM
+ * @nr: how many more
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr)
+{
+	u64 now = atomic64_read(&vm->counters[PVIOMMU_NR_MAPPINGS]);
+
+	return now + nr > READ_ONCE(max_mappings) ? -ENOSPC : 0;
+}
+
+/**
+ * pviommu_quota_domains() - may the VM have one more domain
+ * @vm: the VM
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int pviommu_quota_domains(struct pviommu_vm *vm)
+{
+	u64 now = atomic64_read(&vm->counters[PVIOMMU_NR_DOMAINS]);
+
+	return now >= READ_ONCE(max_domains) ? -ENOSPC : 0;
+}

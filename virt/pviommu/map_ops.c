@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ops that make, remove and look up mappings.
+ *
+ * Memory is worked on in chunks of up to PVIOMMU_CHUNK pages, each its own
+ * mapping: pin, then, under the domain's lock, check for overlap and map. A
+ * MAP that spans chunks and fails is undone as a whole.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* What MAP and MAP_LIST have in common, checked */
+struct map_args {
+	u64 iova;
+	u64 last;
+	u64 npages;
+	u8 pgshift;
+	u8 prot;
+};
+
+static int check_prot(u32 prot)
+{
+	if (prot & ~(PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE | PVIOMMU_PROT_NOEXEC))
+		return -EOPNOTSUPP;
+	return prot & (PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE) ? 0 : -EINVAL;
+}
+
+static int check_pgshift(u8 pgshift)
+{
+	return pgshift < 64 && (PVIOMMU_PGSIZES & (1ULL << pgshift)) ? 0 : -EINVAL;
+}
+
+static int check_iova(struct pviommu_vm *vm, struct pviommu_domain *domain,
+		      const struct map_args *args)
+{
+	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
+
+	if (args->iova < geo->aperture_start || args->last > geo->aperture_end)
+		return -ERANGE;
+	return pviommu_range_reserved(vm, args->iova, args->last) ? -ERANGE : 0;
+}
+
+static u32 count_runs(const u64 *gfns, u64 gfn, struct page **pages, u32 n)
+{
+	u32 runs = 1, i;
+
+	for (i = 1; i < n; i++)
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1 ||
+		    (gfns && gfns[i] != gfns[i - 1] + 1))
+			runs++;
+	return runs;
+}
+
+/* A mapping of @n pinned pages; their frames are @gfns[] or from @gfn on */
+static struct pviommu_mapping *make_mapping(const struct map_args *args, u64 iova,
+					    const u64 *gfns, u64 gfn,
+					    struct page **pages, u32 n)
+{
+	struct pviommu_mapping *map;
+	struct pviommu_run *run;
+	u32 i;
+
+	map = pviommu_mapping_alloc(iova, n, count_runs(gfns, gfn, pages, n),
+				    GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return NULL;
+	map->pgshift = args->pgshift;
+	map->prot = args->prot;
+	run = map->runs;
+	for (i = 0; i < n; i++) {
+		u64 frame = gfns ? gfns[i] : gfn + i;
+
+		if (i && frame == run->gfn + run->npages &&
+		    page_to_pfn(pages[i]) == run->hpfn + run->npages) {
+			run->npages++;
+			continue;
+		}
+		run += !!i;
+		run->gfn = frame;
+		run->hpfn = page_to_pfn(pages[i]);
+		run->npages = 1;
+	}
+	return map;
+}
+
+/* Put a mapping into the tree and the page table */
+static int insert_mapping(struct pviommu_domain *domain,
+			  struct pviommu_mapping *map)
+{
+	int ret;
+
+	mutex_lock(&domain->lock);
+	if (domain->dead) {
+		ret = -ENOENT;
+		goto out_unlock;
+	}
+	if (pviommu_mapping_first(domain, map->it.start, map->it.last)) {
+		ret = -EEXIST;
+		goto out_unlock;
+	}
+	ret = pviommu_hw_map(domain, map);
+	if (ret)
+		goto out_unlock;
+	interval_tree_insert(&map->it, &domain->mappings);
+	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, 1);
+	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, map->npages);
+out_unlock:
+	mutex_unlock(&domain->lock);
+	return ret;
+}
+
+static void put_pinned(struct pviommu_vm *vm, const u64 *gfns, u64 gfn,
+		       struct page **pages, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		pviommu_slot_put_pins(vm, gfns ? gfns[i] : gfn + i, 1);
+	pviommu_unpin_pages(vm, pages, n);
+}
+
+/* Map @n pinned pages; on failure they are unpinned */
+static int map_pinned(struct pviommu_domain *domain, const struct map_args *args,
+		      u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
+		      u32 n)
+{
+	struct pviommu_mapping *map;
+	int ret;
+
+	map = make_mapping(args, iova, gfns, gfn, pages, n);
+	if (!map) {
+		ret = -ENOMEM;
+		goto err_unpin;
+	}
+	ret = insert_mapping(domain, map);
+	if (ret)
+		goto err_free;
+	return 0;
+
+err_free:
+	pviommu_mapping_free(map);
+err_unpin:
+	put_pinned(domain->vm, gfns, gfn, pages, n);
+	return ret;
+}
+
+/* Take back what the chunks of a MAP did: unmap, flush, unpin */
+static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
+{
+	if (!size)
+		return;
+	mutex_lock(&domain->lock);
+	pviommu_domain_unmap(domain, iova, iova + size - 1, NULL);
+	pviommu_flush(domain, iova, iova + size - 1);
+	mutex_unlock(&domain->lock);
+	pviommu_flush_finish(domain, NULL);
+}
+
+/* MAP from ctx->done on, until it is done or the budget is used up */
+static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		     const struct map_args *args, u64 gpa)
+{
+	bool write = args->prot & PVIOMMU_PROT_WRITE;
+	u64 size = args->npages << PAGE_SHIFT;
+	struct page **pages = ctx->scratch->pages;
+	int ret;
+
+	while (ctx->done < size) {
+		u64 gfn = (gpa + ctx->done) >> PAGE_SHIFT;
+		u32 n = min_t(u64, PVIOMMU_CHUNK, (size - ctx->done) >> PAGE_SHIFT);
+
+		if (!*ctx->budget)
+			return -EINPROGRESS;
+		pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * n);
+		ret = pviommu_quota_mappings(ctx->vm, 1);
+		if (!ret)
+			ret = pviommu_pin_guest(ctx->vm, gfn, n, write, pages);
+		if (!ret)
+			ret = map_pinned(domain, args, args->iova + ctx->done,
+					 NULL, gfn, pages, n);
+		if (ret) {
+			undo_map(domain, args->iova, ctx->done);
+			return ret;
+		}
+		ctx->done += (u64)n << PAGE_SHIFT;
+	}
+	return 0;
+}
+
+static int map_args(const struct pviommu_op *op, struct map_args *args)
+{
+	u64 iova = le64_to_cpu(op->map.iova), gpa = le64_to_cpu(op->map.gpa);
+	u64 size = le64_to_cpu(op->map.size), sum;
+	int ret;
+
+	ret = check_prot(le32_to_cpu(op->map.prot)) ?:
+	      check_pgshift(op->map.pgshift);
+	if (ret)
+		return ret;
+	if (memchr_inv(op->map.reserved, 0, sizeof(op->map.reserved)) || !size ||
+	    !IS_ALIGNED(iova | gpa | size, 1ULL << op->map.pgshift))
+		return -EINVAL;
+	if (check_add_overflow(iova, size - 1, &args->last) ||
+	    check_add_overflow(gpa, size - 1, &sum))
+		return -ERANGE;
+	args->iova = iova;
+	args->npages = size >> PAGE_SHIFT;
+	args->pgshift = op->map.pgshift;
+	args->prot = le32_to_cpu(op->map.prot);
+	return 0;
+}
+
+/* The domain of a mapping op, with a reference */
+static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
+					 const struct pviommu_op *op)
+{
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_domain *domain;
+
+	/* What the fixed domains translate is not the guest's to change */
+	if (id < PVIOMMU_DOMAIN_FIRST)
+		return ERR_PTR(-EINVAL);
+	domain = pviommu_domain_get(vm, id);
+	return domain ?: ERR_PTR(-ENOENT);
+}
+
+/**
+ * pviommu_op_map() - MAP
+ * @ctx: where and how much
+ * @op: the op
+ * @result: set to the bytes mapped
+ *
+ * Return: 0, -EINPROGRESS, -EINVAL, -EOPNOTSUPP, -ERANGE, -ENOENT, -EEXIST,
+ * -EFAULT, -EACCES, -ENOSPC, -ENOMEM, -EIO.
+ */
+int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
+{
+	struct pviommu_domain *domain;
+	struct map_args args;
+	int ret;
+
+	if (op->vm)
+		return -EACCES;
+	ret = map_args(op, &args);
+	if (ret)
+		return ret;
+	domain = map_domain(ctx->vm, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	ret = check_iova(ctx->vm, domain, &args);
+	if (!ret)
+		ret = map_range(ctx, domain, &args, le64_to_cpu(op->map.gpa));
+	if (!ret)
+		*result = ctx->done;
+	pviommu_domain_put(domain);
+	return ret;
+}
+
+static int list_args(const struct pviommu_op *op, struct map_args *args)
+{
+	u64 iova = le64_to_cpu(op->list.iova), list = le64_to_cpu(op->list.list);
+	u32 count = le32_to_cpu(op->list.count);
+	u64 size;
+	int ret;
+
+	ret = check_prot(le32_to_cpu(op->list.prot)) ?:
+	      check_pgshift(op->list.pgshift);
+	if (ret)
+		return ret;
+	if (op->list.reserved0 ||
+	    memchr_inv(op->list.reserved, 0, sizeof(op->list.reserved)) ||
+	    !count || count > PVIOMMU_LIST_MAX || !PAGE_ALIGNED(list) ||
+	    !IS_ALIGNED(iova, 1ULL << op->list.pgshift))
+		return -EINVAL;
+	size = (u64)count << op->list.pgshift;
+	if (check_add_overflow(iova, size - 1, &args->last))
+		return -ERANGE;
+	args->iova = iova;
+	args->npages = size >> PAGE_SHIFT;
+	args->pgshift = op->list.pgshift;
+	args->prot = le32_to_cpu(op->list.prot);
+	return 0;
+}
+
+/* Turn the guest's list of frames, in place, into frames of our page size */
+static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+		     const struct map_args *args, u32 count)
+{
+	u8 shift = args->pgshift - PAGE_SHIFT;
+	__le64 *list = ctx->scratch->list;
+	u64 *gfns = (u64 *)list;
+	u32 i;
+	int ret;
+
+	ret = pviommu_guest_read(ctx->vm, le64_to_cpu(op->list.list), list,
+				 count * sizeof(*list));
+	if (ret)
+		return ret;
+	for (i = 0; i < count; i++) {
+		u64 gfn = le64_to_cpu(list[i]);
+
+		/* Beyond any address that could be RAM */
+		if (gfn >> (64 - args->pgshift))
+			return -EFAULT;
+		gfns[i] = gfn << shift;
+	}
+	return 0;
+}
+
+static void unpin_list(struct pviommu_vm *vm, const u64 *gfns,
+		       struct page **pages, u32 n)
+{
+	if (n)
+		put_pinned(vm, gfns, 0, pages, n);
+}
+
+/* Pin scattered pages, contiguous ones together */
+static int pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
+		    struct page **pages)
+{
+	u32 i, n;
+	int ret;
+
+	for (i = 0; i < count; i += n) {
+		for (n = 1; i + n < count && gfns[i + n] == gfns[i] + n; n++)
+			;
+		ret = pviommu_pin_guest(vm, gfns[i], n, write, pages + i);
+		if (ret) {
+			unpin_list(vm, gfns, pages, i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static int map_small_list(struct pviommu_op_ctx *ctx,
+			  struct pviommu_domain *domain,
+			  const struct map_args *args, const u64 *gfns, u32 count)
+{
+	struct page **pages = ctx->scratch->pages;
+	int ret;
+
+	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
+	ret = pin_list(ctx->vm, gfns, count, args->prot & PVIOMMU_PROT_WRITE,
+		       pages);
+	if (ret)
+		return ret;
+	return map_pinned(domain, args, args->iova, gfns, 0, pages, count);
+}
+
+/* Large pages one by one, until the budget is used up */
+static int map_large_list(struct pviommu_op_ctx *ctx,
+			  struct pviommu_domain *domain,
+			  const struct map_args *args, const u64 *gfns, u32 count)
+{
+	struct map_args one = *args;
+	u64 size = 1ULL << args->pgshift;
+	u32 i;
+	int ret;
+
+	for (i = ctx->done >> args->pgshift; i < count; i++) {
+		u64 done = ctx->done;
+
+		if (!*ctx->budget)
+			return -EINPROGRESS;
+		one.iova = args->iova + done;
+		one.npages = size >> PAGE_SHIFT;
+		/* One page is one chunk: it ends in this doorbell */
+		ctx->done = 0;
+		ret = map_range(ctx, domain, &one, gfns[i] << PAGE_SHIFT);
+		ctx->done = done;
+		if (ret) {
+			undo_map(domain, args->iova, done);
+			return ret;
+		}
+		ctx->done += size;
+	}
+	return 0;
+}
+
+/**
+ * pviommu_op_map_list() - MAP_LIST
+ * @ctx: where and how much
+ * @op: the op
+ * @result: set to the bytes mapped
+ *
+ * The list is read once for each doorbell that the op takes.
+ *
+ * Return: as pviommu_op_map().
+ */
+int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			u64 *result)
+{
+	u32 count = le32_to_cpu(op->list.count);
+	struct pviommu_domain *domain;
+	struct map_args args;
+	u64 *gfns = (u64 *)ctx->scratch->list;
+	int ret;
+
+	if (op->vm)
+		return -EACCES;
+	ret = list_args(op, &args);
+	if (ret)
+		return ret;
+	domain = map_domain(ctx->vm, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	ret = check_iova(ctx->vm, domain, &args) ?:
+	      pviommu_quota_mappings(ctx->vm, 1) ?:
+	      read_list(ctx, op, &args, count);
+	if (!ret && args.pgshift == PAGE_SHIFT)
+		ret = map_small_list(ctx, domain, &args, gfns, count);
+	else if (!ret)
+		ret = map_large_list(ctx, domain, &args, gfns, count);
+	else
+		undo_map(domain, args.iova, ctx->done);
+	if (!ret)
+		*result = args.npages << PAGE_SHIFT;
+	pviommu_domain_put(domain);
+	return ret;
+}
+
+/**
+ * pviommu_op_unmap() - UNMAP
+ * @ctx: where and how much
+ * @op: the op
+ * @result: set to the bytes removed
+ *
+ * Return: 0, -EINPROGRESS, -EINVAL, -ERANGE, -ENOENT.
+ */
+int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result)
+{
+	u64 iova = le64_to_cpu(op->unmap.iova), size = le64_to_cpu(op->unmap.size);
+	bool all = le16_to_cpu(op->flags) & PVIOMMU_UNMAP_F_ALL;
+	struct pviommu_domain *domain;
+	u64 last = U64_MAX;
+	int ret = 0;
+
+	if (memchr_inv(op->unmap.reserved, 0, sizeof(op->unmap.reserved)) ||
+	    (all ? iova || size : !size || !PAGE_ALIGNED(iova | size)))
+		return -EINVAL;
+	if (!all && check_add_overflow(iova, size - 1, &last))
+		return -ERANGE;
+	domain = map_domain(ctx->vm, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+
+	mutex_lock(&domain->lock);
+	if (pviommu_mapping_cuts_page(domain, iova) ||
+	    (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1))) {
+		ret = -EINVAL;
+	} else {
+		ctx->done += pviommu_domain_unmap(domain, iova, last, ctx->budget);
+		if (!*ctx->budget && pviommu_mapping_first(domain, iova, last))
+			ret = -EINPROGRESS;
+	}
+	mutex_unlock(&domain->lock);
+	*result = ctx->done;
+	pviommu_domain_put(domain);
+	return ret;
+}
+
+static int lookup_bypass(struct pviommu_vm *vm, struct pviommu_op *op, u64 iova)
+{
+	struct pviommu_slot *slot = pviommu_slot_find(vm, iova);
+
+	if (!slot || !slot->ram)
+		return -ENOENT;
+	op->lookup.gpa = cpu_to_le64(iova);
+	op->lookup.size = cpu_to_le64(PAGE_SIZE - offset_in_page(iova));
+	op->lookup.pgshift = PAGE_SHIFT;
+	op->lookup.prot = cpu_to_le32(PVIOMMU_PROT_READ |
+				      (slot->writable ? PVIOMMU_PROT_WRITE : 0));
+	return 0;
+}
+
+static int lookup_domain(struct pviommu_domain *domain, struct pviommu_op *op,
+			 u64 iova)
+{
+	const struct pviommu_mapping *map;
+	const struct pviommu_run *run;
+	u64 offset, mask;
+	int ret = -ENOENT;
+
+	mutex_lock(&domain->lock);
+	map = pviommu_mapping_first(domain, iova, iova);
+	if (map) {
+		run = pviommu_mapping_run(map, (iova - map->it.start) >> PAGE_SHIFT,
+					  &offset);
+		mask = (1ULL << map->pgshift) - 1;
+		op->lookup.gpa = cpu_to_le64(((run->gfn + offset) << PAGE_SHIFT) +
+					     offset_in_page(iova));
+		op->lookup.size = cpu_to_le64(mask + 1 - (iova & mask));
+		op->lookup.pgshift = map->pgshift;
+		op->lookup.prot = cpu_to_le32(map->prot);
+		ret = 0;
+	}
+	mutex_unlock(&domain->lock);
+	return ret;
+}
+
+/**
+ * pviommu_op_lookup() - LOOKUP
+ * @ctx: where
+ * @op: the op; the answer is put into it
+ * @result: unused
+ *
+ * Return: 0, -EINVAL, -ENOENT.
+ */
+int pviommu_op_lookup(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result)
+{
+	u64 iova = le64_to_cpu(op->lookup.iova);
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_domain *domain;
+	int ret;
+
+	if (op->lookup.gpa || op->lookup.size || op->lookup.prot ||
+	    op->lookup.pgshift ||
+	    memchr_inv(op->lookup.reserved, 0, sizeof(op->lookup.reserved)))
+		return -EINVAL;
+	if (id == PVIOMMU_DOMAIN_BYPASS)
+		return lookup_bypass(ctx->vm, op, iova);
+	if (id == PVIOMMU_DOMAIN_BLOCKED)
+		return -ENOENT;
+	domain = pviommu_domain_get(ctx->vm, id);
+	if (!domain)
+		return -ENOENT;
+	ret = lookup_domain(domain, op, iova);
+	pviommu_domain_put(domain);
+	return ret;
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The tree of a domain's mappings: pure book-keeping, no I/O.
+ *
+ * Mappings don't overlap. A mapping holds the pages of [it.start, it.last] as
+ * runs in ascending order of IOVA; it may be split at any multiple of its page
+ * size. IOVAs and page counts are in the units of the host's pages.
+ */
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/**
+ * pviommu_mapping_alloc() - make a mapping that is in no tree yet
+ * @iova: first IOVA, page aligned
+ * @npages: pages, not 0
+ * @nr_runs: room for that many runs
+ * @gfp: how to allocate
+ *
+ * Return: the mapping, or NULL (never with __GFP_NOFAIL).
+ */
+struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
+					      gfp_t gfp)
+{
+	struct pviommu_mapping *map;
+
+	map = kvmalloc(struct_size(map, runs, nr_runs), gfp);
+	if (!map)
+		return NULL;
+	RB_CLEAR_NODE(&map->it.rb);
+	map->it.start = iova;
+	map->it.last = iova + (npages << PAGE_SHIFT) - 1;
+	INIT_LIST_HEAD(&map->limbo);
+	map->npages = npages;
+	map->nr_runs = nr_runs;
+	return map;
+}
+
+/**
+ * pviommu_mapping_free() - free a mapping that is in no tree and no list
+ * @map: the mapping, or NULL
+ */
+void pviommu_mapping_free(struct pviommu_mapping *map)
+{
+	kvfree(map);
+}
+
+/**
+ * pviommu_mapping_first() - the first mapping in a range
+ * @domain: the domain, locked
+ * @iova: first IOVA of the range
+ * @last: its last IOVA
+ *
+ * Return: the mapping with the lowest IOVA that has a page in the range, or
+ * NULL.
+ */
+struct pviommu_mapping *pviommu_mapping_first(struct pviommu_domain *domain,
+					      u64 iova, u64 last)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&domain->lock);
+
+	node = interval_tree_iter_first(&domain->mappings, iova, last);
+	return node ? container_of(node, struct pviommu_mapping, it) : NULL;
+}
+
+/**
+ * pviommu_mapping_cuts_page() - does an IOVA lie within a mapped page
+ * @domain: the domain, locked
+ * @iova: the IOVA
+ *
+ * Return: true if @iova is mapped and not at the start of a page (of the size
+ * that the page was mapped with).
+ */
+bool pviommu_mapping_cuts_page(struct pviommu_domain *domain, u64 iova)
+{
+	struct pviommu_mapping *map = pviommu_mapping_first(domain, iova, iova);
+
+	return map && !IS_ALIGNED(iova, 1ULL << map->pgshift);
+}
+
+/**
+ * pviommu_mapping_run() - the run that holds a page of a mapping
+ * @map: the mapping
+ * @page: number of the page, from 0, less than map->npages
+ * @offset: set to the number of the page within the run
+ *
+ * Return: the run.
+ */
+const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
+					      u64 page, u64 *offset)
+{
+	const struct pviommu_run *run = map->runs;
+
+	while (page >= run->npages) {
+		page -= run->npages;
+		run++;
+	}
+	*offset = page;
+	return run;
+}
+
+/**
+ * pviommu_mapping_split() - cut a mapping in two
+ * @domain: the domain, locked
+ * @map: a mapping in its tree; keeps what is before @iova
+ * @iova: page aligned, within @map but not at its start
+ *
+ * Can't fail: unmapping must not depend on memory.
+ *
+ * Return: the new mapping from @iova on, in the tree too.
+ */
+struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
+					      struct pviommu_mapping *map,
+					      u64 iova)
+{
+	u64 keep = (iova - map->it.start) >> PAGE_SHIFT, offset;
+	const struct pviommu_run *run = pviommu_mapping_run(map, keep, &offset);
+	u32 first = run - map->runs;
+	struct pviommu_mapping *tail;
+
+	lockdep_assert_held(&domain->lock);
+
+	tail = pviommu_mapping_alloc(iova, map->npages - keep,
+				     map->nr_runs - first,
+				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	tail->pgshift = map->pgshift;
+	tail->prot = map->prot;
+	memcpy(tail->runs, run, flex_array_size(tail, runs, tail->nr_runs));
+	tail->runs[0].gfn += offset;
+	tail->runs[0].hpfn += offset;
+	tail->runs[0].npages -= offset;
+
+	interval_tree_remove(&map->it, &domain->mappings);
+	map->it.last = iova - 1;
+	map->npages = keep;
+	if (offset)
+		map->runs[first].npages = offset;
+	map->nr_runs = first + !!offset;
+	interval_tree_insert(&map->it, &domain->mappings);
+	interval_tree_insert(&tail->it, &domain->mappings);
+	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, 1);
+	return tail;
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory of a VM: which host virtual address stands behind a GPA.
+ *
+ * The VMM tells of it by VFIO_IOMMU_MAP_DMA of each range ("slot"), and this
+ * is the only record that we have. Memory that leaves takes every mapping of
+ * its pages along.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/**
+ * pviommu_slot_find() - the slot that holds a guest physical address
+ * @vm: the VM, mem_lock held
+ * @gpa: the address
+ *
+ * Return: the slot or NULL.
+ */
+struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	node = interval_tree_iter_first(&vm->slots, gpa, gpa);
+	return node ? container_of(node, struct pviommu_slot, it) : NULL;
+}
+
+/*
+ * Whether pages of this range can be pinned. What can't, such as the BARs of
+ * other devices, is part of the guest's address space but not of its memory.
+ */
+static bool slot_is_ram(struct pviommu_vm *vm, unsigned long hva, bool writable)
+{
+	struct page *page;
+
+	if (pviommu_pin_hva(vm, hva, 1, writable, &page) != 1)
+		return false;
+	unpin_user_page(page);
+	return true;
+}
+
+static int bypass_map_slot(struct pviommu_vm *vm, struct pviommu_slot *slot)
+{
+	struct pviommu_domain *domain;
+	int ret;
+
+	list_for_each_entry(domain, &vm->bypass, bypass_entry) {
+		ret = pviommu_bypass_map(domain, slot);
+		if (ret)
+			goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	list_for_each_entry_continue_reverse(domain, &vm->bypass, bypass_entry)
+		pviommu_bypass_unmap(domain, slot);
+	return ret;
+}
+
+/**
+ * pviommu_memory_add() - memory has come to the VM
+ * @vm: the VM
+ * @gpa: where, page aligned
+ * @hva: the address in the VMM, page aligned
+ * @size: bytes, page aligned, @gpa + @size - 1 and @hva + @size - 1 don't wrap
+ * @writable: whether devices may write to it
+ *
+ * Endpoints in bypass reach it when this returns.
+ *
+ * Return: 0; -EEXIST overlap; -ENOMEM memory or RLIMIT_MEMLOCK; -EFAULT.
+ * On failure nothing has changed.
+ */
+int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
+		       u64 size, bool writable)
+{
+	struct pviommu_slot *slot;
+	int ret = -EEXIST;
+
+	slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
+	if (!slot)
+		return -ENOMEM;
+	slot->it.start = gpa;
+	slot->it.last = gpa + size - 1;
+	slot->hva = hva;
+	slot->writable = writable;
+	slot->ram = slot_is_ram(vm, hva, writable);
+
+	down_write(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	if (interval_tree_iter_first(&vm->slots, slot->it.start, slot->it.last))
+		goto err_unlock;
+	ret = bypass_map_slot(vm, slot);
+	if (ret)
+		goto err_unlock;
+	interval_tree_insert(&slot->it, &vm->slots);
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	return 0;
+
+err_unlock:
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	kfree(slot);
+	return ret;
+}
+
+/* Every device of the VM loses this slot; on return none of its pages is pinned */
+static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
+{
+	struct pviommu_domain *domain;
+	unsigned long id;
+
+	lockdep_assert_held_write(&vm->mem_lock);
+
+	if (vm->events.page && vm->events.gpa >= slot->it.start &&
+	    vm->events.gpa <= slot->it.last)
+		pviommu_events_stop(vm);
+	if (atomic64_read(&slot->pins))
+		xa_for_each(&vm->domains, id, domain)
+			pviommu_domain_revoke(domain, slot);
+	list_for_each_entry(domain, &vm->bypass, bypass_entry)
+		pviommu_bypass_unmap(domain, slot);
+	interval_tree_remove(&slot->it, &vm->slots);
+	kfree(slot);
+}
+
+/* Would removing [first, last] cut a slot in two? */
+static bool range_cuts_slot(struct pviommu_vm *vm, u64 first, u64 last)
+{
+	struct pviommu_slot *slot = pviommu_slot_find(vm, first);
+
+	if (slot && slot->it.start != first)
+		return true;
+	slot = pviommu_slot_find(vm, last);
+	return slot && slot->it.last != last;
+}
+
+/**
+ * pviommu_memory_remove() - memory leaves the VM
+ * @vm: the VM
+ * @gpa: start of the range
+ * @size: bytes, not 0 unless @all
+ * @all: all memory leaves
+ * @removed: set to the bytes that have left
+ *
+ * Mappings of these pages in any domain are removed and flushed, the pages
+ * unpinned, and the guest gets an event for each range of IOVAs.
+ *
+ * Return: 0; -EINVAL a slot would be cut in two, then nothing has changed.
+ */
+int pviommu_memory_remove(struct pviommu_vm *vm, u64 gpa, u64 size, bool all,
+			  u64 *removed)
+{
+	u64 first = all ? 0 : gpa, last = all ? U64_MAX : gpa + size - 1;
+	struct interval_tree_node *node;
+	int ret = 0;
+
+	*removed = 0;
+	down_write(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	if (!all && range_cuts_slot(vm, first, last)) {
+		ret = -EINVAL;
+		goto out_unlock;
+	}
+	while ((node = interval_tree_iter_first(&vm->slots, first, last))) {
+		*removed += node->last - node->start + 1;
+		slot_remove(vm, container_of(node, struct pviommu_slot, it));
+	}
+out_unlock:
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	return ret;
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pinning of guest memory, and its account.
+ *
+ * Every pinned page is charged to the VMM (RLIMIT_MEMLOCK) once for each pin.
+ * Charging takes the VMM's mmap_lock, so it is done for some hundred pages at
+ * a time and the VM keeps a small credit: used <= charged.
+ */
+#include <linux/capability.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "pviommu_private.h"
+
+/* Charge in portions of this many pages, keep no more credit than twice that */
+#define ACCOUNT_BATCH	512
+
+static int account(struct pviommu_vm *vm, u64 npages, bool inc)
+{
+	int ret;
+
+	/* A VMM that is gone takes its account along */
+	if (!mmget_not_zero(vm->mm))
+		return inc ? -ESRCH : 0;
+	mmap_write_lock(vm->mm);
+	ret = __account_locked_vm(vm->mm, npages, inc, current,
+				  inc && capable(CAP_IPC_LOCK));
+	mmap_write_unlock(vm->mm);
+	mmput(vm->mm);
+	return ret;
+}
+
+/**
+ * pviommu_charge() - reserve pages of the VMM's account before pinning them
+ * @vm: the VM
+ * @npages: how many
+ *
+ * Return: 0, or -ENOMEM when RLIMIT_MEMLOCK is exhausted.
+ */
+int pviommu_charge(struct pviommu_vm *vm, u64 npages)
+{
+	u64 need;
+	int ret = 0;
+
+	mutex_lock(&vm->account_lock);
+	if (vm->charged - vm->used < npages) {
+		need = npages - (vm->charged - vm->used);
+		ret = account(vm, need + ACCOUNT_BATCH, true);
+		if (!ret) {
+			vm->charged += need + ACCOUNT_BATCH;
+		} else {
+			ret = account(vm, need, true);
+			if (!ret)
+				vm->charged += need;
+		}
+	}
+	if (!ret) {
+		vm->used += npages;
+		pviommu_count(vm, PVIOMMU_NR_PAGES_PINNED, npages);
+	}
+	mutex_unlock(&vm->account_lock);
+	return ret ? -ENOMEM : 0;
+}
+
+/**
+ * pviommu_uncharge() - give pages back to the VMM's account
+ * @vm: the VM
+ * @npages: how many
+ */
+void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
+{
+	u64 credit, keep;
+
+	if (!npages)
+		return;
+	mutex_lock(&vm->account_lock);
+	vm->used -= npages;
+	pviommu_count(vm, PVIOMMU_NR_PAGES_PINNED, -(s64)npages);
+	credit = vm->charged - vm->used;
+	keep = vm->used ? ACCOUNT_BATCH : 0;
+	if (credit > 2 * keep) {
+		account(vm, credit - keep, false);
+		vm->charged -= credit - keep;
+	}
+	mutex_unlock(&vm->account_lock);
+}
+
+/**
+ * pviommu_pin_hva() - pin pages of the VMM, without an account
+ * @vm: the VM
+ * @hva: page aligned
+ * @npages: how many
+ * @write: whether devices may write to them
+ * @pages: filled with the pages
+ *
+ * Return: number of pages pinned, at least 1, or -EFAULT, -ENOMEM, -EINTR.
+ */
+long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
+		     unsigned long npages, bool write, struct page **pages)
+{
+	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
+	long ret;
+
+	if (current->mm == vm->mm) {
+		ret = pin_user_pages_fast(hva, npages, flags, pages);
+		return ret ?: -EFAULT;
+	}
+
+	if (!mmget_not_zero(vm->mm))
+		return -EFAULT;
+	mmap_read_lock(vm->mm);
+	ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, NULL);
+	mmap_read_unlock(vm->mm);
+	mmput(vm->mm);
+	return ret ?: -EFAULT;
+}
+
+/* Pin part of one slot; how many pages were pinned, or an error */
+static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
+			struct page **pages)
+{
+	u64 gpa = gfn << PAGE_SHIFT, room;
+	struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
+	long ret;
+
+	if (!slot || !slot->ram)
+		return -EFAULT;
+	if (write && !slot->writable)
+		return -EACCES;
+	room = (slot->it.last - gpa + 1) >> PAGE_SHIFT;
+	ret = pviommu_pin_hva(vm, slot->hva + (gpa - slot->it.start),
+			      min_t(u64, npages, room), write, pages);
+	if (ret > 0)
+		atomic64_add(ret, &slot->pins);
+	return ret;
+}
+
+/**
+ * pviommu_pin_guest() - charge and pin guest memory
+ * @vm: the VM, mem_lock held
+ * @gfn: first frame
+ * @npages: how many
+ * @write: whether devices may write to them
+ * @pages: filled with the pages
+ *
+ * Each page also counts as a pin of its slot until pviommu_slot_put_pins().
+ *
+ * Return: 0; -EFAULT not RAM of the guest; -EACCES read-only memory for
+ * writing; -ENOMEM. On failure nothing is pinned or charged.
+ */
+int pviommu_pin_guest(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
+		      struct page **pages)
+{
+	u32 done = 0;
+	long ret;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	ret = pviommu_charge(vm, npages);
+	if (ret)
+		return ret;
+	while (done < npages) {
+		ret = pin_in_slot(vm, gfn + done, npages - done, write,
+				  pages + done);
+		if (ret < 0)
+			goto err_unpin;
+		done += ret;
+	}
+	return 0;
+
+err_unpin:
+	pviommu_slot_put_pins(vm, gfn, done);
+	unpin_user_pages(pages, done);
+	pviommu_uncharge(vm, npages);
+	return ret;
+}
+
+/**
+ * pviommu_unpin_pages() - unpin and uncharge
+ * @vm: the VM
+ * @pages: the pages
+ * @npages: how many
+ *
+ * The caller has dropped the pins of the slots.
+ */
+void pviommu_unpin_pages(struct pviommu_vm *vm, struct page **pages, u32 npages)
+{
+	unpin_user_pages(pages, npages);
+	pviommu_uncharge(vm, npages);
+}
+
+/**
+ * pviommu_unpin_pfns() - unpin contiguous pages, without the account
+ * @vm: the VM
+ * @hpfn: first frame
+ * @npages: how many
+ * @dirty: whether devices may have written to them
+ *
+ * No device may reach the pages any more.
+ */
+void pviommu_unpin_pfns(struct pviommu_vm *vm, u64 hpfn, u64 npages, bool dirty)
+{
+	unpin_user_page_range_dirty_lock(pfn_to_page(hpfn), npages, dirty);
+}
+
+/**
+ * pviommu_slot_put_pins() - mappings no longer hold these pages of the guest
+ * @vm: the VM, mem_lock held
+ * @gfn: first frame
+ * @npages: how many
+ */
+void pviommu_slot_put_pins(struct pviommu_vm *vm, u64 gfn, u64 npages)
+{
+	lockdep_assert_held(&vm->mem_lock);
+
+	while (npages) {
+		u64 gpa = gfn << PAGE_SHIFT, n;
+		struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
+
+		/* A slot stays for as long as a mapping holds one of its pages */
+		if (WARN_ON_ONCE(!slot))
+			return;
+		n = min((slot->it.last - gpa + 1) >> PAGE_SHIFT, npages);
+		atomic64_sub(n, &slot->pins);
+		gfn += n;
+		npages -= n;
+	}
+}

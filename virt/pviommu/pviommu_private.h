@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Host engine of the paravirtual IOMMU: data model and locking.
+ *
+ * A struct pviommu_vm is one VFIO container. It knows the VM's memory (slots,
+ * from MAP_DMA), the isolation groups that the VM was given, the endpoints in
+ * them (opened devices), the domains that the guest made, and, while the guest
+ * driver runs, the interface (rings, doorbell, event ring).
+ *
+ * A mapping is what one MAP or MAP_LIST made, or what an unmap left of it. It
+ * owns one pin for each of its pages. Unmapping takes it out of the tree and
+ * the page table and puts it into the domain's limbo, where it keeps its pins
+ * until the IOTLB has been flushed: unmap, flush, then unpin.
+ *
+ * Words: GPA guest physical address, GFN its frame number; HVA address in the
+ * VMM; HPA host physical address; IOVA address that a device uses. `last' is
+ * inclusive, `end' exclusive. Pages are host pages (4 KiB) unless said.
+ *
+ * Lock order, outermost first:
+ *
+ *   pviommu_groups_lock     list of all groups
+ *   vm->control_lock        START and RESET, one at a time; never in a doorbell
+ *   vm->iface_lock          read: a doorbell is being served; write: start/stop
+ *   ring->lock              one server of a ring at a time
+ *   vm->mem_lock            read: slots and groups are used; write: they change
+ *   vm->cfg_lock            endpoints, domains, which domain a group is in
+ *   domain->lock            mappings, limbo, page table
+ *   vm->account_lock        what is charged to the VMM
+ *   mmap_lock of the VMM    taken by pinning and accounting
+ *   vm->events.lock         irq-safe spinlock, innermost
+ *
+ * A doorbell through a tracked page runs under KVM's SRCU read locks. None of
+ * these locks is held while a doorbell is destroyed (which waits for SRCU).
+ */
+#ifndef _PVIOMMU_PRIVATE_H
+#define _PVIOMMU_PRIVATE_H
+
+#include <linux/interval_tree.h>
+#include <linux/iommu.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pv_iommu_host.h>
+#include <linux/rwsem.h>
+#include <linux/sizes.h>
+#include <linux/xarray.h>
+#include <uapi/linux/pv_iommu.h>
+
+/* Page sizes of MAP: what can be unmapped again page by page */
+#define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
+
+/* Pages that are pinned and mapped at a time; one mapping has no more */
+#define PVIOMMU_CHUNK	512
+
+/* ---- memory of the VM (memory.c) ---------------------------------- */
+
+/* A range of guest memory, as given by VFIO_IOMMU_MAP_DMA */
+struct pviommu_slot {
+	struct interval_tree_node it;	/* GPAs */
+	unsigned long hva;
+	bool writable;
+	bool ram;			/* pages can be pinned */
+	atomic64_t pins;		/* pages that mappings hold */
+};
+
+/* ---- mappings (mapping.c) ------------------------------------------ */
+
+/* Pages that are contiguous in guest and host physical memory */
+struct pviommu_run {
+	u64 gfn;
+	u64 hpfn;
+	u32 npages;
+};
+
+struct pviommu_mapping {
+	struct interval_tree_node it;	/* IOVAs; unused in limbo */
+	struct list_head limbo;		/* entry of pviommu_domain.limbo */
+	u64 npages;
+	u32 nr_runs;
+	u8 pgshift;			/* UNMAP may cut at multiples of this */
+	u8 prot;			/* PVIOMMU_PROT_* */
+	struct pviommu_run runs[] __counted_by(nr_runs);
+};
+
+/* ---- domains (domain.c) -------------------------------------------- */
+
+enum pviommu_domain_kind {
+	PVIOMMU_KIND_GUEST,	/* filled by MAP and MAP_LIST */
+	PVIOMMU_KIND_BYPASS,	/* all slots, IOVA is GPA; has no mappings */
+};
+
+struct pviommu_domain {
+	struct kref kref;
+	struct pviommu_vm *vm;
+	struct list_head bypass_entry;	/* entry of vm->bypass; vm->cfg_lock */
+	enum pviommu_domain_kind kind;
+	u32 id;
+	u32 nr_groups;			/* vm->cfg_lock */
+	struct iommu_domain *hw;
+
+	struct mutex lock;		/* protects the rest */
+	struct rb_root_cached mappings;
+	struct list_head limbo;		/* unmapped, not flushed */
+	struct list_head flushed;	/* not yet unpinned */
+	bool dead;			/* being freed: takes no mappings */
+	struct iommu_iotlb_gather gather;
+	u64 gather_start;		/* IOVAs in limbo: start > last when none */
+	u64 gather_last;
+};
+
+/* ---- groups and endpoints (endpoint.c) ----------------------------- */
+
+struct pviommu_group {
+	struct list_head global_entry;	/* pviommu_groups_lock */
+	struct list_head entry;		/* entry of vm->groups; vm->cfg_lock */
+	struct pviommu_vm *vm;
+	struct iommu_group *group;
+	struct pviommu_domain *domain;	/* NULL: blocked; vm->cfg_lock */
+	u32 id;
+	u32 flags;			/* PVIOMMU_PROBE_* */
+	struct list_head regions;	/* of struct iommu_resv_region */
+};
+
+struct pviommu_endpoint {
+	struct rcu_head rcu;
+	struct pviommu_vm *vm;
+	struct pviommu_group *group;
+	struct device *dev;
+	u32 id;
+	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
+	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
+};
+
+/* ---- ops (hypercall.c) --------------------------------------------- */
+
+/* What an op handler is given besides the op */
+struct pviommu_op_ctx {
+	struct pviommu_vm *vm;
+	struct pviommu_scratch *scratch;
+	u32 *budget;			/* work left in this doorbell */
+	u64 done;			/* bytes done by the op so far */
+	bool resumed;			/* the op used up a doorbell before */
+};
+
+/*
+ * A handler returns 0, a negative errno (then nothing has changed unless the
+ * op's description says otherwise), or -EINPROGRESS when the budget is used up
+ * and it must be called again with the same op and ctx->done.
+ */
+typedef int (*pviommu_op_fn)(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			     u64 *result);
+
+/* What the work on a page costs of a doorbell's budget */
+#define PVIOMMU_COST_MAP	4
+#define PVIOMMU_COST_UNMAP	1
+#define PVIOMMU_COST_UNPIN	1
+
+static inline void pviommu_spend(u32 *budget, u64 cost)
+{
+	if (budget)
+		*budget -= min_t(u64, cost, *budget);
+}
+
+/* ---- rings (ring.c) ------------------------------------------------ */
+
+/* What the execution of an op may use without allocating */
+struct pviommu_scratch {
+	struct page *pages[PVIOMMU_CHUNK];
+	__le64 list[PVIOMMU_LIST_MAX];
+};
+
+struct pviommu_ring {
+	struct mutex lock;		/* serializes service of the ring */
+	u64 hdr;			/* GPA */
+	u64 ops;			/* GPA */
+	u32 nr;				/* number of ops, a power of two */
+	u32 cons;			/* our own copy is the one that counts */
+	u64 done;			/* bytes that a begun op has done */
+	bool begun;			/* the op at cons has used up a doorbell */
+	bool cancel;			/* the op before failed and was chained */
+	bool dead;
+	struct pviommu_op op;		/* our copy of the op at cons, if begun */
+	struct pviommu_scratch *scratch;
+};
+
+/* The interface between START and RESET */
+struct pviommu_iface {
+	struct pviommu_vm *vm;
+	u64 cookie;
+	u64 features;
+	void *doorbell;			/* of doorbell_ops, NULL without */
+	const struct pviommu_doorbell_ops *doorbell_ops;
+	u32 nr_rings;
+	struct pviommu_ring rings[] __counted_by(nr_rings);
+};
+
+/* ---- events (event.c) ---------------------------------------------- */
+
+struct pviommu_events {
+	spinlock_t lock;		/* irq-safe; the rest */
+	struct page *page;		/* pinned; NULL without event ring */
+	u64 gpa;
+	u64 cookie;
+	u32 prod;
+	u64 seq;
+};
+
+/* ---- the VM -------------------------------------------------------- */
+
+enum pviommu_counter {
+	PVIOMMU_NR_KICKS_TRACKED = PVIOMMU_KICK_TRACKED,
+	PVIOMMU_NR_KICKS_CONFIG = PVIOMMU_KICK_CONFIG,
+	PVIOMMU_NR_OPS,
+	PVIOMMU_NR_OPS_FAILED,
+	PVIOMMU_NR_PAGES_MAPPED,
+	PVIOMMU_NR_PAGES_PINNED,
+	PVIOMMU_NR_DOMAINS,
+	PVIOMMU_NR_MAPPINGS,
+	PVIOMMU_NR_FAULTS,
+	PVIOMMU_NR_EVENTS_LOST,
+	PVIOMMU_NR_COUNTERS
+};
+
+struct pviommu_vm {
+	u32 id;
+	struct mm_struct *mm;		/* of the VMM, mmgrab()ed */
+
+	struct mutex control_lock;	/* serializes START and RESET */
+	struct rw_semaphore iface_lock;
+	struct pviommu_iface *iface;	/* NULL: stopped */
+	u16 control_error;
+
+	struct mutex cfg_lock;		/* groups, endpoints, domains */
+	struct list_head groups;
+	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
+	struct xarray endpoints;
+	struct xarray domains;		/* guest's, by id */
+
+	struct rw_semaphore mem_lock;
+	struct rb_root_cached slots;
+
+	struct mutex account_lock;	/* charged and used */
+	u64 charged;			/* pages charged to the VMM */
+	u64 used;			/* of these, pages in use */
+
+	struct pviommu_events events;
+	atomic64_t counters[PVIOMMU_NR_COUNTERS];
+	struct dentry *debugfs;
+};
+
+/* main.c */
+extern atomic64_t pviommu_totals[PVIOMMU_NR_COUNTERS];
+extern bool pviommu_default_blocked;
+struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm);
+void pviommu_vm_destroy(struct pviommu_vm *vm);
+
+static inline void pviommu_count(struct pviommu_vm *vm, enum pviommu_counter c,
+				 s64 n)
+{
+	atomic64_add(n, &vm->counters[c]);
+	atomic64_add(n, &pviommu_totals[c]);
+}
+
+/* container.c */
+int pviommu_container_init(void);
+void pviommu_container_exit(void);
+
+/* memory.c */
+struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa);
+int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
+		       u64 size, bool writable);
+int pviommu_memory_remove(struct pviommu_vm *vm, u64 gpa, u64 size, bool all,
+			  u64 *removed);
+
+/* guest_mem.c */
+int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
+int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
+			size_t len);
+int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
+struct page *pviommu_guest_pin_page(struct pviommu_vm *vm, u64 gpa);
+void pviommu_guest_unpin_page(struct pviommu_vm *vm, u64 gpa,
+			      struct page *page);
+
+/* mapping.c */
+struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
+					      gfp_t gfp);
+void pviommu_mapping_free(struct pviommu_mapping *map);
+struct pviommu_mapping *pviommu_mapping_first(struct pviommu_domain *domain,
+					      u64 iova, u64 last);
+bool pviommu_mapping_cuts_page(struct pviommu_domain *domain, u64 iova);
+struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
+					      struct pviommu_mapping *map,
+					      u64 iova);
+const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
+					      u64 page, u64 *offset);
+
+/* pin.c */
+int pviommu_charge(struct pviommu_vm *vm, u64 npages);
+void pviommu_uncharge(struct pviommu_vm *vm, u64 npages);
+long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
+		     unsigned long npages, bool write, struct page **pages);
+int pviommu_pin_guest(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
+		      struct page **pages);
+void pviommu_unpin_pages(struct pviommu_vm *vm, struct page **pages, u32 npages);
+void pviommu_unpin_pfns(struct pviommu_vm *vm, u64 hpfn, u64 npages, bool dirty);
+void pviommu_slot_put_pins(struct pviommu_vm *vm, u64 gfn, u64 npages);
+
+/* apply.c */
+struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
+int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
+void pviommu_hw_unmap(struct pviommu_domain *domain,
+		      struct pviommu_mapping *map);
+void pviommu_hw_sync(struct pviommu_domain *domain);
+int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot);
+void pviommu_bypass_unmap(struct pviommu_domain *domain,
+			  struct pviommu_slot *slot);
+
+/* invalidate.c */
+void pviommu_limbo_add(struct pviommu_domain *domain,
+		       struct pviommu_mapping *map);
+void pviommu_flush(struct pviommu_domain *domain, u64 iova, u64 last);
+bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget);
+int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result);
+
+/* domain.c */
+struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
+					     enum pviommu_domain_kind kind,
+					     struct device *dev, u32 *flags);
+struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id);
+void pviommu_domain_put(struct pviommu_domain *domain);
+u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
+			 u32 *budget);
+void pviommu_domains_destroy(struct pviommu_vm *vm);
+void pviommu_domain_revoke(struct pviommu_domain *domain,
+			   struct pviommu_slot *slot);
+int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result);
+int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		    u64 *result);
+
+/* map_ops.c */
+int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		   u64 *result);
+int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			u64 *result);
+int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result);
+int pviommu_op_lookup(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result);
+
+/* group.c */
+int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group);
+void pviommu_group_remove(struct pviommu_vm *vm, struct iommu_group *group);
+struct pviommu_group *pviommu_group_find(struct iommu_group *group);
+int pviommu_group_attach(struct pviommu_group *grp,
+			 struct pviommu_domain *domain);
+int pviommu_group_bypass(struct pviommu_group *grp);
+int pviommu_group_default(struct pviommu_group *grp);
+void pviommu_groups_default(struct pviommu_vm *vm);
+void pviommu_groups_block(struct pviommu_vm *vm);
+bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);
+
+/* endpoint.c */
+u32 pviommu_endpoint_by_dev(struct pviommu_vm *vm, struct device *dev);
+int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result);
+int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		      u64 *result);
+int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result);
+
+/* ring.c */
+void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
+			 u32 value);
+int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
+		      const struct pviommu_ring_desc *desc);
+void pviommu_ring_exit(struct pviommu_ring *ring);
+
+/* iface.c */
+u64 pviommu_features(void);
+int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa);
+void pviommu_iface_stop(struct pviommu_vm *vm, bool closed);
+void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
+			u32 value);
+
+/* hypercall.c */
+int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
+		       struct pviommu_op *op, u64 *result);
+u32 pviommu_status(int err);
+
+/* limits.c */
+u32 pviommu_max_domains(void);
+u32 pviommu_doorbell_budget(void);
+int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
+int pviommu_quota_domains(struct pviommu_vm *vm);
+
+/* event.c */
+int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
+void pviommu_events_stop(struct pviommu_vm *vm);
+void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
+int pviommu_fault(struct iommu_domain *hw, struct device *dev,
+		  unsigned long iova, int flags, void *token);
+int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		     u64 *result);
+
+#endif /* _PVIOMMU_PRIVATE_H */

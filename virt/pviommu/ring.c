@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Rings: taking ops from guest memory and writing back what became of them.
+ *
+ * A doorbell has a budget of work. An op that does not fit stays at the head
+ * of its ring, in our copy, and goes on with the next doorbell. Our own index
+ * and copy count; what the guest writes to memory meanwhile does not.
+ */
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* What is read of a header, at once */
+struct ring_head {
+	__le64 cookie;
+	__le32 prod;
+};
+
+static u64 slot_gpa(const struct pviommu_ring *ring)
+{
+	return ring->ops + (ring->cons & (ring->nr - 1)) * sizeof(struct pviommu_op);
+}
+
+/* The ring is no good any more; say so in its header if that is still there */
+static void ring_stop(struct pviommu_vm *vm, struct pviommu_ring *ring, u32 status)
+{
+	__le32 error = cpu_to_le32(status);
+
+	ring->dead = true;
+	pviommu_guest_write(vm, ring->hdr + offsetof(struct pviommu_ring_hdr, error),
+			    &error, sizeof(error));
+}
+
+/* Status last: it tells the guest that the rest is there */
+static int op_write_back(struct pviommu_vm *vm, const struct pviommu_ring *ring,
+			 const struct pviommu_op *op, bool args)
+{
+	u64 gpa = slot_gpa(ring);
+	size_t from = args ? offsetof(struct pviommu_op, raw) :
+			     offsetof(struct pviommu_op, result);
+	int ret;
+
+	ret = pviommu_guest_write(vm, gpa + from, (void *)op + from,
+				  sizeof(*op) - from);
+	if (ret)
+		return ret;
+	/* Pairs with the guest's barrier after it reads the status */
+	smp_wmb();
+	return pviommu_guest_write(vm, gpa + offsetof(struct pviommu_op, status),
+				   &op->status, sizeof(op->status));
+}
+
+/* Execute ring->op; -EINPROGRESS when the budget is used up */
+static int op_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
+		  struct pviommu_ring *ring, u32 *budget)
+{
+	struct pviommu_op_ctx ctx = {
+		.vm = vm,
+		.scratch = ring->scratch,
+		.budget = budget,
+		.done = ring->done,
+		.resumed = ring->begun,
+	};
+	struct pviommu_op *op = &ring->op;
+	bool chain = le16_to_cpu(op->flags) & PVIOMMU_OP_F_CHAIN;
+	u64 result = 0;
+	int ret;
+
+	pviommu_spend(budget, 1);
+	if (ring->cancel)
+		ret = -ECANCELED;
+	else
+		ret = pviommu_op_execute(&ctx, iface->features, op, &result);
+	ring->begun = ret == -EINPROGRESS;
+	ring->done = ring->begun ? ctx.done : 0;
+	if (ring->begun)
+		return ret;
+	ring->cancel = ret && chain;
+	pviommu_count(vm, PVIOMMU_NR_OPS, 1);
+	if (ret)
+		pviommu_count(vm, PVIOMMU_NR_OPS_FAILED, 1);
+	op->result = cpu_to_le64(result);
+	op->status = cpu_to_le32(pviommu_status(ret));
+	return op_write_back(vm, ring, op,
+			     !ret && op->code == cpu_to_le16(PVIOMMU_OP_LOOKUP));
+}
+
+static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
+		    struct pviommu_ring *ring, u32 prod, u32 *budget)
+{
+	int ret;
+
+	while (ring->cons != prod && *budget) {
+		if (!ring->begun) {
+			ret = pviommu_guest_read(vm, slot_gpa(ring), &ring->op,
+						 sizeof(ring->op));
+			if (ret)
+				return ret;
+		}
+		ret = op_run(vm, iface, ring, budget);
+		if (ret == -EINPROGRESS)
+			return 0;
+		if (ret)
+			return ret;
+		ring->cons++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
+		       struct pviommu_ring *ring, u32 *budget)
+{
+	struct ring_head head;
+	u32 prod, before;
+	__le32 cons;
+	int ret;
+
+	lockdep_assert_held(&ring->lock);
+
+	ret = pviommu_guest_read(vm, ring->hdr, &head, sizeof(head));
+	if (ret)
+		goto err_stop;
+	prod = le32_to_cpu(head.prod);
+	if (le64_to_cpu(head.cookie) != iface->cookie ||
+	    prod - ring->cons > ring->nr) {
+		ret = -EINVAL;
+		goto err_stop;
+	}
+	before = ring->cons;
+	ret = ring_run(vm, iface, ring, prod, budget);
+	if (ring->cons != before) {
+		cons = cpu_to_le32(ring->cons);
+		/* The ops' statuses are there before the index says so */
+		smp_wmb();
+		ret = pviommu_guest_write(vm, ring->hdr +
+					  offsetof(struct pviommu_ring_hdr, cons),
+					  &cons, sizeof(cons)) ?: ret;
+	}
+	if (ret)
+		goto err_stop;
+	return;
+
+err_stop:
+	ring_stop(vm, ring, pviommu_status(ret));
+}
+
+/**
+ * pviommu_rings_serve() - a doorbell rang
+ * @vm: the VM
+ * @iface: its interface; vm->iface_lock held for reading
+ * @value: a ring's number, or PVIOMMU_DOORBELL_ALL; others are ignored
+ *
+ * Context: process, a thread of the VMM (others can't reach guest memory and
+ * are ignored).
+ */
+void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
+			 u32 value)
+{
+	u32 first = value, end = value + 1, i;
+	u32 budget = pviommu_doorbell_budget();
+
+	if (current->mm != vm->mm)
+		return;
+	if (value == PVIOMMU_DOORBELL_ALL) {
+		first = 0;
+		end = iface->nr_rings;
+	}
+	for (i = first; i < min(end, iface->nr_rings); i++) {
+		struct pviommu_ring *ring = &iface->rings[i];
+
+		mutex_lock(&ring->lock);
+		down_read(&vm->mem_lock);
+		if (!ring->dead && budget)
+			ring_serve(vm, iface, ring, &budget);
+		up_read(&vm->mem_lock);
+		mutex_unlock(&ring->lock);
+	}
+}
+
+/**
+ * pviommu_ring_init() - make a ring of what START says
+ * @vm: the VM, mem_lock held
+ * @ring: the ring
+ * @desc: our copy of its description
+ *
+ * Return: 0, -EINVAL, -ERANGE, -EFAULT, -ENOMEM; on failure pviommu_ring_exit()
+ * still has to be called.
+ */
+int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
+		      const struct pviommu_ring_desc *desc)
+{
+	u32 order = le32_to_cpu(desc->order);
+	int ret;
+
+	ring->hdr = le64_to_cpu(desc->hdr);
+	ring->ops = le64_to_cpu(desc->ops);
+	if (desc->reserved || !PAGE_ALIGNED(ring->ops) ||
+	    !IS_ALIGNED(ring->hdr, sizeof(struct pviommu_ring_hdr)))
+		return -EINVAL;
+	if (order < PVIOMMU_RING_ORDER_MIN || order > PVIOMMU_RING_ORDER_MAX)
+		return -ERANGE;
+	ring->nr = 1U << order;
+	ret = pviommu_guest_check(vm, ring->hdr, sizeof(struct pviommu_ring_hdr)) ?:
+	      pviommu_guest_check(vm, ring->ops,
+				  ring->nr * sizeof(struct pviommu_op));
+	if (ret)
+		return ret;
+	ring->scratch = kvmalloc(sizeof(*ring->scratch), GFP_KERNEL_ACCOUNT);
+	return ring->scratch ? 0 : -ENOMEM;
+}
+
+/**
+ * pviommu_ring_exit() - undo pviommu_ring_init(), whether or not it succeeded
+ * @ring: the ring
+ */
+void pviommu_ring_exit(struct pviommu_ring *ring)
+{
+	kvfree(ring->scratch);
+	mutex_destroy(&ring->lock);
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Doorbell through KVM: the guest's stores to one page of its memory reach the
+ * engine in the vCPU's thread, by KVM's page write tracking.
+ *
+ * KVM keeps a count of trackers for each page of a memory slot. The count
+ * lives and dies with the slot, and taking from a page whose count is zero is
+ * a bug that KVM complains about. Hence the rule that @tracked follows: it is
+ * true if, and only if, the slot that is at the page now was given our count,
+ * or that slot has just been deleted and we have not been told yet.
+ *
+ * - It is set after the count was added, by which time KVM can tell us of
+ *   deletions. When the slot was being deleted while we added to it, KVM tells
+ *   us after we are done: it waits for readers of kvm->srcu first.
+ * - KVM tells us of a deletion with slots_lock held, so no other slot can take
+ *   the place before we have cleared @tracked. Until then the page is in the
+ *   slot that has our count or in none, and taking from none is harmless.
+ * - KVM does not move slots while there are notifiers.
+ *
+ * Locks: KVM's slots_lock, or the SRCU read locks that a vCPU holds, or none;
+ * then the engine's; then @lock; then kvm->srcu for reading and mmu_lock, in
+ * which nothing waits. Nothing here waits for SRCU but pv_kvm_destroy(), and
+ * pv_kvm_create() when it fails.
+ */
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/kvm_host.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pv_iommu_host.h>
+#include <linux/slab.h>
+
+#include <asm/kvm_page_track.h>
+
+#ifndef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+#error "this kernel's KVM does not let other modules track writes"
+#endif
+
+/**
+ * struct pv_kvm_doorbell - a page that is watched
+ * @node: our entry in the VM's list of notifiers, which holds a reference on
+ *	the VM
+ * @kvm: the VM
+ * @gpa: address of the page
+ * @ctx: whom to tell
+ * @lock: protects @tracked
+ * @tracked: whether KVM counts us among the trackers of the page
+ */
+struct pv_kvm_doorbell {
+	struct kvm_page_track_notifier_node node;
+	struct kvm *kvm;
+	gpa_t gpa;
+	void *ctx;
+	struct mutex lock; /* for tracked */
+	bool tracked;
+};
+
+static int pv_kvm_track(struct pv_kvm_doorbell *db)
+{
+	int ret;
+
+	guard(mutex)(&db->lock);
+	ret = kvm_write_track_add_gfn(db->kvm, gpa_to_gfn(db->gpa));
+	if (ret)
+		return ret;
+	WRITE_ONCE(db->tracked, true);
+	return 0;
+}
+
+/* Returns whether the page was tracked until now */
+static bool pv_kvm_untrack(struct pv_kvm_doorbell *db)
+{
+	guard(mutex)(&db->lock);
+	if (!db->tracked)
+		return false;
+	WRITE_ONCE(db->tracked, false);
+	kvm_write_track_remove_gfn(db->kvm, gpa_to_gfn(db->gpa));
+	return true;
+}
+
+/*
+ * KVM tells of each store that it emulates, to any page, after it was made.
+ * One that crosses into another page comes in two parts.
+ */
+static void pv_kvm_write(gpa_t gpa, const u8 *data, int bytes,
+			 struct kvm_page_track_notifier_node *node)
+{
+	struct pv_kvm_doorbell *db =
+		container_of(node, struct pv_kvm_doorbell, node);
+	gpa_t first = max(gpa, db->gpa);
+	gpa_t end = min(gpa + bytes, db->gpa + PAGE_SIZE);
+
+	if (first >= end || !READ_ONCE(db->tracked))
+		return;
+	pviommu_doorbell_write(db->ctx, first - db->gpa, data + (first - gpa),
+			       end - first);
+}
+
+/*
+ * The slot may be one of the address space of system management mode, and the
+ * page still be there in the other: then we let go of it all the same.
+ */
+static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
+				 struct kvm_page_track_notifier_node *node)
+{
+	struct pv_kvm_doorbell *db =
+		container_of(node, struct pv_kvm_doorbell, node);
+	gfn_t ours = gpa_to_gfn(db->gpa);
+
+	if (ours < gfn || ours - gfn >= nr_pages)
+		return;
+	if (pv_kvm_untrack(db))
+		pviommu_doorbell_gone(db->ctx);
+}
+
+static void pv_kvm_take_down(void *doorbell)
+{
+	pv_kvm_untrack(doorbell);
+}
+
+static void pv_kvm_free(struct pv_kvm_doorbell *db)
+{
+	mutex_destroy(&db->lock);
+	kfree(db);
+}
+
+/* Only threads of the process that made the VM get a doorbell: -ESRCH */
+static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
+{
+	struct pv_kvm_doorbell *db;
+	int ret;
+
+	if (!PAGE_ALIGNED(gpa))
+		return ERR_PTR(-EINVAL);
+
+	db = kzalloc(sizeof(*db), GFP_KERNEL_ACCOUNT);
+	if (!db)
+		return ERR_PTR(-ENOMEM);
+
+	db->node.track_write = pv_kvm_write;
+	db->node.track_remove_region = pv_kvm_remove_region;
+	db->kvm = kvm;
+	db->gpa = gpa;
+	db->ctx = ctx;
+	mutex_init(&db->lock);
+
+	ret = kvm_page_track_register_notifier(kvm, &db->node);
+	if (ret)
+		goto out_free;
+	ret = pv_kvm_track(db);
+	if (ret)
+		goto out_unregister;
+	return db;
+
+out_unregister:
+	kvm_page_track_unregister_notifier(kvm, &db->node);
+out_free:
+	pv_kvm_free(db);
+	return ERR_PTR(ret);
+}
+
+static void pv_kvm_destroy(void *doorbell)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+
+	pv_kvm_untrack(db);
+	kvm_page_track_unregister_notifier(db->kvm, &db->node);
+	pv_kvm_free(db);
+}
+
+static const struct pviommu_doorbell_ops pv_kvm_ops = {
+	.owner = THIS_MODULE,
+	.create = pv_kvm_create,
+	.take_down = pv_kvm_take_down,
+	.destroy = pv_kvm_destroy,
+};
+
+static int __init pv_kvm_init(void)
+{
+	return pviommu_register_doorbell(&pv_kvm_ops);
+}
+
+static void __exit pv_kvm_exit(void)
+{
+	pviommu_unregister_doorbell(&pv_kvm_ops);
+}
+
+module_init(pv_kvm_init);
+module_exit(pv_kvm_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Doorbell of the paravirtual IOMMU through KVM");
