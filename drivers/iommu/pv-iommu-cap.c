@@ -106,6 +106,28 @@ int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa)
 }
 
 /**
+ * pviommu_cap_running() - does the host still serve the interface
+ * @pv: the interface
+ *
+ * Callable in any context.
+ *
+ * Return: whether its control register says so.
+ */
+bool pviommu_cap_running(struct pviommu *pv)
+{
+	struct pviommu_door *door;
+	u32 control = ~0U;
+
+	rcu_read_lock();
+	door = rcu_dereference(pv->door);
+	if (door)
+		control = pviommu_cap_read(door->pdev, door->regs,
+					   PVIOMMU_CAP_CONTROL_OFF);
+	rcu_read_unlock();
+	return PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_RUNNING;
+}
+
+/**
  * pviommu_cap_doorbell() - ring by config space
  * @pv: the interface
  * @value: PVIOMMU_DOORBELL()

@@ -6,6 +6,7 @@
 #include <linux/io.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/stop_machine.h>
 
 #include "pv-iommu.h"
 
@@ -90,14 +91,34 @@ static int stats_show(struct seq_file *s, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
 
+static int restart_stopped(void *pv)
+{
+	return pviommu_restart(pv);
+}
+
+/* What waking up does; brings a broken interface back, too. For tests. */
+static int restart_set(void *data, u64 unused)
+{
+	struct pviommu *pv = data;
+	int ret;
+
+	mutex_lock(&pv->lock);
+	ret = stop_machine(restart_stopped, pv, NULL);
+	mutex_unlock(&pv->lock);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(restart_fops, NULL, restart_set, "%llu\n");
+
 /**
- * pviommu_debugfs_add() - show counters as pv-iommu/stats
+ * pviommu_debugfs_add() - make our files in debugfs
  * @pv: the interface, started
  */
 void pviommu_debugfs_add(struct pviommu *pv)
 {
 	pv->debugfs = debugfs_create_dir("pv-iommu", NULL);
 	debugfs_create_file("stats", 0444, pv->debugfs, pv, &stats_fops);
+	debugfs_create_file_unsafe("restart", 0200, pv->debugfs, pv,
+				   &restart_fops);
 }
 
 /**

@@ -139,7 +139,6 @@ static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 
 	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
 	op.flags = cpu_to_le16(flags);
-	op.domain = cpu_to_le32(dom->id);
 	op.pasid = cpu_to_le32(pasid);
 	op.inv.granularity = cpu_to_le32(granularity);
 	op.inv.addr = cpu_to_le64(addr);
@@ -197,57 +196,6 @@ static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
 }
 
 /* --- attaching ----------------------------------------------------------- */
-
-static int attach_errno(int error)
-{
-	switch (error) {
-	case 0:
-	case -ENOMEM:
-	case -EINVAL:
-	case -EBUSY:
-	case -ENOSPC:
-		return error;
-	default:
-		return -ENODEV;
-	}
-}
-
-/**
- * pviommu_attach() - move an endpoint
- * @ep: the endpoint
- * @domain: where to, for our own record
- * @id: the host's number of @domain
- *
- * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
- * endpoint is where it was.
- */
-int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-		   u32 id)
-{
-	struct pviommu *pv = ep->pv;
-	struct pviommu_op op;
-	int ret = 0;
-
-	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
-	op.domain = cpu_to_le32(id);
-	op.endpoint = cpu_to_le32(ep->id);
-
-	mutex_lock(&pv->lock);
-	/*
-	 * Being there is done. It also lets the IOMMU core go back, after a
-	 * failure, to where the endpoint has stayed.
-	 */
-	if (ep->domain != domain) {
-		ret = pviommu_request(pv, &op, NULL);
-		if (!ret)
-			ep->domain = domain;
-	}
-	mutex_unlock(&pv->lock);
-
-	if (ret && !READ_ONCE(pv->broken))
-		dev_dbg(ep->dev, "not attached to domain %u: %d\n", id, ret);
-	return attach_errno(ret);
-}
 
 static bool domain_suits(struct pviommu_domain *dom,
 			 struct pviommu_endpoint *ep)
@@ -362,22 +310,33 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 
 	mutex_lock(&pv->lock);
 	ret = domain_alloc_id(dom, ep->id);
-	if (ret)
-		goto err_unlock;
-	ret = xa_insert(&pv->domains, dom->id, dom, GFP_KERNEL);
-	if (ret)
-		goto err_free_id;
+	if (!ret)
+		list_add_tail(&dom->node, &pv->domains);
 	mutex_unlock(&pv->lock);
+	if (ret) {
+		kfree(dom);
+		return ERR_PTR(ret);
+	}
 	return &dom->domain;
+}
 
-err_free_id:
-	/* -EBUSY: the host gave a number twice, it is not ours to free */
-	if (ret != -EBUSY)
-		domain_free_id(dom);
-err_unlock:
-	mutex_unlock(&pv->lock);
-	kfree(dom);
-	return ERR_PTR(ret);
+/**
+ * pviommu_domain_restart() - make a domain again that the host has forgotten
+ * @dom: the domain
+ * @endpoint: the host's number of an endpoint that it suits
+ *
+ * Return: 0, or why the host did not make it; mappings that it refuses are
+ * failed entries in the store afterwards.
+ */
+int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
+{
+	int ret = domain_alloc_id(dom, endpoint);
+
+	if (ret)
+		return ret;
+	pviommu_store_replay(dom);
+	pviommu_drain_domain(dom);
+	return 0;
 }
 
 static void pviommu_domain_free(struct iommu_domain *domain)
@@ -387,9 +346,9 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 
 	pviommu_drain_domain(dom);
 
-	/* Out of the table first: once freed, the number may be given again */
+	/* Off the list too before the number can be given again */
 	mutex_lock(&pv->lock);
-	xa_erase(&pv->domains, dom->id);
+	list_del(&dom->node);
 	domain_free_id(dom);
 	mutex_unlock(&pv->lock);
 

@@ -28,6 +28,20 @@ static struct pviommu_endpoint *event_endpoint(struct pviommu *pv,
 	return NULL;
 }
 
+static struct pviommu_domain *event_domain(struct pviommu *pv,
+					   const struct pviommu_event *ev)
+{
+	struct pviommu_domain *dom;
+	u32 id = le32_to_cpu(ev->domain);
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(dom, &pv->domains, node) {
+		if (dom->id == id)
+			return dom;
+	}
+	return NULL;
+}
+
 static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
@@ -47,17 +61,15 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 
 static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
 {
-	struct pviommu_domain *dom;
+	struct pviommu_domain *dom = event_domain(pv, ev);
 	u64 addr = le64_to_cpu(ev->addr);
 	u64 size = le64_to_cpu(ev->size);
-	u32 id = le32_to_cpu(ev->domain);
 
-	dom = xa_load(&pv->domains, id);
 	if (!dom || !size || addr + (size - 1) < addr)
 		return;
-	pviommu_store_fail(dom, addr, size, -EFAULT);
+	pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
 	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
-			    id, size, addr, le64_to_cpu(ev->gpa));
+			    dom->id, size, addr, le64_to_cpu(ev->gpa));
 }
 
 static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
@@ -66,8 +78,7 @@ static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
 
 	if (!ep)
 		return;
-	/* Not in any domain of ours: the next attach must ask the host */
-	ep->domain = NULL;
+	pviommu_isolated(ep);
 	dev_err(ep->dev, "the host has cut this device off after an error\n");
 }
 
@@ -115,12 +126,14 @@ static void events_take(struct pviommu *pv)
 	mutex_lock(&pv->lock);
 	cons = le32_to_cpu(ring->cons);
 	prod = le32_to_cpu(READ_ONCE(ring->prod));
-	dma_rmb(); /* events were written before prod */
+	/* Events were written before prod */
+	dma_rmb();
 	for (n = 0; cons != prod && n < EVENT_BATCH; n++) {
 		ev = ring->ev[cons % PVIOMMU_EVENT_SLOTS];
 		event_handle(pv, &ev);
 		cons++;
-		dma_mb(); /* the event was read before its place is free */
+		/* The event has been read before its place is free */
+		dma_mb();
 		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
 	}
 	events_report_lost(pv);

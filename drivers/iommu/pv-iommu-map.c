@@ -56,6 +56,11 @@ static unsigned int entry_order(void *entry)
 	return (xa_to_value(entry) & ENTRY_ORDER_MASK) >> ENTRY_ORDER_SHIFT;
 }
 
+static u8 entry_prot(void *entry)
+{
+	return (xa_to_value(entry) & ENTRY_PROT_MASK) >> ENTRY_PROT_SHIFT;
+}
+
 static u64 entry_size(void *entry)
 {
 	return 1ULL << (entry_order(entry) + PVIOMMU_PAGE_SHIFT);
@@ -167,44 +172,65 @@ size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 	return done;
 }
 
-/**
- * pviommu_store_fail() - turn entries into failed ones
- * @dom: the domain
- * @iova: start of the range; may cut a page, which is then turned whole
- * @size: bytes, not 0
- * @error: negative errno
- *
- * Callable in any context, with a ring's lock held.
- *
- * Return: how many bytes were turned that had not been failed.
+/*
+ * Turn the entries of a range that lead to [first, last] into failed ones; an
+ * entry that the range cuts is turned whole.
  */
-size_t pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
-			  int error)
+static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
+		       u64 first, u64 last, int error)
 {
-	unsigned long last = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
+	unsigned long end = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
 	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
 	unsigned long flags, next;
 	unsigned int order;
-	size_t turned = 0;
 	void *entry;
 
 	xas_lock_irqsave(&xas, flags);
-	for (entry = xas_find(&xas, last); entry; entry = xas_find(&xas, last)) {
+	for (entry = xas_find(&xas, end); entry; entry = xas_find(&xas, end)) {
 		order = entry_order(entry);
 		next = round_down(xas.xa_index, 1UL << order) + (1UL << order);
-		if (!entry_failed(entry)) {
+		if (!entry_failed(entry) && entry_gpa(entry) <= last &&
+		    entry_gpa(entry) + (entry_size(entry) - 1) >= first) {
 			/* Same index and order: needs no memory, can't fail */
 			xas_set_order(&xas, next - 1, order);
 			xas_store(&xas, entry_make_failed(order, error));
 			dom->nr_failed++;
-			turned += entry_size(entry);
 		}
-		if (next > last)
+		if (next > end)
 			break;
 		xas_set_order(&xas, next, 0);
 	}
 	xas_unlock_irqrestore(&xas, flags);
-	return turned;
+}
+
+/**
+ * pviommu_store_fail() - the host has refused a mapping
+ * @dom: the domain
+ * @iova: start of the range
+ * @size: bytes, not 0
+ * @error: negative errno
+ *
+ * Callable in any context, with a ring's lock held.
+ */
+void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
+			int error)
+{
+	store_turn(dom, iova, size, 0, U64_MAX, error);
+}
+
+/**
+ * pviommu_store_revoke() - the host has torn down mappings
+ * @dom: the domain
+ * @iova: start of the range
+ * @size: bytes, not 0
+ * @gpa: start of the memory that they led to
+ *
+ * Something else may be mapped there by now: that stays.
+ */
+void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
+			  u64 gpa)
+{
+	store_turn(dom, iova, size, gpa, gpa + size - 1, -EFAULT);
 }
 
 /**
@@ -251,6 +277,32 @@ phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
 	if (!entry || entry_failed(entry))
 		return 0;
 	return entry_gpa(entry) | (iova & (entry_size(entry) - 1));
+}
+
+/**
+ * pviommu_store_replay() - queue all that is mapped
+ * @dom: the domain, of which the host has nothing; nobody else changes it
+ */
+void pviommu_store_replay(struct pviommu_domain *dom)
+{
+	XA_STATE(xas, &dom->store, 0);
+	unsigned int order;
+	void *entry;
+	u64 iova;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, ULONG_MAX) {
+		if (xas_retry(&xas, entry) || entry_failed(entry))
+			continue;
+		order = entry_order(entry);
+		iova = (u64)round_down(xas.xa_index, 1UL << order) <<
+		       PVIOMMU_PAGE_SHIFT;
+		if (pviommu_queue_map(dom, iova, entry_gpa(entry),
+				      order + PVIOMMU_PAGE_SHIFT, 1,
+				      entry_prot(entry)))
+			break;
+	}
+	rcu_read_unlock();
 }
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: ops, rings, doorbells. No other file issues
- * hypercalls.
+ * Paravirtual IOMMU, guest driver: rings, doorbells, waiting. No other file
+ * issues hypercalls.
  *
  * Each ring has its own lock; a CPU uses the ring of its number. Who maps or
  * unmaps only appends to a ring. The doorbell is rung by who needs the result:
@@ -21,32 +21,20 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
-#include <linux/log2.h>
 #include <linux/processor.h>
-#include <linux/smp.h>
 
 #include "pv-iommu.h"
 
 /*
- * Doorbells in a row after which the host has not finished one op more. It may
- * take several for a large op. After the first limit the doorbell page is
- * suspected not to work, after the second one the host.
+ * How many doorbells in a row the host may leave without finishing one op more.
+ * A large op takes many; but every so many of them it is asked whether it still
+ * runs, and one is rung by config space, in case the page does not work. After
+ * many more the page is not tried any more, and in the end the host is given
+ * up. The last number is enough for an op on several TiB.
  */
-#define IDLE_TRACKED	16
-#define IDLE_CONFIG	1024
-
-/* Runs of pages shorter than this are put into a list, others are a MAP each */
-#define LIST_RUN	8
-
-static struct pviommu_ring *ring_mine(struct pviommu *pv)
-{
-	return &pv->rings[raw_smp_processor_id() % pv->nr_rings];
-}
-
-static unsigned int slot_index(u32 n)
-{
-	return n & (PVIOMMU_RING_SIZE - 1);
-}
+#define IDLE_CHECK	16
+#define IDLE_NO_PAGE	256
+#define IDLE_MAX	BIT(16)
 
 /* Is count @a before count @b; counts are free-running */
 static bool before(u32 a, u32 b)
@@ -102,9 +90,9 @@ void pviommu_op_init(struct pviommu_op *op, u16 code)
 
 /* --- what the host has finished ------------------------------------------ */
 
-/* Release: who sees the count drop sees the failure in the store */
 static void pending_dec(u16 *count)
 {
+	/* Who sees the count drop, in ring_pending(), sees the store change */
 	smp_store_release(count, *count - 1);
 }
 
@@ -131,6 +119,7 @@ static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
+/* Note that slot->dom is about to be out of reach: its owner may free it */
 static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		      u32 status, u64 result)
 {
@@ -155,16 +144,17 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 /* Take the outcome of what the host has finished; was there anything */
 static bool ring_reap(struct pviommu_ring *ring)
 {
-	u32 cons = le32_to_cpu(READ_ONCE(ring->hdr->cons));
+	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr->cons));
 	u32 first = ring->cons;
 
 	/* Nonsense is no progress, and that has an end */
 	if (cons - first > ring->pub - first)
 		return false;
 
-	dma_rmb(); /* statuses and results were written before cons */
+	/* Statuses and results were written before cons */
+	dma_rmb();
 	while (ring->cons != cons) {
-		unsigned int i = slot_index(ring->cons);
+		unsigned int i = pviommu_slot_index(ring->cons);
 		struct pviommu_op *op = &ring->ops[i];
 
 		slot_done(ring, &ring->slots[i],
@@ -179,8 +169,28 @@ static bool ring_reap(struct pviommu_ring *ring)
 static void ring_abort(struct pviommu_ring *ring)
 {
 	while (ring->cons != ring->prod) {
-		slot_done(ring, &ring->slots[slot_index(ring->cons)],
+		slot_done(ring, &ring->slots[pviommu_slot_index(ring->cons)],
 			  PVIOMMU_EIO, 0);
+		ring->cons++;
+	}
+	ring->pub = ring->prod;
+}
+
+/**
+ * pviommu_ring_discard() - forget what is queued, as the host has
+ * @ring: the ring; nobody else uses it
+ *
+ * The host has neither mappings nor domains any more. What was to be unmapped
+ * and flushed is, what was to be mapped is in the stores.
+ */
+void pviommu_ring_discard(struct pviommu_ring *ring)
+{
+	while (ring->cons != ring->prod) {
+		struct pviommu_slot *slot =
+			&ring->slots[pviommu_slot_index(ring->cons)];
+
+		slot_done(ring, slot, slot->dom ? PVIOMMU_OK : PVIOMMU_EIO,
+			  slot->size);
 		ring->cons++;
 	}
 	ring->pub = ring->prod;
@@ -201,10 +211,12 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 {
 	u32 value = PVIOMMU_DOORBELL(ring->id);
 
-	dma_wmb(); /* ops and lists before prod */
-	WRITE_ONCE(ring->hdr->prod, cpu_to_le32(ring->prod));
+	/* The host sees ops and lists before prod, */
+	dma_wmb();
+	WRITE_ONCE(ring->hdr->prod, cpu_to_le32(ring->prod - ring->base));
 	ring->pub = ring->prod;
-	wmb(); /* prod before the doorbell */
+	/* and prod before the doorbell */
+	wmb();
 
 	if (tracked) {
 		ring->nr_tracked++;
@@ -223,7 +235,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
  */
 static void doorbell_verify(struct pviommu_ring *ring)
 {
-	unsigned int i = slot_index(ring->prod);
+	unsigned int i = pviommu_slot_index(ring->prod);
 
 	pviommu_op_init(&ring->ops[i], PVIOMMU_OP_NOP);
 	ring->slots[i] = (struct pviommu_slot){ .list = -1 };
@@ -237,38 +249,44 @@ static void doorbell_verify(struct pviommu_ring *ring)
 	ring_reap(ring);
 }
 
-/*
- * One doorbell more and the bookkeeping of progress; false when it is hopeless.
- */
+/* One doorbell more; false when it is hopeless */
 static bool ring_round(struct pviommu_ring *ring, unsigned int *idle)
 {
-	bool tracked = READ_ONCE(ring->pv->tracked) && *idle < IDLE_TRACKED;
+	struct pviommu *pv = ring->pv;
+	bool by_page = *idle < IDLE_NO_PAGE && (*idle + 1) % IDLE_CHECK;
 
-	ring_kick(ring, tracked);
-	if (!ring_reap(ring)) {
-		++*idle;
-		return !READ_ONCE(ring->hdr->error) &&
-		       *idle < IDLE_TRACKED + IDLE_CONFIG;
+	ring_kick(ring, by_page && READ_ONCE(pv->tracked));
+	if (ring_reap(ring)) {
+		if (*idle >= IDLE_CHECK - 1 && READ_ONCE(pv->tracked) &&
+		    ring->cons == ring->prod)
+			doorbell_verify(ring);
+		*idle = 0;
+		return true;
 	}
-	if (*idle >= IDLE_TRACKED && READ_ONCE(ring->pv->tracked) &&
-	    ring->cons == ring->prod)
-		doorbell_verify(ring);
-	*idle = 0;
-	return true;
+	if (READ_ONCE(ring->hdr->error))
+		return false;
+	if (++*idle % IDLE_CHECK)
+		return true;
+	return *idle < IDLE_MAX && pviommu_cap_running(pv);
 }
 
-/*
- * Have the ops before count @upto finished, or failed because the interface is
- * broken. The ring's lock, which the caller has taken with @flags, is let go
- * between two doorbells: one of them is one exit, and may be a long one.
+/**
+ * pviommu_ring_drain() - have ops finished
+ * @ring: the ring, locked
+ * @end: count of ops that ends the ones meant
+ * @flags: with which the lock was taken
+ *
+ * On return the ops are finished, or failed because the interface is broken.
+ * The lock is let go between two doorbells: one of them is one exit, and may be
+ * a long one.
  */
-static void ring_drain(struct pviommu_ring *ring, u32 upto,
-		       unsigned long *flags)
+void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
+			unsigned long *flags)
 {
 	unsigned int idle = 0;
 
 	lockdep_assert_held(&ring->lock);
-	while (before(ring->cons, upto)) {
+	while (before(ring->cons, end)) {
 		if (READ_ONCE(ring->pv->broken)) {
 			ring_abort(ring);
 			return;
@@ -277,7 +295,7 @@ static void ring_drain(struct pviommu_ring *ring, u32 upto,
 			interface_broken(ring);
 			continue;
 		}
-		if (before(ring->cons, upto)) {
+		if (before(ring->cons, end)) {
 			spin_unlock_irqrestore(&ring->lock, *flags);
 			cpu_relax();
 			spin_lock_irqsave(&ring->lock, *flags);
@@ -285,263 +303,45 @@ static void ring_drain(struct pviommu_ring *ring, u32 upto,
 	}
 }
 
-/* --- queueing ------------------------------------------------------------ */
-
-/* The last op if it can still be changed */
-static struct pviommu_slot *ring_last(struct pviommu_ring *ring)
-{
-	if (ring->prod == ring->pub)
-		return NULL;
-	return &ring->slots[slot_index(ring->prod - 1)];
-}
-
-/*
- * Append an op; its slot is cleared but for the code. NULL when the interface
- * is broken.
+/**
+ * pviommu_ring_append() - queue an op
+ * @ring: the ring, locked
+ * @op: the op
+ * @dom: the domain that it is about, or NULL; @op need not name it
+ * @flags: with which the lock was taken
+ *
+ * When the ring is full it is drained.
+ *
+ * Return: our side of the op, cleared but for the code and @dom; NULL when the
+ * interface is broken.
  */
-static struct pviommu_slot *ring_append(struct pviommu_ring *ring,
-					const struct pviommu_op *op,
-					unsigned long *flags)
+struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
+					 const struct pviommu_op *op,
+					 struct pviommu_domain *dom,
+					 unsigned long *flags)
 {
 	struct pviommu_slot *slot;
 	unsigned int i;
 
 	while (ring->prod - ring->cons == PVIOMMU_RING_SIZE)
-		ring_drain(ring, ring->prod, flags);
+		pviommu_ring_drain(ring, ring->prod, flags);
 	if (READ_ONCE(ring->pv->broken))
 		return NULL;
 
-	i = slot_index(ring->prod);
+	i = pviommu_slot_index(ring->prod);
 	slot = &ring->slots[i];
 	*slot = (struct pviommu_slot){
+		.dom = dom,
 		.code = le16_to_cpu(op->code),
 		.list = -1,
 	};
 	ring->ops[i] = *op;
+	/* Only here: a restart may have given the domain another number */
+	if (dom)
+		ring->ops[i].domain = cpu_to_le32(dom->id);
 	ring->prod++;
 	ring->nr_ops++;
 	return slot;
-}
-
-static struct pviommu_op *slot_op(struct pviommu_ring *ring,
-				  struct pviommu_slot *slot)
-{
-	return &ring->ops[slot - ring->slots];
-}
-
-static void list_append(struct pviommu_ring *ring, struct pviommu_slot *slot,
-			u64 gpa, size_t count)
-{
-	size_t n = slot->size >> slot->pgshift;
-	__le64 *list = ring->lists[slot->list];
-	u64 frame = gpa >> slot->pgshift;
-
-	slot->size += (u64)count << slot->pgshift;
-	slot_op(ring, slot)->list.count = cpu_to_le32(n + count);
-	while (count--)
-		list[n++] = cpu_to_le64(frame++);
-}
-
-/* Make a MAP of few pages a MAP_LIST of them; false without a list page */
-static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
-{
-	struct pviommu_op *op = slot_op(ring, slot);
-	size_t count = slot->size >> slot->pgshift;
-
-	if (!ring->free_lists)
-		return false;
-	slot->list = __ffs(ring->free_lists);
-	__clear_bit(slot->list, &ring->free_lists);
-
-	slot->code = PVIOMMU_OP_MAP_LIST;
-	op->code = cpu_to_le16(PVIOMMU_OP_MAP_LIST);
-	op->list.list = cpu_to_le64(virt_to_phys(ring->lists[slot->list]));
-	op->list.reserved0 = 0;
-	slot->size = 0;
-	list_append(ring, slot, slot->gpa, count);
-	return true;
-}
-
-/* What is to be mapped: @count pages that lie one after the other */
-struct map_run {
-	struct pviommu_domain *dom;
-	u64 iova;
-	u64 gpa;
-	size_t count;
-	unsigned int pgshift;
-	u8 prot;
-};
-
-/* May @run go into the list that @slot is, or can become */
-static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
-			  const struct map_run *run)
-{
-	size_t count = slot->size >> slot->pgshift;
-
-	if (!(ring->pv->features & PVIOMMU_F_MAP_LIST))
-		return false;
-	if (slot->code == PVIOMMU_OP_MAP && count >= LIST_RUN)
-		return false;
-	return run->count < LIST_RUN && count + run->count <= PVIOMMU_LIST_MAX;
-}
-
-/* Put @run into the last op if it goes on where that one ends */
-static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
-			 unsigned long *flags)
-{
-	struct pviommu_slot *slot = ring_last(ring);
-
-	if (!slot || slot->dom != run->dom || slot->prot != run->prot ||
-	    slot->pgshift != run->pgshift ||
-	    slot->iova + slot->size != run->iova)
-		return false;
-
-	if (slot->code == PVIOMMU_OP_MAP && slot->gpa + slot->size == run->gpa) {
-		slot->size += (u64)run->count << run->pgshift;
-		slot_op(ring, slot)->map.size = cpu_to_le64(slot->size);
-		return true;
-	}
-
-	if (!run_fits_list(ring, slot, run))
-		return false;
-	if (slot->code == PVIOMMU_OP_MAP && !map_to_list(ring, slot)) {
-		/* All lists are in use: better one doorbell than many MAPs */
-		ring_drain(ring, ring->prod, flags);
-		return false;
-	}
-	list_append(ring, slot, run->gpa, run->count);
-	return true;
-}
-
-static int map_append(struct pviommu_ring *ring, const struct map_run *run,
-		      unsigned long *flags)
-{
-	struct pviommu_slot *slot;
-	struct pviommu_op op;
-
-	pviommu_op_init(&op, PVIOMMU_OP_MAP);
-	op.domain = cpu_to_le32(run->dom->id);
-	op.map.iova = cpu_to_le64(run->iova);
-	op.map.gpa = cpu_to_le64(run->gpa);
-	op.map.size = cpu_to_le64((u64)run->count << run->pgshift);
-	op.map.prot = cpu_to_le32(run->prot);
-	op.map.pgshift = run->pgshift;
-
-	slot = ring_append(ring, &op, flags);
-	if (!slot)
-		return -EIO;
-	slot->dom = run->dom;
-	slot->iova = run->iova;
-	slot->gpa = run->gpa;
-	slot->size = (u64)run->count << run->pgshift;
-	slot->prot = run->prot;
-	slot->pgshift = run->pgshift;
-	WRITE_ONCE(run->dom->pending[ring->id].maps,
-		   run->dom->pending[ring->id].maps + 1);
-	return 0;
-}
-
-/**
- * pviommu_queue_map() - queue a mapping of pages that lie one after the other
- * @dom: the domain; its store has the pages
- * @iova: where
- * @gpa: the first page
- * @pgshift: log2 of the page size
- * @count: how many pages
- * @prot: PVIOMMU_PROT_*
- *
- * If the host refuses, the entries in the store become failed ones.
- *
- * Return: 0 or -EIO, nothing is queued then.
- */
-int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot)
-{
-	struct map_run run = {
-		.dom = dom,
-		.iova = iova,
-		.gpa = gpa,
-		.count = count,
-		.pgshift = pgshift,
-		.prot = prot,
-	};
-	struct pviommu_ring *ring = ring_mine(dom->pv);
-	unsigned long flags;
-	int ret = 0;
-
-	spin_lock_irqsave(&ring->lock, flags);
-	if (map_coalesce(ring, &run, &flags))
-		ring->nr_coalesced++;
-	else
-		ret = map_append(ring, &run, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
-	return ret;
-}
-
-/* Put an unmap into the last op if the two touch */
-static bool unmap_coalesce(struct pviommu_ring *ring,
-			   struct pviommu_domain *dom, u64 iova, u64 size)
-{
-	struct pviommu_slot *slot = ring_last(ring);
-	struct pviommu_op *op;
-
-	if (!slot || slot->code != PVIOMMU_OP_UNMAP || slot->dom != dom)
-		return false;
-	if (iova + size == slot->iova)
-		slot->iova = iova;
-	else if (slot->iova + slot->size != iova)
-		return false;
-	slot->size += size;
-
-	op = slot_op(ring, slot);
-	op->unmap.iova = cpu_to_le64(slot->iova);
-	op->unmap.size = cpu_to_le64(slot->size);
-	return true;
-}
-
-static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
-			u64 iova, u64 size, unsigned long *flags)
-{
-	struct pviommu_slot *slot;
-	struct pviommu_op op;
-
-	pviommu_op_init(&op, PVIOMMU_OP_UNMAP);
-	op.domain = cpu_to_le32(dom->id);
-	op.unmap.iova = cpu_to_le64(iova);
-	op.unmap.size = cpu_to_le64(size);
-
-	slot = ring_append(ring, &op, flags);
-	if (!slot)
-		return -EIO;
-	slot->dom = dom;
-	slot->iova = iova;
-	slot->size = size;
-	WRITE_ONCE(dom->pending[ring->id].unmaps,
-		   dom->pending[ring->id].unmaps + 1);
-	return 0;
-}
-
-/**
- * pviommu_queue_unmap() - queue a removal
- * @dom: the domain; its store no longer has the pages
- * @iova: where
- * @size: bytes, whole pages without a hole
- *
- * Return: 0 or -EIO, nothing is queued then.
- */
-int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size)
-{
-	struct pviommu_ring *ring = ring_mine(dom->pv);
-	unsigned long flags;
-	int ret = 0;
-
-	spin_lock_irqsave(&ring->lock, flags);
-	if (unmap_coalesce(ring, dom, iova, size))
-		ring->nr_coalesced++;
-	else
-		ret = unmap_append(ring, dom, iova, size, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
-	return ret;
 }
 
 /* --- waiting ------------------------------------------------------------- */
@@ -549,8 +349,12 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size)
 static bool slot_touches(struct pviommu_slot *slot, struct pviommu_domain *dom,
 			 bool unmaps, u64 iova, u64 size)
 {
-	return slot->dom == dom && (slot->code == PVIOMMU_OP_UNMAP) == unmaps &&
-	       pviommu_overlap(slot->iova, slot->size, iova, size);
+	bool unmap = slot->code == PVIOMMU_OP_UNMAP;
+
+	if (slot->dom != dom || slot->code == PVIOMMU_OP_INVALIDATE ||
+	    unmap != unmaps)
+		return false;
+	return pviommu_overlap(slot->iova, slot->size, iova, size);
 }
 
 /* Does the ring hold a map, or an unmap, of @dom that touches the range */
@@ -560,20 +364,20 @@ static bool ring_holds(struct pviommu_ring *ring, struct pviommu_domain *dom,
 	u32 n;
 
 	for (n = ring->prod; n != ring->cons; n--) {
-		if (slot_touches(&ring->slots[slot_index(n - 1)], dom, unmaps,
-				 iova, size))
+		if (slot_touches(&ring->slots[pviommu_slot_index(n - 1)], dom,
+				 unmaps, iova, size))
 			return true;
 	}
 	return false;
 }
 
-/* Acquire: pairs with pending_dec() */
 static bool ring_pending(struct pviommu_domain *dom, unsigned int id,
 			 bool unmaps)
 {
-	struct pviommu_pending *pending = &dom->pending[id];
+	u16 *count = unmaps ? &dom->pending[id].unmaps : &dom->pending[id].maps;
 
-	return smp_load_acquire(unmaps ? &pending->unmaps : &pending->maps);
+	/* Pairs with pending_dec() */
+	return smp_load_acquire(count);
 }
 
 static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
@@ -590,7 +394,7 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
 			continue;
 		spin_lock_irqsave(&ring->lock, flags);
 		if (ring_holds(ring, dom, unmaps, iova, size))
-			ring_drain(ring, ring->prod, &flags);
+			pviommu_ring_drain(ring, ring->prod, &flags);
 		spin_unlock_irqrestore(&ring->lock, flags);
 	}
 }
@@ -629,17 +433,18 @@ void pviommu_drain_domain(struct pviommu_domain *dom)
 
 /* Queue an op and wait for it, with the ring's lock held */
 static int request_locked(struct pviommu_ring *ring,
-			  const struct pviommu_op *op, u64 *result,
+			  const struct pviommu_op *op,
+			  struct pviommu_domain *dom, u64 *result,
 			  unsigned long *flags)
 {
 	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
 	struct pviommu_slot *slot;
 
-	slot = ring_append(ring, op, flags);
+	slot = pviommu_ring_append(ring, op, dom, flags);
 	if (!slot)
 		return -EIO;
 	slot->req = &req;
-	ring_drain(ring, ring->prod, flags);
+	pviommu_ring_drain(ring, ring->prod, flags);
 	if (result)
 		*result = req.result;
 	return status_to_errno(req.status);
@@ -658,12 +463,12 @@ static int request_locked(struct pviommu_ring *ring,
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result)
 {
-	struct pviommu_ring *ring = ring_mine(pv);
+	struct pviommu_ring *ring = pviommu_ring_mine(pv);
 	unsigned long flags;
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, result, &flags);
+	ret = request_locked(ring, op, NULL, result, &flags);
 	spin_unlock_irqrestore(&ring->lock, flags);
 	return ret;
 }
@@ -688,19 +493,19 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
 		spin_lock_irqsave(&ring->lock, flags);
 		if (ring_holds(ring, dom, true, iova, size)) {
 			if (chosen)
-				ring_drain(ring, ring->prod, &flags);
+				pviommu_ring_drain(ring, ring->prod, &flags);
 			else
 				chosen = ring;
 		}
 		spin_unlock_irqrestore(&ring->lock, flags);
 	}
-	return chosen ?: ring_mine(pv);
+	return chosen ?: pviommu_ring_mine(pv);
 }
 
 /**
  * pviommu_invalidate() - make removals effective
  * @dom: the domain
- * @op: an INVALIDATE of it
+ * @op: an INVALIDATE, which need not name the domain
  *
  * Has the queued removals done that it covers. Callable in any context. When it
  * returns 0, no device reaches the removed pages.
@@ -713,6 +518,12 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
 	unsigned long flags;
 	int ret;
 
+	/*
+	 * Who frees an IOVA after this flush knows that it was unmapped before
+	 * the flush began: see its unmap queued. Pairs with the barrier of the
+	 * DMA API's flush queues after the unmap.
+	 */
+	smp_mb();
 	if (op->inv.granularity == cpu_to_le32(PVIOMMU_INV_PAGE))
 		ring = drain_others(dom, le64_to_cpu(op->inv.addr),
 				    le64_to_cpu(op->inv.size));
@@ -720,7 +531,7 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
 		ring = drain_others(dom, 0, U64_MAX);
 
 	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, NULL, &flags);
+	ret = request_locked(ring, op, dom, NULL, &flags);
 	spin_unlock_irqrestore(&ring->lock, flags);
 	return ret;
 }

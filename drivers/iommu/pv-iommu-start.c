@@ -72,7 +72,6 @@ void pviommu_destroy(struct pviommu *pv)
 	free_page((unsigned long)pv->doorbell);
 	kfree(pv->hdrs);
 	kfree(pv->start);
-	xa_destroy(&pv->domains);
 	mutex_destroy(&pv->lock);
 	kvfree(pv);
 }
@@ -87,7 +86,7 @@ static int create_shared(struct pviommu *pv, bool doorbell)
 	BUILD_BUG_ON(sizeof(struct pviommu_op) != 64);
 	BUILD_BUG_ON(sizeof(struct pviommu_event_ring) != SZ_4K);
 
-	pv->hdrs = kzalloc(roundup_pow_of_two(pv->nr_rings) *
+	pv->hdrs = kcalloc(roundup_pow_of_two(pv->nr_rings),
 			   sizeof(*pv->hdrs), GFP_KERNEL);
 	pv->start = kzalloc(sizeof(*pv->start) + descs, GFP_KERNEL);
 	pv->events = (void *)get_zeroed_page(GFP_KERNEL);
@@ -117,7 +116,7 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	pv->nr_rings = nr_rings;
 	mutex_init(&pv->lock);
 	INIT_LIST_HEAD(&pv->endpoints);
-	xa_init(&pv->domains);
+	INIT_LIST_HEAD(&pv->domains);
 	pviommu_events_init(pv);
 
 	if (create_shared(pv, doorbell))
@@ -138,9 +137,11 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 {
 	memset(ring->hdr, 0, sizeof(*ring->hdr));
 	ring->hdr->cookie = cpu_to_le64(cookie);
-	ring->prod = 0;
-	ring->pub = 0;
-	ring->cons = 0;
+	/* The header's counts begin anew. Ours go on: somebody may wait for one */
+	ring->base = round_up(ring->prod, PVIOMMU_RING_SIZE);
+	ring->prod = ring->base;
+	ring->pub = ring->base;
+	ring->cons = ring->base;
 
 	desc->hdr = cpu_to_le64(virt_to_phys(ring->hdr));
 	desc->ops = cpu_to_le64(virt_to_phys(ring->ops));
@@ -215,4 +216,74 @@ int pviommu_stop(struct pviommu *pv)
 {
 	WRITE_ONCE(pv->broken, true);
 	return pviommu_cap_command(pv, PVIOMMU_CMD_RESET, 0);
+}
+
+/* Put an endpoint back where it was */
+static int reattach(struct pviommu_endpoint *ep)
+{
+	struct iommu_domain *domain = ep->domain;
+	struct pviommu_op op;
+	u32 id;
+
+	if (!domain)
+		return 0;
+	if (domain->type & __IOMMU_DOMAIN_PAGING)
+		id = to_pviommu_domain(domain)->id;
+	else
+		id = domain->type == IOMMU_DOMAIN_IDENTITY ?
+		     PVIOMMU_DOMAIN_BYPASS : PVIOMMU_DOMAIN_BLOCKED;
+
+	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
+	op.domain = cpu_to_le32(id);
+	op.endpoint = cpu_to_le32(ep->id);
+	return pviommu_request(ep->pv, &op, NULL);
+}
+
+/* An endpoint for which the domain was made, any if it has none now */
+static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
+{
+	struct pviommu_endpoint *ep;
+	u32 id = 0;
+
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		id = ep->id;
+		if (ep->domain == &dom->domain)
+			break;
+	}
+	return id;
+}
+
+/**
+ * pviommu_restart() - tell a host that has forgotten all
+ * @pv: the interface. Nobody else uses it: no other CPU runs and interrupts are
+ *	disabled, so that nothing is locked
+ *
+ * Domains come back with what is mapped in them, then endpoints move there. A
+ * mapping that the host refuses becomes a failed one, as if it was revoked.
+ *
+ * Return: 0 or a negative errno; what could be brought back has been.
+ */
+int pviommu_restart(struct pviommu *pv)
+{
+	struct pviommu_endpoint *ep;
+	struct pviommu_domain *dom;
+	unsigned int i;
+	int ret, err;
+
+	for (i = 0; i < pv->nr_rings; i++)
+		pviommu_ring_discard(&pv->rings[i]);
+	ret = pviommu_start(pv);
+	if (ret) {
+		WRITE_ONCE(pv->broken, true);
+		return ret;
+	}
+	list_for_each_entry(dom, &pv->domains, node) {
+		err = pviommu_domain_restart(dom, suitable_endpoint(pv, dom));
+		ret = ret ?: err;
+	}
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		err = reattach(ep);
+		ret = ret ?: err;
+	}
+	return ret;
 }

@@ -21,7 +21,7 @@
  *   device_lock(endpoint)	the driver core, and module load and unload
  *     iommu_probe_device_lock
  *       group->mutex		both of the IOMMU core
- *         pviommu.lock		endpoints, their domains, the table of domains
+ *         pviommu.lock		endpoints, their domains, list of domains
  *           pviommu_ring.lock	one ring; never two at a time
  *             store.xa_lock	one domain's store
  *
@@ -36,6 +36,7 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pv_iommu.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -45,7 +46,7 @@
  * DMA API (256), so that deferred unmaps wait in the ring for their one flush.
  */
 #define PVIOMMU_RING_SHIFT	9
-#define PVIOMMU_RING_SIZE	(1U << PVIOMMU_RING_SHIFT)
+#define PVIOMMU_RING_SIZE	BIT(PVIOMMU_RING_SHIFT)
 
 /* Pages for MAP_LIST that a ring owns; half of 64 MiB in 4 KiB pages */
 #define PVIOMMU_RING_LISTS	16
@@ -77,7 +78,7 @@ struct pviommu_door {
  * @pv: its interface
  * @dev: the device
  * @node: in pviommu.endpoints
- * @domain: where it is attached; pviommu.lock
+ * @domain: where it is attached, NULL if that is not known; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
@@ -85,6 +86,8 @@ struct pviommu_door {
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
  * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
+ * @adopted: its driver was bound before it was an endpoint, and uses the DMA
+ *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
  * @nr_regions: how many @regions
  * @regions: IOVAs that cannot be mapped
@@ -101,6 +104,7 @@ struct pviommu_endpoint {
 	u64 window_start;
 	u64 window_last;
 	u16 regs;
+	bool adopted;
 	bool pinned;
 	u32 nr_regions;
 	struct pviommu_region regions[] __counted_by(nr_regions);
@@ -124,6 +128,7 @@ struct pviommu_pending {
  * struct pviommu_domain - a paging domain
  * @domain: for the IOMMU core
  * @pv: its interface
+ * @node: in pviommu.domains
  * @id: the host's number for it
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
@@ -136,6 +141,7 @@ struct pviommu_pending {
 struct pviommu_domain {
 	struct iommu_domain domain;
 	struct pviommu *pv;
+	struct list_head node;
 	u32 id;
 	bool coherent;
 	bool noexec;
@@ -158,7 +164,7 @@ struct pviommu_req {
 
 /**
  * struct pviommu_slot - our side of an op in a ring
- * @dom: the domain whose pending count it is in, or NULL
+ * @dom: the domain that it is about, or NULL
  * @req: who waits for it, or NULL
  * @iova: where it maps or unmaps
  * @size: bytes
@@ -185,6 +191,7 @@ struct pviommu_slot {
  * @lock: all of it, and the ring's memory up to @prod
  * @pv: its interface
  * @id: its index
+ * @base: what our counts were when the ones in the header were 0
  * @prod: count of ops queued
  * @pub: what the header's prod says; ops from here to @prod can be changed
  * @cons: count of ops of which the outcome has been taken
@@ -199,9 +206,10 @@ struct pviommu_slot {
  * @nr_coalesced: requests that went into an op which was queued already
  */
 struct pviommu_ring {
-	spinlock_t lock;
+	spinlock_t lock; /* all of this */
 	struct pviommu *pv;
 	u16 id;
+	u32 base;
 	u32 prod;
 	u32 pub;
 	u32 cons;
@@ -226,7 +234,7 @@ struct pviommu_ring {
  * @broken: the host has stopped answering; final
  * @lock: see the top of this file
  * @endpoints: list of struct pviommu_endpoint; @lock
- * @domains: domains by their host number; written under @lock
+ * @domains: list of struct pviommu_domain; @lock
  * @door: whose config space to use; written under @lock
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
@@ -247,9 +255,9 @@ struct pviommu {
 	u32 max_domains;
 	bool tracked;
 	bool broken;
-	struct mutex lock;
+	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;
-	struct xarray domains;
+	struct list_head domains;
 	struct pviommu_door __rcu *door;
 	__le32 *doorbell;
 	struct pviommu_start *start;
@@ -264,14 +272,22 @@ struct pviommu {
 	struct pviommu_ring rings[] __counted_by(nr_rings);
 };
 
-/* pv-iommu.c */
-extern struct iommu_domain pviommu_identity_domain;
-extern struct iommu_domain pviommu_blocked_domain;
+/* pv-iommu-endpoint.c */
+extern const struct iommu_ops pviommu_ops;
+extern struct pviommu *pviommu_instance;
+bool pviommu_candidate(struct pci_dev *pdev);
+struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
+					       struct device *dev);
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
+		   u32 id);
+void pviommu_isolated(struct pviommu_endpoint *ep);
+bool pviommu_manages_dma(struct device *dev);
 
 /* pv-iommu-cap.c */
 u16 pviommu_cap_find(struct pci_dev *pdev);
 u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg);
 int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa);
+bool pviommu_cap_running(struct pviommu *pv);
 void pviommu_cap_doorbell(struct pviommu *pv, u32 value);
 int pviommu_door_set(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
 void pviommu_door_clear(struct pviommu *pv);
@@ -281,24 +297,33 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell);
 void pviommu_destroy(struct pviommu *pv);
 int pviommu_start(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
+int pviommu_restart(struct pviommu *pv);
 
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
-int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot);
-int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
+void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
+			unsigned long *flags);
+void pviommu_ring_discard(struct pviommu_ring *ring);
+struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
+					 const struct pviommu_op *op,
+					 struct pviommu_domain *dom,
+					 unsigned long *flags);
 void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size);
 void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size);
 void pviommu_drain_domain(struct pviommu_domain *dom);
 int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op);
 void pviommu_op_init(struct pviommu_op *op, u16 code);
 
+/* pv-iommu-queue.c */
+int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		      unsigned int pgshift, size_t count, u8 prot);
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
+
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
-int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-		   u32 id);
+int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
 
 /* pv-iommu-map.c */
 int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
@@ -306,10 +331,13 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			 gfp_t gfp, size_t *stored);
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 			   bool *failed);
-size_t pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
-			  int error);
+void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
+			int error);
+void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
+			  u64 gpa);
 int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size);
 phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova);
+void pviommu_store_replay(struct pviommu_domain *dom);
 void pviommu_store_destroy(struct pviommu_domain *dom);
 
 /* pv-iommu-event.c */
@@ -321,6 +349,17 @@ void pviommu_events_check(struct pviommu *pv);
 /* pv-iommu-debugfs.c */
 void pviommu_debugfs_add(struct pviommu *pv);
 void pviommu_debugfs_remove(struct pviommu *pv);
+
+/* The ring to queue into; any will do, this one is likely free */
+static inline struct pviommu_ring *pviommu_ring_mine(struct pviommu *pv)
+{
+	return &pv->rings[raw_smp_processor_id() % pv->nr_rings];
+}
+
+static inline unsigned int pviommu_slot_index(u32 n)
+{
+	return n & (PVIOMMU_RING_SIZE - 1);
+}
 
 #define to_pviommu_domain(d) \
 	container_of(d, struct pviommu_domain, domain)

@@ -370,7 +370,6 @@ module_init(vfio_pv_init);
 static void __exit vfio_pv_exit(void)
 {
 	vfio_unregister_iommu_driver(&vfio_pv_ops);
-	rcu_barrier();
 }
 module_exit(vfio_pv_exit);
 

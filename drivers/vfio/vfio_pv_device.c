@@ -8,6 +8,7 @@
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
 
@@ -241,6 +242,8 @@ bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma 
 	for (tries = 0; tries < VFIO_PV_UNPIN_TRIES; tries++) {
 		if (!vfio_pv_held(c, dma))
 			return true;
+		if (tries)
+			msleep(tries);
 		mutex_lock(&c->devices_lock);
 		list_for_each_entry(vdev, &c->devices, iommu_entry)
 			vdev->ops->dma_unmap(vdev, dma->node.start,

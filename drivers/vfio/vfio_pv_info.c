@@ -10,6 +10,8 @@
 /**
  * vfio_pv_all_coherent() - do all domains make DMA snoop CPU caches
  * @c: the container
+ *
+ * Return: true if they do, or there is none.
  */
 bool vfio_pv_all_coherent(struct vfio_pv_container *c)
 {

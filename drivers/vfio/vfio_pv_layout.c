@@ -13,6 +13,8 @@
  * @layout: the layout
  * @start: first IOVA
  * @last: last IOVA, inclusive
+ *
+ * Return: true if they do.
  */
 bool vfio_pv_layout_allows(const struct vfio_pv_layout *layout, u64 start,
 			   u64 last)

@@ -19,13 +19,19 @@ static struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
 	return node ? container_of(node, struct vfio_pv_dma, node) : NULL;
 }
 
-/* All mappings that overlap [start, last], in ascending order */
-#define vfio_pv_for_each(dma, c, start, last)				\
-	for ((dma) = vfio_pv_dma_of(interval_tree_iter_first(&(c)->tree, \
-							     start, last)); \
-	     (dma);							\
-	     (dma) = vfio_pv_dma_of(interval_tree_iter_next(&(dma)->node, \
-							    start, last)))
+/* To walk over all mappings that overlap [start, last], in ascending order */
+static struct vfio_pv_dma *vfio_pv_walk(struct vfio_pv_container *c,
+					unsigned long start, unsigned long last)
+{
+	lockdep_assert_held(&c->tree_lock);
+	return vfio_pv_dma_of(interval_tree_iter_first(&c->tree, start, last));
+}
+
+static struct vfio_pv_dma *vfio_pv_next(struct vfio_pv_dma *dma,
+					unsigned long start, unsigned long last)
+{
+	return vfio_pv_dma_of(interval_tree_iter_next(&dma->node, start, last));
+}
 
 /**
  * vfio_pv_first() - the first mapping in a range that is in one of these states
@@ -33,6 +39,10 @@ static struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
  * @start: first IOVA
  * @last: last IOVA, inclusive
  * @states: one or more of enum vfio_pv_state
+ *
+ * The caller holds the tree lock.
+ *
+ * Return: the mapping or NULL.
  */
 struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
 				  unsigned long start, unsigned long last,
@@ -40,8 +50,8 @@ struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
 {
 	struct vfio_pv_dma *dma;
 
-	lockdep_assert_held(&c->tree_lock);
-	vfio_pv_for_each(dma, c, start, last)
+	for (dma = vfio_pv_walk(c, start, last); dma;
+	     dma = vfio_pv_next(dma, start, last))
 		if (dma->state & states)
 			return dma;
 	return NULL;
@@ -428,7 +438,8 @@ int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain)
 
 	lockdep_assert_held_write(&c->lock);
 	mutex_lock(&c->tree_lock);
-	vfio_pv_for_each(dma, c, 0, ULONG_MAX) {
+	for (dma = vfio_pv_walk(c, 0, ULONG_MAX); dma;
+	     dma = vfio_pv_next(dma, 0, ULONG_MAX)) {
 		if (dma->state != VFIO_PV_MAPPED)
 			continue;
 		ret = vfio_pv_queue_runs(dma, domain, &queued);
@@ -493,7 +504,8 @@ static int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		ret = vfio_pv_check_bounds(c, start, last);
 	if (ret)
 		goto out;
-	vfio_pv_for_each(dma, c, start, last) {
+	for (dma = vfio_pv_walk(c, start, last); dma;
+	     dma = vfio_pv_next(dma, start, last)) {
 		if (dma->state != VFIO_PV_MAPPED)
 			continue;
 		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
@@ -591,7 +603,8 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 	ret = vfio_pv_settle(c, from, to, VFIO_PV_FLUSHING);
 	if (ret || list_empty(&c->unflushed))
 		goto out;
-	vfio_pv_for_each(dma, c, from, to) {
+	for (dma = vfio_pv_walk(c, from, to); dma;
+	     dma = vfio_pv_next(dma, from, to)) {
 		if (dma->state != VFIO_PV_UNFLUSHED)
 			continue;
 		vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);

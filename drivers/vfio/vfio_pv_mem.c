@@ -4,6 +4,7 @@
  * remembered as runs of page frames.
  */
 #include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -66,30 +67,46 @@ static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
 	return chunk;
 }
 
+/* Make the last run longer, if these page frames continue it. */
+static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
+			       u32 npages, bool pinned)
+{
+	struct vfio_pv_chunk *chunk;
+	struct vfio_pv_run *run;
+	u32 sum;
+
+	if (list_empty(&mem->chunks))
+		return false;
+	chunk = list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
+	run = &chunk->runs[chunk->nr - 1];
+	if (run->pfn + run->npages != pfn || run->pinned != pinned)
+		return false;
+	if (check_add_overflow(run->npages, npages, &sum))
+		return false;
+	run->npages = sum;
+	chunk->npages += npages;
+	return true;
+}
+
 /* Remember page frames that follow those remembered so far. */
 static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
-			   unsigned long npages, bool pinned)
+			   u32 npages, bool pinned)
 {
 	struct vfio_pv_chunk *chunk = NULL;
-	struct vfio_pv_run *run;
 
-	if (!list_empty(&mem->chunks)) {
+	if (vfio_pv_extend_run(mem, pfn, npages, pinned))
+		return 0;
+	if (!list_empty(&mem->chunks))
 		chunk = list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
-		run = &chunk->runs[chunk->nr - 1];
-		if (run->pfn + run->npages == pfn && run->pinned == pinned) {
-			run->npages += npages;
-			chunk->npages += npages;
-			return 0;
-		}
-	}
 	if (!chunk || chunk->nr == chunk->max)
 		chunk = vfio_pv_add_chunk(mem);
 	if (!chunk)
 		return -ENOMEM;
-	run = &chunk->runs[chunk->nr++];
-	run->pfn = pfn;
-	run->npages = npages;
-	run->pinned = pinned;
+	chunk->runs[chunk->nr++] = (struct vfio_pv_run){
+		.pfn = pfn,
+		.npages = npages,
+		.pinned = pinned,
+	};
 	chunk->npages += npages;
 	return 0;
 }

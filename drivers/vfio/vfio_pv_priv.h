@@ -140,7 +140,7 @@ struct vfio_pv_container {
 	struct list_head emulated;
 	struct vfio_pv_layout layout;
 
-	struct mutex tree_lock;
+	struct mutex tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
 	struct list_head unflushed;
 	unsigned int nr_busy;
@@ -148,7 +148,7 @@ struct vfio_pv_container {
 	unsigned int settled;
 	wait_queue_head_t wait;
 
-	struct mutex devices_lock;
+	struct mutex devices_lock; /* see the lock order */
 	struct list_head devices;
 };
 
@@ -183,8 +183,8 @@ struct vfio_pv_mem {
  */
 struct vfio_pv_run {
 	unsigned long pfn;
-	unsigned long npages : BITS_PER_LONG - 1;
-	unsigned long pinned : 1;
+	u32 npages;
+	bool pinned;
 };
 
 /**

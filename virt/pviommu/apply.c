@@ -41,8 +41,12 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 
 	if (IS_ERR(hw))
 		return hw;
-	/* KVM assumes coherent DMA of every device that is capable of it */
-	if (hw->ops->enforce_cache_coherency)
+	/*
+	 * KVM assumes coherent DMA of every device that is capable of it. Asked
+	 * before a device is attached, VT-d promises it for any.
+	 */
+	if (hw->ops->enforce_cache_coherency &&
+	    device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY))
 		coherent = hw->ops->enforce_cache_coherency(hw);
 	if (flags)
 		*flags = coherent ? *flags | PVIOMMU_PROBE_COHERENT :

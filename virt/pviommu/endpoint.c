@@ -23,7 +23,7 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 	struct iommu_group *group = iommu_group_get(vdev->dev);
 	struct pviommu_endpoint *ep;
 	struct pviommu_group *grp;
-	int ret;
+	int ret = 0;
 
 	grp = group ? pviommu_group_find(group) : NULL;
 	iommu_group_put(group);
@@ -40,7 +40,8 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 	down_read(&ep->vm->mem_lock);
 	mutex_lock(&ep->vm->cfg_lock);
 	/* It may have been blocked when the last device was closed */
-	ret = pviommu_group_default(grp);
+	if (!grp->domain && !READ_ONCE(ep->vm->iface))
+		ret = pviommu_group_default(grp);
 	if (!ret)
 		ret = xa_alloc(&ep->vm->endpoints, &ep->id, ep,
 			       XA_LIMIT(1, U16_MAX), GFP_KERNEL_ACCOUNT);

@@ -9,18 +9,17 @@
  * true if, and only if, the slot that is at the page now was given our count,
  * or that slot has just been deleted and we have not been told yet.
  *
- * - It is set after the count was added, by which time KVM can tell us of
- *   deletions. When the slot was being deleted while we added to it, KVM tells
- *   us after we are done: it waits for readers of kvm->srcu first.
+ * - It is set with slots_lock held, so that no slot is on its way out.
  * - KVM tells us of a deletion with slots_lock held, so no other slot can take
  *   the place before we have cleared @tracked. Until then the page is in the
  *   slot that has our count or in none, and taking from none is harmless.
  * - KVM does not move slots while there are notifiers.
  *
- * Locks: KVM's slots_lock, or the SRCU read locks that a vCPU holds, or none;
- * then the engine's; then @lock; then kvm->srcu for reading and mmu_lock, in
- * which nothing waits. Nothing here waits for SRCU but pv_kvm_destroy(), and
- * pv_kvm_create() when it fails.
+ * Locks: slots_lock, or the SRCU read locks that a vCPU holds, or none; then
+ * those that the engine takes in pviommu_doorbell_write(); then @lock; then
+ * kvm->srcu for reading and mmu_lock, in which nothing waits. What the engine
+ * holds when it creates or destroys a doorbell comes before slots_lock. SRCU
+ * is waited for in pv_kvm_destroy() and, when it fails, pv_kvm_create() only.
  */
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -60,6 +59,7 @@ static int pv_kvm_track(struct pv_kvm_doorbell *db)
 {
 	int ret;
 
+	guard(mutex)(&db->kvm->slots_lock);
 	guard(mutex)(&db->lock);
 	ret = kvm_write_track_add_gfn(db->kvm, gpa_to_gfn(db->gpa));
 	if (ret)

@@ -81,8 +81,8 @@ own_mounts() {
 	ln -sf fd/0 /dev/stdin
 	ln -sf fd/1 /dev/stdout
 	ln -sf fd/2 /dev/stderr
-	mount -t debugfs debugfs /sys/kernel/debug
-	mount -t tracefs tracefs /sys/kernel/tracing
+	mount -t debugfs debugfs /root/sys/kernel/debug
+	mount -t tracefs tracefs /root/sys/kernel/tracing
 	mount -t tmpfs -o mode=1777 tmp /root/tmp
 	mount -t tmpfs -o mode=755 run /root/run
 	mkdir -p /root/run/pvvm/bin

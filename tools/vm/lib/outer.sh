@@ -90,7 +90,7 @@ run_outer() {
 wait_outer() {
 	local timer ended
 
-	sleep "$TIMEOUT" &
+	sleep "$TIMEOUT" 8>&- &
 	timer=$!
 	wait -n -p ended $OUTER_PID $timer
 	if [ "$ended" = $timer ]; then

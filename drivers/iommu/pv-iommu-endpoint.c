@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: endpoints, and what the IOMMU core wants to
+ * know of them.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "pv-iommu.h"
+
+/* The interface of this VM; set before and cleared after it is registered */
+struct pviommu *pviommu_instance;
+
+/* --- what an endpoint can do --------------------------------------------- */
+
+static bool pviommu_capable(struct device *dev, enum iommu_cap cap)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+
+	switch (cap) {
+	case IOMMU_CAP_CACHE_COHERENCY:
+	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
+		return ep->flags & PVIOMMU_PROBE_COHERENT;
+	case IOMMU_CAP_NOEXEC:
+		return ep->flags & PVIOMMU_PROBE_NOEXEC;
+	case IOMMU_CAP_DEFERRED_FLUSH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void pviommu_get_resv_regions(struct device *dev,
+				     struct list_head *head)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	struct iommu_resv_region *region;
+	u32 i;
+
+	for (i = 0; i < ep->nr_regions; i++) {
+		u64 start = le64_to_cpu(ep->regions[i].start);
+		u64 last = le64_to_cpu(ep->regions[i].last);
+		bool msi = le32_to_cpu(ep->regions[i].type) ==
+			   PVIOMMU_REGION_MSI;
+
+		region = iommu_alloc_resv_region(start, last - start + 1,
+						 msi ? IOMMU_WRITE |
+						       IOMMU_NOEXEC |
+						       IOMMU_MMIO : 0,
+						 msi ? IOMMU_RESV_MSI :
+						       IOMMU_RESV_RESERVED,
+						 GFP_KERNEL);
+		if (!region)
+			return;
+		list_add_tail(&region->list, head);
+	}
+}
+
+/*
+ * The DMA addresses that an early driver has handed out are physical ones, and
+ * remain so until it is unbound.
+ */
+static int pviommu_def_domain_type(struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+
+	return READ_ONCE(ep->adopted) ? IOMMU_DOMAIN_IDENTITY : 0;
+}
+
+static struct iommu_domain identity_domain;
+static struct iommu_domain blocked_domain;
+
+/* --- moving -------------------------------------------------------------- */
+
+static int attach_errno(int error)
+{
+	switch (error) {
+	case 0:
+	case -ENOMEM:
+	case -EINVAL:
+	case -EBUSY:
+	case -ENOSPC:
+		return error;
+	default:
+		return -ENODEV;
+	}
+}
+
+/* The host moves a group as a whole */
+static void group_moved(struct pviommu *pv, u32 group,
+			struct iommu_domain *domain)
+{
+	struct pviommu_endpoint *ep;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->domain = domain;
+	}
+}
+
+/**
+ * pviommu_attach() - move an endpoint, and with it its group
+ * @ep: the endpoint
+ * @domain: where to, for our own record
+ * @id: the host's number of @domain
+ *
+ * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
+ * endpoint is where it was.
+ */
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
+		   u32 id)
+{
+	struct pviommu *pv = ep->pv;
+	struct pviommu_op op;
+	int ret = 0;
+
+	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
+	op.domain = cpu_to_le32(id);
+	op.endpoint = cpu_to_le32(ep->id);
+
+	mutex_lock(&pv->lock);
+	/*
+	 * Being there is done: another endpoint of the group has taken it along,
+	 * or the IOMMU core goes back, after a failure, to where it has stayed.
+	 */
+	if (ep->domain != domain) {
+		ret = pviommu_request(pv, &op, NULL);
+		if (!ret)
+			group_moved(pv, ep->group, domain);
+	}
+	mutex_unlock(&pv->lock);
+
+	if (ret && !READ_ONCE(pv->broken))
+		dev_dbg(ep->dev, "not attached to domain %u: %d\n", id, ret);
+	return attach_errno(ret);
+}
+
+/**
+ * pviommu_isolated() - the host has moved an endpoint to the blocked domain
+ * @ep: the endpoint; pviommu.lock held
+ *
+ * The IOMMU core does not know, but its next attach will reach the host.
+ */
+void pviommu_isolated(struct pviommu_endpoint *ep)
+{
+	group_moved(ep->pv, ep->group, &blocked_domain);
+}
+
+/*
+ * Identity and blocked may not fail. If the host does not answer any more,
+ * nothing that the core could do instead would be better.
+ */
+static int static_attach(struct iommu_domain *domain, struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	u32 id = domain->type == IOMMU_DOMAIN_IDENTITY ?
+		 PVIOMMU_DOMAIN_BYPASS : PVIOMMU_DOMAIN_BLOCKED;
+	int ret;
+
+	ret = pviommu_attach(ep, domain, id);
+	if (ret && READ_ONCE(ep->pv->broken)) {
+		dev_err_ratelimited(dev, "remains as it is, the host does not answer\n");
+		return 0;
+	}
+	return ret;
+}
+
+#ifdef PVIOMMU_HAVE_ATTACH_OLD
+static int pviommu_static_attach(struct iommu_domain *domain,
+				 struct device *dev, struct iommu_domain *old)
+{
+	return static_attach(domain, dev);
+}
+#else
+static int pviommu_static_attach(struct iommu_domain *domain,
+				 struct device *dev)
+{
+	return static_attach(domain, dev);
+}
+#endif
+
+static const struct iommu_domain_ops pviommu_static_ops = {
+	.attach_dev = pviommu_static_attach,
+};
+
+static struct iommu_domain identity_domain = {
+	.type = IOMMU_DOMAIN_IDENTITY,
+	.ops = &pviommu_static_ops,
+};
+
+static struct iommu_domain blocked_domain = {
+	.type = IOMMU_DOMAIN_BLOCKED,
+	.ops = &pviommu_static_ops,
+};
+
+/* --- endpoints come and go ----------------------------------------------- */
+
+#define PROBE_MAX_REGIONS \
+	((PAGE_SIZE - sizeof(struct pviommu_probe)) / \
+	 sizeof(struct pviommu_region))
+
+/* Page sizes that we can use; 0 if none */
+static u64 usable_pgsizes(u64 pgsizes)
+{
+	/* The store has one entry for a large page only with this */
+	if (!IS_ENABLED(CONFIG_XARRAY_MULTI))
+		return pgsizes & SZ_4K;
+	return pgsizes & GENMASK_ULL(38, PVIOMMU_PAGE_SHIFT);
+}
+
+static bool probe_valid(const struct pviommu_probe *probe)
+{
+	const struct pviommu_region *regions = (const void *)(probe + 1);
+	u32 n = le32_to_cpu(probe->nr_regions), i;
+
+	if (n > PROBE_MAX_REGIONS ||
+	    !usable_pgsizes(le64_to_cpu(probe->pgsizes)) ||
+	    le64_to_cpu(probe->window_start) >= le64_to_cpu(probe->window_last))
+		return false;
+	for (i = 0; i < n; i++) {
+		u64 start = le64_to_cpu(regions[i].start);
+		u64 last = le64_to_cpu(regions[i].last);
+
+		/* Not all of it either: that has no length */
+		if (start > last || last - start == U64_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* Make an endpoint of what PROBE has told; NULL: no memory or nonsense */
+static struct pviommu_endpoint *
+endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
+		const struct pviommu_probe *probe)
+{
+	u32 n = le32_to_cpu(probe->nr_regions);
+	struct pviommu_endpoint *ep;
+
+	if (!probe_valid(probe))
+		return NULL;
+
+	ep = kzalloc(struct_size(ep, regions, n), GFP_KERNEL);
+	if (!ep)
+		return NULL;
+	ep->nr_regions = n;
+	memcpy(ep->regions, probe + 1, n * sizeof(*ep->regions));
+	ep->pv = pv;
+	ep->dev = dev;
+	ep->id = id;
+	ep->group = le32_to_cpu(probe->group);
+	ep->flags = le32_to_cpu(probe->flags);
+	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
+	ep->window_start = le64_to_cpu(probe->window_start);
+	ep->window_last = le64_to_cpu(probe->window_last);
+	if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BYPASS)
+		ep->domain = &identity_domain;
+	else if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BLOCKED)
+		ep->domain = &blocked_domain;
+	return ep;
+}
+
+/* Ask the host about an endpoint id */
+static struct pviommu_endpoint *endpoint_probe(struct pviommu *pv,
+					       struct device *dev, u32 id)
+{
+	struct pviommu_endpoint *ep = NULL;
+	struct pviommu_probe *probe;
+	struct pviommu_op op;
+	int ret;
+
+	probe = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!probe)
+		return NULL;
+	pviommu_op_init(&op, PVIOMMU_OP_PROBE);
+	op.endpoint = cpu_to_le32(id);
+	op.buf.gpa = cpu_to_le64(virt_to_phys(probe));
+	op.buf.size = cpu_to_le32(PAGE_SIZE);
+	ret = pviommu_request(pv, &op, NULL);
+	if (!ret) {
+		ep = endpoint_create(pv, dev, id, probe);
+		if (!ep)
+			ret = -EINVAL;
+	}
+	if (ret)
+		dev_warn(dev, "left alone: endpoint %u can't be used: %d\n",
+			 id, ret);
+	free_page((unsigned long)probe);
+	return ep;
+}
+
+static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
+{
+	u32 id;
+
+	*regs = pviommu_cap_find(pdev);
+	if (!*regs)
+		return 0;
+	id = pviommu_cap_read(pdev, *regs, PVIOMMU_CAP_ENDPOINT_OFF);
+	return id == ~0U ? 0 : id;
+}
+
+/*
+ * What is not ours, and what the host does not let us have, is no device of
+ * this IOMMU: -ENODEV lets the core go on.
+ */
+static struct iommu_device *pviommu_probe_device(struct device *dev)
+{
+	struct pviommu *pv = pviommu_instance;
+	struct pviommu_endpoint *ep;
+	bool adopt;
+	u16 regs;
+	u32 id;
+
+	if (!pv || !dev_is_pci(dev))
+		return ERR_PTR(-ENODEV);
+	id = device_endpoint_id(to_pci_dev(dev), &regs);
+	if (!id)
+		return ERR_PTR(-ENODEV);
+	/* See candidates_lock(): a driver neither comes nor goes meanwhile */
+	adopt = dev->driver && !pviommu_manages_dma(dev);
+	if (adopt && !(pv->features & PVIOMMU_F_BYPASS)) {
+		dev_warn(dev, "left alone: it has a driver already, and the host does not allow bypass\n");
+		return ERR_PTR(-ENODEV);
+	}
+	ep = endpoint_probe(pv, dev, id);
+	if (!ep)
+		return ERR_PTR(-ENODEV);
+
+	ep->regs = regs;
+	ep->adopted = adopt;
+	mutex_lock(&pv->lock);
+	list_add_tail(&ep->node, &pv->endpoints);
+	mutex_unlock(&pv->lock);
+	dev_iommu_priv_set(dev, ep);
+	return &pv->iommu;
+}
+
+/* If the device may go away, ring by another one */
+static void door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
+{
+	struct pviommu_door *door;
+	struct pviommu_endpoint *other;
+
+	door = rcu_dereference_protected(pv->door, lockdep_is_held(&pv->lock));
+	other = list_first_entry_or_null(&pv->endpoints,
+					 struct pviommu_endpoint, node);
+	if (!other || !door || &door->pdev->dev != ep->dev)
+		return;
+	if (pviommu_door_set(pv, to_pci_dev(other->dev), other->regs))
+		pr_warn("without memory to choose another device to ring by\n");
+}
+
+static bool group_has_others(struct pviommu *pv, struct pviommu_endpoint *ep)
+{
+	struct pviommu_endpoint *other;
+	bool found = false;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(other, &pv->endpoints, node)
+		found |= other != ep && other->group == ep->group;
+	mutex_unlock(&pv->lock);
+	return found;
+}
+
+/*
+ * The last one of a group leaves it where endpoints are without us. For the
+ * others a move of the group would go too far, and the core keeps its domain.
+ * That is why there is no release_domain.
+ */
+static void pviommu_release_device(struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	struct pviommu *pv = ep->pv;
+
+	if (!group_has_others(pv, ep))
+		static_attach(pv->features & PVIOMMU_F_BYPASS ?
+			      &identity_domain : &blocked_domain, dev);
+
+	mutex_lock(&pv->lock);
+	list_del(&ep->node);
+	door_leave(pv, ep);
+	mutex_unlock(&pv->lock);
+
+	if (ep->pinned)
+		module_put(THIS_MODULE);
+	kfree(ep);
+}
+
+/*
+ * The host's groups are the groups. An endpoint on the list has its group as
+ * long as it is there: release_device() takes it off before the core lets go.
+ */
+static struct iommu_group *pviommu_device_group(struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev), *other;
+	struct pviommu *pv = ep->pv;
+	struct iommu_group *group = NULL;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(other, &pv->endpoints, node) {
+		if (other == ep || other->group != ep->group)
+			continue;
+		group = iommu_group_get(other->dev);
+		if (group)
+			break;
+	}
+	mutex_unlock(&pv->lock);
+	return group ?: iommu_group_alloc();
+}
+
+const struct iommu_ops pviommu_ops = {
+	.capable = pviommu_capable,
+	.identity_domain = &identity_domain,
+	.blocked_domain = &blocked_domain,
+	.domain_alloc_paging = pviommu_domain_alloc_paging,
+	.probe_device = pviommu_probe_device,
+	.release_device = pviommu_release_device,
+	.device_group = pviommu_device_group,
+	.get_resv_regions = pviommu_get_resv_regions,
+	.def_domain_type = pviommu_def_domain_type,
+	.default_domain_ops = &pviommu_paging_ops,
+};
+
+/**
+ * pviommu_candidate() - is a device ours to take
+ * @pdev: any PCI device
+ *
+ * Return: whether it has the capability and no other IOMMU.
+ */
+bool pviommu_candidate(struct pci_dev *pdev)
+{
+	u16 regs;
+
+	return !pdev->dev.iommu_group && device_endpoint_id(pdev, &regs);
+}
+
+/**
+ * pviommu_find_endpoint() - the endpoint that a device is
+ * @pv: the interface, its lock held
+ * @dev: the device
+ *
+ * Return: the endpoint or NULL.
+ */
+struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
+					       struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->dev == dev)
+			return ep;
+	}
+	return NULL;
+}
+
+/**
+ * pviommu_manages_dma() - does a device's driver do without the DMA API
+ * @dev: a PCI device that is bound, or about to be, and locked
+ *
+ * Return: whether it does, as VFIO.
+ */
+bool pviommu_manages_dma(struct device *dev)
+{
+	return to_pci_driver(dev->driver)->driver_managed_dma;
+}
+
+/* --- for other modules, see <linux/pv_iommu.h> --------------------------- */
+
+static bool device_is_ours(struct device *dev)
+{
+	struct iommu_device *iommu = dev->iommu ? dev->iommu->iommu_dev : NULL;
+
+	return iommu && iommu->ops->default_domain_ops == &pviommu_paging_ops;
+}
+
+struct group_query {
+	unsigned int devices;
+	unsigned int ours;
+	unsigned int isolated;
+};
+
+static int group_query_one(struct device *dev, void *data)
+{
+	struct group_query *query = data;
+	struct pviommu_endpoint *ep;
+
+	query->devices++;
+	if (!device_is_ours(dev))
+		return 0;
+	ep = dev_iommu_priv_get(dev);
+	query->ours++;
+	if (ep->flags & PVIOMMU_PROBE_MSI_ISOLATED)
+		query->isolated++;
+	return 0;
+}
+
+bool pv_iommu_group(struct iommu_group *group)
+{
+	struct group_query query = { };
+
+	iommu_group_for_each_dev(group, &query, group_query_one);
+	return query.devices && query.ours == query.devices;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_group);
+
+bool pv_iommu_msi_isolated(struct iommu_group *group)
+{
+	struct group_query query = { };
+
+	iommu_group_for_each_dev(group, &query, group_query_one);
+	return query.devices && query.isolated == query.devices;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_msi_isolated);

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: queueing of mappings and removals.
+ *
+ * As long as the host has not been told of an op it can still grow. What goes
+ * on where the last op of the ring ends becomes part of it: contiguous memory
+ * one MAP, scattered memory one MAP_LIST, removals one UNMAP.
+ */
+#include <linux/bitops.h>
+#include <linux/io.h>
+
+#include "pv-iommu.h"
+
+/* Runs of pages shorter than this are put into a list, others are a MAP each */
+#define LIST_RUN	8
+
+/* The last op if it can still be changed */
+static struct pviommu_slot *ring_last(struct pviommu_ring *ring)
+{
+	if (ring->prod == ring->pub)
+		return NULL;
+	return &ring->slots[pviommu_slot_index(ring->prod - 1)];
+}
+
+static struct pviommu_op *slot_op(struct pviommu_ring *ring,
+				  struct pviommu_slot *slot)
+{
+	return &ring->ops[slot - ring->slots];
+}
+
+static void list_append(struct pviommu_ring *ring, struct pviommu_slot *slot,
+			u64 gpa, size_t count)
+{
+	size_t n = slot->size >> slot->pgshift;
+	__le64 *list = ring->lists[slot->list];
+	u64 frame = gpa >> slot->pgshift;
+
+	slot->size += (u64)count << slot->pgshift;
+	slot_op(ring, slot)->list.count = cpu_to_le32(n + count);
+	while (count--)
+		list[n++] = cpu_to_le64(frame++);
+}
+
+/* Make a MAP of few pages a MAP_LIST of them; false without a list page */
+static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
+{
+	struct pviommu_op *op = slot_op(ring, slot);
+	size_t count = slot->size >> slot->pgshift;
+
+	if (!ring->free_lists)
+		return false;
+	slot->list = __ffs(ring->free_lists);
+	__clear_bit(slot->list, &ring->free_lists);
+
+	slot->code = PVIOMMU_OP_MAP_LIST;
+	op->code = cpu_to_le16(PVIOMMU_OP_MAP_LIST);
+	op->list.list = cpu_to_le64(virt_to_phys(ring->lists[slot->list]));
+	op->list.reserved0 = 0;
+	slot->size = 0;
+	list_append(ring, slot, slot->gpa, count);
+	return true;
+}
+
+/* What is to be mapped: @count pages that lie one after the other */
+struct map_run {
+	struct pviommu_domain *dom;
+	u64 iova;
+	u64 gpa;
+	size_t count;
+	unsigned int pgshift;
+	u8 prot;
+};
+
+/* May @run go into the list that @slot is, or can become */
+static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
+			  const struct map_run *run)
+{
+	size_t count = slot->size >> slot->pgshift;
+
+	if (!(ring->pv->features & PVIOMMU_F_MAP_LIST))
+		return false;
+	if (slot->code == PVIOMMU_OP_MAP && count >= LIST_RUN)
+		return false;
+	return run->count < LIST_RUN && count + run->count <= PVIOMMU_LIST_MAX;
+}
+
+/* Put @run into the last op if it goes on where that one ends */
+static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
+			 unsigned long *flags)
+{
+	struct pviommu_slot *slot = ring_last(ring);
+
+	if (!slot || slot->dom != run->dom || slot->prot != run->prot ||
+	    slot->pgshift != run->pgshift ||
+	    slot->iova + slot->size != run->iova)
+		return false;
+
+	if (slot->code == PVIOMMU_OP_MAP && slot->gpa + slot->size == run->gpa) {
+		slot->size += (u64)run->count << run->pgshift;
+		slot_op(ring, slot)->map.size = cpu_to_le64(slot->size);
+		return true;
+	}
+
+	if (!run_fits_list(ring, slot, run))
+		return false;
+	if (slot->code == PVIOMMU_OP_MAP && !map_to_list(ring, slot)) {
+		/* All lists are in use: better one doorbell than many MAPs */
+		pviommu_ring_drain(ring, ring->prod, flags);
+		return false;
+	}
+	list_append(ring, slot, run->gpa, run->count);
+	return true;
+}
+
+static int map_append(struct pviommu_ring *ring, const struct map_run *run,
+		      unsigned long *flags)
+{
+	struct pviommu_slot *slot;
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, PVIOMMU_OP_MAP);
+	op.map.iova = cpu_to_le64(run->iova);
+	op.map.gpa = cpu_to_le64(run->gpa);
+	op.map.size = cpu_to_le64((u64)run->count << run->pgshift);
+	op.map.prot = cpu_to_le32(run->prot);
+	op.map.pgshift = run->pgshift;
+
+	slot = pviommu_ring_append(ring, &op, run->dom, flags);
+	if (!slot)
+		return -EIO;
+	slot->iova = run->iova;
+	slot->gpa = run->gpa;
+	slot->size = (u64)run->count << run->pgshift;
+	slot->prot = run->prot;
+	slot->pgshift = run->pgshift;
+	WRITE_ONCE(run->dom->pending[ring->id].maps,
+		   run->dom->pending[ring->id].maps + 1);
+	return 0;
+}
+
+/**
+ * pviommu_queue_map() - queue a mapping of pages that lie one after the other
+ * @dom: the domain; its store has the pages
+ * @iova: where
+ * @gpa: the first page
+ * @pgshift: log2 of the page size
+ * @count: how many pages
+ * @prot: PVIOMMU_PROT_*
+ *
+ * If the host refuses, the entries in the store become failed ones.
+ *
+ * Return: 0 or -EIO, nothing is queued then.
+ */
+int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		      unsigned int pgshift, size_t count, u8 prot)
+{
+	struct map_run run = {
+		.dom = dom,
+		.iova = iova,
+		.gpa = gpa,
+		.count = count,
+		.pgshift = pgshift,
+		.prot = prot,
+	};
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	unsigned long flags;
+	int ret = 0;
+
+	spin_lock_irqsave(&ring->lock, flags);
+	if (map_coalesce(ring, &run, &flags))
+		ring->nr_coalesced++;
+	else
+		ret = map_append(ring, &run, &flags);
+	spin_unlock_irqrestore(&ring->lock, flags);
+	return ret;
+}
+
+/* Put an unmap into the last op if the two touch */
+static bool unmap_coalesce(struct pviommu_ring *ring,
+			   struct pviommu_domain *dom, u64 iova, u64 size)
+{
+	struct pviommu_slot *slot = ring_last(ring);
+	struct pviommu_op *op;
+
+	if (!slot || slot->code != PVIOMMU_OP_UNMAP || slot->dom != dom)
+		return false;
+	if (iova + size == slot->iova)
+		slot->iova = iova;
+	else if (slot->iova + slot->size != iova)
+		return false;
+	slot->size += size;
+
+	op = slot_op(ring, slot);
+	op->unmap.iova = cpu_to_le64(slot->iova);
+	op->unmap.size = cpu_to_le64(slot->size);
+	return true;
+}
+
+static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
+			u64 iova, u64 size, unsigned long *flags)
+{
+	struct pviommu_slot *slot;
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, PVIOMMU_OP_UNMAP);
+	op.unmap.iova = cpu_to_le64(iova);
+	op.unmap.size = cpu_to_le64(size);
+
+	slot = pviommu_ring_append(ring, &op, dom, flags);
+	if (!slot)
+		return -EIO;
+	slot->iova = iova;
+	slot->size = size;
+	WRITE_ONCE(dom->pending[ring->id].unmaps,
+		   dom->pending[ring->id].unmaps + 1);
+	return 0;
+}
+
+/**
+ * pviommu_queue_unmap() - queue a removal
+ * @dom: the domain; its store no longer has the pages
+ * @iova: where
+ * @size: bytes, whole pages without a hole
+ *
+ * Return: 0 or -EIO, nothing is queued then.
+ */
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	unsigned long flags;
+	int ret = 0;
+
+	spin_lock_irqsave(&ring->lock, flags);
+	if (unmap_coalesce(ring, dom, iova, size))
+		ring->nr_coalesced++;
+	else
+		ret = unmap_append(ring, dom, iova, size, &flags);
+	spin_unlock_irqrestore(&ring->lock, flags);
+	return ret;
+}

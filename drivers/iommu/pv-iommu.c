@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: loading and unloading, sleep and shutdown.
+ *
+ * The driver can come and go while devices are in use. A device that has a
+ * driver when we come keeps the translation that it has, none: it gets an
+ * identity domain, which the host calls bypass and in which it is already. When
+ * we go, all endpoints are in bypass again.
+ */
+#define pr_fmt(fmt) "pv-iommu: " fmt
+
+#include <linux/cpumask.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/syscore_ops.h>
+
+#include "pv-iommu.h"
+
+static uint rings = PVIOMMU_MAX_RINGS;
+module_param(rings, uint, 0444);
+MODULE_PARM_DESC(rings, "Most rings to use; there is one per CPU otherwise");
+
+static bool config_doorbell;
+module_param(config_doorbell, bool, 0444);
+MODULE_PARM_DESC(config_doorbell, "Ring by config space only, for tests");
+
+/* --- who keeps this module loaded ---------------------------------------- */
+
+/*
+ * The IOMMU core takes a reference on ops->owner for each device it probes, and
+ * gives it back when the device is released, which for us is when the module is
+ * unloaded: it never could be. But it accepts ops without an owner if they are
+ * not part of a module's memory. So a copy is registered, and the references
+ * are ours to take: a device has one while a driver is bound to it, unless the
+ * device is in the identity domain, where nothing of us is used and a driver
+ * does not notice when we go. A driver that manages DMA itself (VFIO) changes
+ * the domain while it is bound, so it always has one.
+ */
+static struct iommu_ops *pviommu_copy_ops(u64 features)
+{
+	struct iommu_ops *ops;
+
+	ops = kmemdup(&pviommu_ops, sizeof(pviommu_ops), GFP_KERNEL);
+	if (ops && !(features & PVIOMMU_F_BYPASS))
+		ops->identity_domain = NULL;
+	return ops;
+}
+
+static bool in_identity(struct pviommu_endpoint *ep)
+{
+	return ep->domain && ep->domain->type == IOMMU_DOMAIN_IDENTITY;
+}
+
+/* A driver is about to be bound */
+static void pviommu_pin(struct pviommu *pv, struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+
+	mutex_lock(&pv->lock);
+	ep = pviommu_find_endpoint(pv, dev);
+	if (ep && !ep->pinned &&
+	    (pviommu_manages_dma(dev) || !in_identity(ep))) {
+		ep->pinned = try_module_get(THIS_MODULE);
+		if (!ep->pinned)
+			dev_warn(dev, "gets a driver while its IOMMU driver is unloaded: bind it again if it does not work\n");
+	}
+	mutex_unlock(&pv->lock);
+}
+
+/* A driver is gone, or was not bound after all */
+static void pviommu_unpin(struct pviommu *pv, struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+
+	mutex_lock(&pv->lock);
+	ep = pviommu_find_endpoint(pv, dev);
+	if (ep)
+		WRITE_ONCE(ep->adopted, false);
+	if (ep && ep->pinned) {
+		ep->pinned = false;
+		module_put(THIS_MODULE);
+	}
+	mutex_unlock(&pv->lock);
+}
+
+/* With the device's lock held; unloading waits for that and for us */
+static int pviommu_bus_notify(struct notifier_block *nb, unsigned long action,
+			      void *data)
+{
+	switch (action) {
+	case BUS_NOTIFY_BIND_DRIVER:
+		pviommu_pin(pviommu_instance, data);
+		break;
+	case BUS_NOTIFY_UNBOUND_DRIVER:
+	case BUS_NOTIFY_DRIVER_NOT_BOUND:
+		pviommu_unpin(pviommu_instance, data);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block pviommu_bus_nb = {
+	.notifier_call = pviommu_bus_notify,
+};
+
+/* --- devices that are bound when we come or go --------------------------- */
+
+/**
+ * struct candidates - devices that are, or may become, endpoints
+ * @n: how many
+ * @dev: each referenced
+ */
+struct candidates {
+	unsigned int n;
+	struct device *dev[];
+};
+
+static void candidates_free(struct candidates *c)
+{
+	while (c->n)
+		put_device(c->dev[--c->n]);
+	kfree(c);
+}
+
+/* NULL without memory. Devices that come while we look have no driver yet. */
+static struct candidates *candidates_find(bool (*match)(struct pci_dev *pdev))
+{
+	struct pci_dev *pdev = NULL;
+	unsigned int max = 0;
+	struct candidates *c;
+
+	for_each_pci_dev(pdev)
+		max++;
+	c = kzalloc(struct_size(c, dev, max), GFP_KERNEL);
+	if (!c)
+		return NULL;
+	for_each_pci_dev(pdev) {
+		if (c->n < max && match(pdev))
+			c->dev[c->n++] = get_device(&pdev->dev);
+	}
+	return c;
+}
+
+/*
+ * No driver is bound or unbound while we hold the locks of all endpoints. PCI
+ * takes several device locks at a time too, in the order of the bus, which is
+ * the order that the candidates were found in.
+ */
+static void candidates_lock(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->n; i++)
+		device_lock(c->dev[i]);
+}
+
+static void candidates_unlock(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = c->n; i; i--)
+		device_unlock(c->dev[i - 1]);
+}
+
+static bool is_endpoint(struct pci_dev *pdev)
+{
+	bool found;
+
+	mutex_lock(&pviommu_instance->lock);
+	found = pviommu_find_endpoint(pviommu_instance, &pdev->dev);
+	mutex_unlock(&pviommu_instance->lock);
+	return found;
+}
+
+static bool is_adopted(struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+	bool adopted;
+
+	mutex_lock(&pviommu_instance->lock);
+	ep = pviommu_find_endpoint(pviommu_instance, dev);
+	adopted = ep && ep->adopted;
+	mutex_unlock(&pviommu_instance->lock);
+	return adopted;
+}
+
+/*
+ * A group counts the drivers that are bound to its devices and use the DMA API,
+ * so that its domain is not changed beneath them. The bus does the counting
+ * when it binds and unbinds. For a device that was bound before it had a group
+ * it is made up here, in the same way; without it, the count would go below 0
+ * when the device is unbound.
+ */
+static void count_bound_drivers(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->n; i++) {
+		struct device *dev = c->dev[i];
+
+		if (is_adopted(dev) && dev->bus->dma_configure(dev))
+			dev_warn(dev, "unbind its driver before you change its IOMMU domain\n");
+	}
+}
+
+/*
+ * The reverse: a group must not go while it counts drivers. Only devices in
+ * identity have one, as far as we could see to that.
+ */
+static void uncount_bound_drivers(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->n; i++) {
+		struct device *dev = c->dev[i];
+
+		if (dev->driver)
+			dev->bus->dma_cleanup(dev);
+	}
+}
+
+/* --- sleep and shutdown -------------------------------------------------- */
+
+/*
+ * Config space of a device can be reached when the bridges above it know their
+ * bus numbers, which the PCI core gives back to them only later.
+ */
+static void wake_bridges(struct pci_bus *bus)
+{
+	u32 buses;
+
+	if (pci_is_root_bus(bus))
+		return;
+	wake_bridges(bus->parent);
+	if (!bus->self)
+		return; /* made up for virtual functions */
+	pci_read_config_dword(bus->self, PCI_PRIMARY_BUS, &buses);
+	buses &= 0xff000000;
+	buses |= bus->primary | bus->busn_res.start << 8 |
+		 bus->busn_res.end << 16;
+	pci_write_config_dword(bus->self, PCI_PRIMARY_BUS, buses);
+}
+
+/*
+ * A VMM resets its devices when the machine wakes up, and with them the
+ * interface. Devices are not awake yet: when they are, their DMA goes where it
+ * went before. This also runs after a snapshot was taken for hibernation; to do
+ * it in vain then is harmless.
+ */
+static void pviommu_syscore_resume(void *data)
+{
+	struct pviommu *pv = data;
+	struct pviommu_endpoint *ep;
+	int ret;
+
+	list_for_each_entry(ep, &pv->endpoints, node)
+		wake_bridges(to_pci_dev(ep->dev)->bus);
+	ret = pviommu_restart(pv);
+	if (ret)
+		pr_err("not all could be restored after sleep: %d\n", ret);
+}
+
+/*
+ * After all devices have been shut down, so that none of them still uses an
+ * address that bypass would take elsewhere. A kernel started by kexec then finds
+ * an interface that has no memory of ours.
+ */
+static void pviommu_syscore_shutdown(void *data)
+{
+	pviommu_stop(data);
+}
+
+static const struct syscore_ops pviommu_syscore_ops = {
+	.resume = pviommu_syscore_resume,
+	.shutdown = pviommu_syscore_shutdown,
+};
+
+static struct syscore pviommu_syscore = {
+	.ops = &pviommu_syscore_ops,
+};
+
+/* --- module -------------------------------------------------------------- */
+
+static struct pviommu *start_interface(struct candidates *c)
+{
+	struct pci_dev *pdev = to_pci_dev(c->dev[0]);
+	struct pviommu *pv;
+	int ret = -ENOMEM;
+	u16 regs;
+
+	pv = pviommu_create(clamp(rings, 1U,
+				  min(num_present_cpus(), PVIOMMU_MAX_RINGS)),
+			    !config_doorbell);
+	if (!pv)
+		return ERR_PTR(-ENOMEM);
+
+	regs = pviommu_cap_find(pdev);
+	pv->features = pviommu_cap_read(pdev, regs, PVIOMMU_CAP_FEATURES_OFF) &
+		       PVIOMMU_WANTED_FEATURES;
+	pv->ops = pviommu_copy_ops(pv->features);
+	if (pv->ops)
+		ret = pviommu_door_set(pv, pdev, regs);
+	if (!ret)
+		ret = pviommu_start(pv);
+	if (ret) {
+		kfree(pv->ops);
+		pviommu_destroy(pv);
+		return ERR_PTR(ret);
+	}
+	return pv;
+}
+
+static void stop_interface(struct pviommu *pv)
+{
+	pviommu_events_stop(pv);
+	if (pviommu_stop(pv)) {
+		/* Better lose the memory than have the host write to it */
+		pr_err("the host may still use our memory, which is not freed\n");
+		return;
+	}
+	kfree(pv->ops);
+	pviommu_destroy(pv);
+}
+
+/* With the locks of the candidates held */
+static int register_interface(struct pviommu *pv, struct candidates *c)
+{
+	int ret;
+
+	ret = iommu_device_sysfs_add(&pv->iommu, NULL, NULL, "pv-iommu");
+	if (ret)
+		return ret;
+	ret = iommu_device_register(&pv->iommu, pv->ops, NULL);
+	if (ret) {
+		iommu_device_sysfs_remove(&pv->iommu);
+		return ret;
+	}
+	count_bound_drivers(c);
+	return 0;
+}
+
+static int setup(struct candidates *c)
+{
+	struct pviommu *pv;
+	int ret;
+
+	pv = start_interface(c);
+	if (IS_ERR(pv))
+		return PTR_ERR(pv);
+
+	pviommu_instance = pv;
+	ret = bus_register_notifier(&pci_bus_type, &pviommu_bus_nb);
+	if (ret)
+		goto err_stop;
+
+	candidates_lock(c);
+	ret = register_interface(pv, c);
+	candidates_unlock(c);
+	if (ret)
+		goto err_notifier;
+
+	pviommu_events_start(pv);
+	pviommu_debugfs_add(pv);
+	pviommu_syscore.data = pv;
+	register_syscore(&pviommu_syscore);
+	pr_info("%u rings, doorbell by %s\n", pv->nr_rings,
+		pv->tracked ? "page" : "config space");
+	return 0;
+
+err_notifier:
+	bus_unregister_notifier(&pci_bus_type, &pviommu_bus_nb);
+err_stop:
+	pviommu_instance = NULL;
+	stop_interface(pv);
+	return ret;
+}
+
+static int __init pviommu_init(void)
+{
+	struct candidates *c;
+	int ret = -ENODEV;
+
+	c = candidates_find(pviommu_candidate);
+	if (!c)
+		return -ENOMEM;
+	if (c->n)
+		ret = setup(c);
+	candidates_free(c);
+	return ret;
+}
+module_init(pviommu_init);
+
+static void __exit pviommu_exit(void)
+{
+	struct pviommu *pv = pviommu_instance;
+	struct candidates *c;
+
+	unregister_syscore(&pviommu_syscore);
+	pviommu_debugfs_remove(pv);
+
+	c = candidates_find(is_endpoint);
+	if (c) {
+		candidates_lock(c);
+		uncount_bound_drivers(c);
+	}
+	iommu_device_unregister(&pv->iommu);
+	if (c) {
+		candidates_unlock(c);
+		candidates_free(c);
+	}
+
+	bus_unregister_notifier(&pci_bus_type, &pviommu_bus_nb);
+	iommu_device_sysfs_remove(&pv->iommu);
+	pviommu_instance = NULL;
+	stop_interface(pv);
+}
+module_exit(pviommu_exit);
+
+MODULE_ALIAS("pv-iommu");
+MODULE_DESCRIPTION("Paravirtual IOMMU, guest driver");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The capability of an endpoint, and starting and stopping the interface.
+ */
+#include <pthread.h>
+
+#include <linux/pci_regs.h>
+
+#include "lib/pv_test.h"
+
+FIXTURE(start)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_dev *dev;
+};
+
+FIXTURE_SETUP(start)
+{
+	self->before = pv_usage_get();
+	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
+	self->dev = &self->vm.dev[0];
+}
+
+FIXTURE_TEARDOWN(start)
+{
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+/* ---- capability ---------------------------------------------------- */
+
+TEST_F(start, capability_layout)
+{
+	__u8 bytes[PVIOMMU_CAP_LEN];
+
+	if (self->dev->shift)
+		SKIP(return, "the capability is in extended config space");
+	ASSERT_EQ(0, vfio_config_read(&self->dev->vfio, self->dev->cap, bytes, sizeof(bytes)));
+	EXPECT_EQ(0, self->dev->cap % 4);
+	EXPECT_GE(self->dev->cap, PCI_STD_HEADER_SIZEOF);
+	EXPECT_LE(self->dev->cap + PVIOMMU_CAP_LEN, 256);
+	EXPECT_EQ(PCI_CAP_ID_VNDR, bytes[0]);
+	EXPECT_EQ(PVIOMMU_CAP_LEN, bytes[2]);
+	EXPECT_EQ(PVIOMMU_ABI_VERSION, bytes[3]);
+	EXPECT_EQ(0, memcmp(bytes + PVIOMMU_CAP_SIGNATURE_OFF, "PVIO", 4));
+}
+
+TEST_F(start, capability_registers)
+{
+	__u32 offered = PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
+			PVIOMMU_F_STATS;
+	struct pv_vm *vm = &self->vm;
+
+	EXPECT_EQ(PVIOMMU_CAP_SIGNATURE, pv_cap_read(vm, 0, PVIOMMU_CAP_SIGNATURE_OFF));
+	EXPECT_NE(0, pv_cap_read(vm, 0, PVIOMMU_CAP_ENDPOINT_OFF));
+	EXPECT_EQ(offered, pv_cap_read(vm, 0, PVIOMMU_CAP_FEATURES_OFF) & offered);
+	EXPECT_EQ(PVIOMMU_STATE_STOPPED, pv_cap_read(vm, 0, PVIOMMU_CAP_CONTROL_OFF));
+	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_DOORBELL_OFF));
+
+	pv_cap_write(vm, 0, PVIOMMU_CAP_GPA_LO_OFF, 0x12345678);
+	pv_cap_write(vm, 0, PVIOMMU_CAP_GPA_HI_OFF, 0x9abcdef0);
+	EXPECT_EQ(0x12345678, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
+	EXPECT_EQ(0x9abcdef0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
+
+	/* What is read-only stays */
+	pv_cap_write(vm, 0, PVIOMMU_CAP_SIGNATURE_OFF, 0);
+	pv_cap_write(vm, 0, PVIOMMU_CAP_ENDPOINT_OFF, 0);
+	pv_cap_write(vm, 0, PVIOMMU_CAP_FEATURES_OFF, 0);
+	EXPECT_EQ(PVIOMMU_CAP_SIGNATURE, pv_cap_read(vm, 0, PVIOMMU_CAP_SIGNATURE_OFF));
+	EXPECT_EQ(self->dev->id, pv_cap_read(vm, 0, PVIOMMU_CAP_ENDPOINT_OFF));
+	EXPECT_EQ(offered, pv_cap_read(vm, 0, PVIOMMU_CAP_FEATURES_OFF) & offered);
+}
+
+TEST_F(start, capability_reads_of_any_width)
+{
+	const size_t widths[] = { 1, 2, 4, 3, 8, 5 };
+	__u8 whole[256], part[8];
+	unsigned int i, off;
+
+	ASSERT_EQ(0, vfio_config_read(&self->dev->vfio, 0, whole, sizeof(whole)));
+	for (i = 0; i < ARRAY_SIZE(widths); i++) {
+		for (off = 0; off + widths[i] <= sizeof(whole); off++) {
+			ASSERT_EQ(0, vfio_config_read(&self->dev->vfio, off, part, widths[i]));
+			EXPECT_EQ(0, memcmp(part, whole + off, widths[i])) {
+				TH_LOG("%zu bytes at 0x%x", widths[i], off);
+			}
+		}
+	}
+}
+
+TEST_F(start, capability_writes_of_other_widths_do_nothing)
+{
+	unsigned int gpa = self->dev->cap + self->dev->shift + PVIOMMU_CAP_GPA_LO_OFF;
+	unsigned int control = gpa - PVIOMMU_CAP_GPA_LO_OFF + PVIOMMU_CAP_CONTROL_OFF;
+	const __u8 ones[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	const struct {
+		unsigned int off;
+		size_t len;
+	} rows[] = {
+		{ 0, 1 }, { 1, 1 }, { 3, 1 }, { 0, 2 }, { 2, 2 }, { 1, 2 }, { 0, 3 },
+		{ 1, 4 }, { 2, 4 }, { 3, 4 }, { 0, 8 }, { 4, 8 },
+	};
+	struct pv_vm *vm = &self->vm;
+	unsigned int i;
+
+	pv_start_prepare(vm, 1, 6);
+	pv_cap_write(vm, 0, PVIOMMU_CAP_GPA_LO_OFF, PV_AT_START);
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		ASSERT_EQ(0, vfio_config_write(&self->dev->vfio, gpa + rows[i].off, ones,
+					       rows[i].len));
+		EXPECT_EQ(PV_AT_START, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
+		EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
+		/* 1 is START */
+		if (rows[i].len < 8)
+			vfio_config_write(&self->dev->vfio, control + rows[i].off, ones,
+					  rows[i].len == 4 ? 3 : rows[i].len);
+		EXPECT_FALSE(pv_running(vm));
+	}
+	EXPECT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+}
+
+/* A VMM saves and restores the whole of config space */
+TEST_F(start, capability_survives_restore)
+{
+	struct pv_vm *vm = &self->vm;
+	__u8 before[256], after[256];
+
+	pv_start(vm, 1, 6);
+	pv_cap_write(vm, 0, PVIOMMU_CAP_GPA_LO_OFF, 0x1000);
+	ASSERT_EQ(0, vfio_config_read(&self->dev->vfio, 0, before, sizeof(before)));
+	ASSERT_EQ(0, vfio_config_write(&self->dev->vfio, 0, before, sizeof(before)));
+	ASSERT_EQ(0, vfio_config_read(&self->dev->vfio, 0, after, sizeof(after)));
+	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
+	EXPECT_TRUE(pv_running(vm));
+
+	/* Neither do zeroes or ones give a command */
+	memset(before + self->dev->cap, 0, PVIOMMU_CAP_LEN);
+	ASSERT_EQ(0, vfio_config_write(&self->dev->vfio, 0, before, sizeof(before)));
+	EXPECT_TRUE(pv_running(vm));
+	memset(before + self->dev->cap, 0xff, PVIOMMU_CAP_LEN);
+	ASSERT_EQ(0, vfio_config_write(&self->dev->vfio, 0, before, sizeof(before)));
+	EXPECT_TRUE(pv_running(vm));
+	EXPECT_EQ(0x1000, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
+}
+
+/* ---- START --------------------------------------------------------- */
+
+#define BLOCK(field)	offsetof(struct pviommu_start, field), \
+			sizeof(((struct pviommu_start *)0)->field)
+#define DESC(field)	0x1000 + offsetof(struct pviommu_ring_desc, field), \
+			sizeof(((struct pviommu_ring_desc *)0)->field)
+
+/* A good start but for one field of the start block, or of the second ring */
+static const struct {
+	const char *what;
+	size_t off, len;
+	__u64 value;
+	__u32 error;
+} bad_starts[] = {
+	{ "magic", BLOCK(magic), PVIOMMU_START_MAGIC + 1, PVIOMMU_EINVAL },
+	{ "version 0", BLOCK(version), 0, PVIOMMU_EOPNOTSUPP },
+	{ "version 2", BLOCK(version), 2, PVIOMMU_EOPNOTSUPP },
+	{ "feature not offered", BLOCK(features), PVIOMMU_F_PASID, PVIOMMU_EOPNOTSUPP },
+	{ "feature unknown", BLOCK(features), 1ULL << 63, PVIOMMU_EOPNOTSUPP },
+	{ "no rings", BLOCK(nrings), 0, PVIOMMU_ERANGE },
+	{ "too many rings", BLOCK(nrings), PVIOMMU_MAX_RINGS + 1, PVIOMMU_ERANGE },
+	{ "no cookie", BLOCK(cookie), 0, PVIOMMU_EINVAL },
+	{ "reserved", BLOCK(reserved), 1, PVIOMMU_EINVAL },
+	{ "reserved, high", BLOCK(reserved), 1ULL << 63, PVIOMMU_EINVAL },
+	{ "doorbell misaligned", BLOCK(doorbell), PV_AT_DOORBELL + 8, PVIOMMU_EINVAL },
+	{ "doorbell nowhere", BLOCK(doorbell), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "doorbell at the top", BLOCK(doorbell), -PV_PAGE, PVIOMMU_EFAULT },
+	{ "doorbell read-only", BLOCK(doorbell), PV_ROM, PVIOMMU_EFAULT },
+	{ "doorbell not RAM", BLOCK(doorbell), PV_BAR, PVIOMMU_EFAULT },
+	{ "events misaligned", BLOCK(events), PV_AT_EVENTS + 8, PVIOMMU_EINVAL },
+	{ "events nowhere", BLOCK(events), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "events read-only", BLOCK(events), PV_ROM, PVIOMMU_EFAULT },
+	{ "events not RAM", BLOCK(events), PV_BAR, PVIOMMU_EFAULT },
+	{ "descriptors misaligned", BLOCK(rings), PV_AT_DESCS + 4, PVIOMMU_EINVAL },
+	{ "descriptors nowhere", BLOCK(rings), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "descriptors at the top", BLOCK(rings), -8ULL, PVIOMMU_EFAULT },
+	{ "descriptors not RAM", BLOCK(rings), PV_BAR, PVIOMMU_EFAULT },
+	{ "header misaligned", DESC(hdr), PV_AT_HDRS + 0x20, PVIOMMU_EINVAL },
+	{ "header nowhere", DESC(hdr), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "header at the top", DESC(hdr), -64ULL, PVIOMMU_EFAULT },
+	{ "header read-only", DESC(hdr), PV_ROM, PVIOMMU_EFAULT },
+	{ "ops misaligned", DESC(ops), PV_AT_OPS + 0x40, PVIOMMU_EINVAL },
+	{ "ops nowhere", DESC(ops), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "ops beyond RAM", DESC(ops), PV_LOW_SIZE - PV_PAGE, PVIOMMU_EFAULT },
+	{ "ops at the top", DESC(ops), -PV_PAGE, PVIOMMU_EFAULT },
+	{ "ops read-only", DESC(ops), PV_ROM, PVIOMMU_EFAULT },
+	{ "ops not RAM", DESC(ops), PV_BAR, PVIOMMU_EFAULT },
+	{ "order too small", DESC(order), PVIOMMU_RING_ORDER_MIN - 1, PVIOMMU_ERANGE },
+	{ "order too large", DESC(order), PVIOMMU_RING_ORDER_MAX + 1, PVIOMMU_ERANGE },
+	{ "order huge", DESC(order), 0xffffffff, PVIOMMU_ERANGE },
+	{ "descriptor reserved", DESC(reserved), 1, PVIOMMU_EINVAL },
+};
+
+TEST_F(start, every_bad_field_is_refused)
+{
+	long long pinned = pv_total("pages_pinned");
+	struct pv_vm *vm = &self->vm;
+	unsigned int i;
+
+	ASSERT_EQ(0, pv_vm_add_bar(vm, 0));
+	for (i = 0; i < ARRAY_SIZE(bad_starts); i++) {
+		struct pviommu_start *start = pv_start_prepare(vm, 2, 7);
+		size_t off = bad_starts[i].off;
+		char *field = (char *)start + off;
+
+		if (off >= 0x1000)
+			field = (char *)&pv_start_descs(vm)[1] + off - 0x1000;
+		memcpy(field, &bad_starts[i].value, bad_starts[i].len);
+		EXPECT_EQ(bad_starts[i].error, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START)) {
+			TH_LOG("%s", bad_starts[i].what);
+		}
+		EXPECT_FALSE(pv_running(vm));
+		EXPECT_EQ(pinned, pv_total("pages_pinned"));
+	}
+	pv_start(vm, 2, 7);
+	EXPECT_TRUE(pv_running(vm));
+}
+
+TEST_F(start, block_must_be_guest_ram)
+{
+	struct pv_vm *vm = &self->vm;
+
+	ASSERT_EQ(0, pv_vm_add_bar(vm, 0));
+	pv_start_prepare(vm, 1, 6);
+	memcpy(pv_mem(vm, PV_ROM), pv_mem(vm, PV_AT_START), sizeof(struct pviommu_start));
+
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(vm, PVIOMMU_CMD_START, PV_NOWHERE));
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(vm, PVIOMMU_CMD_START, PV_BAR));
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(vm, PVIOMMU_CMD_START, PV_LOW_SIZE - 8));
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(vm, PVIOMMU_CMD_START, -8ULL));
+	/* The host could not write its part of the block */
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(vm, PVIOMMU_CMD_START, PV_ROM));
+	EXPECT_FALSE(pv_running(vm));
+}
+
+TEST_F(start, optional_parts_may_be_left_out)
+{
+	struct pviommu_start *start = pv_start_prepare(&self->vm, 1, 6);
+
+	start->features = 0;
+	start->doorbell = 0;
+	start->events = 0;
+	EXPECT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	/* A feature that was not accepted is not there */
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, &self->vm.ring[0],
+		    pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, 4096));
+	pv_err_map_list(PVIOMMU_EOPNOTSUPP, &self->vm.ring[0], 2, 0, PV_AT_LIST, 1, PV_RW);
+	pv_exec(&self->vm.ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(start, events_without_the_feature_are_refused)
+{
+	struct pviommu_start *start = pv_start_prepare(&self->vm, 1, 6);
+
+	start->features &= ~PVIOMMU_F_EVENTS;
+	EXPECT_EQ(PVIOMMU_EOPNOTSUPP, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+}
+
+TEST_F(start, reply)
+{
+	struct pviommu_start *start;
+
+	pv_start(&self->vm, 1, 6);
+	start = pv_mem(&self->vm, PV_AT_START);
+	EXPECT_EQ(0, start->out_flags & PVIOMMU_START_TRACKED);
+	EXPECT_EQ(pv_param_get("max_domains"), start->out_max_domains);
+	EXPECT_EQ(0, start->reserved);
+}
+
+TEST_F(start, all_rings_work)
+{
+	struct pv_vm *vm = &self->vm;
+	unsigned int i;
+
+	pv_start(vm, PVIOMMU_MAX_RINGS, PVIOMMU_RING_ORDER_MIN);
+	for (i = 0; i < PVIOMMU_MAX_RINGS; i++)
+		pv_exec(&vm->ring[i], pv_op(PVIOMMU_OP_NOP));
+
+	/* And all at once */
+	for (i = 0; i < PVIOMMU_MAX_RINGS; i++)
+		pv_push(&vm->ring[i], pv_op(PVIOMMU_OP_NOP));
+	pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
+	for (i = 0; i < PVIOMMU_MAX_RINGS; i++)
+		EXPECT_EQ(2, vm->ring[i].hdr->cons);
+}
+
+TEST_F(start, second_start_is_busy_and_changes_nothing)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 1, 6);
+	EXPECT_EQ(PVIOMMU_EBUSY, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	EXPECT_TRUE(pv_running(vm));
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(start, unknown_command_is_refused)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 1, 6);
+	EXPECT_EQ(PVIOMMU_EOPNOTSUPP, pv_command(vm, 2, PV_AT_START));
+	EXPECT_EQ(PVIOMMU_EOPNOTSUPP, pv_command(vm, 0xffffffff, PV_AT_START));
+	EXPECT_TRUE(pv_running(vm));
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(start, reset_frees_everything)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_usage stopped = pv_usage_get();
+	struct pv_ring *r = &vm->ring[0];
+	__u32 domain;
+
+	pv_reset(vm);
+	pv_start(vm, 1, 6);
+	domain = pv_new_domain(r, self->dev->id);
+	ASSERT_EQ(PVIOMMU_DOMAIN_FIRST, domain);
+	pv_attach(r, self->dev->id, domain);
+	pv_map(r, domain, PV_2M, PV_DATA, 0x10000, PV_RW);
+
+	pv_reset(vm);
+	EXPECT_FALSE(pv_running(vm));
+	EXPECT_EQ(stopped.pages_pinned, pv_total("pages_pinned"));
+	EXPECT_EQ(stopped.domains, pv_total("domains"));
+	EXPECT_EQ(0, pv_total("mappings"));
+
+	/* A doorbell without interface is no more than that */
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pv_kick(r);
+	EXPECT_EQ(PVIOMMU_STATUS_PENDING, r->ops[(r->hdr->prod - 1) % r->slots].status);
+
+	pv_start(vm, 1, 6);
+	pv_err_lookup(PVIOMMU_ENOENT, r, domain, PV_2M);
+	EXPECT_EQ(domain, pv_new_domain(r, self->dev->id));
+}
+
+TEST_F(start, vmm_takes_bus_mastering)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 1, 6);
+	ASSERT_EQ(0, vfio_dev_enable(&self->dev->vfio, true, false));
+	EXPECT_FALSE(pv_running(vm));
+	/* The driver starts it before any device is enabled */
+	pv_start(vm, 1, 6);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	ASSERT_EQ(0, vfio_dev_enable(&self->dev->vfio, true, true));
+	EXPECT_TRUE(pv_running(vm));
+}
+
+static void *take_bus_mastering(void *arg)
+{
+	struct pv_dev *dev = arg;
+
+	return (void *)(long)vfio_dev_enable(&dev->vfio, true, false);
+}
+
+TEST_F(start, guest_takes_bus_mastering)
+{
+	struct pv_vm *vm = &self->vm;
+	pthread_t vcpu;
+	void *ret;
+
+	pv_start(vm, 1, 6);
+	ASSERT_EQ(0, pthread_create(&vcpu, NULL, take_bus_mastering, self->dev));
+	ASSERT_EQ(0, pthread_join(vcpu, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_TRUE(pv_running(vm));
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+/* ---- rings --------------------------------------------------------- */
+
+TEST_F(start, ring_wraps)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	unsigned int i;
+
+	pv_start(vm, 1, PVIOMMU_RING_ORDER_MIN);
+	for (i = 0; i < 50; i++)
+		pv_exec(r, pv_op(i % 3 ? PVIOMMU_OP_NOP : PVIOMMU_OP_FEATURES));
+	for (i = 0; i < r->slots; i++)
+		pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	r->kicks = 0;
+	ASSERT_TRUE(pv_run(r));
+	EXPECT_EQ(1, r->kicks);
+	for (i = 0; i < r->slots; i++)
+		EXPECT_EQ(PVIOMMU_OK, r->ops[i].status);
+	EXPECT_EQ(50 + r->slots, r->hdr->cons);
+}
+
+/* Each stops the ring that it is done to; the one beside it goes on */
+TEST_F(start, ring_index_out_of_range)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	__atomic_store_n(&vm->ring[0].hdr->prod, 9, __ATOMIC_RELEASE);
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+
+	/* It does not come back when the index does */
+	vm->ring[0].hdr->prod = 0;
+	vm->ring[0].hdr->error = 0;
+	pv_push(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	pv_reset(vm);
+	pv_start(vm, 2, 3);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(start, ring_index_backwards)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	vm->ring[0].hdr->prod = 0;
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(start, ring_cookie_wrong)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	vm->ring[0].hdr->cookie ^= 1;
+	pv_push(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	EXPECT_EQ(PVIOMMU_STATUS_PENDING, vm->ring[0].ops[0].status);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+}
+
+/* The host keeps its own count: the guest's store to cons is of no effect */
+TEST_F(start, ring_cons_is_the_hosts)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+
+	pv_start(vm, 1, 3);
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	r->hdr->cons = 7;
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pv_kick(r);
+	EXPECT_EQ(2, r->hdr->cons);
+	EXPECT_EQ(0, r->hdr->error);
+	EXPECT_EQ(PVIOMMU_OK, r->ops[1].status);
+}
+
+TEST_F(start, ring_memory_leaves)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pviommu_ring_hdr *hdr = pv_mem(vm, PV_HIGH);
+	struct pv_ring *r = &vm->ring[1];
+
+	pv_start_prepare(vm, 3, 3);
+	/* Ring 1 has its header in a region of its own, ring 2 its ops */
+	*hdr = (struct pviommu_ring_hdr) { .cookie = vm->cookie };
+	pv_start_descs(vm)[1].hdr = PV_HIGH;
+	pv_start_descs(vm)[2].ops = PV_HIGH + 0x1000;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	r->hdr = hdr;
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->high));
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pv_kick(r);
+	EXPECT_EQ(1, hdr->cons);
+	vm->ring[2].hdr->prod = 1;
+	pv_kick(&vm->ring[2]);
+	EXPECT_EQ(0, vm->ring[2].hdr->cons);
+	EXPECT_EQ(PVIOMMU_EFAULT, vm->ring[2].hdr->error);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+
+	/* It does not come back when the memory does */
+	ASSERT_EQ(0, pv_region_map(vm, &vm->high));
+	pv_kick(r);
+	EXPECT_EQ(1, hdr->cons);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+/* Stores to the doorbell that name no ring */
+TEST_F(start, doorbell_values)
+{
+	const __u32 values[] = {
+		0, 1, 0xffffffff, PVIOMMU_DOORBELL(1), PVIOMMU_DOORBELL(0xfffe),
+		PVIOMMU_DOORBELL(0) ^ 0x80000000,
+	};
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	unsigned int i;
+
+	pv_start(vm, 1, 3);
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, values[i]);
+		EXPECT_EQ(0, r->hdr->cons);
+	}
+	pv_kick(r);
+	EXPECT_EQ(1, r->hdr->cons);
+}
+
+/* Only the process whose memory it is can be its VMM */
+TEST_F(start, doorbell_of_another_process)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	int status;
+	pid_t pid;
+
+	pv_start(vm, 1, 3);
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pv_kick(r);
+		_exit(r->hdr->cons);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, r->hdr->cons);
+	ASSERT_TRUE(pv_run(r));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Driver for QEMU's "edu" device: real DMA, to and from any IOVA.
+ *
+ * The device has a buffer of 4 KiB and copies between it and memory. It does
+ * not tell whether memory could be reached: who wants to know looks whether
+ * the data has arrived.
+ */
+#ifndef EDU_H
+#define EDU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#include "vfio_dev.h"
+
+#define EDU_BUFFER_SIZE	4096
+
+bool edu_is(const struct vfio_dev *dev);
+
+/*
+ * Copy @len bytes at @off of the device's buffer to @iova, or from there. Memory space and bus
+ * mastering must be on. False if the device did not finish.
+ */
+bool edu_to_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
+bool edu_from_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
+
+#endif /* EDU_H */

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "edu.h"
+#include "guest_vfio.h"
+
+#define STATS		"/sys/kernel/debug/pv-iommu/stats"
+
+static int read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size - 1);
+	close(fd);
+	if (n < 0)
+		return -EIO;
+	text[n] = 0;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ */
+/* Devices and containers */
+
+static bool has_id(const char *bdf, const char *which, unsigned long id)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, which);
+	return !read_text(path, text, sizeof(text)) && strtoul(text, NULL, 0) == id;
+}
+
+int guest_find_edu(unsigned int nr, char bdf[16])
+{
+	char found[VFIO_DEV_MAX][16];
+	int n = vfio_find_devices("vfio-pci", found, VFIO_DEV_MAX), i;
+
+	for (i = 0; i < n; i++) {
+		if (!has_id(found[i], "vendor", 0x1234) ||
+		    !has_id(found[i], "device", 0x11e8) || nr--)
+			continue;
+		strcpy(bdf, found[i]);
+		return 0;
+	}
+	return -ENODEV;
+}
+
+static int open_device(struct guest_vfio *g)
+{
+	int ret = vfio_dev_open(&g->dev);
+
+	if (!ret)
+		ret = vfio_dev_enable(&g->dev, true, true);
+	return ret ?: edu_is(&g->dev) ? 0 : -ENODEV;
+}
+
+static int enter(struct guest_vfio *g, int container, const char *bdf)
+{
+	snprintf(g->dev.bdf, sizeof(g->dev.bdf), "%s", bdf);
+	g->dev.fd = -1;
+	g->dev.mmio = NULL;
+	g->dev.group = vfio_group_open(bdf);
+	if (g->dev.group < 0)
+		return g->dev.group;
+	return vfio_group_set_container(g->dev.group, container);
+}
+
+int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf)
+{
+	int ret;
+
+	g->dev = (struct vfio_dev) { .group = -1, .fd = -1 };
+	g->container = vfio_container_open();
+	if (g->container < 0)
+		return g->container;
+	ret = enter(g, g->container, bdf);
+	if (!ret && ioctl(g->container, VFIO_SET_IOMMU, type))
+		ret = -errno;
+	if (!ret)
+		ret = open_device(g);
+	if (ret)
+		guest_vfio_close(g);
+	return ret;
+}
+
+int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const char *bdf)
+{
+	int ret;
+
+	g->container = -1;
+	ret = enter(g, first->container, bdf);
+	if (!ret)
+		ret = open_device(g);
+	if (ret)
+		guest_vfio_close(g);
+	return ret;
+}
+
+void guest_vfio_close(struct guest_vfio *g)
+{
+	vfio_dev_close(&g->dev);
+	if (g->dev.group >= 0)
+		close(g->dev.group);
+	if (g->container >= 0)
+		close(g->container);
+	g->dev.group = -1;
+	g->container = -1;
+}
+
+/* ------------------------------------------------------------------ */
+/* Unmapping in two steps */
+
+int guest_unmap(const struct guest_vfio *g, __u64 iova, __u64 size, __u32 flags, __u64 *removed)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = flags,
+		.iova = iova,
+		.size = size,
+	};
+
+	if (ioctl(g->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
+		return -errno;
+	if (removed)
+		*removed = unmap.size;
+	return 0;
+}
+
+int guest_invalidate(const struct guest_vfio *g, __u64 iova, __u64 size)
+{
+	struct vfio_pv_iommu_invalidate inv = {
+		.argsz = sizeof(inv),
+		.granularity = size ? VFIO_PV_INV_PAGE : VFIO_PV_INV_DOMAIN,
+		.pasid = VFIO_PV_PASID_NONE,
+		.addr = iova,
+		.size = size,
+	};
+
+	return ioctl(g->container, VFIO_PV_IOMMU_INVALIDATE, &inv) ? -errno : 0;
+}
+
+/* ------------------------------------------------------------------ */
+/* Memory */
+
+static void *reserve(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return NULL;
+	/* A kernel without huge pages says no, and that is as good */
+	madvise(memory, size, MADV_NOHUGEPAGE);
+	return memory;
+}
+
+void *guest_memory(size_t size)
+{
+	void *memory = reserve(size);
+
+	if (memory)
+		memset(memory, 0x5a, size);
+	return memory;
+}
+
+/* Pages are taken as they are touched: in random order, they end up scattered. */
+void *guest_scattered(size_t size)
+{
+	size_t n = size / GUEST_PAGE, i, j, swap;
+	size_t *order = calloc(n, sizeof(*order));
+	char *memory = reserve(size);
+
+	for (i = 0; order && i < n; i++)
+		order[i] = i;
+	for (i = n; order && memory && i; i--) {
+		j = random() % i;
+		swap = order[j];
+		order[j] = order[i - 1];
+		memory[swap * GUEST_PAGE] = 1;
+	}
+	if (!order && memory) {
+		guest_memory_free(memory, size);
+		memory = NULL;
+	}
+	free(order);
+	return memory;
+}
+
+void guest_memory_free(void *memory, size_t size)
+{
+	if (memory)
+		munmap(memory, size);
+}
+
+/* The number behind "@name" and a colon or blank, at the start of a line; else -1 */
+static long long find_number(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+	const char *line;
+
+	for (line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, name, len) && (line[len] == ' ' || line[len] == ':'))
+			return strtoll(line + len + 1, NULL, 0);
+	}
+	return -1;
+}
+
+long guest_locked_kb(void)
+{
+	char text[4096];
+
+	if (read_text("/proc/self/status", text, sizeof(text)))
+		return -1;
+	return find_number(text, "VmLck") + find_number(text, "VmPin");
+}
+
+/* ------------------------------------------------------------------ */
+/* Counters */
+
+int guest_stats(struct guest_stats *stats)
+{
+	char text[4096];
+	int ret = read_text(STATS, text, sizeof(text));
+
+	if (ret)
+		return ret;
+	stats->kicks_tracked = find_number(text, "kicks_tracked");
+	stats->kicks_config = find_number(text, "kicks_config");
+	stats->ops = find_number(text, "ops_queued");
+	stats->ops_failed = find_number(text, "host_ops_failed");
+	stats->pages_mapped = find_number(text, "host_pages_mapped");
+	stats->pages_pinned = find_number(text, "host_pages_pinned");
+	stats->domains = find_number(text, "host_domains");
+	stats->mappings = find_number(text, "host_mappings");
+	stats->faults = find_number(text, "host_faults");
+	return 0;
+}
+
+long long guest_kicks(const struct guest_stats *from, const struct guest_stats *to)
+{
+	return to->kicks_tracked + to->kicks_config - from->kicks_tracked -
+	       from->kicks_config - 1;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel tells of the host engine: counters, references, parameters.
+ */
+#ifndef PV_SYS_H
+#define PV_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+/* What must be the same before and after, for all VMs of the machine */
+struct pv_usage {
+	long long pages_mapped;
+	long long pages_pinned;
+	long long domains;
+	long long mappings;
+	int refs_host;		/* references to pviommu_host */
+	int refs_vfio;		/* references to pviommu_vfio_pci */
+	long locked_kb;		/* VmLck of this process */
+	long pinned_kb;		/* VmPin of this process */
+};
+
+/* A counter in debugfs: of all VMs, -1 if it can't be had */
+long long pv_total(const char *name);
+/* Number of VMs that there are in debugfs, and a counter of the newest */
+int pv_vm_count(void);
+long long pv_newest_vm_counter(const char *name);
+
+/* A line of /proc/PID/status in KiB, -1 if there is none; pid 0: this process */
+long pv_status_kb(int pid, const char *name);
+
+/* References to a module, -1 if it is not loaded */
+int pv_refcnt(const char *module);
+
+struct pv_usage pv_usage_get(void);
+/* What differs, in words; NULL if nothing */
+const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b);
+
+/* Parameters of pviommu_host; what was set is undone by pv_params_restore() */
+long pv_param_get(const char *name);
+bool pv_param_set(const char *name, const char *value);
+void pv_params_restore(void);
+
+int pv_write_file(const char *path, const char *text);
+int pv_read_file(const char *path, char *buf, size_t size);
+
+#endif /* PV_SYS_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the host-level tests have in common: a VM for each test, and nothing
+ * left of it afterwards.
+ */
+#ifndef PV_TEST_H
+#define PV_TEST_H
+
+#include "kselftest_harness.h"
+
+#include "pv_op.h"
+#include "pv_sys.h"
+#include "pv_vm.h"
+
+#define PV_LOW_SIZE	(16ULL << 20)
+
+/* What a VM that is gone must have left behind: nothing */
+#define pv_expect_unchanged(before) do {					\
+	struct pv_usage __now = pv_usage_get();					\
+	const char *__diff = pv_usage_diff(before, &__now);			\
+										\
+	EXPECT_EQ(NULL, __diff) {						\
+		TH_LOG("changed: %s", __diff);					\
+	}									\
+} while (0)
+
+/* Open @vm with at least @min and up to @max devices, or skip the test */
+#define pv_setup_vm(vm, min, max, low_size) do {				\
+	int __ret = pv_vm_open(vm, max, low_size);				\
+										\
+	if (__ret == -ENODEV || (!__ret && (vm)->nr_devs < (min)))		\
+		SKIP(return, "needs %d device(s) bound to " PV_DRIVER, min);	\
+	ASSERT_EQ(0, __ret) {							\
+		TH_LOG("cannot set up: %s", strerror(-__ret));			\
+	}									\
+} while (0)
+
+#endif /* PV_TEST_H */
