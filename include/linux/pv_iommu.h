@@ -23,6 +23,8 @@ bool pv_iommu_group(struct iommu_group *group);
 /**
  * pv_iommu_msi_isolated() - does the host isolate the group's interrupts
  * @group: a group for which pv_iommu_group() is true
+ *
+ * Return: true if it does.
  */
 bool pv_iommu_msi_isolated(struct iommu_group *group);
 

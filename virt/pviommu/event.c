@@ -6,9 +6,14 @@
  * contexts that can't reach the VMM's memory. It is not waited for: an event
  * that finds no room is counted as lost, in the ring too.
  */
-#include <linux/highmem.h>
-
 #include "pviommu_private.h"
+
+/* What is read of the ring's header, at once */
+struct event_ring_head {
+	__le64 cookie;
+	__le32 prod;
+	__le32 cons;
+};
 
 /**
  * pviommu_events_start() - begin to write events
@@ -30,6 +35,7 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 	events->gpa = gpa;
 	events->cookie = cookie;
 	events->prod = 0;
+	events->lost = 0;
 	events->seq = 0;
 	spin_unlock_irq(&events->lock);
 	return 0;
@@ -54,22 +60,35 @@ void pviommu_events_stop(struct pviommu_vm *vm)
 		pviommu_guest_unpin_page(vm, events->gpa, page);
 }
 
-/* Put an event into the ring if that is a ring and has room */
-static bool ring_put(struct pviommu_events *events, struct pviommu_event_ring *ring,
-		     const struct pviommu_event *ev)
+static void ring_set(struct pviommu_events *events, size_t offset, u32 value)
 {
-	u32 cons = le32_to_cpu(READ_ONCE(ring->cons));
+	__le32 le = cpu_to_le32(value);
 
-	if (le64_to_cpu(READ_ONCE(ring->cookie)) != events->cookie)
+	pviommu_guest_page_write(events->page, offset, &le, sizeof(le));
+}
+
+/* Put an event into the ring if that is a ring and has room */
+static bool ring_put(struct pviommu_events *events, const struct pviommu_event *ev)
+{
+	u32 slot = events->prod % PVIOMMU_EVENT_SLOTS;
+	struct event_ring_head head;
+
+	lockdep_assert_held(&events->lock);
+
+	pviommu_guest_page_read(events->page, 0, &head, sizeof(head));
+	if (le64_to_cpu(head.cookie) != events->cookie)
 		return false;
-	if (events->prod - cons >= PVIOMMU_EVENT_SLOTS) {
-		le32_add_cpu(&ring->lost, 1);
+	if (events->prod - le32_to_cpu(head.cons) >= PVIOMMU_EVENT_SLOTS) {
+		ring_set(events, offsetof(struct pviommu_event_ring, lost),
+			 ++events->lost);
 		return false;
 	}
-	ring->ev[events->prod % PVIOMMU_EVENT_SLOTS] = *ev;
+	pviommu_guest_page_write(events->page,
+				 offsetof(struct pviommu_event_ring, ev[slot]),
+				 ev, sizeof(*ev));
 	/* The event is there before the index says so */
 	smp_wmb();
-	WRITE_ONCE(ring->prod, cpu_to_le32(++events->prod));
+	ring_set(events, offsetof(struct pviommu_event_ring, prod), ++events->prod);
 	return true;
 }
 
@@ -85,16 +104,11 @@ void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 	struct pviommu_events *events = &vm->events;
 	struct pviommu_event copy = *ev;
 	unsigned long flags;
-	bool put = false;
 
 	spin_lock_irqsave(&events->lock, flags);
 	if (events->page) {
-		void *ring = kmap_local_page(events->page);
-
 		copy.seq = cpu_to_le64(events->seq++);
-		put = ring_put(events, ring, &copy);
-		kunmap_local(ring);
-		if (!put)
+		if (!ring_put(events, &copy))
 			pviommu_count(vm, PVIOMMU_NR_EVENTS_LOST, 1);
 	}
 	spin_unlock_irqrestore(&events->lock, flags);

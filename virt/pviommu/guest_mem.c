@@ -137,3 +137,33 @@ void pviommu_guest_unpin_page(struct pviommu_vm *vm, u64 gpa,
 	pviommu_slot_put_pins(vm, gpa >> PAGE_SHIFT, 1);
 	pviommu_unpin_pages(vm, &page, 1);
 }
+
+/**
+ * pviommu_guest_page_read() - copy from a pinned page of guest memory
+ * @page: from pviommu_guest_pin_page()
+ * @offset: source, an offset in the page
+ * @buf: destination
+ * @len: bytes, all within the page
+ *
+ * Context: any.
+ */
+void pviommu_guest_page_read(struct page *page, size_t offset, void *buf,
+			     size_t len)
+{
+	memcpy_from_page(buf, page, offset, len);
+}
+
+/**
+ * pviommu_guest_page_write() - copy to a pinned page of guest memory
+ * @page: from pviommu_guest_pin_page()
+ * @offset: destination, an offset in the page
+ * @buf: source
+ * @len: bytes, all within the page
+ *
+ * Context: any.
+ */
+void pviommu_guest_page_write(struct page *page, size_t offset, const void *buf,
+			      size_t len)
+{
+	memcpy_to_page(page, offset, buf, len);
+}

@@ -132,7 +132,8 @@ static struct pviommu_iface *iface_make(struct pviommu_vm *vm,
 	if (!ret && start->doorbell)
 		ret = pviommu_guest_check(vm, le64_to_cpu(start->doorbell), PAGE_SIZE);
 	if (!ret && start->events)
-		ret = pviommu_events_start(vm, le64_to_cpu(start->events),
+		ret = pviommu_guest_check(vm, le64_to_cpu(start->events), PAGE_SIZE) ?:
+		      pviommu_events_start(vm, le64_to_cpu(start->events),
 					   iface->cookie);
 	if (ret) {
 		iface_free(iface);

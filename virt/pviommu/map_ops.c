@@ -463,12 +463,14 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return ret;
 }
 
-static int lookup_bypass(struct pviommu_vm *vm, struct pviommu_op *op, u64 iova)
+static int lookup_bypass(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			 u64 iova)
 {
-	struct pviommu_slot *slot = pviommu_slot_find(vm, iova);
+	struct pviommu_slot *slot = pviommu_slot_find(ctx->vm, iova);
 
 	if (!slot || !slot->ram)
 		return -ENOENT;
+	ctx->answered = true;
 	op->lookup.gpa = cpu_to_le64(iova);
 	op->lookup.size = cpu_to_le64(PAGE_SIZE - offset_in_page(iova));
 	op->lookup.pgshift = PAGE_SHIFT;
@@ -523,13 +525,14 @@ int pviommu_op_lookup(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	    memchr_inv(op->lookup.reserved, 0, sizeof(op->lookup.reserved)))
 		return -EINVAL;
 	if (id == PVIOMMU_DOMAIN_BYPASS)
-		return lookup_bypass(ctx->vm, op, iova);
+		return lookup_bypass(ctx, op, iova);
 	if (id == PVIOMMU_DOMAIN_BLOCKED)
 		return -ENOENT;
 	domain = pviommu_domain_get(ctx->vm, id);
 	if (!domain)
 		return -ENOENT;
 	ret = lookup_domain(domain, op, iova);
+	ctx->answered = !ret;
 	pviommu_domain_put(domain);
 	return ret;
 }

@@ -141,6 +141,7 @@ struct pviommu_op_ctx {
 	u32 *budget;			/* work left in this doorbell */
 	u64 done;			/* bytes done by the op so far */
 	bool resumed;			/* the op used up a doorbell before */
+	bool answered;			/* the op's arguments hold an answer */
 };
 
 /*
@@ -203,6 +204,7 @@ struct pviommu_events {
 	u64 gpa;
 	u64 cookie;
 	u32 prod;
+	u32 lost;
 	u64 seq;
 };
 
@@ -281,6 +283,11 @@ int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
 struct page *pviommu_guest_pin_page(struct pviommu_vm *vm, u64 gpa);
 void pviommu_guest_unpin_page(struct pviommu_vm *vm, u64 gpa,
 			      struct page *page);
+
+void pviommu_guest_page_read(struct page *page, size_t offset, void *buf,
+			     size_t len);
+void pviommu_guest_page_write(struct page *page, size_t offset, const void *buf,
+			      size_t len);
 
 /* mapping.c */
 struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,

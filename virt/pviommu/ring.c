@@ -81,8 +81,7 @@ static int op_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		pviommu_count(vm, PVIOMMU_NR_OPS_FAILED, 1);
 	op->result = cpu_to_le64(result);
 	op->status = cpu_to_le32(pviommu_status(ret));
-	return op_write_back(vm, ring, op,
-			     !ret && op->code == cpu_to_le16(PVIOMMU_OP_LOOKUP));
+	return op_write_back(vm, ring, op, !ret && ctx.answered);
 }
 
 static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,

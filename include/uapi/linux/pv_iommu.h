@@ -280,6 +280,7 @@ enum pviommu_granularity {
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.
+ * @raw: the arguments as words
  * @result: written by the host: MAP, MAP_LIST: bytes mapped; UNMAP: bytes
  *	unmapped; ALLOC: domain id; FEATURES: feature bits; PROBE, STATS: bytes
  */

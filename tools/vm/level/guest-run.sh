@@ -38,7 +38,9 @@ guest_devices() {
 }
 
 guest_9p() {
-	echo "-fsdev local,id=fs_$1,path=$2,security_model=none,multidevs=remap$3"
+	# One file system of the host level each: inode numbers need no remapping,
+	# which would cost a stat of every entry of a directory that is read.
+	echo "-fsdev local,id=fs_$1,path=$2,security_model=none,multidevs=warn$3"
 	echo "-device virtio-9p-pci,fsdev=fs_$1,mount_tag=$1"
 }
 

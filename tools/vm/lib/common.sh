@@ -84,3 +84,11 @@ find_tools() {
 		setup_error "$BUSYBOX is not a static program; install busybox-static"
 	fi
 }
+
+qemu_version() {
+	"$QEMU" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'
+}
+
+version_at_least() {
+	[ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}

@@ -42,7 +42,7 @@ check_devices() {
 	for device in "${DEVICES[@]}"; do
 		device=${device%%:*}
 		grep -Eq "(name|alias) \"$device\".*" <<<"$known" && continue
-		version=$("$QEMU" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
+		version=$(qemu_version)
 		since=$(device_since "$device")
 		setup_error "QEMU $version has no device \"$device\"${since:+ (it needs QEMU $since or later)}"
 	done

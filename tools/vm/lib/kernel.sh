@@ -101,8 +101,8 @@ stock_files() {
 # Left out is what is slow in an emulated machine: timer check, mitigations,
 # self-tests. The stall detectors get more time. Warnings reach the console, so
 # that a splat does. A dead kernel restarts at once, which ends its QEMU.
-# One CPU boots and init starts the others: QEMU before 8.1 may run the int3 of a
-# code patch after the patch is done, and the kernel patches most while it boots.
+# One CPU boots and init starts the others: the kernel patches its code most while
+# it boots; see has_translation_race.
 # pci=lastbus=0: no search for root buses that ACPI has not told of, 8160 exits.
 kernel_args() {
 	echo "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic" \

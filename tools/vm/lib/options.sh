@@ -14,6 +14,7 @@ HOST_ONLY=0
 HOST_ARGS=''
 GUEST_ARGS=''
 HOST_MEM=2560
+HOST_CPUS=''
 GUEST_MEM=512
 GUEST_CPUS=2
 HOST_MODPARAMS=''
@@ -51,6 +52,9 @@ What is emulated
   --guest-mem MiB             memory of the guest (512)
   --guest-cpus N              CPUs of the guest (2)
   --host-mem MiB              memory of the host level (2560)
+  --host-cpus N               CPUs of the host level (as many as the guest has, at
+                              least 2; but 1 where an emulating QEMU is older than
+                              8.1, which is not safe with more: see outer.sh)
   --host-args ARGS            more kernel arguments for the host level
   --guest-args ARGS           more kernel arguments for the guest
   --qemu-args ARGS            more arguments for the guest's QEMU
@@ -147,6 +151,7 @@ set_option() {
 	--host-args) HOST_ARGS=$2 ;;
 	--guest-args) GUEST_ARGS=$2 ;;
 	--host-mem) HOST_MEM=$2 ;;
+	--host-cpus) HOST_CPUS=$2 ;;
 	--guest-mem) GUEST_MEM=$2 ;;
 	--guest-cpus) GUEST_CPUS=$2 ;;
 	--host-modparams) HOST_MODPARAMS=$2 ;;
@@ -204,6 +209,7 @@ check_options() {
 	one_of --host-iommu "$HOST_IOMMU" intel amd
 	one_of --accel "$ACCEL" tcg kvm
 	number --host-mem "$HOST_MEM" 512
+	[ -z "$HOST_CPUS" ] || number --host-cpus "$HOST_CPUS" 1
 	number --guest-mem "$GUEST_MEM" 128
 	number --guest-cpus "$GUEST_CPUS" 1
 	number --guest-reboots "$GUEST_REBOOTS" 0

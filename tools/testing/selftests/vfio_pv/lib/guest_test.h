@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests that run in a guest have in common: containers of all types,
+ * each with an edu device in it.
+ */
+#ifndef GUEST_TEST_H
+#define GUEST_TEST_H
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "guest_dma.h"
+#include "guest_vfio.h"
+
+/* The edu device takes 0.1 s for a copy; an emulated machine may be slow. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+
+#define GUEST_IOVA_WINDOW	0x1000000ULL
+#define GUEST_IOVA		0x2000000ULL
+
+/* Is our backend there? If it is, nothing is skipped that it should do. */
+static inline bool guest_has_backend(void)
+{
+	return !access("/sys/module/vfio_pv", F_OK);
+}
+
+/* Open edu number @nr in a container of @type, or skip the test */
+#define guest_setup(g, type, nr) do {						\
+	char __bdf[16];								\
+	int __ret;								\
+										\
+	if (guest_find_edu(nr, __bdf))						\
+		SKIP(return, "needs %d edu device(s) bound to vfio-pci", (nr) + 1); \
+	if ((type) == VFIO_PV_IOMMU && !guest_has_backend())			\
+		SKIP(return, "needs the module vfio_pv");			\
+	__ret = guest_vfio_open(g, type, __bdf);				\
+	ASSERT_EQ(0, __ret) {							\
+		TH_LOG("%s: %s", __bdf, strerror(-__ret));			\
+	}									\
+} while (0)
+
+/* A page that is mapped all the time, to look at the device's buffer by */
+#define guest_setup_window(g, window) do {					\
+	(window)->iova = GUEST_IOVA_WINDOW;					\
+	(window)->memory = guest_memory(GUEST_PAGE);				\
+	ASSERT_NE(NULL, (window)->memory);					\
+	ASSERT_EQ(0, vfio_map_dma((g)->container, (window)->iova,		\
+				  (window)->memory, GUEST_PAGE, true));		\
+} while (0)
+
+/* An ioctl that says 0 (or more), or the negative errno */
+static inline int guest_ioctl(int fd, unsigned long request, void *arg)
+{
+	int ret = ioctl(fd, request, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+#endif /* GUEST_TEST_H */
