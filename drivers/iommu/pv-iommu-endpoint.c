@@ -21,6 +21,8 @@ static bool pviommu_capable(struct device *dev, enum iommu_cap cap)
 
 	switch (cap) {
 	case IOMMU_CAP_CACHE_COHERENCY:
+		/* Else the host's VFIO would not have given it to the VM */
+		return true;
 	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
 		return ep->flags & PVIOMMU_PROBE_COHERENT;
 	case IOMMU_CAP_NOEXEC:

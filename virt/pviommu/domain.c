@@ -350,6 +350,9 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = PTR_ERR(domain) == -ENOMEM ? -ENOMEM : -EIO;
 		goto out_unlock;
 	}
+	/* It need not know its width yet: see learn_window() */
+	domain->hw->geometry.aperture_end = min(domain->hw->geometry.aperture_end,
+						ep->group->window_last);
 	ret = xa_alloc(&vm->domains, &domain->id, domain,
 		       XA_LIMIT(PVIOMMU_DOMAIN_FIRST, U16_MAX),
 		       GFP_KERNEL_ACCOUNT);

@@ -300,21 +300,14 @@ static u32 probe_regions(const struct pviommu_vm *vm, struct pviommu_region *out
 	return n;
 }
 
-static int probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
+static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 {
 	struct pviommu_group *grp = ep->group;
-	struct iommu_domain *hw;
 	u32 n;
 
-	/* What a domain of this device would be like */
-	hw = pviommu_hw_alloc(ep->dev, &grp->flags);
-	if (IS_ERR(hw))
-		return PTR_ERR(hw) == -ENOMEM ? -ENOMEM : -EIO;
-	reply->head.window_start = cpu_to_le64(hw->geometry.aperture_start);
-	reply->head.window_last = cpu_to_le64(hw->geometry.aperture_end);
+	reply->head.window_start = cpu_to_le64(grp->window_start);
+	reply->head.window_last = cpu_to_le64(grp->window_last);
 	reply->head.pgsizes = cpu_to_le64(PVIOMMU_PGSIZES);
-	iommu_domain_free(hw);
-
 	n = probe_regions(ep->vm, reply->regions);
 	reply->head.endpoint = cpu_to_le32(ep->id);
 	reply->head.group = cpu_to_le32(grp->id);
@@ -330,7 +323,7 @@ static int probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
  * @op: the op
  * @result: set to the bytes that the answer has
  *
- * Return: 0, -EINVAL, -ENOENT, -EFAULT, -ENOMEM, -EIO.
+ * Return: 0, -EINVAL, -ENOENT, -EFAULT, -ENOMEM.
  */
 int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result)
@@ -352,8 +345,7 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = probe_fill(ep, reply);
 	mutex_unlock(&vm->cfg_lock);
 	if (ret >= 0) {
-		*result = struct_size(reply, regions, 0) +
-			  ret * sizeof(reply->regions[0]);
+		*result = offsetof(struct probe_reply, regions[ret]);
 		ret = pviommu_guest_write(vm, le64_to_cpu(op->buf.gpa), reply,
 					  min_t(u64, *result,
 						le32_to_cpu(op->buf.size)));

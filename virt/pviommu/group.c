@@ -271,6 +271,28 @@ static int group_check(struct pviommu_group *grp)
 	return -EPERM;
 }
 
+/*
+ * What domains of this group are like. Some IOMMU drivers tell the width of a
+ * domain only once a device is attached.
+ */
+static int learn_window(struct pviommu_group *grp)
+{
+	struct iommu_domain *hw;
+	int ret;
+
+	hw = pviommu_hw_alloc(group_device(grp->group), &grp->flags);
+	if (IS_ERR(hw))
+		return PTR_ERR(hw);
+	ret = iommu_attach_group(hw, grp->group);
+	if (!ret) {
+		grp->window_start = hw->geometry.aperture_start;
+		grp->window_last = hw->geometry.aperture_end;
+		iommu_detach_group(hw, grp->group);
+	}
+	iommu_domain_free(hw);
+	return ret;
+}
+
 static void group_free(struct pviommu_group *grp)
 {
 	iommu_put_resv_regions(NULL, &grp->regions);
@@ -298,7 +320,8 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	grp->group = group;
 
 	mutex_lock(&pviommu_groups_lock);
-	ret = group_check(grp) ?: iommu_get_group_resv_regions(group, &grp->regions);
+	ret = group_check(grp) ?: learn_window(grp) ?:
+	      iommu_get_group_resv_regions(group, &grp->regions);
 	if (ret)
 		goto err_free;
 

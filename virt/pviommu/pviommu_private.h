@@ -119,6 +119,8 @@ struct pviommu_group {
 	struct pviommu_domain *domain;	/* NULL: blocked; vm->cfg_lock */
 	u32 id;
 	u32 flags;			/* PVIOMMU_PROBE_* */
+	u64 window_start;		/* IOVAs that its domains can translate */
+	u64 window_last;
 	struct list_head regions;	/* of struct iommu_resv_region */
 };
 

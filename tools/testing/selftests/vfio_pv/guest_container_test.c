@@ -476,7 +476,7 @@ static long long available(const struct guest_vfio *g)
 	if (get_info(g, &info, sizeof(info)))
 		return -1;
 	cap = find_cap(&info, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
-	return cap ? cap->avail : -1;
+	return cap ? (long long)cap->avail : -1;
 }
 
 TEST_F(container, info_available)

@@ -122,7 +122,7 @@ TEST_F(op, good_ops_are_good)
 
 	for (kind = 0; kind < KINDS; kind++)
 		EXPECT_EQ(PVIOMMU_OK, __pv_exec(self->r, good(kind, self->ep))) {
-			TH_LOG("%s", kinds[kind].name);
+			TH_LOG("%s", kinds[kind].name ?: "");
 		}
 }
 

@@ -28,7 +28,7 @@
 #define PV_LOW		0x0ULL		/* RAM, pv_vm.low_size bytes */
 #define PV_HIGH		0x100000000ULL	/* RAM, PV_HIGH_SIZE bytes */
 #define PV_HIGH_SIZE	0x400000ULL
-#define PV_ROM		0x80000000ULL	/* RAM that devices can't write to */
+#define PV_ROM		0x90000000ULL	/* RAM that devices can't write to */
 #define PV_ROM_SIZE	0x200000ULL
 #define PV_NOWHERE	0x40000000ULL	/* nothing */
 #define PV_BAR		0x60000000ULL	/* the BAR of a device, once pv_vm_add_bar() */

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What VFIO_PV_IOMMU adds: unmapping without a flush, and the flush by itself.
+ */
+#include "lib/guest_test.h"
+
+#define PAGE		GUEST_PAGE
+#define BUFFER_PAGES	8
+#define BUFFER_SIZE	(BUFFER_PAGES * PAGE)
+#define NO_FLUSH	VFIO_PV_UNMAP_FLAG_NO_FLUSH
+
+FIXTURE(flush)
+{
+	struct guest_vfio g;
+	struct dma_window window;
+	char *buffer;
+	long locked;		/* KiB, before @buffer is mapped */
+};
+
+FIXTURE_SETUP(flush)
+{
+	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
+	guest_setup_window(&self->g, &self->window);
+	self->buffer = guest_memory(BUFFER_SIZE);
+	ASSERT_NE(NULL, self->buffer);
+	self->locked = guest_locked_kb();
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->buffer, BUFFER_SIZE, true));
+	/* So that the IOMMU has seen the IOVA, and may remember it */
+	ASSERT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+FIXTURE_TEARDOWN(flush)
+{
+	guest_vfio_close(&self->g);
+}
+
+static int map_page(const struct guest_vfio *g, __u64 iova, void *memory)
+{
+	return vfio_map_dma(g->container, iova, memory, PAGE, true);
+}
+
+static long long pages_pinned(void)
+{
+	struct guest_stats stats;
+
+	return guest_stats(&stats) ? -1 : stats.pages_pinned;
+}
+
+/* ------------------------------------------------------------------ */
+/* Semantics */
+
+TEST_F(flush, refused_after_invalidate)
+{
+	__u64 removed;
+
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, &removed));
+	EXPECT_EQ(BUFFER_SIZE, removed);
+	ASSERT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA, BUFFER_SIZE));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+TEST_F(flush, pinned_until_invalidate)
+{
+	const long kb = BUFFER_SIZE >> 10;
+	long long pinned = pages_pinned();
+
+	EXPECT_EQ(self->locked + kb, guest_locked_kb());
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, NULL));
+	EXPECT_EQ(self->locked + kb, guest_locked_kb());
+	EXPECT_EQ(pinned, pages_pinned());
+	ASSERT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA, BUFFER_SIZE));
+	EXPECT_EQ(self->locked, guest_locked_kb());
+	EXPECT_EQ(pinned - BUFFER_PAGES, pages_pinned());
+}
+
+TEST_F(flush, busy_until_invalidate)
+{
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, NULL));
+	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA, self->buffer));
+	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA + BUFFER_SIZE - PAGE, self->buffer));
+	EXPECT_EQ(0, map_page(&self->g, GUEST_IOVA + BUFFER_SIZE, self->buffer));
+
+	/* One that covers something else does not help */
+	ASSERT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA + BUFFER_SIZE, PAGE));
+	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA, self->buffer));
+
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(0, map_page(&self->g, GUEST_IOVA, self->buffer));
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* A second unmap finds nothing, and does not flush what the first one left. */
+TEST_F(flush, unmap_again)
+{
+	__u64 removed;
+
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, NULL));
+	EXPECT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, &removed));
+	EXPECT_EQ(0, removed);
+	EXPECT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA, BUFFER_SIZE));
+	EXPECT_EQ(self->locked, guest_locked_kb());
+	/* Nothing is left to do */
+	EXPECT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA, BUFFER_SIZE));
+}
+
+TEST_F(flush, all_without_flush)
+{
+	ASSERT_EQ(0, map_page(&self->g, GUEST_IOVA * 2, self->buffer));
+	ASSERT_EQ(0, guest_unmap(&self->g, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL | NO_FLUSH, NULL));
+	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA * 2, self->buffer));
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(self->locked - (long)(PAGE >> 10), guest_locked_kb());
+	guest_setup_window(&self->g, &self->window);
+	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* Who closes without a flush leaves nothing behind. */
+TEST_F(flush, close_unflushed)
+{
+	struct guest_stats before, after;
+
+	ASSERT_EQ(0, guest_stats(&before));
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, NULL));
+	guest_vfio_close(&self->g);
+	/* The window is mapped and pinned too */
+	EXPECT_EQ(self->locked - (long)(PAGE >> 10), guest_locked_kb());
+	ASSERT_EQ(0, guest_stats(&after));
+	EXPECT_EQ(before.mappings - 2, after.mappings);
+	EXPECT_EQ(before.pages_pinned - BUFFER_PAGES - 1, after.pages_pinned);
+}
+
+/* ------------------------------------------------------------------ */
+/* The ioctl */
+
+struct inv_case {
+	const char *name;
+	__u32 argsz;		/* 0: the size of the structure */
+	__u32 flags;
+	__u32 granularity;
+	__u32 pasid;
+	__u64 addr;
+	__u64 size;
+	int ret;
+};
+
+#define NONE VFIO_PV_PASID_NONE
+
+static const struct inv_case inv_cases[] = {
+	{ "domain", 0, 0, VFIO_PV_INV_DOMAIN, NONE, 0, 0, 0 },
+	{ "domain, leaf", 0, VFIO_PV_INV_FLAG_LEAF, VFIO_PV_INV_DOMAIN, NONE, 0, 0, 0 },
+	{ "page", 0, 0, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, PAGE, 0 },
+	{ "page, leaf", 0, VFIO_PV_INV_FLAG_LEAF, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, PAGE, 0 },
+	{ "pages where nothing is", 0, 0, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA * 3, 9 * PAGE, 0 },
+	{ "argsz 0", ~0U, 0, VFIO_PV_INV_DOMAIN, NONE, 0, 0, -EINVAL },
+	{ "argsz short", 31, 0, VFIO_PV_INV_DOMAIN, NONE, 0, 0, -EINVAL },
+	{ "argsz of the first version and a bit", 4, 0, VFIO_PV_INV_DOMAIN, NONE, 0, 0, -EINVAL },
+	{ "unknown flag", 0, 1 << 1, VFIO_PV_INV_DOMAIN, NONE, 0, 0, -EOPNOTSUPP },
+	{ "unknown high flag", 0, 1U << 31, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, PAGE, -EOPNOTSUPP },
+	{ "unknown granularity", 0, 0, 3, NONE, 0, 0, -EOPNOTSUPP },
+	{ "granularity -1", 0, 0, ~0U, NONE, 0, 0, -EOPNOTSUPP },
+	{ "PASID granularity", 0, 0, VFIO_PV_INV_PASID, 1, 0, 0, -EOPNOTSUPP },
+	{ "PASID with pages", 0, 0, VFIO_PV_INV_PAGE, 0, GUEST_IOVA, PAGE, -EOPNOTSUPP },
+	{ "PASID with domain", 0, 0, VFIO_PV_INV_DOMAIN, 1, 0, 0, -EOPNOTSUPP },
+	{ "domain with addr", 0, 0, VFIO_PV_INV_DOMAIN, NONE, PAGE, 0, -EINVAL },
+	{ "domain with size", 0, 0, VFIO_PV_INV_DOMAIN, NONE, 0, PAGE, -EINVAL },
+	{ "page, size 0", 0, 0, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, 0, -EINVAL },
+	{ "page, size misaligned", 0, 0, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, 1, -EINVAL },
+	{ "page, addr misaligned", 0, 0, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA + 1, PAGE, -EINVAL },
+	{ "page, wraps", 0, 0, VFIO_PV_INV_PAGE, NONE, -PAGE, 2 * PAGE, -EOVERFLOW },
+};
+
+static int run_inv(const struct guest_vfio *g, const struct inv_case *c)
+{
+	struct vfio_pv_iommu_invalidate inv = {
+		.argsz = c->argsz == ~0U ? 0 : c->argsz ?: sizeof(inv),
+		.flags = c->flags,
+		.granularity = c->granularity,
+		.pasid = c->pasid,
+		.addr = c->addr,
+		.size = c->size,
+	};
+
+	return guest_ioctl(g->container, VFIO_PV_IOMMU_INVALIDATE, &inv);
+}
+
+TEST_F(flush, ioctl_errors)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(inv_cases) / sizeof(inv_cases[0]); i++) {
+		EXPECT_EQ(inv_cases[i].ret, run_inv(&self->g, &inv_cases[i])) {
+			TH_LOG("%s", inv_cases[i].name);
+		}
+	}
+	EXPECT_EQ(-EFAULT, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, NULL));
+	EXPECT_EQ(-ENOTTY, guest_ioctl(self->g.container, _IO(VFIO_TYPE, VFIO_BASE + 65), NULL));
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* A failed one releases nothing. */
+TEST_F(flush, failure_releases_nothing)
+{
+	const struct inv_case wrong = { "", 0, 2, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, PAGE, 0 };
+	long locked = guest_locked_kb();
+
+	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, BUFFER_SIZE, NO_FLUSH, NULL));
+	EXPECT_EQ(-EOPNOTSUPP, run_inv(&self->g, &wrong));
+	EXPECT_EQ(locked, guest_locked_kb());
+	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA, self->buffer));
+}
+
+TEST_F(flush, ioctl_argsz_long)
+{
+	struct {
+		struct vfio_pv_iommu_invalidate inv;
+		char more[32];
+	} arg = {
+		.inv = { .argsz = sizeof(arg), .pasid = VFIO_PV_PASID_NONE },
+	};
+	int ret;
+
+	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg));
+	arg.more[31] = 1;
+	EXPECT_EQ(-E2BIG, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg));
+	arg.inv.argsz = ~0U;
+	ret = guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg);
+	EXPECT_EQ(-E2BIG, ret);
+}
+
+/* Containers that did not ask for VFIO_PV_IOMMU know nothing of it. */
+TEST(type1_has_none_of_it)
+{
+	struct vfio_pv_iommu_invalidate inv = {
+		.argsz = sizeof(inv), .pasid = VFIO_PV_PASID_NONE,
+	};
+	struct guest_vfio g;
+
+	guest_setup(&g, VFIO_TYPE1v2_IOMMU, 0);
+	EXPECT_EQ(-ENOTTY, guest_ioctl(g.container, VFIO_PV_IOMMU_INVALIDATE, &inv));
+	EXPECT_EQ(-EINVAL, guest_unmap(&g, GUEST_IOVA, PAGE, NO_FLUSH, NULL));
+	guest_vfio_close(&g);
+}
+
+TEST_HARNESS_MAIN

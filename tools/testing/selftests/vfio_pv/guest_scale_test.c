@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Many mappings, much memory: limits that are not there, limits that are, and
+ * how often the guest is left for it.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "lib/guest_test.h"
+
+#define PAGE		GUEST_PAGE
+#define SIZE_64M	(64ULL << 20)
+#define MANY		70000		/* more than the 65,535 of type1 */
+#define MAX_KICKS_64M	40
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec * 1e-9;
+}
+
+FIXTURE(scale)
+{
+	struct guest_vfio g;
+	struct dma_window window;
+};
+
+FIXTURE_SETUP(scale)
+{
+	guest_setup(&self->g, VFIO_TYPE1v2_IOMMU, 0);
+	if (!guest_has_backend())
+		SKIP(return, "needs the module vfio_pv");
+	guest_setup_window(&self->g, &self->window);
+}
+
+FIXTURE_TEARDOWN(scale)
+{
+	guest_vfio_close(&self->g);
+}
+
+/* The same page MANY times, each 4 KiB mapping apart from the next one */
+TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
+{
+	struct guest_stats before, full, after;
+	char *page = guest_memory(PAGE);
+	double start = seconds();
+	__u64 removed;
+	long i;
+
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, guest_stats(&before));
+	for (i = 0; i < MANY; i++) {
+		ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA + 2 * i * PAGE, page,
+					  PAGE, true)) {
+			TH_LOG("mapping number %ld", i);
+		}
+	}
+	TH_LOG("%d mappings in %.1f s", MANY, seconds() - start);
+	ASSERT_EQ(0, guest_stats(&full));
+	EXPECT_EQ(before.pages_mapped + MANY, full.pages_mapped);
+	EXPECT_EQ(before.mappings + MANY, full.mappings);
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA + 2 * (MANY - 1) * PAGE, page,
+			       &self->window));
+
+	start = seconds();
+	ASSERT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 2 * MANY * PAGE, &removed));
+	TH_LOG("unmapped in %.1f s", seconds() - start);
+	EXPECT_EQ(MANY * PAGE, removed);
+	ASSERT_EQ(0, guest_stats(&after));
+	EXPECT_EQ(before.pages_mapped, after.pages_mapped);
+	EXPECT_EQ(before.pages_pinned, after.pages_pinned);
+	EXPECT_EQ(before.mappings, after.mappings);
+	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA + 2 * (MANY - 1) * PAGE, page,
+				 &self->window));
+}
+
+/* How often the guest is left does not depend on how scattered memory is. */
+TEST_F(scale, kicks_for_64m_scattered)
+{
+	char *memory = guest_scattered(SIZE_64M);
+	struct guest_stats before, mapped, after;
+	const size_t npages = SIZE_64M / PAGE;
+	int i;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, guest_stats(&before));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SIZE_64M, true));
+	ASSERT_EQ(0, guest_stats(&mapped));
+	TH_LOG("kicks for MAP_DMA: %lld", guest_kicks(&before, &mapped));
+	EXPECT_GE(MAX_KICKS_64M, guest_kicks(&before, &mapped));
+	EXPECT_LE(1, guest_kicks(&before, &mapped));
+	EXPECT_EQ(before.pages_mapped + npages, mapped.pages_mapped);
+	EXPECT_EQ(before.ops_failed, mapped.ops_failed);
+	for (i = 0; i < 3; i++) {
+		size_t at = random() % npages * PAGE;
+
+		EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA + at, memory + at, &self->window));
+	}
+
+	ASSERT_EQ(0, guest_stats(&mapped));
+	ASSERT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, SIZE_64M, NULL));
+	ASSERT_EQ(0, guest_stats(&after));
+	TH_LOG("kicks for UNMAP_DMA: %lld", guest_kicks(&mapped, &after));
+	EXPECT_GE(MAX_KICKS_64M, guest_kicks(&mapped, &after));
+	EXPECT_EQ(before.pages_mapped, after.pages_mapped);
+	EXPECT_EQ(before.pages_pinned, after.pages_pinned);
+}
+
+/* What is pinned is what is mapped: by this process, and by the host. */
+TEST_F(scale, pinned_is_mapped)
+{
+	const size_t npages = 300;
+	char *memory = guest_scattered(npages * PAGE);
+	struct guest_stats before, mapped, after;
+	long locked = guest_locked_kb();
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, guest_stats(&before));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, npages * PAGE, true));
+	EXPECT_EQ(locked + npages * 4, guest_locked_kb());
+	ASSERT_EQ(0, guest_stats(&mapped));
+	EXPECT_EQ(before.pages_mapped + npages, mapped.pages_mapped);
+	EXPECT_EQ(before.pages_pinned + npages, mapped.pages_pinned);
+
+	guest_vfio_close(&self->g);
+	EXPECT_EQ(locked - 4, guest_locked_kb());	/* without the window */
+	ASSERT_EQ(0, guest_stats(&after));
+	EXPECT_EQ(before.pages_mapped - 1, after.pages_mapped);
+	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
+}
+
+/* A process without CAP_IPC_LOCK may pin what RLIMIT_MEMLOCK allows. */
+static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, size_t limit)
+{
+	struct rlimit rlimit = { limit, limit };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &rlimit) || setuid(65534))
+		return 100;
+	return -vfio_map_dma(g->container, GUEST_IOVA, memory, size, true);
+}
+
+TEST_F(scale, memlock_limit)
+{
+	const size_t size = 64 * PAGE;
+	char *memory = guest_memory(size);
+	int status;
+
+	ASSERT_NE(NULL, memory);
+	if (!fork())
+		_exit(map_as_nobody(&self->g, memory, size, size / 2));
+	wait(&status);
+	EXPECT_EQ(ENOMEM, WEXITSTATUS(status));
+	if (!fork())
+		_exit(map_as_nobody(&self->g, memory, size, 2 * size));
+	wait(&status);
+	EXPECT_EQ(0, WEXITSTATUS(status));
+}
+
+TEST_HARNESS_MAIN
