@@ -42,18 +42,19 @@ static void check(struct pvdma *p, bool good, const char *what)
 /* ------------------------------------------------------------------ */
 /* The steps */
 
-/* Pattern after pattern through the device, to another page of the buffer */
+/* Pattern after pattern through the device, from one page to the next one */
 static bool copy_through_device(struct pvdma *p)
 {
 	const struct vfio_dev *dev = &p->vfio.dev;
-	const size_t page = EDU_BUFFER_SIZE;
-	size_t at;
+	const size_t len = EDU_BUFFER_SIZE;
+	size_t from, to;
 
-	for (at = 0; at < 4 * page; at += 2 * page) {
-		dma_pattern(p->buffer + at, 2 * page);
-		if (!edu_from_ram(dev, IOVA_BUFFER + at, 0, page) ||
-		    !edu_to_ram(dev, IOVA_BUFFER + at + page, 0, page) ||
-		    memcmp(p->buffer + at, p->buffer + at + page, page))
+	for (from = 0; from < 8 * GUEST_PAGE; from += 2 * GUEST_PAGE) {
+		to = from + GUEST_PAGE;
+		dma_pattern(p->buffer + from, 2 * GUEST_PAGE);
+		if (!edu_from_ram(dev, IOVA_BUFFER + from, 0, len) ||
+		    !edu_to_ram(dev, IOVA_BUFFER + to, 0, len) ||
+		    memcmp(p->buffer + from, p->buffer + to, len))
 			return false;
 	}
 	return true;
@@ -76,7 +77,7 @@ static void run(struct pvdma *p)
 	void *page = p->buffer + BUFFER_SIZE - GUEST_PAGE;
 	__u64 iova = IOVA_BUFFER + BUFFER_SIZE - GUEST_PAGE;
 
-	check(p, copy_through_device(p), "the device copies 4 KiB pages of the buffer, data compared");
+	check(p, copy_through_device(p), "the device copies data between pages of the buffer");
 	check(p, dma_works(dev, iova, page, &p->window) == 1,
 	      "the device reads and writes the buffer's last page");
 	check(p, dma_refused(dev, IOVA_NOTHING, page, &p->window) == 1,

@@ -5,6 +5,7 @@
  * A device tells nothing of a DMA that was refused, so each test looks at the
  * data. It never expects a refusal without having seen the same DMA succeed.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 
 #include "lib/edu.h"

@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The host level's part of guest_exits.sh, run beside the guest: reads KVM's
+# counters of the VM whenever the guest asks for it.
+
+TRACING=/sys/kernel/tracing/events/kvm/kvm_userspace_exit
+
+echo 'hist:keys=reason' >$TRACING/trigger
+
+# The returns to user space, of all vCPUs of all VMs; and what each VM counts
+counters() {
+	local name
+
+	awk '/^ *Hits:/ { print "userspace", $2 }' $TRACING/hist
+	for name in exits mmio_exits io_exits; do
+		cat /sys/kernel/debug/kvm/*-*/$name |
+			awk -v name=$name '{ n += $1 } END { print name, n }'
+	done
+}
+
+while :; do
+	if [ -f "$PVVM_SHARE/exits-ask" ]; then
+		name=$(cat "$PVVM_SHARE/exits-ask")
+		rm "$PVVM_SHARE/exits-ask"
+		counters >"$PVVM_SHARE/exits.new"
+		mv "$PVVM_SHARE/exits.new" "$PVVM_SHARE/exits-$name"
+	fi
+	sleep 0.2
+done

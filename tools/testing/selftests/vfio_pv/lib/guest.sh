@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# For scripts that run in a guest: TAP, devices and their drivers, IOMMU
+# domains, data to a disk and back.
+
+STATS=/sys/kernel/debug/pv-iommu/stats
+TESTS=0 FAILED=0
+
+# plan N: how many calls of "check" there will be
+plan() {
+	echo "TAP version 13"
+	echo "1..$1"
+}
+
+say() {
+	echo "# $*"
+}
+
+skip_all() {
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit 4
+}
+
+# check NAME COMMAND..: the test passes if the command does
+check() {
+	local name=$1 output
+
+	shift
+	TESTS=$((TESTS + 1))
+	if output=$("$@" 2>&1); then
+		echo "ok $TESTS $name"
+	else
+		echo "not ok $TESTS $name"
+		FAILED=$((FAILED + 1))
+	fi
+	[ -z "$output" ] || sed 's/^/# /' <<<"$output"
+}
+
+# skip NAME WHY: instead of a check
+skip() {
+	TESTS=$((TESTS + 1))
+	echo "ok $TESTS $1 # SKIP $2"
+}
+
+finish() {
+	say "$((TESTS - FAILED)) of $TESTS passed"
+	[ $FAILED = 0 ]
+	exit
+}
+
+# device NAME [N]: address of the Nth (0) device that pvvm has passed through
+device() {
+	local word n=${2:-0}
+
+	for word in $PVVM_DEVICES; do
+		[ "${word%%:*}" = "$1" ] || continue
+		if [ "$n" = 0 ]; then
+			echo "${word#*:}"
+			return
+		fi
+		n=$((n - 1))
+	done
+	return 1
+}
+
+# unbind BDF: take a device from its driver
+unbind() {
+	pvvm-bind none "$@"
+}
+
+# domain_type BDF: what its group's default domain is: DMA, DMA-FQ or identity
+domain_type() {
+	cat "/sys/bus/pci/devices/$1/iommu_group/type"
+}
+
+# set_domain_type BDF TYPE: the device has no driver
+set_domain_type() {
+	echo "$2" >"/sys/bus/pci/devices/$1/iommu_group/type" &&
+		[ "$(domain_type "$1")" = "$2" ]
+}
+
+# stat NAME: one of the counters of the guest's IOMMU driver
+stat_of() {
+	awk -v name="$1" '$1 == name { print $2 }' $STATS
+}
+
+# until_true SECONDS COMMAND..: try until it succeeds
+until_true() {
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.2
+	done
+}
+
+# nvme_up BDF: bind its driver; sets DISK to the block device
+nvme_up() {
+	modprobe nvme || return
+	pvvm-bind nvme "$1" || return
+	until_true 30 nvme_disk "$1"
+}
+
+nvme_disk() {
+	local dir
+
+	for dir in "/sys/bus/pci/devices/$1"/nvme/nvme*/nvme*n1; do
+		DISK=/dev/${dir##*/}
+		[ -b "$DISK" ] && return
+	done
+	return 1
+}
+
+# disk_check MIB: random data to DISK in requests of several sizes, and back
+disk_check() {
+	local size=$(($1 << 20)) block dir status=1
+
+	dir=$(mktemp -d) || return
+	head -c $size /dev/urandom >"$dir/data"
+	for block in 4096 65536 1048576; do
+		status=1
+		dd if="$dir/data" of="$DISK" bs=$block oflag=direct 2>"$dir/log" || break
+		echo 3 >/proc/sys/vm/drop_caches
+		dd if="$DISK" of="$dir/back" bs=$((block * 2)) iflag=direct \
+			count=$((size / block / 2)) 2>"$dir/log" || break
+		cmp "$dir/data" "$dir/back" || break
+		rm "$dir/back"
+		status=0
+	done
+	[ $status = 0 ] || cat "$dir/log"
+	rm -r "$dir"
+	return $status
+}
