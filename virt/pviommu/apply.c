@@ -55,6 +55,21 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 }
 
 /*
+ * Undo a map of [iova, end) that failed: what is there is the first part of it.
+ * No more may be unmapped. Asked for an address that it has no table for, VT-d
+ * clears as much from there on as the table would hold, also beyond @end.
+ */
+static void hw_undo(struct pviommu_domain *domain, u64 iova, u64 end)
+{
+	u64 size = 0;
+
+	while (iova + size != end && iommu_iova_to_phys(domain->hw, iova + size))
+		size += PAGE_SIZE;
+	if (size)
+		iommu_unmap(domain->hw, iova, size);
+}
+
+/*
  * Map one run. With small pages, in pieces too short to hold a large one: the
  * guest may unmap any page, and a large entry can't be taken apart.
  */
@@ -105,9 +120,32 @@ int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 
 err_unmap:
 	/* The run that failed may be there in part */
-	iommu_unmap(domain->hw, map->it.start,
-		    iova - map->it.start + ((u64)map->runs[i].npages << PAGE_SHIFT));
+	hw_undo(domain, map->it.start, map->it.last + 1);
 	return ret == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+static void gather_unmap(struct pviommu_domain *domain, u64 iova, u64 size)
+{
+	iommu_unmap_fast(domain->hw, iova, size, &domain->gather);
+	domain->gather_start = min(domain->gather_start, iova);
+	domain->gather_last = max(domain->gather_last, iova + size - 1);
+}
+
+static void gather_sync(struct pviommu_domain *domain)
+{
+	if (domain->gather_start > domain->gather_last)
+		return;
+	domain->gather.start = domain->gather_start;
+	domain->gather.end = domain->gather_last;
+	/* Drivers compute the size, and that of all there is would be 0 */
+	if (!domain->gather.start && domain->gather_last == U64_MAX)
+		domain->gather.end--;
+	domain->gather.pgsize = PAGE_SIZE;
+	domain->gather.queued = false;
+	iommu_iotlb_sync(domain->hw, &domain->gather);
+	domain->gather.queued = PVIOMMU_GATHER_QUEUED;
+	domain->gather_start = U64_MAX;
+	domain->gather_last = 0;
 }
 
 /**
@@ -122,10 +160,7 @@ void pviommu_hw_unmap(struct pviommu_domain *domain,
 {
 	lockdep_assert_held(&domain->lock);
 
-	iommu_unmap_fast(domain->hw, map->it.start,
-			 map->npages << PAGE_SHIFT, &domain->gather);
-	domain->gather_start = min(domain->gather_start, map->it.start);
-	domain->gather_last = max(domain->gather_last, map->it.last);
+	gather_unmap(domain, map->it.start, map->npages << PAGE_SHIFT);
 }
 
 /**
@@ -139,16 +174,7 @@ void pviommu_hw_sync(struct pviommu_domain *domain)
 {
 	lockdep_assert_held(&domain->lock);
 
-	if (domain->gather_start > domain->gather_last)
-		return;
-	domain->gather.start = domain->gather_start;
-	domain->gather.end = domain->gather_last;
-	domain->gather.pgsize = PAGE_SIZE;
-	domain->gather.queued = false;
-	iommu_iotlb_sync(domain->hw, &domain->gather);
-	domain->gather.queued = true;
-	domain->gather_start = U64_MAX;
-	domain->gather_last = 0;
+	gather_sync(domain);
 }
 
 /* Map @n pinned pages, merging those that are contiguous */
@@ -173,7 +199,7 @@ static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
 	return 0;
 
 err_unmap:
-	iommu_unmap(domain->hw, gpa, ((u64)i + len) << PAGE_SHIFT);
+	hw_undo(domain, gpa, gpa + ((u64)n << PAGE_SHIFT));
 	return ret;
 }
 
@@ -229,18 +255,16 @@ static void bypass_unmap_range(struct pviommu_domain *domain, u64 gpa, u64 end,
 	struct hw_run *runs = (struct hw_run *)__get_free_page(GFP_KERNEL |
 							       __GFP_NOFAIL);
 	u64 npages = (end - gpa) >> PAGE_SHIFT;
-	struct iommu_iotlb_gather gather;
 	u32 i, n;
 
 	while (gpa < end) {
-		iommu_iotlb_gather_init(&gather);
 		for (n = 0; n < HW_RUNS && gpa < end; n++) {
 			u64 len = bypass_run(domain, gpa, end, &runs[n]);
 
-			iommu_unmap_fast(domain->hw, gpa, len, &gather);
+			gather_unmap(domain, gpa, len);
 			gpa += len;
 		}
-		iommu_iotlb_sync(domain->hw, &gather);
+		gather_sync(domain);
 		for (i = 0; i < n; i++)
 			pviommu_unpin_pfns(domain->vm, runs[i].hpfn,
 					   runs[i].npages, dirty);
@@ -268,6 +292,10 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
 
 	if (!slot->ram)
 		return 0;
+	/* Not left to the driver, which complains of each */
+	if (slot->it.start < domain->hw->geometry.aperture_start ||
+	    slot->it.last > domain->hw->geometry.aperture_end)
+		return -EFAULT;
 	pages = kmalloc_array(PVIOMMU_CHUNK, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;

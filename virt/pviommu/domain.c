@@ -30,7 +30,7 @@ static struct pviommu_domain *domain_alloc(struct pviommu_vm *vm,
 	domain->hw = hw;
 	iommu_iotlb_gather_init(&domain->gather);
 	/* We keep the range ourselves, so that nothing is flushed before its time */
-	domain->gather.queued = true;
+	domain->gather.queued = PVIOMMU_GATHER_QUEUED;
 	domain->gather_start = U64_MAX;
 	return domain;
 }
@@ -198,6 +198,7 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 		done += map->npages << PAGE_SHIFT;
 		pviommu_spend(budget, PVIOMMU_COST_UNMAP * map->npages);
 		unmap_one(domain, map);
+		cond_resched();
 	}
 	return done;
 }
@@ -308,6 +309,7 @@ void pviommu_domain_revoke(struct pviommu_domain *domain,
 		if (last == U64_MAX)
 			break;
 		pos = last + 1;
+		cond_resched();
 	}
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
@@ -335,11 +337,11 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return -EINVAL;
 	if (le32_to_cpu(op->alloc.type) != PVIOMMU_TYPE_PAGING)
 		return -EOPNOTSUPP;
-	ret = pviommu_quota_domains(vm);
-	if (ret)
-		return ret;
 
 	mutex_lock(&vm->cfg_lock);
+	ret = pviommu_quota_domains(vm);
+	if (ret)
+		goto out_unlock;
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (!ep) {
 		ret = -ENOENT;

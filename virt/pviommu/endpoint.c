@@ -167,6 +167,7 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 {
 	struct pviommu_vm *vm = ep->vm;
 
+	pviommu_group_cut(ep->group);
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	pviommu_group_attach(ep->group, NULL);
@@ -215,6 +216,22 @@ static int attach(struct pviommu_vm *vm, struct pviommu_group *grp, u32 id)
 	return ret;
 }
 
+static bool in_bypass(const struct pviommu_group *grp)
+{
+	return grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS;
+}
+
+/* To enter or leave bypass may pin or unpin all memory, once in a doorbell */
+static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
+{
+	bool was = in_bypass(grp);
+	int ret = attach(ctx->vm, grp, id);
+
+	if (was != in_bypass(grp) || (ret && id == PVIOMMU_DOMAIN_BYPASS))
+		*ctx->budget = 0;
+	return ret;
+}
+
 /**
  * pviommu_op_attach() - ATTACH
  * @ctx: where
@@ -238,7 +255,7 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep)
-		ret = attach(vm, ep->group, le32_to_cpu(op->domain));
+		ret = move(ctx, ep->group, le32_to_cpu(op->domain));
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }
@@ -270,7 +287,7 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep && group_domain_id(ep->group) == le32_to_cpu(op->domain))
-		ret = pviommu_group_attach(ep->group, NULL);
+		ret = move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 	else if (ep)
 		ret = -EINVAL;
 	mutex_unlock(&vm->cfg_lock);

@@ -115,27 +115,33 @@ static bool domain_conflicts(struct pviommu_domain *domain,
 			     const struct pviommu_group *grp)
 {
 	const struct iommu_resv_region *region;
-	bool conflict = false;
 
-	mutex_lock(&domain->lock);
 	list_for_each_entry(region, &grp->regions, list)
 		if (region_counts(region) &&
 		    pviommu_mapping_first(domain, region->start,
 					  region->start + region->length - 1))
-			conflict = true;
-	mutex_unlock(&domain->lock);
-	return conflict;
+			return true;
+	return false;
 }
 
-static int hw_move(struct pviommu_group *grp, struct pviommu_domain *domain)
+/*
+ * The domain is locked: VT-d may take a level away from its page table to fit the
+ * device, and no other ring must be walking it then.
+ */
+static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 {
-	if (!domain) {
-		iommu_detach_group(grp->domain->hw, grp->group);
-		return 0;
-	}
-	if (!grp->domain)
-		return iommu_attach_group(domain->hw, grp->group);
-	return compat_iommu_replace_group(grp->group, domain->hw);
+	int ret = -ERANGE;
+
+	mutex_lock(&domain->lock);
+	if (domain_conflicts(domain, grp))
+		goto out_unlock;
+	ret = grp->domain ? compat_iommu_replace_group(grp->group, domain->hw) :
+			    iommu_attach_group(domain->hw, grp->group);
+	if (ret && ret != -EINVAL && ret != -ENOMEM)
+		ret = -EIO;
+out_unlock:
+	mutex_unlock(&domain->lock);
+	return ret;
 }
 
 /**
@@ -152,7 +158,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain)
 {
 	struct pviommu_domain *old = grp->domain;
-	int ret;
+	int ret = 0;
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
@@ -160,11 +166,12 @@ int pviommu_group_attach(struct pviommu_group *grp,
 		return 0;
 	if (domain && domain->dead)
 		return -ENOENT;
-	if (domain && domain_conflicts(domain, grp))
-		return -ERANGE;
-	ret = hw_move(grp, domain);
+	if (domain)
+		ret = hw_attach(grp, domain);
+	else
+		iommu_detach_group(old->hw, grp->group);
 	if (ret)
-		return ret == -EINVAL || ret == -ENOMEM ? ret : -EIO;
+		return ret;
 	if (domain) {
 		kref_get(&domain->kref);
 		domain->nr_groups++;
@@ -175,6 +182,18 @@ int pviommu_group_attach(struct pviommu_group *grp,
 		pviommu_domain_put(old);
 	}
 	return 0;
+}
+
+/**
+ * pviommu_group_cut() - stop a group's DMA without waiting for any lock of the VM
+ * @grp: the group; the caller then moves it to the blocked domain as usual
+ *
+ * Who holds the locks may be waiting for memory of the VMM, for as long as the
+ * VMM likes.
+ */
+void pviommu_group_cut(struct pviommu_group *grp)
+{
+	iommu_detach_group(NULL, grp->group);
 }
 
 /**
@@ -277,10 +296,14 @@ static int group_check(struct pviommu_group *grp)
  */
 static int learn_window(struct pviommu_group *grp)
 {
+	struct device *dev = group_device(grp->group);
 	struct iommu_domain *hw;
 	int ret;
 
-	hw = pviommu_hw_alloc(group_device(grp->group), &grp->flags);
+	/* Unbound since group_check() */
+	if (!dev)
+		return -ENODEV;
+	hw = pviommu_hw_alloc(dev, &grp->flags);
 	if (IS_ERR(hw))
 		return PTR_ERR(hw);
 	ret = iommu_attach_group(hw, grp->group);
@@ -322,9 +345,12 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	mutex_lock(&pviommu_groups_lock);
 	ret = group_check(grp) ?: learn_window(grp) ?:
 	      iommu_get_group_resv_regions(group, &grp->regions);
+	grp->id = ++pviommu_group_ids;
+	mutex_unlock(&pviommu_groups_lock);
 	if (ret)
 		goto err_free;
 
+	/* Other VMs don't wait while all memory of this one is pinned */
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	ret = pviommu_group_default(grp);
@@ -334,13 +360,12 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	up_write(&vm->mem_lock);
 	if (ret)
 		goto err_free;
-	grp->id = ++pviommu_group_ids;
+	mutex_lock(&pviommu_groups_lock);
 	list_add_tail(&grp->global_entry, &pviommu_groups);
 	mutex_unlock(&pviommu_groups_lock);
 	return 0;
 
 err_free:
-	mutex_unlock(&pviommu_groups_lock);
 	group_free(grp);
 	return ret;
 }

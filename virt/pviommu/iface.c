@@ -185,7 +185,7 @@ static int write_start_reply(struct pviommu_vm *vm, u64 gpa, bool tracked)
 	return ret;
 }
 
-/* @closed: no device is open, so that no group needs memory in bypass */
+/* @closed: the last device was closed, so that no group needs memory in bypass */
 static void iface_stop(struct pviommu_vm *vm, bool closed)
 {
 	struct pviommu_iface *iface;
@@ -206,7 +206,8 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	down_read(&vm->mem_lock);
 	pviommu_events_stop(vm);
 	mutex_lock(&vm->cfg_lock);
-	if (closed)
+	/* Meanwhile one may have been opened, which wants to be in bypass */
+	if (closed && xa_empty(&vm->endpoints))
 		pviommu_groups_block(vm);
 	else
 		pviommu_groups_default(vm);
@@ -229,6 +230,19 @@ void pviommu_iface_stop(struct pviommu_vm *vm, bool closed)
 	mutex_lock(&vm->control_lock);
 	iface_stop(vm, closed);
 	mutex_unlock(&vm->control_lock);
+}
+
+/* STATS counts from START on; what exists now is none of these */
+static void reset_counters(struct pviommu_vm *vm)
+{
+	static const u8 since_start[] = {
+		PVIOMMU_NR_KICKS_TRACKED, PVIOMMU_NR_KICKS_CONFIG, PVIOMMU_NR_OPS,
+		PVIOMMU_NR_OPS_FAILED, PVIOMMU_NR_FAULTS, PVIOMMU_NR_EVENTS_LOST,
+	};
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(since_start); i++)
+		atomic64_set(&vm->counters[since_start[i]], 0);
 }
 
 /**
@@ -262,6 +276,7 @@ int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 		ret = PTR_ERR(iface);
 		goto out_unlock;
 	}
+	reset_counters(vm);
 	down_write(&vm->iface_lock);
 	WRITE_ONCE(vm->iface, iface);
 	up_write(&vm->iface_lock);

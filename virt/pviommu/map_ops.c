@@ -146,14 +146,26 @@ err_unpin:
 	return ret;
 }
 
-/* Take back what the chunks of a MAP did: unmap, flush, unpin */
+/*
+ * Take back what the chunks of a MAP did: unmap, flush, unpin. Between chunks,
+ * another ring may have put a large page across a bound. That one stays: half of
+ * it can't be unmapped.
+ */
 static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
 {
+	u64 end = iova + size;
+
 	if (!size)
 		return;
 	mutex_lock(&domain->lock);
-	pviommu_domain_unmap(domain, iova, iova + size - 1, NULL);
-	pviommu_flush(domain, iova, iova + size - 1);
+	while (iova < end && pviommu_mapping_cuts_page(domain, iova))
+		iova += PAGE_SIZE;
+	while (iova < end && pviommu_mapping_cuts_page(domain, end))
+		end -= PAGE_SIZE;
+	if (iova < end) {
+		pviommu_domain_unmap(domain, iova, end - 1, NULL);
+		pviommu_flush(domain, iova, end - 1);
+	}
 	mutex_unlock(&domain->lock);
 	pviommu_flush_finish(domain, NULL);
 }
@@ -252,6 +264,8 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	ret = check_iova(ctx->vm, domain, &args);
 	if (!ret)
 		ret = map_range(ctx, domain, &args, le64_to_cpu(op->map.gpa));
+	else
+		undo_map(domain, args.iova, ctx->done);
 	if (!ret)
 		*result = ctx->done;
 	pviommu_domain_put(domain);

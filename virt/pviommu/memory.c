@@ -29,17 +29,20 @@ struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa)
 }
 
 /*
- * Whether pages of this range can be pinned. What can't, such as the BARs of
- * other devices, is part of the guest's address space but not of its memory.
+ * Whether pages of this range can be pinned: 1 or 0, or an errno. What can't, such
+ * as the BARs of other devices, is part of the guest's address space but not of
+ * its memory.
  */
-static bool slot_is_ram(struct pviommu_vm *vm, unsigned long hva, bool writable)
+static int slot_is_ram(struct pviommu_vm *vm, unsigned long hva, bool writable)
 {
 	struct page *page;
+	long ret;
 
-	if (pviommu_pin_hva(vm, hva, 1, writable, &page) != 1)
-		return false;
+	ret = pviommu_pin_hva(vm, hva, 1, writable, &page);
+	if (ret < 0)
+		return ret == -EFAULT ? 0 : ret;
 	unpin_user_page(page);
-	return true;
+	return 1;
 }
 
 static int bypass_map_slot(struct pviommu_vm *vm, struct pviommu_slot *slot)
@@ -70,15 +73,19 @@ err_unmap:
  *
  * Endpoints in bypass reach it when this returns.
  *
- * Return: 0; -EEXIST overlap; -ENOMEM memory or RLIMIT_MEMLOCK; -EFAULT.
+ * Return: 0; -EEXIST overlap; -ENOMEM memory or RLIMIT_MEMLOCK; -EFAULT; or why
+ * it could not be pinned.
  * On failure nothing has changed.
  */
 int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 		       u64 size, bool writable)
 {
 	struct pviommu_slot *slot;
-	int ret = -EEXIST;
+	int ret;
 
+	ret = slot_is_ram(vm, hva, writable);
+	if (ret < 0)
+		return ret;
 	slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
 	if (!slot)
 		return -ENOMEM;
@@ -86,10 +93,11 @@ int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 	slot->it.last = gpa + size - 1;
 	slot->hva = hva;
 	slot->writable = writable;
-	slot->ram = slot_is_ram(vm, hva, writable);
+	slot->ram = ret;
 
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
+	ret = -EEXIST;
 	if (interval_tree_iter_first(&vm->slots, slot->it.start, slot->it.last))
 		goto err_unlock;
 	ret = bypass_map_slot(vm, slot);

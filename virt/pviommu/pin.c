@@ -94,7 +94,8 @@ void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
  * @write: whether devices may write to them
  * @pages: filled with the pages
  *
- * Return: number of pages pinned, at least 1, or -EFAULT, -ENOMEM, -EINTR.
+ * Return: number of pages pinned, at least 1, or a negative errno: -EFAULT when
+ * the first page is no memory that can be pinned.
  */
 long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
 		     unsigned long npages, bool write, struct page **pages)
@@ -116,6 +117,20 @@ long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
 	return ret ?: -EFAULT;
 }
 
+/*
+ * Whether a page is pinned so often that the count of its references, of which a
+ * pin takes up to a thousand, may overflow soon. The kernel warns when it does.
+ */
+static bool pinned_too_often(struct page **pages, long n)
+{
+	long i;
+
+	for (i = 0; i < n; i++)
+		if (folio_ref_count(page_folio(pages[i])) > INT_MAX / 2)
+			return true;
+	return false;
+}
+
 /* Pin part of one slot; how many pages were pinned, or an error */
 static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 			struct page **pages)
@@ -131,8 +146,13 @@ static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 	room = (slot->it.last - gpa + 1) >> PAGE_SHIFT;
 	ret = pviommu_pin_hva(vm, slot->hva + (gpa - slot->it.start),
 			      min_t(u64, npages, room), write, pages);
-	if (ret > 0)
-		atomic64_add(ret, &slot->pins);
+	if (ret < 0)
+		return ret == -ENOMEM ? ret : -EFAULT;
+	if (pinned_too_often(pages, ret)) {
+		unpin_user_pages(pages, ret);
+		return -ENOMEM;
+	}
+	atomic64_add(ret, &slot->pins);
 	return ret;
 }
 

@@ -53,6 +53,12 @@
 /* Pages that are pinned and mapped at a time; one mapping has no more */
 #define PVIOMMU_CHUNK	512
 
+/*
+ * Have IOMMU drivers leave all flushing to our sync. Those of x86 then flush the
+ * range that we name; others, such as that of SMMUv2, would flush nothing.
+ */
+#define PVIOMMU_GATHER_QUEUED	IS_ENABLED(CONFIG_X86)
+
 /* ---- memory of the VM (memory.c) ---------------------------------- */
 
 /* A range of guest memory, as given by VFIO_IOMMU_MAP_DMA */
@@ -367,6 +373,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain);
 int pviommu_group_bypass(struct pviommu_group *grp);
 int pviommu_group_default(struct pviommu_group *grp);
+void pviommu_group_cut(struct pviommu_group *grp);
 void pviommu_groups_default(struct pviommu_vm *vm);
 void pviommu_groups_block(struct pviommu_vm *vm);
 bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);

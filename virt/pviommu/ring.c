@@ -6,6 +6,7 @@
  * of its ring, in our copy, and goes on with the next doorbell. Our own index
  * and copy count; what the guest writes to memory meanwhile does not.
  */
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
@@ -89,7 +90,7 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 {
 	int ret;
 
-	while (ring->cons != prod && *budget) {
+	while (ring->cons != prod && *budget && !fatal_signal_pending(current)) {
 		if (!ring->begun) {
 			ret = pviommu_guest_read(vm, slot_gpa(ring), &ring->op,
 						 sizeof(ring->op));

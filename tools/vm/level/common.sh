@@ -2,95 +2,55 @@
 # shellcheck shell=dash
 #
 # What the init of both levels does alike. Run by busybox in the initramfs.
+# A fork is dear here, most of all in the guest: builtins are used where they can.
 
 export PATH=/bin
 /bin/busybox --install -s /bin
 
 # stage TEXT: how far this level has got, for pvvm and for a reader of the log.
 stage() {
-	echo "$LEVEL: $*" >>"$STAGES"
+	local up
+
+	read -r up _ </proc/uptime
+	echo "$LEVEL: $* (up $up s)" >>"$STAGES"
 }
 
-mount_kernel_fs() {
-	mount -t proc proc /proc
-	mount -t sysfs sysfs /sys
-	mount -t devtmpfs dev /dev
-}
-
-# /mod/list: a module and its parameters per line, in load order.
-load_stock() {
-	local file params
-
-	while read -r file params; do
-		# shellcheck disable=SC2086 # one word per parameter
-		insmod "/mod/$file" $params || echo "pvvm: insmod $file failed" >/dev/kmsg
-	done </mod/list
+# Needs $STOCK_MODULES and $1, the 9p options of the control directory.
+set_up_kernel() {
+	mount -a
+	modprobe -a $STOCK_MODULES 2>/dev/kmsg
+	mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none ctl /ctl
 }
 
 # See kernel_args.
 start_cpus() {
-	local cpu
+	local cpu state
 
 	for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do
-		[ "$(cat "$cpu")" != 0 ] || echo 1 >"$cpu"
+		[ -e "$cpu" ] || continue
+		read -r state <"$cpu"
+		[ "$state" = 1 ] || echo 1 >"$cpu"
 	done
 }
 
-mount_9p() {
-	mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000,$3" "$1" "$2"
+load_own() {
+	[ -n "$OWN_MODULES" ] || return 0
+	modprobe -a $OWN_MODULES >/load.log 2>&1 ||
+		fail "loading $OWN_MODULES failed: $(cat /load.log; dmesg | tail -n 5)"
 }
 
-# The machine's root read-only at $LOWER, and at /root a directory of mounts:
-# each top-level directory bound there, with our own /dev, /proc, /tmp and so on.
+# The root of the commands is at /root; pvvm has planned its mounts.
 build_root() {
-	local entry name
-
-	mkdir -p "$LOWER"
-	mount_9p root "$LOWER" ro,cache=loose || return 1
-	mount -t tmpfs -o mode=755 root /root
-	for entry in "$LOWER"/* "$LOWER"/.[!.]*; do
-		name=${entry##*/}
-		if [ -L "$entry" ]; then
-			ln -s "$(readlink "$entry")" "/root/$name"
-		elif [ -d "$entry" ]; then
-			mkdir -p "/root/$name"
-			case $name in
-			proc | sys | dev | tmp | run | share) ;;
-			*) mount -o bind "$entry" "/root/$name" ;;
-			esac
-		fi
-	done
-	own_mounts
+	mkdir -p /dev/shm /dev/pts /dev/hugepages
+	mount -a -T /etc/fstab.root 2>/dev/kmsg
+	[ -d "/lower/usr" ] || fail "cannot mount the machine's root by 9p"
+	[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
+	[ -e /dev/stdin ] || ln -s fd/0 /dev/stdin
+	[ -e /dev/stdout ] || ln -s fd/1 /dev/stdout
+	[ -e /dev/stderr ] || ln -s fd/2 /dev/stderr
 	show_hidden "$CALLER_DIR"
 	show_hidden "$OWN_DIR"
 	show_hidden "$KERNEL_DIR"
-	show_modules
-	mount -o remount,ro /root
-}
-
-own_mounts() {
-	mkdir -p /root/proc /root/sys /root/dev /root/tmp /root/run
-	mount -o bind /proc /root/proc
-	mount -o bind /sys /root/sys
-	mount -o bind /dev /root/dev
-	mkdir -p /dev/shm /dev/pts /dev/hugepages
-	mount -t tmpfs -o mode=1777 shm /root/dev/shm
-	mount -t devpts -o mode=620,ptmxmode=666 devpts /root/dev/pts
-	mount -t hugetlbfs hugetlbfs /root/dev/hugepages
-	ln -sf /proc/self/fd /dev/fd
-	ln -sf fd/0 /dev/stdin
-	ln -sf fd/1 /dev/stdout
-	ln -sf fd/2 /dev/stderr
-	mount -t debugfs debugfs /root/sys/kernel/debug
-	mount -t tracefs tracefs /root/sys/kernel/tracing
-	mount -t tmpfs -o mode=1777 tmp /root/tmp
-	mount -t tmpfs -o mode=755 run /root/run
-	mkdir -p /root/run/pvvm/bin
-	cp /pvvm/pvvm-* /root/run/pvvm/bin
-	if [ -n "$SHARE" ]; then
-		mkdir -p /root/share
-		mount_9p share /root/share rw,cache=mmap
-	fi
 }
 
 # A directory of the machine that one of our own mounts covers is shown again.
@@ -99,15 +59,9 @@ show_hidden() {
 	/tmp/* | /run/* | /dev/shm/*) ;;
 	*) return ;;
 	esac
-	[ -d "$LOWER$1" ] || return
+	[ -d "/lower$1" ] || return
 	mkdir -p "/root$1"
-	mount -o bind "$LOWER$1" "/root$1"
-}
-
-# Programs that look for modules in the usual place find this kernel's.
-show_modules() {
-	[ ! -d /root/usr/lib/modules ] ||
-		mount -o bind "$LOWER$KERNEL_DIR/lib/modules" /root/usr/lib/modules
+	mount -o bind "/lower$1" "/root$1"
 }
 
 # The environment of all commands; they are started from here by in_root.
@@ -116,7 +70,7 @@ set_environment() {
 	export PVVM_MODULES="$OWN_DIR" PVVM_KERNEL_DIR="$KERNEL_DIR" PVVM_RUN=/run/pvvm
 	export PVVM_DIR PVVM_MODPARAMS="$MODPARAMS" PVVM_SHARE=
 	[ -z "$SHARE" ] || PVVM_SHARE=/share
-	export HOME=/tmp TERM=dumb LC_ALL=C.UTF-8
+	export HOME=/tmp TERM=dumb LC_ALL=C
 	export MODPROBE_OPTIONS="-d $KERNEL_DIR"
 	ROOT_PATH=/run/pvvm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 }
@@ -124,13 +78,18 @@ set_environment() {
 # in_root PROGRAM [ARG..]: run it in the machine's root, in the caller's directory.
 # shellcheck disable=SC2016 # the inner shell expands
 in_root() {
-	chroot /root /bin/sh -c 'PATH=$1; cd "$2" 2>/dev/null || cd /; shift 2; exec "$@"' \
-		sh "$ROOT_PATH" "$CALLER_DIR" "$@"
+	PATH=$ROOT_PATH /bin/chroot /root /bin/sh -c \
+		'cd "$0" 2>/dev/null || cd /; exec "$@"' "$CALLER_DIR" "$@"
 }
+
+# What bash does first: it goes to directory $0 and runs command $1.
+# shellcheck disable=SC2016 # the inner shell expands
+ENTER='cd "$0" 2>/dev/null || cd /; eval "$1"'
 
 # run_file FILE: the command in it, with its output to the pump.
 run_file() {
-	in_root /bin/bash -c "$(cat "$1")" </dev/null >/pump 2>&1
+	PATH=$ROOT_PATH /bin/chroot /root /bin/bash -c "$ENTER" "$CALLER_DIR" "$(cat "$1")" \
+		</dev/null >/pump 2>&1
 }
 
 # All output goes through one pipe: a program may reopen its stdout, and need not
@@ -159,25 +118,27 @@ stop_pump() {
 	wait "$PUMP"
 }
 
-# Where device number $1 is: in its slot, or behind the root port in its slot.
+# Sets ADDRESS to where device number $1 is: in its slot, or behind the root port
+# in its slot.
 device_address() {
 	local place
 
-	place=$(printf '/sys/bus/pci/devices/0000:00:%02x.0' $((16 + $1)))
+	ADDRESS=
+	place=/sys/bus/pci/devices/$(printf '0000:00:%02x.0' $((16 + $1)))
 	set -- "$place"/????:??:??.?
 	[ ! -e "$1" ] || place=$1
-	[ ! -e "$place" ] || echo "${place##*/}"
+	[ ! -e "$place" ] || ADDRESS=${place##*/}
 }
 
 # PVVM_DEVICES: name and address of each device at this level.
 find_devices() {
-	local i=0 name address
+	local i=0 name
 
 	PVVM_DEVICES=
 	for name in $DEVICES; do
-		address=$(device_address $i)
-		[ -n "$address" ] || return 1
-		PVVM_DEVICES="${PVVM_DEVICES:+$PVVM_DEVICES }$name:$address"
+		device_address $i
+		[ -n "$ADDRESS" ] || return 1
+		PVVM_DEVICES="${PVVM_DEVICES:+$PVVM_DEVICES }$name:$ADDRESS"
 		i=$((i + 1))
 	done
 	export PVVM_DEVICES

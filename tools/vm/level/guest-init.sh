@@ -5,7 +5,6 @@
 # init of the guest: set up, load the drivers, run the guest's command.
 
 LEVEL=guest
-LOWER=/lower
 STAGES=/ctl/guest-stages.log
 OUTPUT=/ctl/guest-output.log
 
@@ -29,33 +28,21 @@ count_boot() {
 }
 
 set_up() {
-	mount_kernel_fs
-	load_stock
-	mount_9p ctl /ctl rw,cache=none || poweroff -f
-	stage "kernel and initramfs up, uptime $(cut -d' ' -f1 /proc/uptime) s"
+	set_up_kernel || poweroff -f
+	stage "kernel and modules up"
 	count_boot
-	build_root || fail "cannot mount the machine's root by 9p"
 	start_cpus
+	build_root
 	set_environment
-	cp /ctl/own-modules /root/run/pvvm/
 	start_pump
+	load_own
 	find_devices || fail "not all of the devices ($DEVICES) are on the PCI bus"
-}
-
-load_own() {
-	local name
-
-	for name in $GUEST_OWN; do
-		in_root pvvm-load "$name" >/ctl/load.log 2>&1 ||
-			fail "loading $name failed: $(cat /ctl/load.log)"
-	done
 }
 
 main() {
 	local status=0
 
 	set_up
-	load_own
 	if [ -f /ctl/guest-cmd ]; then
 		stage "guest command"
 		run_file /ctl/guest-cmd

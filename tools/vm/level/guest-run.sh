@@ -60,8 +60,8 @@ guest_arguments() {
 start_background() {
 	[ -f /ctl/host-bg ] || return 0
 	# A session of its own, so that all of it can be killed.
-	setsid sh -c '. /pvvm/config; LEVEL=host; . /pvvm/common.sh
-		MODPARAMS=$HOST_MODPARAMS; set_environment; run_file /ctl/host-bg' &
+	PATH=$ROOT_PATH /bin/setsid /bin/chroot /root /bin/bash -c "$ENTER" \
+		"$CALLER_DIR" "$(cat /ctl/host-bg)" </dev/null >/pump 2>&1 &
 	BACKGROUND=$!
 }
 

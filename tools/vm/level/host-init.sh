@@ -5,7 +5,6 @@
 # init of the host level: set up, run the host's commands, run the guest.
 
 LEVEL=host
-LOWER=/lower
 STAGES=/ctl/stages.log
 OUTPUT=/ctl/host-output.log
 
@@ -34,27 +33,15 @@ finish() {
 }
 
 set_up() {
-	mount_kernel_fs
-	load_stock
-	mount_9p ctl /ctl rw,cache=none || power_off
-	stage "kernel and initramfs up, uptime $(cut -d' ' -f1 /proc/uptime) s"
-	build_root || fail "cannot mount the machine's root by 9p"
+	set_up_kernel || power_off
+	stage "kernel and modules up"
 	start_cpus
+	build_root
 	set_environment
 	mkdir -p /root/run/pvvm/root /root/run/pvvm/guest
-	mount -o bind "$LOWER" /root/run/pvvm/root
+	mount -o bind /lower /root/run/pvvm/root
 	mount -o bind /ctl/guest /root/run/pvvm/guest
-	cp /ctl/own-modules /root/run/pvvm/
 	start_pump
-}
-
-load_own() {
-	local name
-
-	for name in $HOST_OWN; do
-		in_root pvvm-load "$name" >/ctl/load.log 2>&1 ||
-			fail "loading $name failed: $(cat /ctl/load.log)"
-	done
 }
 
 bind_devices() {

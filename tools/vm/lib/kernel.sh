@@ -17,43 +17,52 @@ find_kernel() {
 	[ -n "$KERNEL_IMAGE" ] ||
 		setup_error "no kernel in $KERNEL_DIR/boot; run tools/build/kernel-fetch image, or give --kernel DIR"
 	RELEASE=${KERNEL_IMAGE##*/vmlinuz-}
+	KERNEL_DIR=$(cd "$KERNEL_DIR" && pwd -P)
 	[ -f "$KERNEL_DIR/lib/modules/$RELEASE/modules.dep" ] ||
 		setup_error "no modules.dep for $RELEASE in $KERNEL_DIR; run depmod -b $KERNEL_DIR $RELEASE"
 }
 
-# The table that pvvm-load reads: one of our modules per line, "name file needs..".
+# Our modules, one per line: "name file needs..".
 find_own_modules() {
 	local file name
 
 	OWN_DIR=${PVIOMMU_BUILD:-$PVVM_REPO/build/$RELEASE}
-	: >"$CTL/own-modules"
+	: >"$TMP/own-modules"
 	[ -d "$OWN_DIR" ] || return 0
-	OWN_DIR=$(cd "$OWN_DIR" && pwd)
+	OWN_DIR=$(cd "$OWN_DIR" && pwd -P)
 	while read -r file; do
 		name=${file##*/}
 		name=${name%%.ko*}
 		printf '%s %s %s\n' "${name//-/_}" "$file" \
 			"$(modinfo -F depends "$file" | tr ',-' ' _')"
-	done < <(find "$OWN_DIR" -name '*.ko' -o -name '*.ko.xz') >"$CTL/own-modules"
+	done < <(find "$OWN_DIR" -name '*.ko' -o -name '*.ko.xz') >"$TMP/own-modules"
 }
 
-# Modules of ours that $1 cannot do without.
+is_own() {
+	grep -q "^$1 " "$TMP/own-modules"
+}
+
+own_needs_of() {
+	awk -v n="$1" '$1 == n { $1 = $2 = ""; print }' "$TMP/own-modules"
+}
+
+# Modules of ours that a level cannot do without.
 require_own() {
 	local name
 
 	for name; do
-		grep -q "^$name " "$CTL/own-modules" ||
+		is_own "$name" ||
 			setup_error "$name.ko is not in $OWN_DIR; run make in $PVVM_REPO, or set PVIOMMU_BUILD"
 	done
 }
 
-# All that a module of ours needs from the stock kernel.
+# All that modules of ours need from the stock kernel.
 own_needs() {
 	local name dep
 
 	for name; do
-		for dep in $(awk -v n="$name" '$1 == n { $1 = $2 = ""; print }' "$CTL/own-modules"); do
-			if grep -q "^$dep " "$CTL/own-modules"; then
+		for dep in $(own_needs_of "$name"); do
+			if is_own "$dep"; then
 				own_needs "$dep"
 			else
 				echo "$dep"

@@ -220,7 +220,7 @@ check_options() {
 	if [ -n "$SHARE" ]; then
 		[ -d "$SHARE" ] || usage_error "--share: no directory $SHARE"
 		[ -w "$SHARE" ] || usage_error "--share: cannot write to $SHARE"
-		SHARE=$(cd "$SHARE" && pwd)
+		SHARE=$(cd "$SHARE" && pwd -P)
 	fi
 	case $LOG_DIR in
 	'' | /*) ;;

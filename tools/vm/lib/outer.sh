@@ -4,13 +4,13 @@
 # The outer QEMU: its command line, its run, and what to say when it stalls.
 
 TIMED_OUT=0
-TAIL_PID=
-STAGES_PID=
+HELPERS=()
+TIMER=
 
 stop_helpers() {
-	[ -z "$TAIL_PID" ] || kill "$TAIL_PID" 2>/dev/null
-	[ -z "$STAGES_PID" ] || kill "$STAGES_PID" 2>/dev/null
-	TAIL_PID= STAGES_PID=
+	[ -z "${HELPERS[*]}$TIMER" ] || kill "${HELPERS[@]}" $TIMER 2>/dev/null
+	HELPERS=()
+	TIMER=
 }
 
 # Without XSAVE: TCG does not tell KVM of a guest's XSETBV, so the guest's kernel
@@ -92,21 +92,25 @@ run_outer() {
 	START=${EPOCHREALTIME/./}
 	"${OUTER[@]}" </dev/null >"$TMP/qemu-host.log" 2>&1 &
 	OUTER_PID=$!
-	tail -q -f -c +1 -s 0.1 --pid=$OUTER_PID "$CTL/host-output.log" "$CTL/guest/guest-output.log" &
-	TAIL_PID=$!
-	follow_stages &
-	STAGES_PID=$!
+	tail -q -f -c +1 -s 0.1 --pid=$OUTER_PID \
+		"$CTL/host-output.log" "$CTL/guest/guest-output.log" 8>&- &
+	HELPERS+=($!)
+	follow_stages 8>&- &
+	HELPERS+=($!)
 	wait_outer
-	wait $TAIL_PID $STAGES_PID 2>/dev/null
-	TAIL_PID= STAGES_PID= OUTER_PID=
+	# Both end by themselves once all that QEMU wrote is out.
+	wait "${HELPERS[@]}" 2>/dev/null
+	HELPERS=()
+	OUTER_PID=
 	printf '%d\n' $(((${EPOCHREALTIME/./} - START) / 1000)) >"$TMP/run-ms.log"
 }
 
 wait_outer() {
 	local timer ended
 
-	sleep "$TIMEOUT" &
+	sleep "$TIMEOUT" 8>&- &
 	timer=$!
+	TIMER=$timer
 	wait -n -p ended $OUTER_PID $timer
 	if [ "$ended" = $timer ]; then
 		TIMED_OUT=1
@@ -115,6 +119,7 @@ wait_outer() {
 		kill $timer 2>/dev/null
 	fi
 	wait $OUTER_PID $timer 2>/dev/null
+	TIMER=
 }
 
 last_stage() {

@@ -53,7 +53,7 @@ in_type() {
 	check "$type: bound" nvme_up "$bdf"
 	nvme_disk "$bdf"
 	ops=$(stat_of ops_queued)
-	check "$type: written and read back" disk_check 4
+	check "$type: written and read back" disk_check 2
 	check "$type: operations of the IOMMU" mappings_made "$ops" "$type"
 	check "$type: unbound" unbind "$bdf"
 }

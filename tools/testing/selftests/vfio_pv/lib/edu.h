@@ -21,7 +21,7 @@
 bool edu_is(const struct vfio_dev *dev);
 
 /*
- * Copy @len bytes at @off of the device's buffer to @iova, or from there. Memory space and bus
+ * Copy @len bytes at @off of the buffer to @iova, or from there. Memory space and bus
  * mastering must be on. False if the device did not finish.
  */
 bool edu_to_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);

@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Endpoints move between domains while others are at work: one edu device does
+# DMA all the time, another goes in and out of containers, and the nvme disk goes
+# from its driver and back to it, with data written and read in between and its
+# domain changed. Needs two edu devices bound to vfio-pci.
+
+here=$(dirname "$(readlink -f "$0")")
+# shellcheck source=lib/guest.sh
+. "$here/lib/guest.sh"
+
+isolation=${GUEST_ISOLATION_TEST:-$here/guest_isolation_test}
+disk=$(device nvme) || skip_all "no nvme device"
+
+move_disk() {
+	local type
+
+	while kill -0 "$1" 2>/dev/null; do
+		for type in DMA identity DMA-FQ; do
+			set_domain_type "$disk" $type && nvme_up "$disk" &&
+				nvme_disk "$disk" && disk_check 1 && unbind "$disk" || return
+			rounds=$((rounds + 1))
+		done
+	done
+	echo "the disk moved $rounds times"
+}
+
+plan 4
+failed=$(stat_of host_ops_failed)
+check "devices" pvvm-bind vfio-pci "$(device edu 0)" "$(device edu 1)"
+"$isolation" -t move_under_load &
+rounds=0
+check "disk in and out of its driver" move_disk $!
+check "edu devices, one at work and one in and out of containers" wait $!
+check "no operation has failed" test "$(stat_of host_ops_failed)" = "$failed"
+finish
