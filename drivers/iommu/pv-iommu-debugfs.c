@@ -6,7 +6,6 @@
 #include <linux/io.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/stop_machine.h>
 
 #include "pv-iommu.h"
 
@@ -85,16 +84,13 @@ static int stats_show(struct seq_file *s, void *unused)
 	struct pviommu *pv = s->private;
 
 	show_guest(s, pv);
-	if (!(pv->features & PVIOMMU_F_STATS) || READ_ONCE(pv->broken))
+	/* Without an endpoint there is nobody to ask */
+	if (!(pv->features & PVIOMMU_F_STATS) || READ_ONCE(pv->broken) ||
+	    list_empty(&pv->endpoints))
 		return 0;
 	return show_host(s, pv);
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
-
-static int restart_stopped(void *pv)
-{
-	return pviommu_restart(pv);
-}
 
 /* What waking up does; brings a broken interface back, too. For tests. */
 static int restart_set(void *data, u64 unused)
@@ -103,7 +99,7 @@ static int restart_set(void *data, u64 unused)
 	int ret;
 
 	mutex_lock(&pv->lock);
-	ret = stop_machine(restart_stopped, pv, NULL);
+	ret = pviommu_restart_live(pv);
 	mutex_unlock(&pv->lock);
 	return ret;
 }

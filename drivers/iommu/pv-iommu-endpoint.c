@@ -304,6 +304,21 @@ static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
 	return id == ~0U ? 0 : id;
 }
 
+/* The host stops when the last endpoint goes. The first to come starts it. */
+static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
+{
+	int ret = 0;
+
+	mutex_lock(&pv->lock);
+	if (list_empty(&pv->endpoints)) {
+		ret = pviommu_door_set(pv, pdev, regs);
+		if (!ret && !pviommu_cap_running(pv))
+			ret = pviommu_restart_live(pv);
+	}
+	mutex_unlock(&pv->lock);
+	return ret;
+}
+
 /*
  * What is not ours, and what the host does not let us have, is no device of
  * this IOMMU: -ENODEV lets the core go on.
@@ -327,6 +342,8 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 		dev_warn(dev, "left alone: it has a driver already, and the host does not allow bypass\n");
 		return ERR_PTR(-ENODEV);
 	}
+	if (start_again(pv, to_pci_dev(dev), regs))
+		return ERR_PTR(-ENODEV);
 	ep = endpoint_probe(pv, dev, id);
 	if (!ep)
 		return ERR_PTR(-ENODEV);

@@ -11,6 +11,7 @@
 #include <linux/io.h>
 #include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/stop_machine.h>
 
 #include "pv-iommu.h"
 
@@ -149,10 +150,11 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 	desc->reserved = 0;
 }
 
-static void start_prepare(struct pviommu *pv, u64 cookie)
+static void start_prepare(struct pviommu *pv)
 {
 	struct pviommu_ring_desc *descs = (void *)(pv->start + 1);
 	struct pviommu_start *start = pv->start;
+	u64 cookie = pv->cookie;
 	unsigned int i;
 
 	for (i = 0; i < pv->nr_rings; i++)
@@ -187,11 +189,12 @@ int pviommu_start(struct pviommu *pv)
 	u32 out;
 	int ret;
 
-	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, 0);
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	if (ret)
 		return ret;
 
-	start_prepare(pv, get_random_u64() | 1);
+	pv->cookie = get_random_u64() | 1;
+	start_prepare(pv);
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_START,
 				  virt_to_phys(pv->start));
 	if (ret)
@@ -215,7 +218,7 @@ int pviommu_start(struct pviommu *pv)
 int pviommu_stop(struct pviommu *pv)
 {
 	WRITE_ONCE(pv->broken, true);
-	return pviommu_cap_command(pv, PVIOMMU_CMD_RESET, 0);
+	return pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 }
 
 /* Put an endpoint back where it was */
@@ -286,4 +289,24 @@ int pviommu_restart(struct pviommu *pv)
 		ret = ret ?: err;
 	}
 	return ret;
+}
+
+static int restart_stopped(void *pv)
+{
+	return pviommu_restart(pv);
+}
+
+/**
+ * pviommu_restart_live() - pviommu_restart() in a running system
+ * @pv: the interface, its lock held
+ *
+ * Between the reset and the end endpoints are where they are without us. That
+ * is for the caller to know.
+ *
+ * Return: 0 or a negative errno; what could be brought back has been.
+ */
+int pviommu_restart_live(struct pviommu *pv)
+{
+	lockdep_assert_held(&pv->lock);
+	return stop_machine(restart_stopped, pv, NULL);
 }

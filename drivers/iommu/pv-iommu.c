@@ -24,6 +24,25 @@ static bool config_doorbell;
 module_param(config_doorbell, bool, 0444);
 MODULE_PARM_DESC(config_doorbell, "Ring by config space only, for tests");
 
+static unsigned long long takeover;
+module_param(takeover, ullong, 0);
+MODULE_PARM_DESC(takeover,
+		 "Cookie of a kernel that left without stopping the interface, for a crash kernel");
+
+static int cookie_get(char *buffer, const struct kernel_param *kp)
+{
+	struct pviommu *pv = pviommu_instance;
+
+	return sysfs_emit(buffer, "%llu\n", pv ? pv->cookie : 0);
+}
+
+static const struct kernel_param_ops cookie_ops = {
+	.get = cookie_get,
+};
+
+module_param_cb(cookie, &cookie_ops, NULL, 0400);
+MODULE_PARM_DESC(cookie, "What a crash kernel needs as its takeover; a secret of root's");
+
 /* --- who keeps this module loaded ---------------------------------------- */
 
 /*
@@ -298,6 +317,7 @@ static struct pviommu *start_interface(struct candidates *c)
 	pv->features = pviommu_cap_read(pdev, regs, PVIOMMU_CAP_FEATURES_OFF) &
 		       PVIOMMU_WANTED_FEATURES;
 	pv->ops = pviommu_copy_ops(pv->features);
+	pv->cookie = takeover;
 	if (pv->ops)
 		ret = pviommu_door_set(pv, pdev, regs);
 	if (!ret)

@@ -229,6 +229,7 @@ struct pviommu_ring {
  * @iommu: for the IOMMU core
  * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
  * @features: PVIOMMU_F_* in use
+ * @cookie: of the last start; who knows it can stop the interface
  * @max_domains: how many domains the host grants
  * @tracked: the doorbell page works
  * @broken: the host has stopped answering; final
@@ -252,6 +253,7 @@ struct pviommu {
 	struct iommu_device iommu;
 	struct iommu_ops *ops;
 	u64 features;
+	u64 cookie;
 	u32 max_domains;
 	bool tracked;
 	bool broken;
@@ -298,6 +300,7 @@ void pviommu_destroy(struct pviommu *pv);
 int pviommu_start(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
 int pviommu_restart(struct pviommu *pv);
+int pviommu_restart_live(struct pviommu *pv);
 
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,

@@ -64,11 +64,11 @@ u32 pviommu_endpoint_features(const struct pviommu_endpoint *ep);
  * pviommu_endpoint_control() - a write to the control register
  * @ep: the endpoint
  * @cmd: PVIOMMU_CMD_*; others set EOPNOTSUPP in the control register
- * @gpa: what stands in the GPA registers
+ * @arg: what stands in the GPA registers
  *
  * Context: process, may sleep, a thread of the VMM.
  */
-void pviommu_endpoint_control(struct pviommu_endpoint *ep, u32 cmd, u64 gpa);
+void pviommu_endpoint_control(struct pviommu_endpoint *ep, u32 cmd, u64 arg);
 
 /* Value of the control register when read */
 u32 pviommu_endpoint_status(const struct pviommu_endpoint *ep);
@@ -113,7 +113,9 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
  * @owner: the transport's module, referenced while a doorbell exists
  * @create: start to watch the page at @gpa of @kvm; stores call
  *          pviommu_doorbell_write(@ctx, ...). Process context, a thread of the
- *          VMM. Returns an ERR_PTR on failure.
+ *          VMM, with no lock held that pviommu_doorbell_write() or
+ *          pviommu_doorbell_gone() takes. Both may be called before it returns.
+ *          Returns an ERR_PTR on failure.
  * @take_down: stop to watch the page. May be called from within
  *             pviommu_doorbell_write(), so it must not wait for it. Idempotent.
  * @destroy: take down, wait until no call of pviommu_doorbell_write() for it

@@ -105,18 +105,18 @@ static void unquiesce(struct pviommu_vm *vm)
 	mutex_unlock(&vm->cfg_lock);
 }
 
-void pviommu_endpoint_control(struct pviommu_endpoint *ep, u32 cmd, u64 gpa)
+void pviommu_endpoint_control(struct pviommu_endpoint *ep, u32 cmd, u64 arg)
 {
 	struct pviommu_vm *vm = ep->vm;
 	int ret = 0;
 
 	switch (cmd) {
 	case PVIOMMU_CMD_RESET:
-		pviommu_iface_stop(vm, false);
+		ret = pviommu_iface_reset(vm, arg);
 		break;
 	case PVIOMMU_CMD_START:
 		unquiesce(vm);
-		ret = pviommu_iface_start(vm, ep->kvm, gpa);
+		ret = pviommu_iface_start(vm, ep->kvm, arg);
 		break;
 	default:
 		ret = -EOPNOTSUPP;
@@ -254,8 +254,11 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return -EINVAL;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (ep)
+	if (ep) {
+		/* A device that the VMM reset before it plugged it in is used now */
+		ep->quiesced = false;
 		ret = move(ctx, ep->group, le32_to_cpu(op->domain));
+	}
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }

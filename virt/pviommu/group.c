@@ -353,7 +353,9 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	/* Other VMs don't wait while all memory of this one is pinned */
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
-	ret = pviommu_group_default(grp);
+	/* A guest that has a driver will attach it; it need not pin all memory */
+	if (!READ_ONCE(vm->iface))
+		ret = pviommu_group_default(grp);
 	if (!ret)
 		list_add_tail(&grp->entry, &vm->groups);
 	mutex_unlock(&vm->cfg_lock);

@@ -217,7 +217,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 }
 
 /**
- * pviommu_iface_stop() - RESET
+ * pviommu_iface_stop() - stop, at the VMM's word
  * @vm: the VM
  * @closed: no device of the VM is open any more
  *
@@ -232,17 +232,25 @@ void pviommu_iface_stop(struct pviommu_vm *vm, bool closed)
 	mutex_unlock(&vm->control_lock);
 }
 
-/* STATS counts from START on; what exists now is none of these */
-static void reset_counters(struct pviommu_vm *vm)
+/**
+ * pviommu_iface_reset() - RESET by the guest
+ * @vm: the VM
+ * @cookie: what the guest says its start's cookie was
+ *
+ * Context: as pviommu_iface_stop().
+ * Return: 0, or -EACCES: whoever asks did not start the interface.
+ */
+int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie)
 {
-	static const u8 since_start[] = {
-		PVIOMMU_NR_KICKS_TRACKED, PVIOMMU_NR_KICKS_CONFIG, PVIOMMU_NR_OPS,
-		PVIOMMU_NR_OPS_FAILED, PVIOMMU_NR_FAULTS, PVIOMMU_NR_EVENTS_LOST,
-	};
-	u32 i;
+	int ret = 0;
 
-	for (i = 0; i < ARRAY_SIZE(since_start); i++)
-		atomic64_set(&vm->counters[since_start[i]], 0);
+	mutex_lock(&vm->control_lock);
+	if (vm->iface && vm->iface->cookie != cookie)
+		ret = -EACCES;
+	else
+		iface_stop(vm, false);
+	mutex_unlock(&vm->control_lock);
+	return ret;
 }
 
 /**
@@ -276,7 +284,6 @@ int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 		ret = PTR_ERR(iface);
 		goto out_unlock;
 	}
-	reset_counters(vm);
 	down_write(&vm->iface_lock);
 	WRITE_ONCE(vm->iface, iface);
 	up_write(&vm->iface_lock);

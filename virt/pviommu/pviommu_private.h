@@ -398,6 +398,7 @@ void pviommu_ring_exit(struct pviommu_ring *ring);
 u64 pviommu_features(void);
 int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa);
 void pviommu_iface_stop(struct pviommu_vm *vm, bool closed);
+int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie);
 void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 			u32 value);
 

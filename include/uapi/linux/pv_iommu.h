@@ -48,9 +48,16 @@
 #define PVIOMMU_CAP_CONTROL_OFF	24	/* W: command, R: state and error */
 #define PVIOMMU_CAP_DOORBELL_OFF	28	/* W: doorbell value; R: 0 */
 
-/* Commands for the control register */
-#define PVIOMMU_CMD_RESET	0	/* stop, free domains, endpoints to their default */
-#define PVIOMMU_CMD_START	1	/* start with the struct pviommu_start at GPA */
+/*
+ * Commands for the control register. Their argument is in the GPA registers,
+ * which read 0 when the command has been executed.
+ *
+ * A program in the guest that was given an endpoint can write its registers
+ * too. So a running interface is stopped only by who knows the cookie it was
+ * started with: EACCES else.
+ */
+#define PVIOMMU_CMD_RESET	0	/* argument: the cookie; stop, free domains */
+#define PVIOMMU_CMD_START	1	/* argument: GPA of a struct pviommu_start */
 
 /* Reading the control register: PVIOMMU_STATE_* | error of the last command << 16 */
 #define PVIOMMU_STATE_STOPPED	0
@@ -105,9 +112,10 @@
  * @version: PVIOMMU_ABI_VERSION
  * @nrings: number of rings, 1 to PVIOMMU_MAX_RINGS
  * @features: features that the guest accepts, a subset of those offered
- * @cookie: a number other than zero, chosen by the guest for this start; it
- *          must stand in the header of each ring and of the event ring, so
- *          that memory that was a ring before a reboot is never taken for one
+ * @cookie: a random number other than zero, chosen by the guest for this start
+ *          and kept secret; it must stand in the header of each ring and of the
+ *          event ring, so that memory that was a ring before a reboot is never
+ *          taken for one, and it is the argument of PVIOMMU_CMD_RESET
  * @doorbell: GPA of the doorbell page, page aligned, plain guest RAM that is
  *          used for nothing else; 0 for none
  * @events: GPA of the event ring, one page, page aligned; 0 for none
@@ -116,10 +124,10 @@
  * @out_max_domains: written by the host: how many domains the VM may have
  * @reserved: must be zero
  *
- * Errors, in the control register: EBUSY already running; EFAULT the block, a
- * ring, or the event ring is not guest RAM; EINVAL a bad value; EOPNOTSUPP
- * features or version not known; ERANGE @nrings or an order. After an error
- * the interface is stopped.
+ * Errors, in the control register: EBUSY already running, and runs on; EFAULT
+ * the block, a ring, the doorbell page or the event ring is not writable guest
+ * RAM; EINVAL a bad value; ENOMEM; EOPNOTSUPP features or version not known;
+ * ERANGE @nrings or an order. After all but EBUSY the interface is stopped.
  */
 struct pviommu_start {
 	__le32 magic;
@@ -394,7 +402,7 @@ struct pviommu_region {
 #define PVIOMMU_REGION_MSI	1
 
 /**
- * struct pviommu_stats - counters of this VM, since START unless said otherwise
+ * struct pviommu_stats - counters of this VM, since the VMM made its container
  * @kicks_tracked: doorbells that came through the tracked page
  * @kicks_config: doorbells that came through the capability (by way of the VMM)
  * @ops: ops executed

@@ -382,7 +382,9 @@ static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 		break;
 	case PVIOMMU_CAP_CONTROL_OFF:
 		mutex_lock(&cap->lock);
+		/* It may be a secret: who reads the registers must not find it */
 		gpa = cap->gpa;
+		cap->gpa = 0;
 		mutex_unlock(&cap->lock);
 		pviommu_endpoint_control(ep, val, gpa);
 		break;

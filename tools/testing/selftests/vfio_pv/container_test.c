@@ -284,10 +284,11 @@ TEST_F(container, check_extension)
 
 	EXPECT_EQ(1, ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU));
 	EXPECT_EQ(1, ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL));
-	for (i = 0; i < ARRAY_SIZE(absent); i++)
+	for (i = 0; i < ARRAY_SIZE(absent); i++) {
 		EXPECT_EQ(0, ioctl(fd, VFIO_CHECK_EXTENSION, absent[i])) {
 			TH_LOG("extension %lu", absent[i]);
 		}
+	}
 	EXPECT_LE(0, ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU));
 }
 

@@ -6,13 +6,10 @@
 # often the guest's QEMU was entered: not more often for 10,000 pairs than for
 # 100. Needs pvvm's --share for the two to meet.
 
-here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=lib/guest.sh
-. "$here/lib/guest.sh"
+. "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
 
-load=${GUEST_MAP_LOAD:-$here/guest_map_load}
 [ "$PVVM_SHARE" ] || skip_all "needs --share"
-[ -x "$load" ] || skip_all "no guest_map_load"
 
 FEW=100 MANY=10000
 
@@ -69,10 +66,10 @@ plan 8
 bdf=$(device edu) && check "device" pvvm-bind vfio-pci "$bdf"
 config=$(stat_of kicks_config)
 check "counters at the start" sample start
-check "$FEW pairs" "$load" $FEW
+check "$FEW pairs" guest_map_load $FEW
 check "counters" sample few
 tracked=$(stat_of kicks_tracked)
-check "$MANY pairs" "$load" $MANY
+check "$MANY pairs" guest_map_load $MANY
 check "doorbells rung" by_doorbell "$tracked"
 sample many
 check "KVM was entered" to_kvm

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include <linux/pv_iommu.h>
+
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
@@ -95,6 +97,44 @@ TEST_F(two, join_one_container)
 	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_a, &self->window_a));
 	ASSERT_EQ(0, vfio_unmap_dma(self->a.container, GUEST_IOVA, PAGE, NULL));
 	EXPECT_EQ(1, dma_refused(&self->b.dev, GUEST_IOVA, self->memory_a, &self->window_a));
+}
+
+/* Where the registers of the paravirtual IOMMU are in config space; 0 if nowhere */
+static unsigned int find_capability(const struct vfio_dev *dev)
+{
+	unsigned int pos = vfio_config_read32(dev, 0x34) & 0xfc;
+
+	while (pos && vfio_config_read32(dev, pos + PVIOMMU_CAP_SIGNATURE_OFF) !=
+		      PVIOMMU_CAP_SIGNATURE)
+		pos = vfio_config_read32(dev, pos) >> 8 & 0xfc;
+	return pos;
+}
+
+/*
+ * A user who was given a device can write to the registers of the interface by
+ * way of its config space: that must not stop the interface, nor start another.
+ */
+TEST_F(two, registers_are_not_the_users)
+{
+	unsigned int cap = find_capability(&self->a.dev), i;
+	__u32 running;
+
+	ASSERT_NE(0, cap);
+	running = vfio_config_read32(&self->a.dev, cap + PVIOMMU_CAP_CONTROL_OFF);
+	ASSERT_EQ(PVIOMMU_STATE_RUNNING, PVIOMMU_CONTROL_STATE(running));
+	ASSERT_EQ(0, vfio_map_dma(self->b.container, GUEST_IOVA, self->memory_b, PAGE, true));
+
+	for (i = 0; i < 3; i++) {
+		vfio_config_write32(&self->a.dev, cap + PVIOMMU_CAP_GPA_LO_OFF, i << 12);
+		vfio_config_write32(&self->a.dev, cap + PVIOMMU_CAP_GPA_HI_OFF, 0);
+		vfio_config_write32(&self->a.dev, cap + PVIOMMU_CAP_CONTROL_OFF, i);
+		vfio_config_write32(&self->a.dev, cap + PVIOMMU_CAP_DOORBELL_OFF,
+				    PVIOMMU_DOORBELL(i));
+	}
+	running = vfio_config_read32(&self->a.dev, cap + PVIOMMU_CAP_CONTROL_OFF);
+	EXPECT_EQ(PVIOMMU_STATE_RUNNING, PVIOMMU_CONTROL_STATE(running));
+	EXPECT_EQ(1, dma_refused(&self->a.dev, GUEST_IOVA, self->memory_a, &self->window_a));
+	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_b, &self->window_b));
 }
 
 /* ------------------------------------------------------------------ */

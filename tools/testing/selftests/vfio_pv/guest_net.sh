@@ -74,7 +74,6 @@ plan 8
 ops=$(stat_of ops_queued)
 say "$model at $bdf, $(domain_type "$bdf")"
 check "the link comes up" nic_up
-find_nic
 check "DHCP" dhcp
 check "an address" set_address
 check "echo of packets, all sizes" ping_gateway

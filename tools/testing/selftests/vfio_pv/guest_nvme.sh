@@ -51,7 +51,6 @@ in_type() {
 	local type=$1 ops
 
 	check "$type: bound" nvme_up "$bdf"
-	nvme_disk "$bdf"
 	ops=$(stat_of ops_queued)
 	check "$type: written and read back" disk_check 2
 	check "$type: operations of the IOMMU" mappings_made "$ops" "$type"

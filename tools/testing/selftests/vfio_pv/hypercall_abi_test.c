@@ -120,10 +120,11 @@ TEST_F(op, good_ops_are_good)
 {
 	int kind;
 
-	for (kind = 0; kind < KINDS; kind++)
+	for (kind = 0; kind < KINDS; kind++) {
 		EXPECT_EQ(PVIOMMU_OK, __pv_exec(self->r, good(kind, self->ep))) {
-			TH_LOG("%s", kinds[kind].name ?: "");
+			TH_LOG("%s", kinds[kind].name);
 		}
+	}
 }
 
 /* An op that must fail with @status and change nothing */

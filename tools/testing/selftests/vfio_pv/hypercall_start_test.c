@@ -341,6 +341,31 @@ TEST_F(start, reset_frees_everything)
 	EXPECT_EQ(domain, pv_new_domain(r, self->dev->id));
 }
 
+/* A program that was given the device can write its registers, no more */
+TEST_F(start, a_stranger_can_not_reset)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	__u32 domain;
+
+	pv_reset(vm);
+	pv_start(vm, 1, 6);
+	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
+	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
+	domain = pv_new_domain(r, self->dev->id);
+	EXPECT_EQ(PVIOMMU_EACCES, pv_command(vm, PVIOMMU_CMD_RESET, 0));
+	EXPECT_EQ(PVIOMMU_EACCES, pv_command(vm, PVIOMMU_CMD_RESET, ~vm->cookie));
+	EXPECT_EQ(PVIOMMU_EBUSY, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	EXPECT_TRUE(pv_running(vm));
+	pv_map(r, domain, PV_2M, PV_DATA, 0x1000, PV_RW);
+
+	/* Who knows the cookie leaves no trace of it */
+	pv_reset(vm);
+	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
+	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
+	pv_start(vm, 1, 6);
+}
+
 TEST_F(start, vmm_takes_bus_mastering)
 {
 	struct pv_vm *vm = &self->vm;

@@ -4,7 +4,10 @@
 # For scripts that run in a guest: TAP, devices and their drivers, IOMMU
 # domains, data to a disk and back.
 
+# The programs that go with the scripts, if they are not found as it is
+PATH=$PATH:$(dirname "$(readlink -f "$0")")
 STATS=/sys/kernel/debug/pv-iommu/stats
+CHECK_LOG=/tmp/check.$$
 TESTS=0 FAILED=0
 
 # plan N: how many calls of "check" there will be
@@ -23,19 +26,20 @@ skip_all() {
 	exit 4
 }
 
-# check NAME COMMAND..: the test passes if the command does
+# check NAME COMMAND..: the test passes if the command does. It is not run in a
+# subshell: what it sets stays, and it can wait for what was started.
 check() {
-	local name=$1 output
+	local name=$1
 
 	shift
 	TESTS=$((TESTS + 1))
-	if output=$("$@" 2>&1); then
+	if "$@" >"$CHECK_LOG" 2>&1; then
 		echo "ok $TESTS $name"
 	else
 		echo "not ok $TESTS $name"
 		FAILED=$((FAILED + 1))
 	fi
-	[ -z "$output" ] || sed 's/^/# /' <<<"$output"
+	sed 's/^/# /' "$CHECK_LOG"
 }
 
 # skip NAME WHY: instead of a check

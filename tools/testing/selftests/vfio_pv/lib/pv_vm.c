@@ -329,7 +329,7 @@ __u32 __pv_start(struct pv_vm *vm, __u32 nr_rings, __u32 order)
 
 __u32 __pv_reset(struct pv_vm *vm)
 {
-	return pv_command(vm, PVIOMMU_CMD_RESET, 0);
+	return pv_command(vm, PVIOMMU_CMD_RESET, vm->cookie);
 }
 
 bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev)

@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Run at the host level beside a guest that maps and unmaps all the time: kills
+# its QEMU in the middle of it. What is left then is for host_clean.sh to say.
+
+# The counters of the one VM that there is
+counter() {
+	awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/pviommu/vm*/stats
+}
+
+enough() {
+	[ "$(counter mappings)" -ge 8 ] && [ "$(counter ops)" -ge 2000 ]
+}
+
+until enough 2>/dev/null; do
+	sleep 0.5
+done
+echo "# killed with $(counter mappings) mappings, $(counter pages_pinned) pages pinned, after $(counter ops) operations"
+kill -9 "$(cat "$PVVM_RUN/qemu.pid")"
