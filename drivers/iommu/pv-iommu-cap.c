@@ -76,9 +76,12 @@ static int door_command(struct pviommu_door *door, u32 command, u64 gpa)
 	    !PVIOMMU_CONTROL_ERROR(control))
 		return 0;
 
-	pci_err(pdev, "the host refuses to %s the paravirtual IOMMU: error %u\n",
-		command == PVIOMMU_CMD_START ? "start" : "stop",
-		PVIOMMU_CONTROL_ERROR(control));
+	if (control == ~0U)
+		pci_err(pdev, "does not answer any more\n");
+	else
+		pci_err(pdev, "the host refuses to %s the paravirtual IOMMU: error %u\n",
+			command == PVIOMMU_CMD_START ? "start" : "stop",
+			PVIOMMU_CONTROL_ERROR(control));
 	return -EIO;
 }
 

@@ -304,7 +304,7 @@ static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
 	return id == ~0U ? 0 : id;
 }
 
-/* The host stops when the last endpoint goes. The first to come starts it. */
+/* When the last endpoint went, we stopped. The first to come starts again. */
 static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 {
 	int ret = 0;
@@ -312,7 +312,7 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 	mutex_lock(&pv->lock);
 	if (list_empty(&pv->endpoints)) {
 		ret = pviommu_door_set(pv, pdev, regs);
-		if (!ret && !pviommu_cap_running(pv))
+		if (!ret && (READ_ONCE(pv->broken) || !pviommu_cap_running(pv)))
 			ret = pviommu_restart_live(pv);
 	}
 	mutex_unlock(&pv->lock);
@@ -364,10 +364,9 @@ static void door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
 	struct pviommu_endpoint *other;
 
 	door = rcu_dereference_protected(pv->door, lockdep_is_held(&pv->lock));
-	other = list_first_entry_or_null(&pv->endpoints,
-					 struct pviommu_endpoint, node);
-	if (!other || !door || &door->pdev->dev != ep->dev)
+	if (!door || &door->pdev->dev != ep->dev)
 		return;
+	other = list_first_entry(&pv->endpoints, struct pviommu_endpoint, node);
 	if (pviommu_door_set(pv, to_pci_dev(other->dev), other->regs))
 		pr_warn("without memory to choose another device to ring by\n");
 }
@@ -400,7 +399,10 @@ static void pviommu_release_device(struct device *dev)
 
 	mutex_lock(&pv->lock);
 	list_del(&ep->node);
-	door_leave(pv, ep);
+	if (list_empty(&pv->endpoints))
+		pviommu_stop(pv); /* before there is nobody to do it by */
+	else
+		door_leave(pv, ep);
 	mutex_unlock(&pv->lock);
 
 	if (ep->pinned)

@@ -232,7 +232,8 @@ struct pviommu_ring {
  * @cookie: of the last start; who knows it can stop the interface
  * @max_domains: how many domains the host grants
  * @tracked: the doorbell page works
- * @broken: the host has stopped answering; final
+ * @started: the host may use our memory
+ * @broken: no op can be done: the host has stopped answering, or been stopped
  * @lock: see the top of this file
  * @endpoints: list of struct pviommu_endpoint; @lock
  * @domains: list of struct pviommu_domain; @lock
@@ -256,6 +257,7 @@ struct pviommu {
 	u64 cookie;
 	u32 max_domains;
 	bool tracked;
+	bool started;
 	bool broken;
 	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;

@@ -66,15 +66,31 @@ static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 	pviommu_event_post(ep->vm, &ev);
 }
 
+static bool group_has_endpoint(const struct pviommu_group *grp)
+{
+	struct pviommu_endpoint *ep;
+	unsigned long id;
+
+	xa_for_each(&grp->vm->endpoints, id, ep)
+		if (ep->group == grp)
+			return true;
+	return false;
+}
+
 void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 {
 	struct pviommu_vm *vm = ep->vm;
 	bool none_left;
 
+	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	xa_erase(&vm->endpoints, ep->id);
 	none_left = xa_empty(&vm->endpoints);
+	/* The guest can't take it out of a domain any more */
+	if (!group_has_endpoint(ep->group))
+		pviommu_group_attach(ep->group, NULL);
 	mutex_unlock(&vm->cfg_lock);
+	up_read(&vm->mem_lock);
 	post_endpoint_event(ep, PVIOMMU_EV_GONE);
 	if (none_left)
 		pviommu_iface_stop(vm, true);
