@@ -18,6 +18,7 @@ stage() {
 # Needs $STOCK_MODULES and $1, the 9p options of the control directory.
 set_up_kernel() {
 	mount -a
+	# shellcheck disable=SC2086 # a list
 	modprobe -a $STOCK_MODULES 2>/dev/kmsg
 	mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none ctl /ctl
 }
@@ -35,6 +36,7 @@ start_cpus() {
 
 load_own() {
 	[ -n "$OWN_MODULES" ] || return 0
+	# shellcheck disable=SC2086 # a list
 	modprobe -a $OWN_MODULES >/load.log 2>&1 ||
 		fail "loading $OWN_MODULES failed: $(cat /load.log; dmesg | tail -n 5)"
 }

@@ -78,8 +78,8 @@ run_guest() {
 	mount -o bind /ctl/guest-console.log /root/run/pvvm/guest-console.log
 	start_background
 	stage "starting the guest"
-	# shellcheck disable=SC2046 # arguments of QEMU hold no blanks, but for what eval takes
 	eval "set -- $QEMU_ARGS"
+	# shellcheck disable=SC2046 # none of these arguments holds a blank
 	in_root "$QEMU" $(guest_arguments) -append "$KERNEL_ARGS intel_iommu=on $GUEST_ARGS" "$@" \
 		</dev/null >/root/run/pvvm/qemu-guest.log 2>&1
 	qemu_status=$?

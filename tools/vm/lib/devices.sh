@@ -60,7 +60,7 @@ outer_devices() {
 }
 
 outer_device() {
-	local i=$1 name=${2%%:*} props= slot bus
+	local i=$1 name=${2%%:*} props='' slot bus
 
 	case $2 in *:*) props=,${2#*:} ;; esac
 	props=${props//:/,}
@@ -92,8 +92,8 @@ device_back_end() {
 	is_nic "$2" || return 0
 	# All NICs and a gateway (10.0.2.2, which answers ARP, DHCP and ping) on one hub.
 	if [ "${HAVE_HUB:-0}" = 0 ]; then
-		OUTER_DEVICES+=(-netdev user,id=gateway,restrict=on
-			-netdev hubport,id=hubgw,hubid=0,netdev=gateway)
+		OUTER_DEVICES+=(-netdev "user,id=gateway,restrict=on"
+			-netdev "hubport,id=hubgw,hubid=0,netdev=gateway")
 		HAVE_HUB=1
 	fi
 	OUTER_DEVICES+=(-netdev "hubport,id=net$1,hubid=0")

@@ -141,7 +141,7 @@ plan_own_mounts() {
 	fstab_line /root/run /root/run none bind
 	if [ -n "$SHARE" ]; then
 		mkdir -p "$1/root/share"
-		fstab_9p share /root/share rw,cache=mmap
+		fstab_9p share /root/share rw,cache=none
 	fi
 	# Programs that look for modules in the usual place find this kernel's.
 	if [ -d /usr/lib/modules ]; then

@@ -13,7 +13,7 @@ find_kernel() {
 			setup_error "tools/build/kernel-fetch image failed, so there is no kernel to boot"
 	fi
 	[ -n "$KERNEL_DIR" ] || KERNEL_DIR=$CACHE/k
-	KERNEL_IMAGE=$(ls "$KERNEL_DIR"/boot/vmlinuz-* 2>/dev/null | tail -n 1)
+	KERNEL_IMAGE=$(compgen -G "$KERNEL_DIR/boot/vmlinuz-*" | sort -V | tail -n 1)
 	[ -n "$KERNEL_IMAGE" ] ||
 		setup_error "no kernel in $KERNEL_DIR/boot; run tools/build/kernel-fetch image, or give --kernel DIR"
 	RELEASE=${KERNEL_IMAGE##*/vmlinuz-}
@@ -46,14 +46,28 @@ own_needs_of() {
 	awk -v n="$1" '$1 == n { $1 = $2 = ""; print }' "$TMP/own-modules"
 }
 
-# Modules of ours that a level cannot do without.
-require_own() {
+# A kernel in whose tree our sources were put has our modules itself.
+in_kernel() {
+	modprobe -d "$KERNEL_DIR" -S "$RELEASE" --show-depends "$1" >/dev/null 2>&1
+}
+
+# want_own LEVEL NAME..: modules of ours that a level cannot do without. Adds each
+# to LEVEL_OWN, or to LEVEL_STOCK when it comes with the kernel.
+want_own() {
+	local -n own=$1_OWN stock=$1_STOCK
 	local name
 
+	shift
 	for name; do
-		is_own "$name" ||
+		if is_own "$name"; then
+			own+=("$name")
+		elif in_kernel "$name"; then
+			stock+=("$name")
+		else
 			setup_error "$name.ko is not in $OWN_DIR; run make in $PVVM_REPO, or set PVIOMMU_BUILD"
+		fi
 	done
+	mapfile -t -O ${#stock[@]} stock < <(own_needs "${own[@]}")
 }
 
 # All that modules of ours need from the stock kernel.
@@ -76,20 +90,16 @@ plan_modules() {
 
 	[ "$ACCEL" = kvm ] && grep -q '^vendor_id.*GenuineIntel' /proc/cpuinfo && kvm=kvm_intel
 	HOST_OWN=() GUEST_OWN=()
-	HOST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci)
-	GUEST_STOCK=(9p 9pnet_virtio virtio_pci)
-	[ "$HOST_ONLY" = 1 ] || HOST_STOCK+=("$kvm")
-
-	if [ "$VIOMMU" = pv ]; then
-		HOST_OWN=(pviommu_host pviommu_kvm pviommu_vfio_pci)
-		[ "$GUEST_DRIVERS" = 1 ] && GUEST_OWN=(pviommu_guest vfio_pv)
-		require_own "${HOST_OWN[@]}" "${GUEST_OWN[@]}"
-		mapfile -t -O ${#HOST_STOCK[@]} HOST_STOCK < <(own_needs "${HOST_OWN[@]}")
-		mapfile -t -O ${#GUEST_STOCK[@]} GUEST_STOCK < <(own_needs "${GUEST_OWN[@]}")
-	fi
+	HOST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci "$kvm")
+	GUEST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci)
 	# virtio-iommu first: until it is there, the devices behind it wait.
-	[ "$VIOMMU" = virtio ] && GUEST_STOCK=(virtio_iommu "${GUEST_STOCK[@]}")
-	GUEST_STOCK+=(vfio_iommu_type1 vfio_pci)
+	[ "$VIOMMU" != virtio ] || GUEST_STOCK=(virtio_iommu "${GUEST_STOCK[@]}")
+	[ "$VIOMMU" = pv ] || return 0
+
+	want_own HOST pviommu_host pviommu_kvm pviommu_vfio_pci
+	if [ "$HOST_ONLY$GUEST_DRIVERS" = 01 ]; then
+		want_own GUEST pviommu_guest vfio_pv
+	fi
 }
 
 # Files of the stock modules $@ and of what they need, in load order.

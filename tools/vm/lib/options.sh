@@ -194,7 +194,10 @@ parse_options() {
 			;;
 		--*)
 			# An unknown name is told as such, even as the last word.
-			[ $# -ge 2 ] || { (set_option "$1" "") && usage_error "$1 needs a value"; exit $EXIT_USAGE; }
+			if [ $# = 1 ]; then
+				(set_option "$1" "") && usage_error "$1 needs a value"
+				exit "$EXIT_USAGE"
+			fi
 			set_option "$1" "$2"
 			shift 2
 			;;

@@ -5,12 +5,10 @@
 
 TIMED_OUT=0
 HELPERS=()
-TIMER=
 
 stop_helpers() {
-	[ -z "${HELPERS[*]}$TIMER" ] || kill "${HELPERS[@]}" $TIMER 2>/dev/null
+	[ ${#HELPERS[@]} = 0 ] || kill "${HELPERS[@]}" 2>/dev/null
 	HELPERS=()
-	TIMER=
 }
 
 # Without XSAVE: TCG does not tell KVM of a guest's XSETBV, so the guest's kernel
@@ -92,7 +90,7 @@ run_outer() {
 	START=${EPOCHREALTIME/./}
 	"${OUTER[@]}" </dev/null >"$TMP/qemu-host.log" 2>&1 &
 	OUTER_PID=$!
-	tail -q -f -c +1 -s 0.1 --pid=$OUTER_PID \
+	tail -q -f -c +1 -s 0.1 --pid="$OUTER_PID" \
 		"$CTL/host-output.log" "$CTL/guest/guest-output.log" 8>&- &
 	HELPERS+=($!)
 	follow_stages 8>&- &
@@ -108,18 +106,18 @@ run_outer() {
 wait_outer() {
 	local timer ended
 
+	# shellcheck disable=SC2153 # not TIMED_OUT
 	sleep "$TIMEOUT" 8>&- &
 	timer=$!
-	TIMER=$timer
-	wait -n -p ended $OUTER_PID $timer
-	if [ "$ended" = $timer ]; then
+	HELPERS+=("$timer")
+	wait -n -p ended "$OUTER_PID" "$timer" 2>/dev/null
+	if [ "$ended" = "$timer" ]; then
 		TIMED_OUT=1
-		kill -KILL $OUTER_PID
+		kill -KILL "$OUTER_PID"
 	else
-		kill $timer 2>/dev/null
+		kill "$timer" 2>/dev/null
 	fi
-	wait $OUTER_PID $timer 2>/dev/null
-	TIMER=
+	wait "$OUTER_PID" 2>/dev/null
 }
 
 last_stage() {

@@ -56,6 +56,9 @@ print_splats() {
 				for (l = at[i] - 3; l <= at[i] + 45; l++) show[l] = 1 }
 		FNR in show { print; if (++printed >= 150) { print "[...]"; exit } }
 	' "$file" >&2
+	if [ "${HOST_CPUS:-1}" -gt 1 ] && has_translation_race && grep -q 'Oops: int3' "$file"; then
+		say "this may be QEMU's own fault: before 8.1 it is not safe with --host-cpus $HOST_CPUS"
+	fi
 }
 
 # The console tells early and of a death; the kernel log, taken at the end,

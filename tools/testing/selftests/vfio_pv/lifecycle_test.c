@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -335,6 +336,8 @@ TEST_F(life, descriptors_outlive_the_vmm)
 
 	ASSERT_EQ(0, pipe(gate));
 	ASSERT_EQ(0, pipe(done));
+	/* To wait for the child's child as well */
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -353,7 +356,8 @@ TEST_F(life, descriptors_outlive_the_vmm)
 	EXPECT_LT(0, pv_total("pages_mapped"));
 	EXPECT_EQ(1, write(gate[1], "", 1));
 	EXPECT_EQ(1, read(done[0], &byte, 1));
-	EXPECT_EQ(0, read(done[0], &byte, 1));
+	EXPECT_LT(0, wait(&status));
+	EXPECT_EQ(0, status);
 	pv_write_file("/sys/module/pviommu_host/parameters/doorbell_pages", "8192");
 }
 

@@ -233,7 +233,7 @@ static void *random_ops(void *arg)
 										\
 	for (__d = 0; __d < (unsigned int)self->vm.nr_devs; __d++)		\
 		pv_attach(__r, self->vm.dev[__d].id, PVIOMMU_DOMAIN_BLOCKED);	\
-	for (__d = PVIOMMU_DOMAIN_FIRST; __d < 64; __d++) {			\
+	for (__d = PVIOMMU_DOMAIN_FIRST; __d < 1100; __d++) {			\
 		__u32 __status = __pv_free(__r, __d);				\
 										\
 		EXPECT_TRUE(__status == PVIOMMU_OK || __status == PVIOMMU_ENOENT); \

@@ -124,7 +124,7 @@ disk_check() {
 
 	dir=$(mktemp -d) || return
 	head -c $size /dev/urandom >"$dir/data"
-	for block in 4096 65536 1048576; do
+	for block in 4096 65536 524288; do
 		status=1
 		dd if="$dir/data" of="$DISK" bs=$block oflag=direct 2>"$dir/log" || break
 		echo 3 >/proc/sys/vm/drop_caches
