@@ -192,13 +192,17 @@ int pviommu_start(struct pviommu *pv)
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	if (ret)
 		return ret;
+	pv->started = false;
 
 	pv->cookie = get_random_u64() | 1;
 	start_prepare(pv);
+	pv->started = true;
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_START,
 				  virt_to_phys(pv->start));
-	if (ret)
+	if (ret) {
+		pv->started = false;
 		return ret;
+	}
 
 	out = le32_to_cpu(READ_ONCE(pv->start->out_flags));
 	pv->max_domains = le32_to_cpu(READ_ONCE(pv->start->out_max_domains));
@@ -211,14 +215,22 @@ int pviommu_start(struct pviommu *pv)
  * pviommu_stop() - stop the interface
  * @pv: the interface
  *
- * The host lets go of all our memory, and of all domains.
+ * The host lets go of all our memory, and of all domains. Does nothing when
+ * that has been done.
  *
  * Return: 0 or a negative errno; then the host may still look at our memory.
  */
 int pviommu_stop(struct pviommu *pv)
 {
+	int ret;
+
+	if (!pv->started)
+		return 0;
 	WRITE_ONCE(pv->broken, true);
-	return pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
+	if (!ret)
+		pv->started = false;
+	return ret;
 }
 
 /* Put an endpoint back where it was */

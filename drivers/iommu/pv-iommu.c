@@ -261,11 +261,17 @@ static void wake_bridges(struct pci_bus *bus)
 }
 
 /*
- * A VMM resets its devices when the machine wakes up, and with them the
- * interface. Devices are not awake yet: when they are, their DMA goes where it
- * went before. This also runs after a snapshot was taken for hibernation; to do
- * it in vain then is harmless.
+ * Devices sleep already, their DMA is over. A VMM resets them, and with them the
+ * interface, when the machine wakes up. But nothing does it when a kernel hands
+ * over to the one that it has loaded from hibernation, which has another cookie.
  */
+static int pviommu_syscore_suspend(void *data)
+{
+	pviommu_stop(data);
+	return 0;
+}
+
+/* Devices are not awake yet: when they are, their DMA goes where it went */
 static void pviommu_syscore_resume(void *data)
 {
 	struct pviommu *pv = data;
@@ -290,6 +296,7 @@ static void pviommu_syscore_shutdown(void *data)
 }
 
 static const struct syscore_ops pviommu_syscore_ops = {
+	.suspend = pviommu_syscore_suspend,
 	.resume = pviommu_syscore_resume,
 	.shutdown = pviommu_syscore_shutdown,
 };
