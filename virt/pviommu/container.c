@@ -15,21 +15,60 @@
 #include "pviommu_private.h"
 #include "vfio.h"
 
+/*
+ * The VFIO core calls ioctl() without a lock, so it may come while another
+ * thread takes the last group away and with it the VM. Hence what the core
+ * holds is a number, which is looked up under a lock, and a VM goes only when
+ * nobody uses it. Numbers are not used again soon.
+ */
+static DEFINE_XARRAY_ALLOC1(containers);
+static u32 next_container;
+
+static struct pviommu_vm *vm_get(void *data)
+{
+	struct pviommu_vm *vm;
+
+	xa_lock(&containers);
+	vm = xa_load(&containers, (unsigned long)data);
+	if (vm)
+		refcount_inc(&vm->users);
+	xa_unlock(&containers);
+	return vm;
+}
+
+static void vm_put(struct pviommu_vm *vm)
+{
+	if (refcount_dec_and_test(&vm->users))
+		complete(&vm->unused);
+}
+
 static void *container_open(unsigned long arg)
 {
 	struct pviommu_vm *vm;
+	u32 id;
+	int ret;
 
 	if (arg != VFIO_TYPE1v2_IOMMU)
 		return ERR_PTR(-EINVAL);
 	vm = pviommu_vm_create(current->mm);
-	return vm ?: ERR_PTR(-ENOMEM);
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	ret = xa_alloc_cyclic(&containers, &id, vm, xa_limit_31b, &next_container,
+			      GFP_KERNEL_ACCOUNT);
+	if (ret < 0) {
+		pviommu_vm_destroy(vm);
+		return ERR_PTR(ret);
+	}
+	return (void *)(unsigned long)id;
 }
 
 static void container_release(void *data)
 {
-	struct pviommu_vm *vm = data;
+	struct pviommu_vm *vm = xa_erase(&containers, (unsigned long)data);
 	u64 removed;
 
+	vm_put(vm);
+	wait_for_completion(&vm->unused);
 	pviommu_memory_remove(vm, 0, 0, true, &removed);
 	pviommu_vm_destroy(vm);
 }
@@ -37,14 +76,23 @@ static void container_release(void *data)
 static int container_attach_group(void *data, struct iommu_group *group,
 				  enum vfio_group_type type)
 {
+	struct pviommu_vm *vm;
+	int ret;
+
 	if (type != VFIO_IOMMU)
 		return -ENODEV;
-	return pviommu_group_add(data, group);
+	vm = vm_get(data);
+	ret = pviommu_group_add(vm, group);
+	vm_put(vm);
+	return ret;
 }
 
 static void container_detach_group(void *data, struct iommu_group *group)
 {
-	pviommu_group_remove(data, group);
+	struct pviommu_vm *vm = vm_get(data);
+
+	pviommu_group_remove(vm, group);
+	vm_put(vm);
 }
 
 static bool container_coherent(struct pviommu_vm *vm)
@@ -165,20 +213,36 @@ static long unmap_dma(struct pviommu_vm *vm, unsigned long arg)
 	return copy_to_user((void __user *)arg, &unmap, minsz) ? -EFAULT : 0;
 }
 
-static long container_ioctl(void *data, unsigned int cmd, unsigned long arg)
+static long vm_ioctl(struct pviommu_vm *vm, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
 	case VFIO_CHECK_EXTENSION:
-		return check_extension(data, arg);
+		return check_extension(vm, arg);
 	case VFIO_IOMMU_GET_INFO:
-		return get_info(data, arg);
+		return get_info(vm, arg);
 	case VFIO_IOMMU_MAP_DMA:
-		return map_dma(data, arg);
+		return map_dma(vm, arg);
 	case VFIO_IOMMU_UNMAP_DMA:
-		return unmap_dma(data, arg);
+		return unmap_dma(vm, arg);
 	default:
 		return -ENOTTY;
 	}
+}
+
+/* Without data the core asks what we would support */
+static long container_ioctl(void *data, unsigned int cmd, unsigned long arg)
+{
+	struct pviommu_vm *vm;
+	long ret;
+
+	if (!data)
+		return cmd == VFIO_CHECK_EXTENSION ? check_extension(NULL, arg) : -ENOTTY;
+	vm = vm_get(data);
+	if (!vm)
+		return -EINVAL;
+	ret = vm_ioctl(vm, cmd, arg);
+	vm_put(vm);
+	return ret;
 }
 
 static const struct vfio_iommu_driver_ops container_ops = {
@@ -207,4 +271,5 @@ int pviommu_container_init(void)
 void pviommu_container_exit(void)
 {
 	vfio_unregister_iommu_driver(&container_ops);
+	xa_destroy(&containers);
 }

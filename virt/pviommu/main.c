@@ -65,6 +65,8 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 		return NULL;
 	}
 	vm->id = id;
+	refcount_set(&vm->users, 1);
+	init_completion(&vm->unused);
 	vm->mm = mm;
 	mmgrab(mm);
 	mutex_init(&vm->control_lock);

@@ -35,6 +35,7 @@
 #ifndef _PVIOMMU_PRIVATE_H
 #define _PVIOMMU_PRIVATE_H
 
+#include <linux/completion.h>
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/kref.h>
@@ -42,6 +43,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pv_iommu_host.h>
+#include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
@@ -234,6 +236,8 @@ enum pviommu_counter {
 
 struct pviommu_vm {
 	u32 id;
+	refcount_t users;		/* the container, and calls that use it */
+	struct completion unused;
 	struct mm_struct *mm;		/* of the VMM, mmgrab()ed */
 
 	struct mutex control_lock;	/* serializes START and RESET */
