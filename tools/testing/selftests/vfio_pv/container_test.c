@@ -22,7 +22,7 @@ FIXTURE(container)
 
 FIXTURE_SETUP(container)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	self->mem = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 			 0);
@@ -314,7 +314,7 @@ FIXTURE(type1)
 
 FIXTURE_SETUP(type1)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	if (pv_vm_init(&self->vm, 1, PV_LOW_SIZE))
 		SKIP(return, "needs a device bound to " PV_DRIVER);
 }

@@ -195,7 +195,7 @@ TEST_F(container, map_errors)
 	size_t i;
 
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->buffer, PAGE, true));
-	for (i = 0; i < sizeof(map_cases) / sizeof(map_cases[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(map_cases); i++) {
 		const struct map_case *c = &map_cases[i];
 		int want = pv && c->pv_ret ? c->pv_ret : c->ret;
 
@@ -294,7 +294,7 @@ TEST_F(container, unmap_errors)
 	size_t i;
 
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->buffer, PAGE, true));
-	for (i = 0; i < sizeof(unmap_cases) / sizeof(unmap_cases[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(unmap_cases); i++) {
 		const struct unmap_case *c = &unmap_cases[i];
 		int want = pv && c->pv_ret ? c->pv_ret : c->ret;
 

@@ -187,7 +187,7 @@ TEST_F(flush, ioctl_errors)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(inv_cases) / sizeof(inv_cases[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(inv_cases); i++) {
 		EXPECT_EQ(inv_cases[i].ret, run_inv(&self->g, &inv_cases[i])) {
 			TH_LOG("%s", inv_cases[i].name);
 		}

@@ -24,7 +24,7 @@ FIXTURE(op)
 
 FIXTURE_SETUP(op)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	ASSERT_EQ(0, pv_vm_add_bar(&self->vm, 0));
 	self->r = &self->vm.ring[0];

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <fcntl.h>
 
 #include "lib/edu.h"
 #include "lib/pv_test.h"
@@ -49,7 +50,7 @@ FIXTURE_SETUP(dma)
 {
 	int i;
 
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 2, PV_LOW_SIZE);
 	for (i = 0; i < self->vm.nr_devs; i++)
 		if (!edu_is(&self->vm.dev[i].vfio))
@@ -225,7 +226,7 @@ TEST_F(dma, prot)
 	EXPECT_EQ(PV_R, dma(&self->vm, 0, IOVA, TARGET));
 	pv_map(self->r, self->dom, IOVA + PV_PAGE, TARGET, PV_PAGE, PV_W);
 	/* Not every IOMMU can forbid to read what may be written */
-	EXPECT_EQ(PV_W, dma(&self->vm, 0, IOVA + PV_PAGE, TARGET) & ~PV_R);
+	EXPECT_EQ(PV_W, dma(&self->vm, 0, IOVA + PV_PAGE, TARGET));
 	pv_map(self->r, self->dom, IOVA + 2 * PV_PAGE, PV_ROM, PV_PAGE, PV_R);
 	EXPECT_EQ(PV_R, dma(&self->vm, 0, IOVA + 2 * PV_PAGE, PV_ROM));
 }
@@ -410,7 +411,7 @@ TEST_F(dma, revoked_memory)
 /* ---- faults -------------------------------------------------------- */
 
 /* Of Linux' drivers for the IOMMUs of PCs, AMD's passes faults on */
-static bool faults_are_reported(void)
+static bool is_amd(void)
 {
 	struct dirent *entry;
 	DIR *dir = opendir("/sys/class/iommu");
@@ -423,18 +424,47 @@ static bool faults_are_reported(void)
 	return amd;
 }
 
+/*
+ * Emulated ones don't always. Does the driver hear of a fault in the blocked
+ * domain, which it keeps for itself?
+ */
+static bool faults_are_reported(struct pv_vm *vm)
+{
+	int i, fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	char line[1024];
+	bool heard = false;
+	ssize_t n;
+
+	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0 ||
+	    !edu_to_ram(&vm->dev[0].vfio, IOVA, 0, 8))
+		return false;
+	for (i = 0; i < 100 && !heard; i++) {
+		while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
+			line[n] = 0;
+			heard |= !!strstr(line, "AMD-Vi: ");
+		}
+		usleep(10000);
+	}
+	close(fd);
+	return heard;
+}
+
 TEST_F(dma, fault_event)
 {
 	struct pviommu_event ev = {};
 	unsigned int i;
 
-	if (!faults_are_reported())
-		SKIP(return, "this IOMMU's driver reports no faults");
+	if (!is_amd())
+		SKIP(return, "this IOMMU's driver passes no faults on");
+	pv_attach(self->r, self->vm.dev[0].id, PVIOMMU_DOMAIN_BLOCKED);
+	if (!faults_are_reported(&self->vm))
+		SKIP(return, "this IOMMU, emulated perhaps, reports no faults");
+	pv_attach(self->r, self->vm.dev[0].id, self->dom);
 	ASSERT_TRUE(edu_to_ram(&self->vm.dev[0].vfio, IOVA, 0, 8));
 	for (i = 0; i < 200 && !pv_event_next(&self->vm, &ev); i++)
 		usleep(10000);
 	EXPECT_EQ(PVIOMMU_EV_FAULT, ev.type);
-	EXPECT_EQ(PVIOMMU_EV_F_WRITE, ev.flags);
+	EXPECT_EQ(0, ev.flags & ~PVIOMMU_EV_F_WRITE);
 	EXPECT_EQ(self->vm.dev[0].id, ev.endpoint);
 	EXPECT_EQ(self->dom, ev.domain);
 	EXPECT_EQ(IOVA, ev.addr & ~0xfffULL);

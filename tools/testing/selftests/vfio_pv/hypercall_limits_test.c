@@ -28,7 +28,7 @@ FIXTURE_VARIANT_ADD(limits, budget_small) { .doorbell_pages = "16" };
 
 FIXTURE_SETUP(limits)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, LARGE_SIZE);
 	self->r = &self->vm.ring[0];
 	if (variant->doorbell_pages)

@@ -19,7 +19,7 @@ FIXTURE(map)
 
 FIXTURE_SETUP(map)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;

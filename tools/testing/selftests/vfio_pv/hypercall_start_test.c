@@ -17,7 +17,7 @@ FIXTURE(start)
 
 FIXTURE_SETUP(start)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	self->dev = &self->vm.dev[0];
 }

@@ -31,7 +31,7 @@ FIXTURE_SETUP(life)
 {
 	int ret;
 
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	ret = pv_vm_init(&self->vm, 2, PV_LOW_SIZE);
 	if (ret == -ENODEV)
 		SKIP(return, "needs a device bound to " PV_DRIVER);
@@ -228,7 +228,7 @@ ORDER(container, groups, devices);
 
 FIXTURE_SETUP(order)
 {
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 2, PV_LOW_SIZE);
 }
 
@@ -317,7 +317,8 @@ static void outlive(struct pv_vm *vm, int wait_fd, int done_fd)
 		_exit(1);
 	/* The VMM's memory is gone, though pinned pages are not */
 	pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, PVIOMMU_DOORBELL(0));
-	pv_cap_write(vm, 0, PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_RESET);
+	if (__pv_reset(vm))
+		_exit(3);
 	if (pv_total("pages_mapped") || pv_total("mappings"))
 		_exit(2);
 	if (write(done_fd, "", 1) != 1)
@@ -358,7 +359,6 @@ TEST_F(life, descriptors_outlive_the_vmm)
 	EXPECT_EQ(1, read(done[0], &byte, 1));
 	EXPECT_LT(0, wait(&status));
 	EXPECT_EQ(0, status);
-	pv_write_file("/sys/module/pviommu_host/parameters/doorbell_pages", "8192");
 }
 
 /* ---- RLIMIT_MEMLOCK ------------------------------------------------ */

@@ -25,7 +25,7 @@ FIXTURE_SETUP(race)
 {
 	int i;
 
-	self->before = pv_usage_get();
+	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 2, PV_LOW_SIZE);
 	pv_start(&self->vm, 4, 6);
 	for (i = 0; i < 2; i++) {
@@ -147,10 +147,10 @@ static void *restart(void *arg)
 	race_t *self = arg;
 	unsigned int n;
 
-	for (n = 0; !stopped(self); n++) {
-		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_RESET);
-		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_START);
-	}
+	for (n = 0; !stopped(self); n++)
+		if (__pv_reset(&self->vm) ||
+		    pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START))
+			return "restart";
 	self->rounds[1] = n;
 	return NULL;
 }

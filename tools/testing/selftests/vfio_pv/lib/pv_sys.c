@@ -181,32 +181,27 @@ const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b)
 	return NULL;
 }
 
-/* Parameters as they were before the first change */
+/* Parameters that tests change, and as they were */
 static struct {
-	char path[128];
+	const char *name;
 	char value[32];
-} saved[8];
-static unsigned int nr_saved;
+} params[] = {
+	{ "default_blocked", "" },
+	{ "doorbell_pages", "" },
+	{ "max_domains", "" },
+	{ "max_mappings", "" },
+};
 
-static void save_param(const char *path)
+static int param_path(char *path, size_t size, const char *name)
 {
-	unsigned int i;
-
-	for (i = 0; i < nr_saved; i++)
-		if (!strcmp(saved[i].path, path))
-			return;
-	if (nr_saved == sizeof(saved) / sizeof(saved[0]) ||
-	    pv_read_file(path, saved[i].value, sizeof(saved[i].value)) < 0)
-		return;
-	strcpy(saved[i].path, path);
-	nr_saved++;
+	return snprintf(path, size, PARAMETERS "/%s", name);
 }
 
 long pv_param_get(const char *name)
 {
 	char path[128], text[32];
 
-	snprintf(path, sizeof(path), PARAMETERS "/%s", name);
+	param_path(path, sizeof(path), name);
 	if (pv_read_file(path, text, sizeof(text)) < 0)
 		return -1;
 	return strtol(text, NULL, 0);
@@ -216,15 +211,29 @@ bool pv_param_set(const char *name, const char *value)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), PARAMETERS "/%s", name);
-	save_param(path);
+	param_path(path, sizeof(path), name);
 	return !pv_write_file(path, value);
 }
 
 void pv_params_restore(void)
 {
-	while (nr_saved) {
-		nr_saved--;
-		pv_write_file(saved[nr_saved].path, saved[nr_saved].value);
+	size_t i;
+
+	for (i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+		if (params[i].value[0])
+			pv_param_set(params[i].name, params[i].value);
+}
+
+/* A test that fails ends where it is, in a process that does not run this */
+static void __attribute__((constructor)) params_save(void)
+{
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+		param_path(path, sizeof(path), params[i].name);
+		if (pv_read_file(path, params[i].value, sizeof(params[i].value)) < 0)
+			params[i].value[0] = 0;
 	}
+	atexit(pv_params_restore);
 }

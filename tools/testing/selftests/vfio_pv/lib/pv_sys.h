@@ -37,7 +37,10 @@ struct pv_usage pv_usage_get(void);
 /* What differs, in words; NULL if nothing */
 const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b);
 
-/* Parameters of pviommu_host; what was set is undone by pv_params_restore() */
+/*
+ * Parameters of pviommu_host. They are read when the program starts; put back by
+ * pv_params_restore(), and when the program ends.
+ */
 long pv_param_get(const char *name);
 bool pv_param_set(const char *name, const char *value);
 void pv_params_restore(void);

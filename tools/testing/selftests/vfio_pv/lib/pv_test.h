@@ -14,6 +14,13 @@
 
 #define PV_LOW_SIZE	(16ULL << 20)
 
+/* How a test begins: nothing is left of one that was cut short */
+static inline struct pv_usage pv_begin(void)
+{
+	pv_params_restore();
+	return pv_usage_get();
+}
+
 /* What a VM that is gone must have left behind: nothing */
 #define pv_expect_unchanged(before) do {					\
 	struct pv_usage __now = pv_usage_get();					\

@@ -13,6 +13,9 @@
  *
  * Lines for programs: "perf NAME UNIT MEDIAN LOW HIGH".
  */
+#if __has_include("cpuid.h")
+#include <cpuid.h>
+#endif
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,10 +97,10 @@ static double now_ns(void)
 /* Leaves a guest, whatever it has for an IOMMU; elsewhere it is only slow */
 static void empty_exit(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
-	unsigned int eax = 0, ebx, ecx = 0, edx;
+#ifdef __cpuid
+	unsigned int eax, ebx, ecx, edx;
 
-	asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	__cpuid(0, eax, ebx, ecx, edx);
 #endif
 }
 
