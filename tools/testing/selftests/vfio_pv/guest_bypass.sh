@@ -17,14 +17,10 @@ no_group() {
 	[ ! -e "/sys/bus/pci/devices/$bdf/iommu_group" ]
 }
 
-type_is() {
-	[ "$(domain_type "$bdf")" = "$1" ] || { domain_type "$bdf"; return 1; }
-}
-
 # Load and unload beneath a disk that has its driver
 late() {
 	check "the disk keeps its driver when pviommu_guest is loaded" pvvm-load pviommu_guest
-	check "its domain is identity" type_is identity
+	check "its domain is identity" type_is "$bdf" identity
 	check "written and read back" disk_check 1
 }
 

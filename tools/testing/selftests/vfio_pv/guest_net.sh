@@ -5,7 +5,7 @@
 # driver has gets an address by DHCP and exchanges packets of all sizes with the
 # gateway that pvvm gives it.
 #
-#   guest_net.sh [MODEL]     e1000e or igb
+#   guest_net.sh [MODEL]     e1000e (what there is without it), e1000, igb
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -70,9 +70,10 @@ mappings_made() {
 	[ "$(domain_type "$bdf")" = identity ] || [ $n -ge 100 ]
 }
 
-plan 8
+plan 9
 ops=$(stat_of ops_queued)
-say "$model at $bdf, $(domain_type "$bdf")"
+type=$(expected_type)
+check "$model is in a $type domain" type_is "$bdf" "$type"
 check "the link comes up" nic_up
 check "DHCP" dhcp
 check "an address" set_address

@@ -14,19 +14,6 @@
 boot_only=${1:-}
 bdf=$(device nvme) || skip_all "no nvme device"
 
-# The type that a device gets without being asked
-expected_type() {
-	case " $(cat /proc/cmdline) " in
-	*" iommu.passthrough=1 "*) echo identity ;;
-	*" iommu.strict=1 "*) echo DMA ;;
-	*) echo DMA-FQ ;;
-	esac
-}
-
-type_is() {
-	[ "$(domain_type "$bdf")" = "$1" ] || { domain_type "$bdf"; return 1; }
-}
-
 no_op_failed() {
 	local n
 
@@ -63,7 +50,7 @@ else
 	plan 21
 fi
 type=$(expected_type)
-check "the device is in a $type domain" type_is "$type"
+check "the device is in a $type domain" type_is "$bdf" "$type"
 in_type "$type"
 if [ ! "$boot_only" ]; then
 	for type in DMA DMA-FQ identity; do

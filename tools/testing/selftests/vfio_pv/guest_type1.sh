@@ -40,5 +40,5 @@ check "vfio_pv goes" rmmod vfio_pv
 echo 1 >$type1
 check "container test on stock type1" guest_container_test -v type1v2
 check "vfio_pv comes back" pvvm-load vfio_pv
-check "and is asked first" guest_container_test -v pv -t dma_both_ways
+check "and is asked first" guest_container_test -t dma_both_ways
 finish

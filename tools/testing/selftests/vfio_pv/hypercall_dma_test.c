@@ -225,8 +225,8 @@ TEST_F(dma, prot)
 	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_R);
 	EXPECT_EQ(PV_R, dma(&self->vm, 0, IOVA, TARGET));
 	pv_map(self->r, self->dom, IOVA + PV_PAGE, TARGET, PV_PAGE, PV_W);
-	/* Not every IOMMU can forbid to read what may be written */
-	EXPECT_EQ(PV_W, dma(&self->vm, 0, IOVA + PV_PAGE, TARGET));
+	/* Linux' driver for VT-d lets devices read whatever is mapped */
+	EXPECT_EQ(PV_W, dma(&self->vm, 0, IOVA + PV_PAGE, TARGET) & ~PV_R);
 	pv_map(self->r, self->dom, IOVA + 2 * PV_PAGE, PV_ROM, PV_PAGE, PV_R);
 	EXPECT_EQ(PV_R, dma(&self->vm, 0, IOVA + 2 * PV_PAGE, PV_ROM));
 }

@@ -253,7 +253,7 @@ TEST_F(limits, quota_of_domains)
 /* ---- many ---------------------------------------------------------- */
 
 /* More than type1 allows, one by one and as lists */
-TEST_F(limits, more_than_65535_mappings)
+TEST_F_TIMEOUT(limits, more_than_65535_mappings, 120)
 {
 	const unsigned int total = 70000;
 	unsigned int i, n, failed = 0;

@@ -146,55 +146,58 @@ TEST_F(start, capability_survives_restore)
 
 /* ---- START --------------------------------------------------------- */
 
-#define BLOCK(field)	offsetof(struct pviommu_start, field), \
-			sizeof(((struct pviommu_start *)0)->field)
-#define DESC(field)	0x1000 + offsetof(struct pviommu_ring_desc, field), \
-			sizeof(((struct pviommu_ring_desc *)0)->field)
+/* A field of the start block, or of the second ring's descriptor, by its width in bits */
+#define DESC		0x1000
+#define BLOCK16(field)	.len = 2, .off = offsetof(struct pviommu_start, field)
+#define BLOCK32(field)	.len = 4, .off = offsetof(struct pviommu_start, field)
+#define BLOCK64(field)	.len = 8, .off = offsetof(struct pviommu_start, field)
+#define DESC32(field)	.len = 4, .off = DESC + offsetof(struct pviommu_ring_desc, field)
+#define DESC64(field)	.len = 8, .off = DESC + offsetof(struct pviommu_ring_desc, field)
 
 /* A good start but for one field of the start block, or of the second ring */
 static const struct {
 	const char *what;
-	size_t off, len;
+	size_t len, off;
 	__u64 value;
 	__u32 error;
 } bad_starts[] = {
-	{ "magic", BLOCK(magic), PVIOMMU_START_MAGIC + 1, PVIOMMU_EINVAL },
-	{ "version 0", BLOCK(version), 0, PVIOMMU_EOPNOTSUPP },
-	{ "version 2", BLOCK(version), 2, PVIOMMU_EOPNOTSUPP },
-	{ "feature not offered", BLOCK(features), PVIOMMU_F_PASID, PVIOMMU_EOPNOTSUPP },
-	{ "feature unknown", BLOCK(features), 1ULL << 63, PVIOMMU_EOPNOTSUPP },
-	{ "no rings", BLOCK(nrings), 0, PVIOMMU_ERANGE },
-	{ "too many rings", BLOCK(nrings), PVIOMMU_MAX_RINGS + 1, PVIOMMU_ERANGE },
-	{ "no cookie", BLOCK(cookie), 0, PVIOMMU_EINVAL },
-	{ "reserved", BLOCK(reserved), 1, PVIOMMU_EINVAL },
-	{ "reserved, high", BLOCK(reserved), 1ULL << 63, PVIOMMU_EINVAL },
-	{ "doorbell misaligned", BLOCK(doorbell), PV_AT_DOORBELL + 8, PVIOMMU_EINVAL },
-	{ "doorbell nowhere", BLOCK(doorbell), PV_NOWHERE, PVIOMMU_EFAULT },
-	{ "doorbell at the top", BLOCK(doorbell), -PV_PAGE, PVIOMMU_EFAULT },
-	{ "doorbell read-only", BLOCK(doorbell), PV_ROM, PVIOMMU_EFAULT },
-	{ "doorbell not RAM", BLOCK(doorbell), PV_BAR, PVIOMMU_EFAULT },
-	{ "events misaligned", BLOCK(events), PV_AT_EVENTS + 8, PVIOMMU_EINVAL },
-	{ "events nowhere", BLOCK(events), PV_NOWHERE, PVIOMMU_EFAULT },
-	{ "events read-only", BLOCK(events), PV_ROM, PVIOMMU_EFAULT },
-	{ "events not RAM", BLOCK(events), PV_BAR, PVIOMMU_EFAULT },
-	{ "descriptors misaligned", BLOCK(rings), PV_AT_DESCS + 4, PVIOMMU_EINVAL },
-	{ "descriptors nowhere", BLOCK(rings), PV_NOWHERE, PVIOMMU_EFAULT },
-	{ "descriptors at the top", BLOCK(rings), -8ULL, PVIOMMU_EFAULT },
-	{ "descriptors not RAM", BLOCK(rings), PV_BAR, PVIOMMU_EFAULT },
-	{ "header misaligned", DESC(hdr), PV_AT_HDRS + 0x20, PVIOMMU_EINVAL },
-	{ "header nowhere", DESC(hdr), PV_NOWHERE, PVIOMMU_EFAULT },
-	{ "header at the top", DESC(hdr), -64ULL, PVIOMMU_EFAULT },
-	{ "header read-only", DESC(hdr), PV_ROM, PVIOMMU_EFAULT },
-	{ "ops misaligned", DESC(ops), PV_AT_OPS + 0x40, PVIOMMU_EINVAL },
-	{ "ops nowhere", DESC(ops), PV_NOWHERE, PVIOMMU_EFAULT },
-	{ "ops beyond RAM", DESC(ops), PV_LOW_SIZE - PV_PAGE, PVIOMMU_EFAULT },
-	{ "ops at the top", DESC(ops), -PV_PAGE, PVIOMMU_EFAULT },
-	{ "ops read-only", DESC(ops), PV_ROM, PVIOMMU_EFAULT },
-	{ "ops not RAM", DESC(ops), PV_BAR, PVIOMMU_EFAULT },
-	{ "order too small", DESC(order), PVIOMMU_RING_ORDER_MIN - 1, PVIOMMU_ERANGE },
-	{ "order too large", DESC(order), PVIOMMU_RING_ORDER_MAX + 1, PVIOMMU_ERANGE },
-	{ "order huge", DESC(order), 0xffffffff, PVIOMMU_ERANGE },
-	{ "descriptor reserved", DESC(reserved), 1, PVIOMMU_EINVAL },
+	{ "magic", BLOCK32(magic), PVIOMMU_START_MAGIC + 1, PVIOMMU_EINVAL },
+	{ "version 0", BLOCK16(version), 0, PVIOMMU_EOPNOTSUPP },
+	{ "version 2", BLOCK16(version), 2, PVIOMMU_EOPNOTSUPP },
+	{ "feature not offered", BLOCK64(features), PVIOMMU_F_PASID, PVIOMMU_EOPNOTSUPP },
+	{ "feature unknown", BLOCK64(features), 1ULL << 63, PVIOMMU_EOPNOTSUPP },
+	{ "no rings", BLOCK16(nrings), 0, PVIOMMU_ERANGE },
+	{ "too many rings", BLOCK16(nrings), PVIOMMU_MAX_RINGS + 1, PVIOMMU_ERANGE },
+	{ "no cookie", BLOCK64(cookie), 0, PVIOMMU_EINVAL },
+	{ "reserved", BLOCK64(reserved), 1, PVIOMMU_EINVAL },
+	{ "reserved, high", BLOCK64(reserved), 1ULL << 63, PVIOMMU_EINVAL },
+	{ "doorbell misaligned", BLOCK64(doorbell), PV_AT_DOORBELL + 8, PVIOMMU_EINVAL },
+	{ "doorbell nowhere", BLOCK64(doorbell), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "doorbell at the top", BLOCK64(doorbell), -PV_PAGE, PVIOMMU_EFAULT },
+	{ "doorbell read-only", BLOCK64(doorbell), PV_ROM, PVIOMMU_EFAULT },
+	{ "doorbell not RAM", BLOCK64(doorbell), PV_BAR, PVIOMMU_EFAULT },
+	{ "events misaligned", BLOCK64(events), PV_AT_EVENTS + 8, PVIOMMU_EINVAL },
+	{ "events nowhere", BLOCK64(events), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "events read-only", BLOCK64(events), PV_ROM, PVIOMMU_EFAULT },
+	{ "events not RAM", BLOCK64(events), PV_BAR, PVIOMMU_EFAULT },
+	{ "descriptors misaligned", BLOCK64(rings), PV_AT_DESCS + 4, PVIOMMU_EINVAL },
+	{ "descriptors nowhere", BLOCK64(rings), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "descriptors at the top", BLOCK64(rings), -8ULL, PVIOMMU_EFAULT },
+	{ "descriptors not RAM", BLOCK64(rings), PV_BAR, PVIOMMU_EFAULT },
+	{ "header misaligned", DESC64(hdr), PV_AT_HDRS + 0x20, PVIOMMU_EINVAL },
+	{ "header nowhere", DESC64(hdr), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "header at the top", DESC64(hdr), -64ULL, PVIOMMU_EFAULT },
+	{ "header read-only", DESC64(hdr), PV_ROM, PVIOMMU_EFAULT },
+	{ "ops misaligned", DESC64(ops), PV_AT_OPS + 0x40, PVIOMMU_EINVAL },
+	{ "ops nowhere", DESC64(ops), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "ops beyond RAM", DESC64(ops), PV_LOW_SIZE - PV_PAGE, PVIOMMU_EFAULT },
+	{ "ops at the top", DESC64(ops), -PV_PAGE, PVIOMMU_EFAULT },
+	{ "ops read-only", DESC64(ops), PV_ROM, PVIOMMU_EFAULT },
+	{ "ops not RAM", DESC64(ops), PV_BAR, PVIOMMU_EFAULT },
+	{ "order too small", DESC32(order), PVIOMMU_RING_ORDER_MIN - 1, PVIOMMU_ERANGE },
+	{ "order too large", DESC32(order), PVIOMMU_RING_ORDER_MAX + 1, PVIOMMU_ERANGE },
+	{ "order huge", DESC32(order), 0xffffffff, PVIOMMU_ERANGE },
+	{ "descriptor reserved", DESC32(reserved), 1, PVIOMMU_EINVAL },
 };
 
 TEST_F(start, every_bad_field_is_refused)
@@ -209,8 +212,8 @@ TEST_F(start, every_bad_field_is_refused)
 		size_t off = bad_starts[i].off;
 		char *field = (char *)start + off;
 
-		if (off >= 0x1000)
-			field = (char *)&pv_start_descs(vm)[1] + off - 0x1000;
+		if (off >= DESC)
+			field = (char *)&pv_start_descs(vm)[1] + off - DESC;
 		memcpy(field, &bad_starts[i].value, bad_starts[i].len);
 		EXPECT_EQ(bad_starts[i].error, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START)) {
 			TH_LOG("%s", bad_starts[i].what);

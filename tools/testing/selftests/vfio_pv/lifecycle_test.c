@@ -215,16 +215,35 @@ FIXTURE_VARIANT(order)
 	void (*close[3])(struct pv_vm *vm);
 };
 
-#define ORDER(a, b, c) FIXTURE_VARIANT_ADD(order, a##_##b##_##c) {		\
-	.close = { pv_vm_close_##a, pv_vm_close_##b, pv_vm_close_##c },		\
-}
+FIXTURE_VARIANT_ADD(order, devices_groups_container)
+{
+	.close = { pv_vm_close_devices, pv_vm_close_groups, pv_vm_close_container },
+};
 
-ORDER(devices, groups, container);
-ORDER(devices, container, groups);
-ORDER(groups, devices, container);
-ORDER(groups, container, devices);
-ORDER(container, devices, groups);
-ORDER(container, groups, devices);
+FIXTURE_VARIANT_ADD(order, devices_container_groups)
+{
+	.close = { pv_vm_close_devices, pv_vm_close_container, pv_vm_close_groups },
+};
+
+FIXTURE_VARIANT_ADD(order, groups_devices_container)
+{
+	.close = { pv_vm_close_groups, pv_vm_close_devices, pv_vm_close_container },
+};
+
+FIXTURE_VARIANT_ADD(order, groups_container_devices)
+{
+	.close = { pv_vm_close_groups, pv_vm_close_container, pv_vm_close_devices },
+};
+
+FIXTURE_VARIANT_ADD(order, container_devices_groups)
+{
+	.close = { pv_vm_close_container, pv_vm_close_devices, pv_vm_close_groups },
+};
+
+FIXTURE_VARIANT_ADD(order, container_groups_devices)
+{
+	.close = { pv_vm_close_container, pv_vm_close_groups, pv_vm_close_devices },
+};
 
 FIXTURE_SETUP(order)
 {

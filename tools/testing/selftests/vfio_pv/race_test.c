@@ -4,7 +4,10 @@
  * Whatever each op's status is, the host must survive and nothing may be left.
  */
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <time.h>
+
+#include <linux/vfio.h>
 
 #include "lib/pv_test.h"
 
@@ -12,13 +15,18 @@
 #define SLOTS		16
 #define SECONDS		5
 
-FIXTURE(race)
-{
-	struct pv_usage before;
+/* What the threads share */
+struct game {
 	struct pv_vm vm;
 	bool stop;
 	__u32 dom[2];
 	unsigned int rounds[4];
+};
+
+FIXTURE(race)
+{
+	struct pv_usage before;
+	struct game game;
 };
 
 FIXTURE_SETUP(race)
@@ -26,27 +34,25 @@ FIXTURE_SETUP(race)
 	int i;
 
 	self->before = pv_begin();
-	pv_setup_vm(&self->vm, 1, 2, PV_LOW_SIZE);
-	pv_start(&self->vm, 4, 6);
+	pv_setup_vm(&self->game.vm, 1, 2, PV_LOW_SIZE);
+	pv_start(&self->game.vm, 4, 6);
 	for (i = 0; i < 2; i++) {
-		self->dom[i] = pv_new_domain(&self->vm.ring[0], self->vm.dev[0].id);
-		ASSERT_NE(0, self->dom[i]);
+		self->game.dom[i] = pv_new_domain(&self->game.vm.ring[0], self->game.vm.dev[0].id);
+		ASSERT_NE(0, self->game.dom[i]);
 	}
 }
 
 FIXTURE_TEARDOWN(race)
 {
 	pv_params_restore();
-	pv_vm_close(&self->vm);
+	pv_vm_close(&self->game.vm);
 	pv_expect_unchanged(&self->before);
 	EXPECT_EQ(0, pv_vm_count());
 }
 
-typedef struct _test_data_race race_t;
-
-static bool stopped(race_t *self)
+static bool stopped(struct game *game)
 {
-	return __atomic_load_n(&self->stop, __ATOMIC_RELAXED);
+	return __atomic_load_n(&game->stop, __ATOMIC_RELAXED);
 }
 
 /* The statuses that a race may give; all else is a bug */
@@ -70,13 +76,13 @@ static bool expected(__u32 status)
 /* Map, unmap and flush in both domains; much of the memory comes and goes */
 static void *map_and_unmap(void *arg)
 {
-	race_t *self = arg;
-	struct pv_ring *r = &self->vm.ring[1];
+	struct game *game = arg;
+	struct pv_ring *r = &game->vm.ring[1];
 	unsigned int n;
 	bool good = true;
 
-	for (n = 0; good && !stopped(self); n++) {
-		__u32 dom = self->dom[n & 1];
+	for (n = 0; good && !stopped(game); n++) {
+		__u32 dom = game->dom[n & 1];
 		__u64 iova = IOVA + n % SLOTS * PV_2M;
 		__u64 gpa = n % 3 ? PV_HIGH + n % 64 * PV_PAGE : PV_DATA;
 
@@ -86,23 +92,23 @@ static void *map_and_unmap(void *arg)
 		       expected(__pv_inv_page(r, dom, iova, PV_2M)) &&
 		       expected(__pv_unmap_all(r, dom)) && expected(__pv_inv(r, dom));
 	}
-	self->rounds[0] = n;
+	game->rounds[0] = n;
 	return good ? NULL : "map and unmap";
 }
 
 /* Move the endpoints about, and have domains come and go */
 static void *attach_and_detach(void *arg)
 {
-	race_t *self = arg;
-	struct pv_ring *r = &self->vm.ring[2];
+	struct game *game = arg;
+	struct pv_ring *r = &game->vm.ring[2];
 	unsigned int n;
 	bool good = true;
 
-	for (n = 0; good && !stopped(self); n++) {
-		__u32 ep = self->vm.dev[n % self->vm.nr_devs].id;
+	for (n = 0; good && !stopped(game); n++) {
+		__u32 ep = game->vm.dev[n % game->vm.nr_devs].id;
 		__u32 dom = pv_new_domain(r, ep);
 
-		good = expected(__pv_attach(r, ep, self->dom[n & 1])) &&
+		good = expected(__pv_attach(r, ep, game->dom[n & 1])) &&
 		       expected(__pv_map(r, dom, IOVA, PV_HIGH, 0x20000, PV_RW)) &&
 		       expected(__pv_attach(r, ep, dom)) &&
 		       expected(__pv_free(r, dom)) &&
@@ -110,56 +116,56 @@ static void *attach_and_detach(void *arg)
 		       expected(__pv_free(r, dom)) &&
 		       (n % 8 || expected(__pv_attach(r, ep, PVIOMMU_DOMAIN_BYPASS)));
 	}
-	self->rounds[1] = n;
+	game->rounds[1] = n;
 	return good ? NULL : "attach and detach";
 }
 
 /* Take memory away and bring it back */
 static void *memory_comes_and_goes(void *arg)
 {
-	race_t *self = arg;
+	struct game *game = arg;
 	unsigned int n;
 
-	for (n = 0; !stopped(self); n++)
-		if (pv_region_unmap(&self->vm, &self->vm.high) ||
-		    pv_region_map(&self->vm, &self->vm.high))
+	for (n = 0; !stopped(game); n++)
+		if (pv_region_unmap(&game->vm, &game->vm.high) ||
+		    pv_region_map(&game->vm, &game->vm.high))
 			return "memory";
-	self->rounds[2] = n;
+	game->rounds[2] = n;
 	return NULL;
 }
 
 /* One ring, kicked by two threads: the ops are put there by one only */
 static void *kick_others(void *arg)
 {
-	race_t *self = arg;
+	struct game *game = arg;
 	unsigned int n;
 
-	for (n = 0; !stopped(self); n++)
-		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
+	for (n = 0; !stopped(game); n++)
+		pv_cap_write(&game->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
-	self->rounds[3] = n;
+	game->rounds[3] = n;
 	return NULL;
 }
 
 /* Stop and start while others are at it: their rings die, the host does not */
 static void *restart(void *arg)
 {
-	race_t *self = arg;
+	struct game *game = arg;
 	unsigned int n;
 
-	for (n = 0; !stopped(self); n++)
-		if (__pv_reset(&self->vm) ||
-		    pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START))
+	for (n = 0; !stopped(game); n++)
+		if (__pv_reset(&game->vm) ||
+		    pv_command(&game->vm, PVIOMMU_CMD_START, PV_AT_START))
 			return "restart";
-	self->rounds[1] = n;
+	game->rounds[1] = n;
 	return NULL;
 }
 
 /* The guest at its worst: ops of random content, never waited for */
 static void *random_ops(void *arg)
 {
-	race_t *self = arg;
-	struct pv_ring *r = &self->vm.ring[3];
+	struct game *game = arg;
+	struct pv_ring *r = &game->vm.ring[3];
 	const __u16 codes[] = {
 		PVIOMMU_OP_ALLOC, PVIOMMU_OP_FREE, PVIOMMU_OP_ATTACH, PVIOMMU_OP_DETACH,
 		PVIOMMU_OP_MAP, PVIOMMU_OP_MAP_LIST, PVIOMMU_OP_UNMAP, PVIOMMU_OP_INVALIDATE,
@@ -167,17 +173,17 @@ static void *random_ops(void *arg)
 	};
 	unsigned int n, seed = 1;
 
-	for (n = 0; !stopped(self); n++) {
+	for (n = 0; !stopped(game); n++) {
 		struct pviommu_op op = pv_op(codes[rand_r(&seed) % ARRAY_SIZE(codes)]);
 
 		if (op.code == PVIOMMU_OP_PROBE)
-			op = pv_op_buf(op.code, self->vm.dev[0].id, PV_AT_REPLY, PV_PAGE);
+			op = pv_op_buf(op.code, game->vm.dev[0].id, PV_AT_REPLY, PV_PAGE);
 		else if (op.code == PVIOMMU_OP_ALLOC)
-			op.endpoint = self->vm.dev[0].id;
+			op.endpoint = game->vm.dev[0].id;
 		else
 			op.domain = PVIOMMU_DOMAIN_FIRST + rand_r(&seed) % 8;
 		if (op.code == PVIOMMU_OP_ATTACH || op.code == PVIOMMU_OP_DETACH)
-			op.endpoint = self->vm.dev[rand_r(&seed) % self->vm.nr_devs].id;
+			op.endpoint = game->vm.dev[rand_r(&seed) % game->vm.nr_devs].id;
 		if (op.code >= PVIOMMU_OP_MAP && op.code <= PVIOMMU_OP_INVALIDATE) {
 			op.map.iova = IOVA + rand_r(&seed) % 1024 * PV_PAGE;
 			op.map.gpa = PV_DATA + rand_r(&seed) % 2048 * PV_PAGE;
@@ -195,44 +201,92 @@ static void *random_ops(void *arg)
 		if (op.code == PVIOMMU_OP_LOOKUP)
 			op = pv_op_lookup(op.domain, op.map.iova);
 		/* The list changes under the host's eyes */
-		pv_list(&self->vm)[rand_r(&seed) % 512] = rand_r(&seed) % 5000;
+		pv_list(&game->vm)[rand_r(&seed) % 512] = rand_r(&seed) % 5000;
 		if (!expected(__pv_exec(r, op)))
 			return "random ops";
 	}
-	self->rounds[3] = n;
+	game->rounds[3] = n;
 	return NULL;
 }
 
-/* Run these at the same time for a while; all must end without complaint */
+/* A second container: the device's group joins and leaves without end */
+static void *join_and_leave(void *arg)
+{
+	struct game *game = arg;
+	const char *bdf = game->vm.dev[0].vfio.bdf;
+	unsigned int n;
+	int group;
+
+	for (n = 0; !stopped(game); n++) {
+		group = vfio_group_open(bdf);
+		if (group < 0 || vfio_group_set_container(group, game->vm.container) ||
+		    ioctl(game->vm.container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+			return "join";
+		close(group);
+	}
+	game->rounds[0] = n;
+	return NULL;
+}
+
+/* And this is what is asked of it, be it there or not */
+static void *ask_container(void *arg)
+{
+	struct game *game = arg;
+	struct pv_region *high = &game->vm.high;
+	unsigned int n;
+
+	for (n = 0; !stopped(game); n++) {
+		struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
+
+		pv_region_map(&game->vm, high);
+		ioctl(game->vm.container, VFIO_IOMMU_GET_INFO, &info);
+		ioctl(game->vm.container, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
+		pv_region_unmap(&game->vm, high);
+	}
+	game->rounds[1] = n;
+	return NULL;
+}
+
+/* Run these at the same time for a while. NULL, or which of them has a complaint */
+static const char *play(struct game *game, void *(*const players[])(void *), unsigned int n)
+{
+	struct timespec time = { .tv_sec = SECONDS };
+	const char *complaint = NULL;
+	pthread_t threads[8];
+	unsigned int i;
+	void *ret;
+
+	for (i = 0; i < n; i++)
+		if (pthread_create(&threads[i], NULL, players[i], game))
+			return "no thread";
+	nanosleep(&time, NULL);
+	__atomic_store_n(&game->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < n; i++) {
+		pthread_join(threads[i], &ret);
+		complaint = complaint ?: ret;
+	}
+	printf("# rounds: %u %u %u %u\n", game->rounds[0], game->rounds[1], game->rounds[2],
+	       game->rounds[3]);
+	return complaint;
+}
+
 #define race(...) do {								\
-	void *(*__fn[])(void *) = { __VA_ARGS__ };				\
-	pthread_t __threads[ARRAY_SIZE(__fn)];					\
-	struct timespec __time = { .tv_sec = SECONDS };				\
-	void *__ret;								\
-	unsigned int __i;							\
+	void *(*const __players[])(void *) = { __VA_ARGS__ };			\
+	const char *__complaint = play(&self->game, __players, ARRAY_SIZE(__players)); \
 										\
-	for (__i = 0; __i < ARRAY_SIZE(__fn); __i++)				\
-		ASSERT_EQ(0, pthread_create(&__threads[__i], NULL, __fn[__i], self)); \
-	nanosleep(&__time, NULL);						\
-	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);			\
-	for (__i = 0; __i < ARRAY_SIZE(__fn); __i++) {				\
-		ASSERT_EQ(0, pthread_join(__threads[__i], &__ret));		\
-		EXPECT_EQ(NULL, __ret) {					\
-			TH_LOG("%s: unexpected status", (char *)__ret);		\
-		}								\
+	EXPECT_EQ(NULL, __complaint) {						\
+		TH_LOG("%s: unexpected status", __complaint);			\
 	}									\
-	TH_LOG("rounds: %u %u %u %u", self->rounds[0], self->rounds[1],		\
-	       self->rounds[2], self->rounds[3]);				\
 } while (0)
 
 /* When all have stopped: only what the fixture made, and it can go */
 #define expect_empty() do {							\
-	struct pv_ring *__r = &self->vm.ring[0];				\
+	struct pv_ring *__r = &self->game.vm.ring[0];				\
 	struct pv_state __state;						\
 	unsigned int __d;							\
 										\
-	for (__d = 0; __d < (unsigned int)self->vm.nr_devs; __d++)		\
-		pv_attach(__r, self->vm.dev[__d].id, PVIOMMU_DOMAIN_BLOCKED);	\
+	for (__d = 0; __d < (unsigned int)self->game.vm.nr_devs; __d++)		\
+		pv_attach(__r, self->game.vm.dev[__d].id, PVIOMMU_DOMAIN_BLOCKED);	\
 	for (__d = PVIOMMU_DOMAIN_FIRST; __d < 1100; __d++) {			\
 		__u32 __status = __pv_free(__r, __d);				\
 										\
@@ -273,6 +327,13 @@ TEST_F(race, small_doorbells)
 TEST_F(race, restart_against_all)
 {
 	race(memory_comes_and_goes, kick_others, restart);
+}
+
+TEST_F(race, container_against_its_groups)
+{
+	pv_vm_close_devices(&self->game.vm);
+	pv_vm_close_groups(&self->game.vm);
+	race(join_and_leave, ask_container);
 }
 
 TEST_HARNESS_MAIN

@@ -79,6 +79,20 @@ domain_type() {
 	cat "/sys/bus/pci/devices/$1/iommu_group/type"
 }
 
+# type_is BDF TYPE
+type_is() {
+	[ "$(domain_type "$1")" = "$2" ] || { domain_type "$1"; return 1; }
+}
+
+# The type that a device gets by the kernel's command line
+expected_type() {
+	case " $(cat /proc/cmdline) " in
+	*" iommu.passthrough=1 "*) echo identity ;;
+	*" iommu.strict=1 "*) echo DMA ;;
+	*) echo DMA-FQ ;;
+	esac
+}
+
 # set_domain_type BDF TYPE: the device has no driver
 set_domain_type() {
 	echo "$2" >"/sys/bus/pci/devices/$1/iommu_group/type" &&

@@ -171,7 +171,7 @@ const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		if (rows[i].a == rows[i].b && rows[i].a >= 0)
 			continue;
 		snprintf(text, sizeof(text), "%s: %lld, then %lld", rows[i].name,
@@ -219,7 +219,7 @@ void pv_params_restore(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(params); i++)
 		if (params[i].value[0])
 			pv_param_set(params[i].name, params[i].value);
 }
@@ -230,7 +230,7 @@ static void __attribute__((constructor)) params_save(void)
 	char path[128];
 	size_t i;
 
-	for (i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(params); i++) {
 		param_path(path, sizeof(path), params[i].name);
 		if (pv_read_file(path, params[i].value, sizeof(params[i].value)) < 0)
 			params[i].value[0] = 0;

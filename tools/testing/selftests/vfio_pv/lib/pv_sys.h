@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <linux/types.h>
 
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#endif
+
 /* What must be the same before and after, for all VMs of the machine */
 struct pv_usage {
 	long long pages_mapped;

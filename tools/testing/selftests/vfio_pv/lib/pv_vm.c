@@ -9,6 +9,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "pv_sys.h"
 #include "pv_vm.h"
 
 /* ---- memory -------------------------------------------------------- */
@@ -82,7 +83,7 @@ void *pv_mem(struct pv_vm *vm, __u64 gpa)
 	const struct pv_region *regions[] = { &vm->low, &vm->high, &vm->rom };
 	size_t i;
 
-	for (i = 0; i < sizeof(regions) / sizeof(regions[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(regions); i++)
 		if (gpa >= regions[i]->gpa && gpa - regions[i]->gpa < regions[i]->size)
 			return regions[i]->hva + (gpa - regions[i]->gpa);
 	fprintf(stderr, "# test uses GPA 0x%llx, which is no memory\n", gpa);
