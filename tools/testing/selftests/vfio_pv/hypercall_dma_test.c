@@ -260,6 +260,19 @@ TEST_F(dma, remap_elsewhere)
 	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA, PV_HIGH));
 }
 
+/* What is contiguous in memory, and could have been mapped as one large page */
+TEST_F(dma, unmap_one_page_of_many)
+{
+	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_HIGH_SIZE, PV_RW);
+	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA + 0x123000, PV_HIGH + 0x123000));
+	pv_unmap(self->r, self->dom, IOVA + 0x123000, PV_PAGE);
+	pv_inv(self->r, self->dom);
+	EXPECT_EQ(0, dma(&self->vm, 0, IOVA + 0x123000, PV_HIGH + 0x123000));
+	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA + 0x122000, PV_HIGH + 0x122000));
+	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA + 0x124000, PV_HIGH + 0x124000));
+	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA + PV_2M, PV_HIGH + PV_2M));
+}
+
 TEST_F(dma, unmap_all_of_a_large_area)
 {
 	pv_map(self->r, self->dom, IOVA, TARGET, 2 * PV_2M, PV_RW);

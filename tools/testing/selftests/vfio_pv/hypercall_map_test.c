@@ -290,6 +290,13 @@ TEST_F(map, list_of_scattered_pages)
 	expect_state(0, 0, 0);
 }
 
+TEST_F(map, list_in_read_only_memory)
+{
+	*(__u64 *)pv_mem(&self->vm, PV_ROM) = PV_HIGH >> 12;
+	pv_map_list(self->r, self->dom, IOVA, PV_ROM, 1, PV_RW);
+	expect_lookup(IOVA, PV_HIGH, PV_PAGE, 12, PV_RW);
+}
+
 TEST_F(map, list_of_large_pages)
 {
 	struct pviommu_op op = pv_op_map_list(self->dom, 0x40000000, PV_AT_LIST, 3, PV_RW);

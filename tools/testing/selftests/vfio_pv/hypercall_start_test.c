@@ -522,6 +522,53 @@ TEST_F(start, ring_memory_leaves)
 	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
 }
 
+TEST_F(start, ring_over_two_regions)
+{
+	struct pv_region next = {
+		.gpa = PV_HIGH + PV_HIGH_SIZE, .size = PV_2M, .hva = self->vm.rom.hva,
+		.writable = true,
+	};
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	struct pviommu_op *second = (void *)next.hva;
+	unsigned int i;
+
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
+	ASSERT_EQ(0, pv_region_map(vm, &next));
+	/* 64 ops in the last page of the one, 64 in the first of the other */
+	pv_start_prepare(vm, 1, 7);
+	pv_start_descs(vm)[0].ops = next.gpa - PV_PAGE;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	r->ops = pv_mem(vm, next.gpa - PV_PAGE);
+	r->slots = 64;
+	for (i = 0; i < 64; i++)
+		pv_exec(r, pv_op(PVIOMMU_OP_FEATURES));
+	second[0] = pv_op(PVIOMMU_OP_FEATURES);
+	r->hdr->prod++;
+	ASSERT_TRUE(pv_run(r));
+	EXPECT_EQ(PVIOMMU_OK, second[0].status);
+	EXPECT_NE(0, second[0].result);
+}
+
+TEST_F(start, event_ring_leaves)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pviommu_start *start = pv_start_prepare(vm, 1, 3);
+	struct pviommu_event_ring *events = pv_mem(vm, PV_HIGH);
+
+	memcpy(events, pv_events(vm), PV_PAGE);
+	start->events = PV_HIGH;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->high));
+	/* Whatever there is to tell, it is not told into memory that was taken away */
+	ASSERT_NE(0, pv_new_domain(&vm->ring[0], self->dev->id));
+	pv_map(&vm->ring[0], PVIOMMU_DOMAIN_FIRST, PV_2M, PV_ROM, PV_PAGE, PV_R);
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
+	EXPECT_EQ(0, events->prod);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	EXPECT_EQ(0, pv_stats(&vm->ring[0]).events_lost);
+}
+
 /* Stores to the doorbell that name no ring */
 TEST_F(start, doorbell_values)
 {

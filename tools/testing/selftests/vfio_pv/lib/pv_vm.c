@@ -14,7 +14,9 @@
 
 /* ---- memory -------------------------------------------------------- */
 
-static int region_alloc(struct pv_region *region, __u64 gpa, __u64 size, bool writable)
+/* @advice: MADV_HUGEPAGE for memory that is contiguous, if it can be had */
+static int region_alloc(struct pv_region *region, __u64 gpa, __u64 size, bool writable,
+			int advice)
 {
 	/* Aligned, so that it may be made of large pages */
 	char *hva = mmap(NULL, size + PV_2M, PROT_READ | PROT_WRITE,
@@ -27,6 +29,7 @@ static int region_alloc(struct pv_region *region, __u64 gpa, __u64 size, bool wr
 	if (skip)
 		munmap(hva, skip);
 	munmap(hva + skip + size, PV_2M - skip);
+	madvise(hva + skip, size, advice);
 	*region = (struct pv_region) {
 		.gpa = gpa, .size = size, .hva = hva + skip, .writable = writable,
 	};
@@ -110,9 +113,9 @@ int pv_vm_init(struct pv_vm *vm, int max_devs, __u64 low_size)
 	}
 	if (!vm->nr_devs)
 		return -ENODEV;
-	return region_alloc(&vm->low, PV_LOW, low_size, true) ?:
-	       region_alloc(&vm->high, PV_HIGH, PV_HIGH_SIZE, true) ?:
-	       region_alloc(&vm->rom, PV_ROM, PV_ROM_SIZE, false);
+	return region_alloc(&vm->low, PV_LOW, low_size, true, MADV_NOHUGEPAGE) ?:
+	       region_alloc(&vm->high, PV_HIGH, PV_HIGH_SIZE, true, MADV_HUGEPAGE) ?:
+	       region_alloc(&vm->rom, PV_ROM, PV_ROM_SIZE, false, MADV_NOHUGEPAGE);
 }
 
 int pv_vm_open_container(struct pv_vm *vm)

@@ -25,8 +25,8 @@
 #define PV_DRIVER	"pviommu-vfio-pci"
 
 /* What the guest physical address space looks like */
-#define PV_LOW		0x0ULL		/* RAM, pv_vm.low_size bytes */
-#define PV_HIGH		0x100000000ULL	/* RAM, PV_HIGH_SIZE bytes */
+#define PV_LOW		0x0ULL		/* RAM, pv_vm.low_size bytes, of scattered pages */
+#define PV_HIGH		0x100000000ULL	/* RAM, PV_HIGH_SIZE bytes, of large pages */
 #define PV_HIGH_SIZE	0x400000ULL
 #define PV_ROM		0x90000000ULL	/* RAM that devices can't write to */
 #define PV_ROM_SIZE	0x200000ULL
