@@ -6,7 +6,8 @@
  * kernel versions; sources test the features that are named here. A feature
  * stands for the newer shape of an interface unless its name says otherwise.
  *
- * Supported are 6.12 (long term) and 7.0 to 7.3.
+ * Supported is 6.12 (long term). Features of 7.x are named as far as they are
+ * known; nothing has been built with it yet.
  */
 #ifndef _PVIOMMU_COMPAT_H
 #define _PVIOMMU_COMPAT_H
@@ -14,12 +15,9 @@
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-#error "pv-iommu needs Linux 6.12.x or 7.0 to 7.3; these headers are older"
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0) && \
-	LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
-#error "pv-iommu needs Linux 6.12.x or 7.0 to 7.3; these headers are in between"
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
-#error "pv-iommu needs Linux 6.12.x or 7.0 to 7.3; these headers are newer"
+#error "pv-iommu needs Linux 6.12.x; these headers are older"
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#error "pv-iommu needs Linux 6.12.x; these headers are newer"
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Rings, event ring and doorbell: where they are, what stops them.
+ */
+#include "lib/pv_test.h"
+
+FIXTURE(ring)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_dev *dev;
+};
+
+FIXTURE_SETUP(ring)
+{
+	self->before = pv_begin();
+	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
+	self->dev = &self->vm.dev[0];
+}
+
+FIXTURE_TEARDOWN(ring)
+{
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+TEST_F(ring, wraps)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	unsigned int i;
+
+	pv_start(vm, 1, PVIOMMU_RING_ORDER_MIN);
+	for (i = 0; i < 50; i++)
+		pv_exec(r, pv_op(i % 3 ? PVIOMMU_OP_NOP : PVIOMMU_OP_FEATURES));
+	for (i = 0; i < r->slots; i++)
+		pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	r->kicks = 0;
+	ASSERT_TRUE(pv_run(r));
+	EXPECT_EQ(1, r->kicks);
+	for (i = 0; i < r->slots; i++)
+		EXPECT_EQ(PVIOMMU_OK, r->ops[i].status);
+	EXPECT_EQ(50 + r->slots, r->hdr->cons);
+}
+
+/* Each stops the ring that it is done to; the one beside it goes on */
+TEST_F(ring, index_out_of_range)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	__atomic_store_n(&vm->ring[0].hdr->prod, 9, __ATOMIC_RELEASE);
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+
+	/* It does not come back when the index does */
+	vm->ring[0].hdr->prod = 0;
+	vm->ring[0].hdr->error = 0;
+	pv_push(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	pv_reset(vm);
+	pv_start(vm, 2, 3);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(ring, index_backwards)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	vm->ring[0].hdr->prod = 0;
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(ring, cookie_wrong)
+{
+	struct pv_vm *vm = &self->vm;
+
+	pv_start(vm, 2, 3);
+	vm->ring[0].hdr->cookie ^= 1;
+	pv_push(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	pv_kick(&vm->ring[0]);
+	EXPECT_EQ(PVIOMMU_EINVAL, vm->ring[0].hdr->error);
+	EXPECT_EQ(0, vm->ring[0].hdr->cons);
+	EXPECT_EQ(PVIOMMU_STATUS_PENDING, vm->ring[0].ops[0].status);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
+}
+
+/* The host keeps its own count: the guest's store to cons is of no effect */
+TEST_F(ring, cons_is_the_hosts)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+
+	pv_start(vm, 1, 3);
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	r->hdr->cons = 7;
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pv_kick(r);
+	EXPECT_EQ(2, r->hdr->cons);
+	EXPECT_EQ(0, r->hdr->error);
+	EXPECT_EQ(PVIOMMU_OK, r->ops[1].status);
+}
+
+TEST_F(ring, memory_leaves)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pviommu_ring_hdr *hdr = pv_mem(vm, PV_HIGH);
+	struct pv_ring *r = &vm->ring[1];
+
+	pv_start_prepare(vm, 3, 3);
+	/* Ring 1 has its header in a region of its own, ring 2 its ops */
+	*hdr = (struct pviommu_ring_hdr) { .cookie = vm->cookie };
+	pv_start_descs(vm)[1].hdr = PV_HIGH;
+	pv_start_descs(vm)[2].ops = PV_HIGH + 0x1000;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	r->hdr = hdr;
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->high));
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pv_kick(r);
+	EXPECT_EQ(1, hdr->cons);
+	vm->ring[2].hdr->prod = 1;
+	pv_kick(&vm->ring[2]);
+	EXPECT_EQ(0, vm->ring[2].hdr->cons);
+	EXPECT_EQ(PVIOMMU_EFAULT, vm->ring[2].hdr->error);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+
+	/* It does not come back when the memory does */
+	ASSERT_EQ(0, pv_region_map(vm, &vm->high));
+	pv_kick(r);
+	EXPECT_EQ(1, hdr->cons);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+TEST_F(ring, over_two_regions)
+{
+	struct pv_region next = {
+		.gpa = PV_HIGH + PV_HIGH_SIZE, .size = PV_2M, .hva = self->vm.rom.hva,
+		.writable = true,
+	};
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	struct pviommu_op *second = (void *)next.hva;
+	unsigned int i;
+
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
+	ASSERT_EQ(0, pv_region_map(vm, &next));
+	/* 64 ops in the last page of the one, 64 in the first of the other */
+	pv_start_prepare(vm, 1, 7);
+	pv_start_descs(vm)[0].ops = next.gpa - PV_PAGE;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	r->ops = pv_mem(vm, next.gpa - PV_PAGE);
+	r->slots = 64;
+	for (i = 0; i < 64; i++)
+		pv_exec(r, pv_op(PVIOMMU_OP_FEATURES));
+	second[0] = pv_op(PVIOMMU_OP_FEATURES);
+	r->hdr->prod++;
+	ASSERT_TRUE(pv_run(r));
+	EXPECT_EQ(PVIOMMU_OK, second[0].status);
+	EXPECT_NE(0, second[0].result);
+}
+
+TEST_F(ring, event_ring_leaves)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pviommu_start *start = pv_start_prepare(vm, 1, 3);
+	struct pviommu_event_ring *events = pv_mem(vm, PV_HIGH);
+
+	memcpy(events, pv_events(vm), PV_PAGE);
+	start->events = PV_HIGH;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->high));
+	/* Whatever there is to tell, it is not told into memory that was taken away */
+	ASSERT_NE(0, pv_new_domain(&vm->ring[0], self->dev->id));
+	pv_map(&vm->ring[0], PVIOMMU_DOMAIN_FIRST, PV_2M, PV_ROM, PV_PAGE, PV_R);
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
+	EXPECT_EQ(0, events->prod);
+	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
+	EXPECT_EQ(0, pv_stats(&vm->ring[0]).events_lost);
+}
+
+/* Stores to the doorbell that name no ring */
+TEST_F(ring, doorbell_values)
+{
+	const __u32 values[] = {
+		0, 1, 0xffffffff, PVIOMMU_DOORBELL(1), PVIOMMU_DOORBELL(0xfffe),
+		PVIOMMU_DOORBELL(0) ^ 0x80000000,
+	};
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	unsigned int i;
+
+	pv_start(vm, 1, 3);
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, values[i]);
+		EXPECT_EQ(0, r->hdr->cons);
+	}
+	pv_kick(r);
+	EXPECT_EQ(1, r->hdr->cons);
+}
+
+/* Only the process whose memory it is can be its VMM */
+TEST_F(ring, doorbell_of_another_process)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	int status;
+	pid_t pid;
+
+	pv_start(vm, 1, 3);
+	pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pv_kick(r);
+		_exit(r->hdr->cons);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, r->hdr->cons);
+	ASSERT_TRUE(pv_run(r));
+}
+
+TEST_HARNESS_MAIN
