@@ -62,6 +62,7 @@ busy() {
 }
 
 say "boot number $PVVM_BOOT"
+[ -z "$PVVM_SHARE" ] || echo $((PVVM_BOOT + 1)) >"$PVVM_SHARE/boots"
 case $PVVM_BOOT in
 0)
 	first_boot
