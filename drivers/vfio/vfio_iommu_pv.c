@@ -207,6 +207,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	mutex_init(&c->tree_lock);
 	c->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&c->unflushed);
+	INIT_LIST_HEAD(&c->spare);
 	c->avail = dma_entry_limit;
 	init_waitqueue_head(&c->wait);
 	mutex_init(&c->devices_lock);
@@ -244,6 +245,7 @@ static void vfio_pv_op_release(void *iommu_data)
 	vfio_pv_put(c);
 	wait_for_completion(&c->idle);
 	vfio_pv_detach_all(c);
+	vfio_pv_drop_spare(c);
 	kfree_rcu(c, rcu);
 }
 

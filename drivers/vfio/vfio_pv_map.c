@@ -14,6 +14,9 @@
 
 #include "vfio_pv_priv.h"
 
+/* What a container keeps of mappings that are gone */
+#define VFIO_PV_MAX_SPARE	64
+
 static struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
 {
 	return node ? container_of(node, struct vfio_pv_dma, node) : NULL;
@@ -72,7 +75,8 @@ static void vfio_pv_wake(struct vfio_pv_container *c)
 {
 	lockdep_assert_held(&c->tree_lock);
 	WRITE_ONCE(c->settled, c->settled + 1);
-	wake_up_all(&c->wait);
+	if (wq_has_sleeper(&c->wait))
+		wake_up_all(&c->wait);
 }
 
 /*
@@ -239,13 +243,57 @@ static int vfio_pv_flush_domains(struct vfio_pv_container *c,
 /* ------------------------------------------------------------------ */
 /* Life of a mapping */
 
-static struct vfio_pv_dma *vfio_pv_dma_alloc(const struct vfio_iommu_type1_dma_map *map)
+static struct vfio_pv_dma *vfio_pv_dma_alloc(struct vfio_pv_container *c)
+{
+	struct vfio_pv_dma *dma;
+
+	mutex_lock(&c->tree_lock);
+	dma = list_first_entry_or_null(&c->spare, struct vfio_pv_dma, link);
+	if (dma) {
+		list_del(&dma->link);
+		c->nr_spare--;
+	}
+	mutex_unlock(&c->tree_lock);
+	return dma ?: kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
+}
+
+/* Take what stands for nothing any more, into the spare or on to @surplus. */
+static void vfio_pv_dma_put(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			    struct list_head *surplus)
+{
+	lockdep_assert_held(&c->tree_lock);
+	if (c->nr_spare < VFIO_PV_MAX_SPARE) {
+		list_move(&dma->link, &c->spare);
+		c->nr_spare++;
+	} else {
+		list_move(&dma->link, surplus);
+	}
+}
+
+static void vfio_pv_free_list(struct list_head *dmas)
+{
+	struct vfio_pv_dma *dma, *next;
+
+	list_for_each_entry_safe(dma, next, dmas, link)
+		kfree(dma);
+}
+
+/**
+ * vfio_pv_drop_spare() - free what is kept for mappings to come
+ * @c: the container, about to be freed
+ */
+void vfio_pv_drop_spare(struct vfio_pv_container *c)
+{
+	vfio_pv_free_list(&c->spare);
+}
+
+static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
+					    const struct vfio_iommu_type1_dma_map *map)
 {
 	bool write = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
-	struct vfio_pv_dma *dma;
+	struct vfio_pv_dma *dma = vfio_pv_dma_alloc(c);
 	int ret;
 
-	dma = kzalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
 	if (!dma)
 		return ERR_PTR(-ENOMEM);
 	ret = vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
@@ -255,42 +303,51 @@ static struct vfio_pv_dma *vfio_pv_dma_alloc(const struct vfio_iommu_type1_dma_m
 	}
 	dma->node.start = map->iova;
 	dma->node.last = map->iova + map->size - 1;
-	if (map->flags & VFIO_DMA_MAP_FLAG_READ)
-		dma->prot |= IOMMU_READ;
+	dma->prot = map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0;
 	if (write)
 		dma->prot |= IOMMU_WRITE;
+	dma->state = 0;
+	dma->stuck = false;
+	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
 	xa_init(&dma->holds);
 	return dma;
 }
 
-static void vfio_pv_dma_free(struct vfio_pv_dma *dma)
+/* Give back all that a mapping has but itself. */
+static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 {
 	if (dma->stuck)
 		pr_err_ratelimited("%lu pages at IOVA %#lx stay pinned, they may still be in use\n",
 				   dma->mem.npages, dma->node.start);
 	vfio_pv_mem_release(&dma->mem, !dma->stuck);
 	xa_destroy(&dma->holds);
-	kfree(dma);
 }
 
-/* The caller, whose mappings these are, has flushed them or never mapped them. */
+/*
+ * The caller, whose mappings these are, has flushed them or never mapped them.
+ * Their IOVAs are free when their pages are.
+ */
 static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 {
 	struct vfio_pv_dma *dma, *next;
+	LIST_HEAD(surplus);
+
+	list_for_each_entry(dma, dmas, link)
+		vfio_pv_dma_empty(dma);
 
 	mutex_lock(&c->tree_lock);
-	list_for_each_entry(dma, dmas, link) {
+	list_for_each_entry_safe(dma, next, dmas, link) {
 		interval_tree_remove(&dma->node, &c->tree);
 		if (dma->state & VFIO_PV_BUSY)
 			c->nr_busy--;
 		c->avail++;
+		vfio_pv_dma_put(c, dma, &surplus);
 	}
 	vfio_pv_wake(c);
 	mutex_unlock(&c->tree_lock);
 
-	list_for_each_entry_safe(dma, next, dmas, link)
-		vfio_pv_dma_free(dma);
+	vfio_pv_free_list(&surplus);
 }
 
 /* Put mappings that the caller made busy aside until they are flushed. */
@@ -371,7 +428,8 @@ static int vfio_pv_map_dma(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 
 	ret = vfio_pv_reserve(c, dma);
 	if (ret) {
-		vfio_pv_dma_free(dma);
+		vfio_pv_dma_empty(dma);
+		kfree(dma);
 		return ret;
 	}
 	ret = vfio_pv_mem_pin(&dma->mem);
@@ -413,7 +471,7 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
 		ret = -ENODEV;
 	if (!ret) {
-		dma = vfio_pv_dma_alloc(map);
+		dma = vfio_pv_dma_make(c, map);
 		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_dma(c, dma);
 	}
 	up_read(&c->lock);

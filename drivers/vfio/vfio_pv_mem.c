@@ -11,8 +11,6 @@
 
 #include "vfio_pv_priv.h"
 
-/* Runs in the first chunk, so that a small mapping does not cost a page */
-#define VFIO_PV_FIRST_RUNS	4
 #define VFIO_PV_CHUNK_RUNS \
 	((PAGE_SIZE - sizeof(struct vfio_pv_chunk)) / sizeof(struct vfio_pv_run))
 
@@ -26,16 +24,27 @@
 /*
  * RLIMIT_MEMLOCK is tested against the process that maps, which is current.
  */
-static int vfio_pv_account(struct vfio_pv_mem *mem, unsigned long npages)
+static int vfio_pv_try_account(struct vfio_pv_mem *mem, unsigned long npages,
+			       bool unlimited)
 {
 	int ret = mmap_write_lock_killable(mem->mm);
 
 	if (ret)
 		return ret;
-	ret = __account_locked_vm(mem->mm, npages, true, current, mem->lock_cap);
+	ret = __account_locked_vm(mem->mm, npages, true, current, unlimited);
 	mmap_write_unlock(mem->mm);
 	if (!ret)
 		mem->locked += npages;
+	return ret;
+}
+
+/* Who is within the limit need not be asked for a capability. */
+static int vfio_pv_account(struct vfio_pv_mem *mem, unsigned long npages)
+{
+	int ret = vfio_pv_try_account(mem, npages, false);
+
+	if (ret == -ENOMEM && capable(CAP_IPC_LOCK))
+		ret = vfio_pv_try_account(mem, npages, true);
 	return ret;
 }
 
@@ -51,33 +60,43 @@ static void vfio_pv_unaccount(struct vfio_pv_mem *mem)
 	mem->locked = 0;
 }
 
-static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
+static void vfio_pv_init_chunk(struct vfio_pv_mem *mem,
+			       struct vfio_pv_chunk *chunk,
+			       struct vfio_pv_run *runs, unsigned int max)
 {
-	unsigned int max = list_empty(&mem->chunks) ? VFIO_PV_FIRST_RUNS :
-						      VFIO_PV_CHUNK_RUNS;
-	struct vfio_pv_chunk *chunk;
-
-	chunk = kmalloc(struct_size(chunk, runs, max), GFP_KERNEL_ACCOUNT);
-	if (!chunk)
-		return NULL;
 	chunk->npages = 0;
 	chunk->nr = 0;
 	chunk->max = max;
+	chunk->runs = runs;
 	list_add_tail(&chunk->link, &mem->chunks);
+}
+
+/* A page that holds the chunk and its runs */
+static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
+{
+	struct vfio_pv_chunk *chunk = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+
+	if (chunk)
+		vfio_pv_init_chunk(mem, chunk, (struct vfio_pv_run *)(chunk + 1),
+				   VFIO_PV_CHUNK_RUNS);
 	return chunk;
+}
+
+static struct vfio_pv_chunk *vfio_pv_last_chunk(struct vfio_pv_mem *mem)
+{
+	return list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
 }
 
 /* Make the last run longer, if these page frames continue it. */
 static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
 			       u32 npages, bool pinned)
 {
-	struct vfio_pv_chunk *chunk;
+	struct vfio_pv_chunk *chunk = vfio_pv_last_chunk(mem);
 	struct vfio_pv_run *run;
 	u32 sum;
 
-	if (list_empty(&mem->chunks))
+	if (!chunk->nr)
 		return false;
-	chunk = list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
 	run = &chunk->runs[chunk->nr - 1];
 	if (run->pfn + run->npages != pfn || run->pinned != pinned)
 		return false;
@@ -92,13 +111,11 @@ static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
 static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
 			   u32 npages, bool pinned)
 {
-	struct vfio_pv_chunk *chunk = NULL;
+	struct vfio_pv_chunk *chunk = vfio_pv_last_chunk(mem);
 
 	if (vfio_pv_extend_run(mem, pfn, npages, pinned))
 		return 0;
-	if (!list_empty(&mem->chunks))
-		chunk = list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
-	if (!chunk || chunk->nr == chunk->max)
+	if (chunk->nr == chunk->max)
 		chunk = vfio_pv_add_chunk(mem);
 	if (!chunk)
 		return -ENOMEM;
@@ -270,9 +287,10 @@ int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 	mem->vaddr = vaddr;
 	mem->npages = size >> PAGE_SHIFT;
 	mem->write = write;
-	mem->lock_cap = capable(CAP_IPC_LOCK);
 	mem->locked = 0;
 	INIT_LIST_HEAD(&mem->chunks);
+	vfio_pv_init_chunk(mem, &mem->first, mem->first_runs,
+			   VFIO_PV_FIRST_RUNS);
 	return 0;
 }
 
@@ -292,7 +310,8 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 				unpin_user_page_range_dirty_lock(pfn_to_page(run->pfn),
 								 run->npages,
 								 mem->write);
-		kfree(chunk);
+		if (chunk != &mem->first)
+			kfree(chunk);
 		cond_resched();
 	}
 	if (unpin)

@@ -119,6 +119,9 @@ struct vfio_pv_domain {
  *	state and holds
  * @tree: the mappings, by IOVA
  * @unflushed: the mappings in state VFIO_PV_UNFLUSHED
+ * @spare: struct vfio_pv_dma that stand for nothing, so that mapping and
+ *	unmapping in turns allocates nothing
+ * @nr_spare: number of @spare
  * @nr_busy: number of mappings in a state of VFIO_PV_BUSY
  * @avail: number of mappings that may still be made
  * @settled: counts the times that a mapping ceased to be busy
@@ -143,6 +146,8 @@ struct vfio_pv_container {
 	struct mutex tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
 	struct list_head unflushed;
+	struct list_head spare;
+	unsigned int nr_spare;
 	unsigned int nr_busy;
 	unsigned int avail;
 	unsigned int settled;
@@ -150,29 +155,6 @@ struct vfio_pv_container {
 
 	struct mutex devices_lock; /* see the lock order */
 	struct list_head devices;
-};
-
-/**
- * struct vfio_pv_mem - the user memory behind a mapping
- * @mm: address space that it was pinned in and is accounted to; grabbed
- * @vaddr: where it starts
- * @npages: number of pages
- * @write: devices may write to it
- * @lock_cap: the user was not bound by RLIMIT_MEMLOCK
- * @locked: number of pages accounted
- * @chunks: list of struct vfio_pv_chunk, which hold the runs in order
- *
- * Belongs to the thread that made the mapping busy, and does not change while
- * it is not busy.
- */
-struct vfio_pv_mem {
-	struct mm_struct *mm;
-	unsigned long vaddr;
-	unsigned long npages;
-	bool write;
-	bool lock_cap;
-	unsigned long locked;
-	struct list_head chunks;
 };
 
 /**
@@ -200,13 +182,43 @@ struct vfio_pv_chunk {
 	unsigned long npages;
 	unsigned int nr;
 	unsigned int max;
-	struct vfio_pv_run runs[] __counted_by(max);
+	struct vfio_pv_run *runs __counted_by(max);
+};
+
+/* Runs that a mapping has room for in itself */
+#define VFIO_PV_FIRST_RUNS	4
+
+/**
+ * struct vfio_pv_mem - the user memory behind a mapping
+ * @mm: address space that it was pinned in and is accounted to; grabbed
+ * @vaddr: where it starts
+ * @npages: number of pages
+ * @write: devices may write to it
+ * @locked: number of pages accounted
+ * @chunks: list of struct vfio_pv_chunk, which hold the runs in order; the
+ *	first one is @first
+ * @first: the chunk that needs no memory of its own
+ * @first_runs: its runs
+ *
+ * Belongs to the thread that made the mapping busy, and does not change while
+ * it is not busy.
+ */
+struct vfio_pv_mem {
+	struct mm_struct *mm;
+	unsigned long vaddr;
+	unsigned long npages;
+	bool write;
+	unsigned long locked;
+	struct list_head chunks;
+	struct vfio_pv_chunk first;
+	struct vfio_pv_run first_runs[VFIO_PV_FIRST_RUNS];
 };
 
 /**
  * struct vfio_pv_dma - a mapping
  * @node: its IOVAs, and its place in the tree
- * @link: on a list of the thread that made it busy, or that of the unflushed
+ * @link: on a list of the thread that made it busy, that of the unflushed, or
+ *	that of the spare
  * @state: what it is
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
@@ -254,6 +266,7 @@ int vfio_pv_invalidate(struct vfio_pv_container *c,
 		       const struct vfio_pv_iommu_invalidate *inv);
 int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
+void vfio_pv_drop_spare(struct vfio_pv_container *c);
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
 
 /* vfio_pv_layout.c */

@@ -8,31 +8,33 @@
  */
 #include "pviommu_private.h"
 
-/* What is read of the ring's header, at once */
+/* What is read of the ring's header, at once, and how many words that is */
 struct event_ring_head {
 	__le64 cookie;
 	__le32 prod;
 	__le32 cons;
 };
 
+#define HEAD_WORDS	(sizeof(struct event_ring_head) / sizeof(u64))
+#define EVENT_WORDS	(sizeof(struct pviommu_event) / sizeof(u64))
+
 /**
  * pviommu_events_start() - begin to write events
- * @vm: the VM, mem_lock held
+ * @vm: the VM, control_lock and mem_lock held
  * @gpa: the event ring, page aligned
  * @cookie: must stand in the ring
  *
- * Return: 0, -EFAULT, -EACCES, -ENOMEM.
+ * Return: 0, -EFAULT, -ENOMEM.
  */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 {
 	struct pviommu_events *events = &vm->events;
-	struct page *page = pviommu_guest_pin_page(vm, gpa);
+	int ret = pviommu_window_open(vm, &events->ring, gpa, PAGE_SIZE);
 
-	if (IS_ERR(page))
-		return PTR_ERR(page);
+	if (ret)
+		return ret;
 	spin_lock_irq(&events->lock);
-	events->page = page;
-	events->gpa = gpa;
+	events->on = true;
 	events->cookie = cookie;
 	events->prod = 0;
 	events->lost = 0;
@@ -43,28 +45,32 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 
 /**
  * pviommu_events_stop() - write no more events, let go of the page
- * @vm: the VM, mem_lock held
+ * @vm: the VM, mem_lock held, for writing or with control_lock
  */
 void pviommu_events_stop(struct pviommu_vm *vm)
 {
 	struct pviommu_events *events = &vm->events;
-	struct page *page;
 
 	lockdep_assert_held(&vm->mem_lock);
 
 	spin_lock_irq(&events->lock);
-	page = events->page;
-	events->page = NULL;
+	events->on = false;
 	spin_unlock_irq(&events->lock);
-	if (page)
-		pviommu_guest_unpin_page(vm, events->gpa, page);
+	pviommu_window_close(vm, &events->ring);
 }
 
-static void ring_set(struct pviommu_events *events, size_t offset, u32 value)
+/**
+ * pviommu_events_leave() - memory leaves, and perhaps the event ring with it
+ * @vm: the VM, mem_lock held for writing
+ * @slot: the memory
+ */
+void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 {
-	__le32 le = cpu_to_le32(value);
+	lockdep_assert_held_write(&vm->mem_lock);
 
-	pviommu_guest_page_write(events->page, offset, &le, sizeof(le));
+	if (vm->events.on && vm->events.ring.gpa >= slot->it.start &&
+	    vm->events.ring.gpa <= slot->it.last)
+		pviommu_events_stop(vm);
 }
 
 /* Put an event into the ring if that is a ring and has room */
@@ -75,20 +81,21 @@ static bool ring_put(struct pviommu_events *events, const struct pviommu_event *
 
 	lockdep_assert_held(&events->lock);
 
-	pviommu_guest_page_read(events->page, 0, &head, sizeof(head));
+	pviommu_window_read(&events->ring, 0, &head, HEAD_WORDS);
 	if (le64_to_cpu(head.cookie) != events->cookie)
 		return false;
 	if (events->prod - le32_to_cpu(head.cons) >= PVIOMMU_EVENT_SLOTS) {
-		ring_set(events, offsetof(struct pviommu_event_ring, lost),
-			 ++events->lost);
+		pviommu_window_publish(&events->ring,
+				       offsetof(struct pviommu_event_ring, lost),
+				       cpu_to_le32(++events->lost));
 		return false;
 	}
-	pviommu_guest_page_write(events->page,
-				 offsetof(struct pviommu_event_ring, ev[slot]),
-				 ev, sizeof(*ev));
-	/* The event is there before the index says so */
-	smp_wmb();
-	ring_set(events, offsetof(struct pviommu_event_ring, prod), ++events->prod);
+	pviommu_window_write(&events->ring,
+			     offsetof(struct pviommu_event_ring, ev[slot]),
+			     ev, EVENT_WORDS);
+	pviommu_window_publish(&events->ring,
+			       offsetof(struct pviommu_event_ring, prod),
+			       cpu_to_le32(++events->prod));
 	return true;
 }
 
@@ -106,7 +113,7 @@ void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 	unsigned long flags;
 
 	spin_lock_irqsave(&events->lock, flags);
-	if (events->page) {
+	if (events->on) {
 		copy.seq = cpu_to_le64(events->seq++);
 		if (!ring_put(events, &copy))
 			pviommu_count(vm, PVIOMMU_NR_EVENTS_LOST, 1);

@@ -5,11 +5,13 @@
  * Guest memory is hostile: other vCPUs change it at any time. Callers copy
  * what they need once, with these functions, and check the copy.
  *
- * Access goes through the VMM's page tables, so it works only in threads of
- * the VMM. Doorbells arrive in these; in any other thread it is -EFAULT.
+ * What is used seldom is reached through the VMM's page tables, which works only
+ * in threads of the VMM. Doorbells arrive in these; in any other thread it is
+ * -EFAULT. What each doorbell uses is a window: pinned pages.
  */
-#include <linux/highmem.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "pviommu_private.h"
@@ -107,63 +109,166 @@ int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len)
 	return 0;
 }
 
-/**
- * pviommu_guest_pin_page() - pin one page of guest memory for the kernel's use
- * @vm: the VM, mem_lock held
- * @gpa: page aligned
- *
- * Return: the page, to be given back by pviommu_guest_unpin_page(); or -EFAULT,
- * -ENOMEM.
- */
-struct page *pviommu_guest_pin_page(struct pviommu_vm *vm, u64 gpa)
+static void window_unpin(struct pviommu_vm *vm, struct pviommu_window *win)
 {
-	struct page *page;
+	u32 i;
+
+	for (i = 0; i < win->npages; i++)
+		set_page_dirty_lock(win->pages[i]);
+	pviommu_slot_put_pins(vm, win->gpa >> PAGE_SHIFT, win->npages);
+	pviommu_unpin_pages(vm, win->pages, win->npages);
+}
+
+/**
+ * pviommu_window_open() - pin guest memory that the kernel will use often
+ * @vm: the VM, mem_lock held; one window is opened or closed at a time
+ * @win: the window, not open
+ * @gpa: start
+ * @len: bytes, not 0
+ *
+ * While it is open, it can be read and written in any context, and needs no
+ * more checks. It is charged to the VMM. Memory that leaves the VM closes it.
+ *
+ * Return: 0; -EFAULT when it is not writable RAM of the guest; -ENOMEM.
+ */
+int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
+			u64 gpa, u64 len)
+{
+	u64 first = gpa >> PAGE_SHIFT, last = (gpa + len - 1) >> PAGE_SHIFT;
+	struct page **pages;
 	int ret;
 
-	ret = pviommu_pin_guest(vm, gpa >> PAGE_SHIFT, 1, true, &page);
-	return ret ? ERR_PTR(ret) : page;
+	lockdep_assert_held(&vm->mem_lock);
+
+	ret = pviommu_guest_check(vm, gpa, len);
+	if (ret)
+		return ret;
+	win->npages = last - first + 1;
+	pages = kvmalloc_array(win->npages, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return -ENOMEM;
+	ret = pviommu_pin_guest(vm, first, win->npages, true, pages);
+	if (ret) {
+		kvfree(pages);
+		return ret;
+	}
+	win->gpa = gpa;
+	win->pages = pages;
+	list_add(&win->entry, &vm->windows);
+	return 0;
 }
 
 /**
- * pviommu_guest_unpin_page() - undo pviommu_guest_pin_page()
- * @vm: the VM, mem_lock held
- * @gpa: as given to it
- * @page: the page
+ * pviommu_window_close() - undo pviommu_window_open()
+ * @vm: the VM, mem_lock held; one window is opened or closed at a time
+ * @win: the window, which nobody uses any more; nothing happens if it was not
+ *	opened, or closed already
  */
-void pviommu_guest_unpin_page(struct pviommu_vm *vm, u64 gpa,
-			      struct page *page)
+void pviommu_window_close(struct pviommu_vm *vm, struct pviommu_window *win)
 {
-	set_page_dirty_lock(page);
-	pviommu_slot_put_pins(vm, gpa >> PAGE_SHIFT, 1);
-	pviommu_unpin_pages(vm, &page, 1);
+	lockdep_assert_held(&vm->mem_lock);
+
+	if (!win->pages)
+		return;
+	list_del(&win->entry);
+	window_unpin(vm, win);
+	kvfree(win->pages);
+	win->pages = NULL;
 }
 
 /**
- * pviommu_guest_page_read() - copy from a pinned page of guest memory
- * @page: from pviommu_guest_pin_page()
- * @offset: source, an offset in the page
+ * pviommu_windows_leave() - close the windows on memory that leaves
+ * @vm: the VM, mem_lock held for writing
+ * @slot: the memory
+ */
+void pviommu_windows_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
+{
+	struct pviommu_window *win, *next;
+
+	lockdep_assert_held_write(&vm->mem_lock);
+
+	list_for_each_entry_safe(win, next, &vm->windows, entry) {
+		u64 last = win->gpa + ((u64)win->npages << PAGE_SHIFT) - 1;
+
+		if (win->gpa <= slot->it.last && last >= slot->it.start)
+			pviommu_window_close(vm, win);
+	}
+}
+
+/* Where an offset of an open window is; no access crosses a page */
+static void *window_at(const struct pviommu_window *win, size_t offset)
+{
+	size_t at = offset_in_page(win->gpa) + offset;
+
+	return page_address(win->pages[at >> PAGE_SHIFT]) + offset_in_page(at);
+}
+
+/**
+ * pviommu_window_read() - copy from a window, each word of it once
+ * @win: the window
+ * @offset: source, aligned to 8 bytes
  * @buf: destination
- * @len: bytes, all within the page
+ * @words: words of 8 bytes, all within a page
  *
- * Context: any.
+ * Context: any in which the window stays open or closed: mem_lock held, or the
+ * caller's own lock.
+ * Return: 0, or -EFAULT when it is not open.
  */
-void pviommu_guest_page_read(struct page *page, size_t offset, void *buf,
-			     size_t len)
+int pviommu_window_read(const struct pviommu_window *win, size_t offset,
+			void *buf, u32 words)
 {
-	memcpy_from_page(buf, page, offset, len);
+	const u64 *from;
+	u64 *to = buf;
+	u32 i;
+
+	if (!win->pages)
+		return -EFAULT;
+	from = window_at(win, offset);
+	for (i = 0; i < words; i++)
+		to[i] = READ_ONCE(from[i]);
+	return 0;
 }
 
 /**
- * pviommu_guest_page_write() - copy to a pinned page of guest memory
- * @page: from pviommu_guest_pin_page()
- * @offset: destination, an offset in the page
+ * pviommu_window_write() - copy to a window
+ * @win: the window
+ * @offset: destination, aligned to 8 bytes
  * @buf: source
- * @len: bytes, all within the page
+ * @words: words of 8 bytes, all within a page
  *
- * Context: any.
+ * Context and return: as pviommu_window_read().
  */
-void pviommu_guest_page_write(struct page *page, size_t offset, const void *buf,
-			      size_t len)
+int pviommu_window_write(const struct pviommu_window *win, size_t offset,
+			 const void *buf, u32 words)
 {
-	memcpy_to_page(page, offset, buf, len);
+	const u64 *from = buf;
+	u64 *to;
+	u32 i;
+
+	if (!win->pages)
+		return -EFAULT;
+	to = window_at(win, offset);
+	for (i = 0; i < words; i++)
+		WRITE_ONCE(to[i], from[i]);
+	return 0;
+}
+
+/**
+ * pviommu_window_publish() - write one number, after all written before
+ * @win: the window
+ * @offset: destination, aligned to 4 bytes
+ * @value: the number, as the guest sees it
+ *
+ * Who sees it sees what was written to windows before. Pairs with a read
+ * barrier of the guest.
+ *
+ * Context and return: as pviommu_window_read().
+ */
+int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
+			   __le32 value)
+{
+	if (!win->pages)
+		return -EFAULT;
+	smp_store_release((__le32 *)window_at(win, offset), value);
+	return 0;
 }

@@ -83,13 +83,13 @@ static int check_start(const struct pviommu_start *start)
 	return 0;
 }
 
-static void iface_free(struct pviommu_iface *iface)
+/* Needs control_lock and mem_lock; no doorbell is being served any more */
+static void iface_exit_rings(struct pviommu_iface *iface)
 {
 	u32 i;
 
 	for (i = 0; i < iface->nr_rings; i++)
-		pviommu_ring_exit(&iface->rings[i]);
-	kvfree(iface);
+		pviommu_ring_exit(iface->vm, &iface->rings[i]);
 }
 
 static int init_rings(struct pviommu_iface *iface, u64 descs)
@@ -136,7 +136,8 @@ static struct pviommu_iface *iface_make(struct pviommu_vm *vm,
 		      pviommu_events_start(vm, le64_to_cpu(start->events),
 					   iface->cookie);
 	if (ret) {
-		iface_free(iface);
+		iface_exit_rings(iface);
+		kvfree(iface);
 		return ERR_PTR(ret);
 	}
 	return iface;
@@ -200,10 +201,11 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 		iface->doorbell_ops->destroy(iface->doorbell);
 		module_put(iface->doorbell_ops->owner);
 	}
-	if (iface)
-		iface_free(iface);
 
 	down_read(&vm->mem_lock);
+	if (iface)
+		iface_exit_rings(iface);
+	kvfree(iface);
 	pviommu_events_stop(vm);
 	mutex_lock(&vm->cfg_lock);
 	/* Meanwhile one may have been opened, which wants to be in bypass */

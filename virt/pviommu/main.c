@@ -72,6 +72,7 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	mutex_init(&vm->control_lock);
 	init_rwsem(&vm->iface_lock);
 	init_rwsem(&vm->mem_lock);
+	INIT_LIST_HEAD(&vm->windows);
 	mutex_init(&vm->cfg_lock);
 	mutex_init(&vm->account_lock);
 	spin_lock_init(&vm->events.lock);

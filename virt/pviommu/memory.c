@@ -123,9 +123,8 @@ static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 
 	lockdep_assert_held_write(&vm->mem_lock);
 
-	if (vm->events.page && vm->events.gpa >= slot->it.start &&
-	    vm->events.gpa <= slot->it.last)
-		pviommu_events_stop(vm);
+	pviommu_events_leave(vm, slot);
+	pviommu_windows_leave(vm, slot);
 	if (atomic64_read(&slot->pins))
 		xa_for_each(&vm->domains, id, domain)
 			pviommu_domain_revoke(domain, slot);

@@ -69,7 +69,15 @@ struct pviommu_slot {
 	unsigned long hva;
 	bool writable;
 	bool ram;			/* pages can be pinned */
-	atomic64_t pins;		/* pages that mappings hold */
+	atomic64_t pins;		/* pages that mappings and windows hold */
+};
+
+/* Guest memory that is pinned for the kernel's own use (guest_mem.c) */
+struct pviommu_window {
+	struct list_head entry;		/* entry of vm->windows */
+	u64 gpa;
+	u32 npages;
+	struct page **pages;		/* NULL: not open */
 };
 
 /* ---- mappings (mapping.c) ------------------------------------------ */
@@ -183,8 +191,8 @@ struct pviommu_scratch {
 
 struct pviommu_ring {
 	struct mutex lock;		/* serializes service of the ring */
-	u64 hdr;			/* GPA */
-	u64 ops;			/* GPA */
+	struct pviommu_window hdr;
+	struct pviommu_window ops;
 	u32 nr;				/* number of ops, a power of two */
 	u32 cons;			/* our own copy is the one that counts */
 	u64 done;			/* bytes that a begun op has done */
@@ -210,8 +218,8 @@ struct pviommu_iface {
 
 struct pviommu_events {
 	spinlock_t lock;		/* irq-safe; the rest */
-	struct page *page;		/* pinned; NULL without event ring */
-	u64 gpa;
+	bool on;
+	struct pviommu_window ring;	/* open while @on */
 	u64 cookie;
 	u32 prod;
 	u32 lost;
@@ -253,6 +261,7 @@ struct pviommu_vm {
 
 	struct rw_semaphore mem_lock;
 	struct rb_root_cached slots;
+	struct list_head windows;	/* with control_lock, or held for writing */
 
 	struct mutex account_lock;	/* charged and used */
 	u64 charged;			/* pages charged to the VMM */
@@ -292,14 +301,16 @@ int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len);
 int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
-struct page *pviommu_guest_pin_page(struct pviommu_vm *vm, u64 gpa);
-void pviommu_guest_unpin_page(struct pviommu_vm *vm, u64 gpa,
-			      struct page *page);
-
-void pviommu_guest_page_read(struct page *page, size_t offset, void *buf,
-			     size_t len);
-void pviommu_guest_page_write(struct page *page, size_t offset, const void *buf,
-			      size_t len);
+int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
+			u64 gpa, u64 len);
+void pviommu_window_close(struct pviommu_vm *vm, struct pviommu_window *win);
+void pviommu_windows_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
+int pviommu_window_read(const struct pviommu_window *win, size_t offset,
+			void *buf, u32 words);
+int pviommu_window_write(const struct pviommu_window *win, size_t offset,
+			 const void *buf, u32 words);
+int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
+			   __le32 value);
 
 /* mapping.c */
 struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
@@ -396,7 +407,7 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 			 u32 value);
 int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 		      const struct pviommu_ring_desc *desc);
-void pviommu_ring_exit(struct pviommu_ring *ring);
+void pviommu_ring_exit(struct pviommu_vm *vm, struct pviommu_ring *ring);
 
 /* iface.c */
 u64 pviommu_features(void);
@@ -420,6 +431,7 @@ int pviommu_quota_domains(struct pviommu_vm *vm);
 /* event.c */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
 void pviommu_events_stop(struct pviommu_vm *vm);
+void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
 void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token);

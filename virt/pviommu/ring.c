@@ -15,40 +15,40 @@
 struct ring_head {
 	__le64 cookie;
 	__le32 prod;
+	__le32 cons;
 };
 
-static u64 slot_gpa(const struct pviommu_ring *ring)
+/* Where the op at cons is in the ring's memory */
+static size_t op_offset(const struct pviommu_ring *ring)
 {
-	return ring->ops + (ring->cons & (ring->nr - 1)) * sizeof(struct pviommu_op);
+	return (ring->cons & (ring->nr - 1)) * sizeof(struct pviommu_op);
 }
 
-/* The ring is no good any more; say so in its header if that is still there */
-static void ring_stop(struct pviommu_vm *vm, struct pviommu_ring *ring, u32 status)
-{
-	__le32 error = cpu_to_le32(status);
+/* How many words an op has from one of its fields on */
+#define OP_WORDS(from)	((sizeof(struct pviommu_op) - (from)) / sizeof(u64))
 
+/* The ring is no good any more; say so in its header if that is still there */
+static void ring_stop(struct pviommu_ring *ring, u32 status)
+{
 	ring->dead = true;
-	pviommu_guest_write(vm, ring->hdr + offsetof(struct pviommu_ring_hdr, error),
-			    &error, sizeof(error));
+	pviommu_window_publish(&ring->hdr,
+			       offsetof(struct pviommu_ring_hdr, error),
+			       cpu_to_le32(status));
 }
 
 /* Status last: it tells the guest that the rest is there */
-static int op_write_back(struct pviommu_vm *vm, const struct pviommu_ring *ring,
+static int op_write_back(const struct pviommu_ring *ring,
 			 const struct pviommu_op *op, bool args)
 {
-	u64 gpa = slot_gpa(ring);
 	size_t from = args ? offsetof(struct pviommu_op, raw) :
 			     offsetof(struct pviommu_op, result);
-	int ret;
+	size_t at = op_offset(ring);
 
-	ret = pviommu_guest_write(vm, gpa + from, (void *)op + from,
-				  sizeof(*op) - from);
-	if (ret)
-		return ret;
-	/* Pairs with the guest's barrier after it reads the status */
-	smp_wmb();
-	return pviommu_guest_write(vm, gpa + offsetof(struct pviommu_op, status),
-				   &op->status, sizeof(op->status));
+	return pviommu_window_write(&ring->ops, at + from, (void *)op + from,
+				    OP_WORDS(from)) ?:
+	       pviommu_window_publish(&ring->ops,
+				      at + offsetof(struct pviommu_op, status),
+				      op->status);
 }
 
 /* Execute ring->op; -EINPROGRESS when the budget is used up */
@@ -82,7 +82,7 @@ static int op_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		pviommu_count(vm, PVIOMMU_NR_OPS_FAILED, 1);
 	op->result = cpu_to_le64(result);
 	op->status = cpu_to_le32(pviommu_status(ret));
-	return op_write_back(vm, ring, op, !ret && ctx.answered);
+	return op_write_back(ring, op, !ret && ctx.answered);
 }
 
 static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
@@ -92,8 +92,8 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 
 	while (ring->cons != prod && *budget && !fatal_signal_pending(current)) {
 		if (!ring->begun) {
-			ret = pviommu_guest_read(vm, slot_gpa(ring), &ring->op,
-						 sizeof(ring->op));
+			ret = pviommu_window_read(&ring->ops, op_offset(ring),
+						  &ring->op, OP_WORDS(0));
 			if (ret)
 				return ret;
 		}
@@ -113,12 +113,12 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 {
 	struct ring_head head;
 	u32 prod, before;
-	__le32 cons;
 	int ret;
 
 	lockdep_assert_held(&ring->lock);
 
-	ret = pviommu_guest_read(vm, ring->hdr, &head, sizeof(head));
+	ret = pviommu_window_read(&ring->hdr, 0, &head,
+				  sizeof(head) / sizeof(u64));
 	if (ret)
 		goto err_stop;
 	prod = le32_to_cpu(head.prod);
@@ -129,20 +129,16 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	}
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
-	if (ring->cons != before) {
-		cons = cpu_to_le32(ring->cons);
-		/* The ops' statuses are there before the index says so */
-		smp_wmb();
-		ret = pviommu_guest_write(vm, ring->hdr +
-					  offsetof(struct pviommu_ring_hdr, cons),
-					  &cons, sizeof(cons)) ?: ret;
-	}
+	if (ring->cons != before)
+		ret = pviommu_window_publish(&ring->hdr,
+					     offsetof(struct pviommu_ring_hdr, cons),
+					     cpu_to_le32(ring->cons)) ?: ret;
 	if (ret)
 		goto err_stop;
 	return;
 
 err_stop:
-	ring_stop(vm, ring, pviommu_status(ret));
+	ring_stop(ring, pviommu_status(ret));
 }
 
 /**
@@ -180,7 +176,7 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 
 /**
  * pviommu_ring_init() - make a ring of what START says
- * @vm: the VM, mem_lock held
+ * @vm: the VM, control_lock and mem_lock held
  * @ring: the ring
  * @desc: our copy of its description
  *
@@ -190,19 +186,19 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 		      const struct pviommu_ring_desc *desc)
 {
+	u64 hdr = le64_to_cpu(desc->hdr), ops = le64_to_cpu(desc->ops);
 	u32 order = le32_to_cpu(desc->order);
 	int ret;
 
-	ring->hdr = le64_to_cpu(desc->hdr);
-	ring->ops = le64_to_cpu(desc->ops);
-	if (desc->reserved || !PAGE_ALIGNED(ring->ops) ||
-	    !IS_ALIGNED(ring->hdr, sizeof(struct pviommu_ring_hdr)))
+	if (desc->reserved || !PAGE_ALIGNED(ops) ||
+	    !IS_ALIGNED(hdr, sizeof(struct pviommu_ring_hdr)))
 		return -EINVAL;
 	if (order < PVIOMMU_RING_ORDER_MIN || order > PVIOMMU_RING_ORDER_MAX)
 		return -ERANGE;
 	ring->nr = 1U << order;
-	ret = pviommu_guest_check(vm, ring->hdr, sizeof(struct pviommu_ring_hdr)) ?:
-	      pviommu_guest_check(vm, ring->ops,
+	ret = pviommu_window_open(vm, &ring->hdr, hdr,
+				  sizeof(struct pviommu_ring_hdr)) ?:
+	      pviommu_window_open(vm, &ring->ops, ops,
 				  ring->nr * sizeof(struct pviommu_op));
 	if (ret)
 		return ret;
@@ -212,10 +208,13 @@ int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 
 /**
  * pviommu_ring_exit() - undo pviommu_ring_init(), whether or not it succeeded
- * @ring: the ring
+ * @vm: the VM, control_lock and mem_lock held
+ * @ring: the ring, which nobody serves any more
  */
-void pviommu_ring_exit(struct pviommu_ring *ring)
+void pviommu_ring_exit(struct pviommu_vm *vm, struct pviommu_ring *ring)
 {
+	pviommu_window_close(vm, &ring->ops);
+	pviommu_window_close(vm, &ring->hdr);
 	kvfree(ring->scratch);
 	mutex_destroy(&ring->lock);
 }
