@@ -442,6 +442,15 @@ int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
 
+size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
+			     size_t size, struct iommu_iotlb_gather *gather)
+{
+	if (!domain_is_ours(domain))
+		return 0;
+	return domain_unmap(to_pviommu_domain(domain), iova, size, gather);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
+
 int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags)

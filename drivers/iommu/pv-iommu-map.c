@@ -77,7 +77,7 @@ static int store_one(struct xa_state *xas, u64 iova, unsigned int order,
 		     void *entry)
 {
 	xas_set_order(xas, iova >> PVIOMMU_PAGE_SHIFT, order);
-	if (xas_find_conflict(xas))
+	if (order ? xas_find_conflict(xas) : xas_load(xas))
 		return -EEXIST;
 	xas_store(xas, entry);
 	return 0;

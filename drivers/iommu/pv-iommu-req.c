@@ -42,11 +42,9 @@ static bool before(u32 a, u32 b)
 	return (s32)(a - b) < 0;
 }
 
-static int status_to_errno(u32 status)
+static int error_to_errno(u32 status)
 {
 	switch (status) {
-	case PVIOMMU_OK:
-		return 0;
 	case PVIOMMU_ENOENT:
 		return -ENOENT;
 	case PVIOMMU_ENOMEM:
@@ -74,6 +72,11 @@ static int status_to_errno(u32 status)
 	}
 }
 
+static int status_to_errno(u32 status)
+{
+	return status == PVIOMMU_OK ? 0 : error_to_errno(status);
+}
+
 /**
  * pviommu_op_init() - an op with nothing in it
  * @op: the op
@@ -81,11 +84,12 @@ static int status_to_errno(u32 status)
  */
 void pviommu_op_init(struct pviommu_op *op, u16 code)
 {
-	memset(op, 0, sizeof(*op));
-	op->code = cpu_to_le16(code);
-	op->status = cpu_to_le32(PVIOMMU_STATUS_PENDING);
-	op->pasid = cpu_to_le32(PVIOMMU_PASID_NONE);
-	op->vm = cpu_to_le32(PVIOMMU_VM_SELF);
+	*op = (struct pviommu_op){
+		.code = cpu_to_le16(code),
+		.status = cpu_to_le32(PVIOMMU_STATUS_PENDING),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.vm = cpu_to_le32(PVIOMMU_VM_SELF),
+	};
 }
 
 /* --- what the host has finished ------------------------------------------ */
@@ -145,8 +149,13 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 static bool ring_reap(struct pviommu_ring *ring)
 {
 	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr->cons));
+	u32 events = le32_to_cpu(READ_ONCE(ring->hdr->events));
 	u32 first = ring->cons;
 
+	if (events != ring->events) {
+		ring->events = events;
+		pviommu_events_check(ring->pv);
+	}
 	/* Nonsense is no progress, and that has an end */
 	if (cons - first > ring->pub - first)
 		return false;
@@ -225,7 +234,6 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 		ring->nr_config++;
 		pviommu_cap_doorbell(ring->pv, value);
 	}
-	pviommu_events_check(ring->pv);
 }
 
 /*

@@ -143,6 +143,7 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 	ring->prod = ring->base;
 	ring->pub = ring->base;
 	ring->cons = ring->base;
+	ring->events = 0;
 
 	desc->hdr = cpu_to_le64(virt_to_phys(ring->hdr));
 	desc->ops = cpu_to_le64(virt_to_phys(ring->ops));

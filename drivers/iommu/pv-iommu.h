@@ -195,6 +195,7 @@ struct pviommu_slot {
  * @prod: count of ops queued
  * @pub: what the header's prod says; ops from here to @prod can be changed
  * @cons: count of ops of which the outcome has been taken
+ * @events: what the header said last of events
  * @free_lists: bit map of list pages not in use
  * @hdr: the header that the host sees
  * @ops: the ops that the host sees
@@ -213,6 +214,7 @@ struct pviommu_ring {
 	u32 prod;
 	u32 pub;
 	u32 cons;
+	u32 events;
 	unsigned long free_lists;
 	struct pviommu_ring_hdr *hdr;
 	struct pviommu_op *ops;

@@ -207,7 +207,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	mutex_init(&c->tree_lock);
 	c->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&c->unflushed);
-	INIT_LIST_HEAD(&c->spare);
+	INIT_HLIST_HEAD(&c->spare);
 	c->avail = dma_entry_limit;
 	init_waitqueue_head(&c->wait);
 	mutex_init(&c->devices_lock);

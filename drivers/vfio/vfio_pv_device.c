@@ -239,6 +239,9 @@ bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma 
 	struct vfio_device *vdev;
 	int tries;
 
+	/* Nobody has held it since it is being unmapped: that stays so */
+	if (!READ_ONCE(dma->nr_held))
+		return true;
 	for (tries = 0; tries < VFIO_PV_UNPIN_TRIES; tries++) {
 		if (!vfio_pv_held(c, dma))
 			return true;

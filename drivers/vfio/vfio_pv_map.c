@@ -117,7 +117,8 @@ static bool vfio_pv_clear(struct iommu_domain *domain, unsigned long iova,
 	size_t done = 0;
 
 	while (done < size) {
-		done += iommu_unmap_fast(domain, iova + done, size - done, gather);
+		done += pv_iommu_unmap_nosync(domain, iova + done, size - done,
+					      gather);
 		if (done >= size)
 			break;
 		if (iommu_iova_to_phys(domain, iova + done))
@@ -148,7 +149,7 @@ static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 	int ret;
 
 	*queued = 0;
-	list_for_each_entry(chunk, &dma->mem.chunks, link) {
+	for (chunk = &dma->mem.first; chunk; chunk = chunk->next) {
 		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++) {
 			size_t size = (size_t)run->npages << PAGE_SHIFT;
 
@@ -161,7 +162,8 @@ static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 				return ret;
 			*queued += size;
 		}
-		cond_resched();
+		if (chunk != &dma->mem.first)
+			cond_resched();
 	}
 	return 0;
 }
@@ -216,7 +218,8 @@ static void vfio_pv_clear_domains(struct vfio_pv_container *c,
 			if (!vfio_pv_clear(d->domain, dma->node.start,
 					   vfio_pv_dma_size(dma), &gather))
 				dma->stuck = true;
-			cond_resched();
+			if (!list_is_last(&dma->link, dmas))
+				cond_resched();
 		}
 		if (flush)
 			iommu_iotlb_sync(d->domain, &gather);
@@ -248,34 +251,25 @@ static struct vfio_pv_dma *vfio_pv_dma_alloc(struct vfio_pv_container *c)
 	struct vfio_pv_dma *dma;
 
 	mutex_lock(&c->tree_lock);
-	dma = list_first_entry_or_null(&c->spare, struct vfio_pv_dma, link);
+	dma = hlist_entry_safe(c->spare.first, struct vfio_pv_dma, spare);
 	if (dma) {
-		list_del(&dma->link);
+		hlist_del(&dma->spare);
 		c->nr_spare--;
 	}
 	mutex_unlock(&c->tree_lock);
 	return dma ?: kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
 }
 
-/* Take what stands for nothing any more, into the spare or on to @surplus. */
-static void vfio_pv_dma_put(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
-			    struct list_head *surplus)
+/* Take what stands for nothing any more. */
+static void vfio_pv_dma_put(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	lockdep_assert_held(&c->tree_lock);
 	if (c->nr_spare < VFIO_PV_MAX_SPARE) {
-		list_move(&dma->link, &c->spare);
+		hlist_add_head(&dma->spare, &c->spare);
 		c->nr_spare++;
 	} else {
-		list_move(&dma->link, surplus);
-	}
-}
-
-static void vfio_pv_free_list(struct list_head *dmas)
-{
-	struct vfio_pv_dma *dma, *next;
-
-	list_for_each_entry_safe(dma, next, dmas, link)
 		kfree(dma);
+	}
 }
 
 /**
@@ -284,7 +278,11 @@ static void vfio_pv_free_list(struct list_head *dmas)
  */
 void vfio_pv_drop_spare(struct vfio_pv_container *c)
 {
-	vfio_pv_free_list(&c->spare);
+	struct vfio_pv_dma *dma;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(dma, next, &c->spare, spare)
+		kfree(dma);
 }
 
 static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
@@ -321,7 +319,8 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 		pr_err_ratelimited("%lu pages at IOVA %#lx stay pinned, they may still be in use\n",
 				   dma->mem.npages, dma->node.start);
 	vfio_pv_mem_release(&dma->mem, !dma->stuck);
-	xa_destroy(&dma->holds);
+	if (!xa_empty(&dma->holds))
+		xa_destroy(&dma->holds);
 }
 
 /*
@@ -331,7 +330,6 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 {
 	struct vfio_pv_dma *dma, *next;
-	LIST_HEAD(surplus);
 
 	list_for_each_entry(dma, dmas, link)
 		vfio_pv_dma_empty(dma);
@@ -342,12 +340,10 @@ static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 		if (dma->state & VFIO_PV_BUSY)
 			c->nr_busy--;
 		c->avail++;
-		vfio_pv_dma_put(c, dma, &surplus);
+		vfio_pv_dma_put(c, dma);
 	}
 	vfio_pv_wake(c);
 	mutex_unlock(&c->tree_lock);
-
-	vfio_pv_free_list(&surplus);
 }
 
 /* Put mappings that the caller made busy aside until they are flushed. */
@@ -384,10 +380,9 @@ static int vfio_pv_may_map(struct vfio_pv_container *c,
 {
 	unsigned long start = dma->node.start, last = dma->node.last;
 
-	if (vfio_pv_first(c, start, last, VFIO_PV_MAPPED))
-		return -EEXIST;
-	if (vfio_pv_first(c, start, last, VFIO_PV_UNFLUSHED))
-		return -EBUSY;
+	if (vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED))
+		return vfio_pv_first(c, start, last, VFIO_PV_MAPPED) ? -EEXIST :
+								       -EBUSY;
 	if (!c->avail)
 		return -ENOSPC;
 	if (!vfio_pv_layout_allows(&c->layout, start, last))

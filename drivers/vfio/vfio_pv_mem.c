@@ -68,7 +68,8 @@ static void vfio_pv_init_chunk(struct vfio_pv_mem *mem,
 	chunk->nr = 0;
 	chunk->max = max;
 	chunk->runs = runs;
-	list_add_tail(&chunk->link, &mem->chunks);
+	chunk->next = NULL;
+	mem->last = chunk;
 }
 
 /* A page that holds the chunk and its runs */
@@ -76,22 +77,19 @@ static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
 {
 	struct vfio_pv_chunk *chunk = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 
-	if (chunk)
-		vfio_pv_init_chunk(mem, chunk, (struct vfio_pv_run *)(chunk + 1),
-				   VFIO_PV_CHUNK_RUNS);
+	if (!chunk)
+		return NULL;
+	mem->last->next = chunk;
+	vfio_pv_init_chunk(mem, chunk, (struct vfio_pv_run *)(chunk + 1),
+			   VFIO_PV_CHUNK_RUNS);
 	return chunk;
-}
-
-static struct vfio_pv_chunk *vfio_pv_last_chunk(struct vfio_pv_mem *mem)
-{
-	return list_last_entry(&mem->chunks, struct vfio_pv_chunk, link);
 }
 
 /* Make the last run longer, if these page frames continue it. */
 static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
 			       u32 npages, bool pinned)
 {
-	struct vfio_pv_chunk *chunk = vfio_pv_last_chunk(mem);
+	struct vfio_pv_chunk *chunk = mem->last;
 	struct vfio_pv_run *run;
 	u32 sum;
 
@@ -111,7 +109,7 @@ static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
 static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
 			   u32 npages, bool pinned)
 {
-	struct vfio_pv_chunk *chunk = vfio_pv_last_chunk(mem);
+	struct vfio_pv_chunk *chunk = mem->last;
 
 	if (vfio_pv_extend_run(mem, pfn, npages, pinned))
 		return 0;
@@ -262,9 +260,11 @@ int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
 		if (n < 0)
 			break;
 		pos += n;
-		cond_resched();
+		if (pos < mem->npages)
+			cond_resched();
 	}
-	free_page((unsigned long)many);
+	if (many)
+		free_page((unsigned long)many);
 	return n < 0 ? n : 0;
 }
 
@@ -288,7 +288,6 @@ int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 	mem->npages = size >> PAGE_SHIFT;
 	mem->write = write;
 	mem->locked = 0;
-	INIT_LIST_HEAD(&mem->chunks);
 	vfio_pv_init_chunk(mem, &mem->first, mem->first_runs,
 			   VFIO_PV_FIRST_RUNS);
 	return 0;
@@ -304,14 +303,16 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 	struct vfio_pv_chunk *chunk, *next;
 	struct vfio_pv_run *run;
 
-	list_for_each_entry_safe(chunk, next, &mem->chunks, link) {
+	for (chunk = &mem->first; chunk; chunk = next) {
+		next = chunk->next;
 		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++)
 			if (unpin && run->pinned)
 				unpin_user_page_range_dirty_lock(pfn_to_page(run->pfn),
 								 run->npages,
 								 mem->write);
-		if (chunk != &mem->first)
-			kfree(chunk);
+		if (chunk == &mem->first)
+			continue;
+		kfree(chunk);
 		cond_resched();
 	}
 	if (unpin)
@@ -331,7 +332,7 @@ struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index
 	const struct vfio_pv_chunk *chunk;
 	const struct vfio_pv_run *run;
 
-	list_for_each_entry(chunk, &mem->chunks, link) {
+	for (chunk = &mem->first; chunk; chunk = chunk->next) {
 		if (index >= chunk->npages) {
 			index -= chunk->npages;
 			continue;

@@ -146,7 +146,7 @@ struct vfio_pv_container {
 	struct mutex tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
 	struct list_head unflushed;
-	struct list_head spare;
+	struct hlist_head spare;
 	unsigned int nr_spare;
 	unsigned int nr_busy;
 	unsigned int avail;
@@ -171,18 +171,18 @@ struct vfio_pv_run {
 
 /**
  * struct vfio_pv_chunk - some runs of a mapping
- * @link: on the list of the mapping's memory
+ * @next: the chunk that follows, or NULL
  * @npages: pages in all runs of this chunk
  * @nr: number of runs
  * @max: number of runs that there is room for
  * @runs: the runs
  */
 struct vfio_pv_chunk {
-	struct list_head link;
+	struct vfio_pv_chunk *next;
 	unsigned long npages;
 	unsigned int nr;
 	unsigned int max;
-	struct vfio_pv_run *runs __counted_by(max);
+	struct vfio_pv_run *runs;
 };
 
 /* Runs that a mapping has room for in itself */
@@ -195,10 +195,10 @@ struct vfio_pv_chunk {
  * @npages: number of pages
  * @write: devices may write to it
  * @locked: number of pages accounted
- * @chunks: list of struct vfio_pv_chunk, which hold the runs in order; the
- *	first one is @first
- * @first: the chunk that needs no memory of its own
+ * @first: the first of the chunks that hold the runs in order; it needs no
+ *	memory of its own
  * @first_runs: its runs
+ * @last: the last chunk
  *
  * Belongs to the thread that made the mapping busy, and does not change while
  * it is not busy.
@@ -209,16 +209,16 @@ struct vfio_pv_mem {
 	unsigned long npages;
 	bool write;
 	unsigned long locked;
-	struct list_head chunks;
 	struct vfio_pv_chunk first;
 	struct vfio_pv_run first_runs[VFIO_PV_FIRST_RUNS];
+	struct vfio_pv_chunk *last;
 };
 
 /**
  * struct vfio_pv_dma - a mapping
  * @node: its IOVAs, and its place in the tree
- * @link: on a list of the thread that made it busy, that of the unflushed, or
- *	that of the spare
+ * @link: on a list of the thread that made it busy, or that of the unflushed
+ * @spare: on the list of the spare
  * @state: what it is
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
@@ -229,6 +229,7 @@ struct vfio_pv_mem {
 struct vfio_pv_dma {
 	struct interval_tree_node node;
 	struct list_head link;
+	struct hlist_node spare;
 	enum vfio_pv_state state;
 	bool stuck;
 	int prot;

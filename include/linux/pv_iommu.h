@@ -11,6 +11,7 @@
 struct device;
 struct iommu_domain;
 struct iommu_group;
+struct iommu_iotlb_gather;
 
 /**
  * pv_iommu_group() - is this group behind the paravirtual IOMMU
@@ -38,7 +39,7 @@ bool pv_iommu_msi_isolated(struct iommu_group *group);
  * @gfp: for the driver's own tables
  *
  * The mapping is in effect after pv_iommu_sync_map() of a range that covers it
- * returned 0. Until then nobody may unmap it but by iommu_unmap().
+ * returned 0.
  *
  * Return: 0 or a negative errno; on failure nothing is queued for the range.
  */
@@ -56,6 +57,19 @@ int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
  */
 int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
 		      size_t size);
+
+/**
+ * pv_iommu_unmap_nosync() - queue a removal without leaving the guest
+ * @domain: a paging domain of pv-iommu
+ * @iova: page aligned
+ * @size: bytes, page aligned
+ * @gather: takes the range, for iommu_iotlb_sync() or pv_iommu_invalidate()
+ *
+ * Return: how many bytes from @iova on were mapped and are not any more; it ends
+ * at a hole, or at a page that the range would cut.
+ */
+size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
+			     size_t size, struct iommu_iotlb_gather *gather);
 
 /**
  * pv_iommu_invalidate() - the generic invalidation

@@ -125,6 +125,7 @@ static void domain_release(struct kref *kref)
 		bypass_drain(domain);
 	}
 	pviommu_count(domain->vm, PVIOMMU_NR_DOMAINS, -1);
+	pviommu_mapping_drop_spare(domain);
 	iommu_domain_free(domain->hw);
 	mutex_destroy(&domain->lock);
 	kfree(domain);

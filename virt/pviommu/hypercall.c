@@ -42,7 +42,14 @@ static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return no_args(op);
 }
 
+/* Looked through from the start: the frequent ones stand first */
 static const struct op_desc ops[] = {
+	{ PVIOMMU_OP_MAP, 0, TAKES_DOMAIN | TAKES_VM, 0, pviommu_op_map },
+	{ PVIOMMU_OP_MAP_LIST, 0, TAKES_DOMAIN | TAKES_VM, PVIOMMU_F_MAP_LIST,
+	  pviommu_op_map_list },
+	{ PVIOMMU_OP_UNMAP, PVIOMMU_UNMAP_F_ALL, TAKES_DOMAIN, 0, pviommu_op_unmap },
+	{ PVIOMMU_OP_INVALIDATE, PVIOMMU_INV_F_LEAF, TAKES_DOMAIN | TAKES_PASID, 0,
+	  pviommu_op_invalidate },
 	{ PVIOMMU_OP_NOP, 0, 0, 0, op_nop },
 	{ PVIOMMU_OP_FEATURES, 0, 0, 0, op_features },
 	{ PVIOMMU_OP_PROBE, 0, TAKES_ENDPOINT, 0, pviommu_op_probe },
@@ -53,13 +60,7 @@ static const struct op_desc ops[] = {
 	  pviommu_op_attach },
 	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_detach },
-	{ PVIOMMU_OP_MAP, 0, TAKES_DOMAIN | TAKES_VM, 0, pviommu_op_map },
-	{ PVIOMMU_OP_MAP_LIST, 0, TAKES_DOMAIN | TAKES_VM, PVIOMMU_F_MAP_LIST,
-	  pviommu_op_map_list },
-	{ PVIOMMU_OP_UNMAP, PVIOMMU_UNMAP_F_ALL, TAKES_DOMAIN, 0, pviommu_op_unmap },
 	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
-	{ PVIOMMU_OP_INVALIDATE, PVIOMMU_INV_F_LEAF, TAKES_DOMAIN | TAKES_PASID, 0,
-	  pviommu_op_invalidate },
 };
 
 static const struct op_desc *find_op(u16 code)

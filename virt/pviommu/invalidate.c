@@ -22,6 +22,7 @@ void pviommu_limbo_add(struct pviommu_domain *domain,
 	list_add_tail(&map->limbo, &domain->limbo);
 }
 
+/* Give back all that a mapping has but itself */
 static void mapping_release(struct pviommu_domain *domain,
 			    struct pviommu_mapping *map)
 {
@@ -36,7 +37,6 @@ static void mapping_release(struct pviommu_domain *domain,
 		pviommu_slot_put_pins(vm, run->gfn, run->npages);
 	}
 	pviommu_uncharge(vm, map->npages);
-	pviommu_mapping_free(map);
 }
 
 /**
@@ -67,12 +67,13 @@ void pviommu_flush(struct pviommu_domain *domain, u64 iova, u64 last)
  */
 bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 {
-	struct pviommu_mapping *map;
+	struct pviommu_mapping *map, *done = NULL;
 
 	lockdep_assert_held(&domain->vm->mem_lock);
 
 	for (;;) {
 		mutex_lock(&domain->lock);
+		pviommu_mapping_free(domain, done);
 		map = list_first_entry_or_null(&domain->flushed,
 					       struct pviommu_mapping, limbo);
 		if (map && (!budget || *budget))
@@ -84,6 +85,7 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 			return false;
 		pviommu_spend(budget, PVIOMMU_COST_UNPIN * map->npages);
 		mapping_release(domain, map);
+		done = map;
 	}
 }
 

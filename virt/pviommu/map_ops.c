@@ -20,6 +20,11 @@ struct map_args {
 	u8 prot;
 };
 
+static bool any_set(const u8 reserved[3])
+{
+	return reserved[0] | reserved[1] | reserved[2];
+}
+
 static int check_prot(u32 prot)
 {
 	if (prot & ~(PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE | PVIOMMU_PROT_NOEXEC))
@@ -54,7 +59,8 @@ static u32 count_runs(const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 }
 
 /* A mapping of @n pinned pages; their frames are @gfns[] or from @gfn on */
-static struct pviommu_mapping *make_mapping(const struct map_args *args, u64 iova,
+static struct pviommu_mapping *make_mapping(struct pviommu_domain *domain,
+					    const struct map_args *args, u64 iova,
 					    const u64 *gfns, u64 gfn,
 					    struct page **pages, u32 n)
 {
@@ -62,7 +68,8 @@ static struct pviommu_mapping *make_mapping(const struct map_args *args, u64 iov
 	struct pviommu_run *run;
 	u32 i;
 
-	map = pviommu_mapping_alloc(iova, n, count_runs(gfns, gfn, pages, n),
+	map = pviommu_mapping_alloc(domain, iova, n,
+				    count_runs(gfns, gfn, pages, n),
 				    GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return NULL;
@@ -91,24 +98,19 @@ static int insert_mapping(struct pviommu_domain *domain,
 {
 	int ret;
 
-	mutex_lock(&domain->lock);
-	if (domain->dead) {
-		ret = -ENOENT;
-		goto out_unlock;
-	}
-	if (pviommu_mapping_first(domain, map->it.start, map->it.last)) {
-		ret = -EEXIST;
-		goto out_unlock;
-	}
+	lockdep_assert_held(&domain->lock);
+
+	if (domain->dead)
+		return -ENOENT;
+	if (pviommu_mapping_first(domain, map->it.start, map->it.last))
+		return -EEXIST;
 	ret = pviommu_hw_map(domain, map);
 	if (ret)
-		goto out_unlock;
+		return ret;
 	interval_tree_insert(&map->it, &domain->mappings);
 	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, 1);
 	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, map->npages);
-out_unlock:
-	mutex_unlock(&domain->lock);
-	return ret;
+	return 0;
 }
 
 static void put_pinned(struct pviommu_vm *vm, const u64 *gfns, u64 gfn,
@@ -129,20 +131,14 @@ static int map_pinned(struct pviommu_domain *domain, const struct map_args *args
 	struct pviommu_mapping *map;
 	int ret;
 
-	map = make_mapping(args, iova, gfns, gfn, pages, n);
-	if (!map) {
-		ret = -ENOMEM;
-		goto err_unpin;
-	}
-	ret = insert_mapping(domain, map);
+	mutex_lock(&domain->lock);
+	map = make_mapping(domain, args, iova, gfns, gfn, pages, n);
+	ret = map ? insert_mapping(domain, map) : -ENOMEM;
 	if (ret)
-		goto err_free;
-	return 0;
-
-err_free:
-	pviommu_mapping_free(map);
-err_unpin:
-	put_pinned(domain->vm, gfns, gfn, pages, n);
+		pviommu_mapping_free(domain, map);
+	mutex_unlock(&domain->lock);
+	if (ret)
+		put_pinned(domain->vm, gfns, gfn, pages, n);
 	return ret;
 }
 
@@ -211,7 +207,7 @@ static int map_args(const struct pviommu_op *op, struct map_args *args)
 	      check_pgshift(op->map.pgshift);
 	if (ret)
 		return ret;
-	if (memchr_inv(op->map.reserved, 0, sizeof(op->map.reserved)) || !size ||
+	if (any_set(op->map.reserved) || !size ||
 	    !IS_ALIGNED(iova | gpa | size, 1ULL << op->map.pgshift))
 		return -EINVAL;
 	if (check_add_overflow(iova, size - 1, &args->last) ||
@@ -283,8 +279,7 @@ static int list_args(const struct pviommu_op *op, struct map_args *args)
 	      check_pgshift(op->list.pgshift);
 	if (ret)
 		return ret;
-	if (op->list.reserved0 ||
-	    memchr_inv(op->list.reserved, 0, sizeof(op->list.reserved)) ||
+	if (op->list.reserved0 || any_set(op->list.reserved) ||
 	    !count || count > PVIOMMU_LIST_MAX || !PAGE_ALIGNED(list) ||
 	    !IS_ALIGNED(iova, 1ULL << op->list.pgshift))
 		return -EINVAL;
@@ -453,7 +448,7 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	u64 last = U64_MAX;
 	int ret = 0;
 
-	if (memchr_inv(op->unmap.reserved, 0, sizeof(op->unmap.reserved)) ||
+	if (op->unmap.reserved[0] || op->unmap.reserved[1] ||
 	    (all ? iova || size : !size || !PAGE_ALIGNED(iova | size)))
 		return -EINVAL;
 	if (!all && check_add_overflow(iova, size - 1, &last))

@@ -10,8 +10,22 @@
 
 #include "pviommu_private.h"
 
+/* Mappings that a domain keeps, so that map and unmap in turns allocate nothing */
+#define MAX_SPARE	64
+
+static struct pviommu_mapping *take_spare(struct pviommu_domain *domain)
+{
+	struct pviommu_mapping *map;
+
+	map = hlist_entry(domain->spare.first, struct pviommu_mapping, spare);
+	hlist_del(&map->spare);
+	domain->nr_spare--;
+	return map;
+}
+
 /**
  * pviommu_mapping_alloc() - make a mapping that is in no tree yet
+ * @domain: the domain that it will be in, locked
  * @iova: first IOVA, page aligned
  * @npages: pages, not 0
  * @nr_runs: room for that many runs
@@ -19,12 +33,18 @@
  *
  * Return: the mapping, or NULL (never with __GFP_NOFAIL).
  */
-struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
+struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
+					      u64 iova, u64 npages, u32 nr_runs,
 					      gfp_t gfp)
 {
 	struct pviommu_mapping *map;
 
-	map = kvmalloc(struct_size(map, runs, nr_runs), gfp);
+	lockdep_assert_held(&domain->lock);
+
+	if (nr_runs == 1 && domain->nr_spare)
+		map = take_spare(domain);
+	else
+		map = kvmalloc(struct_size(map, runs, nr_runs), gfp);
 	if (!map)
 		return NULL;
 	RB_CLEAR_NODE(&map->it.rb);
@@ -38,11 +58,30 @@ struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
 
 /**
  * pviommu_mapping_free() - free a mapping that is in no tree and no list
+ * @domain: the domain that it was made for, locked
  * @map: the mapping, or NULL
  */
-void pviommu_mapping_free(struct pviommu_mapping *map)
+void pviommu_mapping_free(struct pviommu_domain *domain,
+			  struct pviommu_mapping *map)
 {
-	kvfree(map);
+	lockdep_assert_held(&domain->lock);
+
+	if (map && map->nr_runs == 1 && domain->nr_spare < MAX_SPARE) {
+		hlist_add_head(&map->spare, &domain->spare);
+		domain->nr_spare++;
+	} else {
+		kvfree(map);
+	}
+}
+
+/**
+ * pviommu_mapping_drop_spare() - free what is kept for mappings to come
+ * @domain: the domain, about to be freed
+ */
+void pviommu_mapping_drop_spare(struct pviommu_domain *domain)
+{
+	while (domain->nr_spare)
+		kvfree(take_spare(domain));
 }
 
 /**
@@ -122,7 +161,7 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 
 	lockdep_assert_held(&domain->lock);
 
-	tail = pviommu_mapping_alloc(iova, map->npages - keep,
+	tail = pviommu_mapping_alloc(domain, iova, map->npages - keep,
 				     map->nr_runs - first,
 				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	tail->pgshift = map->pgshift;

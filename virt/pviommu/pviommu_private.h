@@ -91,7 +91,10 @@ struct pviommu_run {
 
 struct pviommu_mapping {
 	struct interval_tree_node it;	/* IOVAs; unused in limbo */
-	struct list_head limbo;		/* entry of pviommu_domain.limbo */
+	union {
+		struct list_head limbo;	/* entry of pviommu_domain.limbo */
+		struct hlist_node spare; /* entry of pviommu_domain.spare */
+	};
 	u64 npages;
 	u32 nr_runs;
 	u8 pgshift;			/* UNMAP may cut at multiples of this */
@@ -119,6 +122,8 @@ struct pviommu_domain {
 	struct rb_root_cached mappings;
 	struct list_head limbo;		/* unmapped, not flushed */
 	struct list_head flushed;	/* not yet unpinned */
+	struct hlist_head spare;	/* of one run; stand for nothing */
+	u32 nr_spare;
 	bool dead;			/* being freed: takes no mappings */
 	struct iommu_iotlb_gather gather;
 	u64 gather_start;		/* IOVAs in limbo: start > last when none */
@@ -195,6 +200,7 @@ struct pviommu_ring {
 	struct pviommu_window ops;
 	u32 nr;				/* number of ops, a power of two */
 	u32 cons;			/* our own copy is the one that counts */
+	u32 events;			/* what the header says of events */
 	u64 done;			/* bytes that a begun op has done */
 	bool begun;			/* the op at cons has used up a doorbell */
 	bool cancel;			/* the op before failed and was chained */
@@ -313,9 +319,12 @@ int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
 			   __le32 value);
 
 /* mapping.c */
-struct pviommu_mapping *pviommu_mapping_alloc(u64 iova, u64 npages, u32 nr_runs,
+struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
+					      u64 iova, u64 npages, u32 nr_runs,
 					      gfp_t gfp);
-void pviommu_mapping_free(struct pviommu_mapping *map);
+void pviommu_mapping_free(struct pviommu_domain *domain,
+			  struct pviommu_mapping *map);
+void pviommu_mapping_drop_spare(struct pviommu_domain *domain);
 struct pviommu_mapping *pviommu_mapping_first(struct pviommu_domain *domain,
 					      u64 iova, u64 last);
 bool pviommu_mapping_cuts_page(struct pviommu_domain *domain, u64 iova);

@@ -108,6 +108,19 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	return 0;
 }
 
+/* Say in the header how many events there are */
+static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
+{
+	u32 events = READ_ONCE(vm->events.prod);
+
+	if (events == ring->events)
+		return;
+	ring->events = events;
+	pviommu_window_publish(&ring->hdr,
+			       offsetof(struct pviommu_ring_hdr, events),
+			       cpu_to_le32(events));
+}
+
 static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		       struct pviommu_ring *ring, u32 *budget)
 {
@@ -129,6 +142,7 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	}
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
+	tell_of_events(vm, ring);
 	if (ring->cons != before)
 		ret = pviommu_window_publish(&ring->hdr,
 					     offsetof(struct pviommu_ring_hdr, cons),

@@ -168,6 +168,9 @@ struct pviommu_ring_desc {
  * @error: written by the host: status that stopped this ring, 0 while it runs.
  *         EINVAL: @prod - @cons exceeds the ring or @cookie is wrong. EFAULT:
  *         the ring's memory has left the VM. Only RESET starts it again.
+ * @events: written by the host before @cons: what the event ring's prod was
+ *         when the host last served this ring, so that a guest need not look
+ *         there after each doorbell; 0 without an event ring
  * @reserved: must be zero
  *
  * Op number n (from 0) is at slot n modulo the ring's size. The guest writes
@@ -180,7 +183,8 @@ struct pviommu_ring_hdr {
 	__le32 prod;
 	__le32 cons;
 	__le32 error;
-	__le32 reserved[11];
+	__le32 events;
+	__le32 reserved[10];
 };
 
 /*
