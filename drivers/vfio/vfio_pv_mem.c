@@ -51,12 +51,15 @@ static int vfio_pv_account(struct vfio_pv_mem *mem, unsigned long npages)
 /* Whoever unmaps, the pages go back to the address space that mapped them. */
 static void vfio_pv_unaccount(struct vfio_pv_mem *mem)
 {
-	if (!mem->locked || !mmget_not_zero(mem->mm))
+	bool own = mem->mm == current->mm;
+
+	if (!mem->locked || (!own && !mmget_not_zero(mem->mm)))
 		return;
 	mmap_write_lock(mem->mm);
 	__account_locked_vm(mem->mm, mem->locked, false, current, true);
 	mmap_write_unlock(mem->mm);
-	mmput(mem->mm);
+	if (!own)
+		mmput(mem->mm);
 	mem->locked = 0;
 }
 
