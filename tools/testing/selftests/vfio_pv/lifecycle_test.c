@@ -83,7 +83,7 @@ static const char *guest_at_work(struct pv_vm *vm)
 TEST_F(life, what_is_pinned_and_charged)
 {
 	struct pv_vm *vm = &self->vm;
-	long locked;
+	long locked, iface;
 	__u32 dom;
 	int i;
 
@@ -104,14 +104,15 @@ TEST_F(life, what_is_pinned_and_charged)
 	dom = pv_new_domain(self->r, vm->dev[0].id);
 	for (i = 0; i < vm->nr_devs; i++)
 		pv_attach(self->r, vm->dev[i].id, dom);
-	EXPECT_EQ(1, pv_total("pages_pinned"));
+	iface = pv_iface_pages(vm);
+	EXPECT_EQ(iface, pv_total("pages_pinned"));
 	EXPECT_EQ(1, pv_total("domains"));
-	EXPECT_GE(4 + CREDIT_KB, pv_status_kb(0, "VmLck"));
+	EXPECT_GE(iface * 4 + CREDIT_KB, pv_status_kb(0, "VmLck"));
 	pv_map(self->r, dom, IOVA, PV_DATA, 0x200000, PV_RW);
-	EXPECT_EQ(513, pv_total("pages_pinned"));
+	EXPECT_EQ(iface + 512, pv_total("pages_pinned"));
 	EXPECT_EQ(512, pv_total("pages_mapped"));
-	EXPECT_LE(513 * 4, pv_status_kb(0, "VmLck"));
-	EXPECT_GE(513 * 4 + CREDIT_KB, pv_status_kb(0, "VmLck"));
+	EXPECT_LE((iface + 512) * 4, pv_status_kb(0, "VmLck"));
+	EXPECT_GE((iface + 512) * 4 + CREDIT_KB, pv_status_kb(0, "VmLck"));
 }
 
 TEST_F(life, default_blocked_pins_nothing)
@@ -124,10 +125,10 @@ TEST_F(life, default_blocked_pins_nothing)
 	EXPECT_EQ(0, pv_total("domains"));
 	EXPECT_EQ(0, pv_status_kb(0, "VmLck"));
 	pv_start(vm, 1, 6);
-	EXPECT_EQ(1, pv_total("pages_pinned"));
+	EXPECT_EQ(pv_iface_pages(vm), pv_total("pages_pinned"));
 	/* The guest may have bypass if it wants it */
 	pv_attach(self->r, vm->dev[0].id, PVIOMMU_DOMAIN_BYPASS);
-	EXPECT_EQ(ALL_PAGES + 1, pv_total("pages_pinned"));
+	EXPECT_EQ(ALL_PAGES + pv_iface_pages(vm), pv_total("pages_pinned"));
 	pv_reset(vm);
 	EXPECT_EQ(0, pv_total("pages_pinned"));
 	EXPECT_EQ(0, pv_status_kb(0, "VmLck"));
@@ -458,6 +459,7 @@ TEST_F(life, memlock_limits_mappings)
 	struct pv_vm *vm = &self->vm;
 	struct pv_state before, after;
 	__u32 ep, dom;
+	__u64 room;
 	int i;
 
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
@@ -468,12 +470,13 @@ TEST_F(life, memlock_limits_mappings)
 	dom = pv_new_domain(self->r, ep);
 	ASSERT_NE(0, dom);
 
-	/* 1024 pages, and the event ring has one */
+	/* 1024 pages, of which the interface has some */
+	room = (4 << 20) - pv_iface_pages(vm) * PV_PAGE;
 	before = pv_state(self->r);
-	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA, PV_DATA, 4 << 20, PV_RW);
+	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA, PV_DATA, room + PV_PAGE, PV_RW);
 	after = pv_state(self->r);
 	EXPECT_TRUE(pv_state_same(&before, &after));
-	pv_map(self->r, dom, IOVA, PV_DATA, (4 << 20) - PV_PAGE, PV_RW);
+	pv_map(self->r, dom, IOVA, PV_DATA, room, PV_RW);
 	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA * 2, PV_DATA, PV_PAGE, PV_RW);
 	for (i = 0; i < 4; i++)
 		pv_list(vm)[i] = (PV_DATA >> 12) + 10 * i;

@@ -284,6 +284,17 @@ static void prepare_ring(struct pv_vm *vm, __u32 nr, __u64 ops, __u32 order)
 	ring->hdr->cookie = vm->cookie;
 }
 
+__u64 pv_iface_pages(const struct pv_vm *vm)
+{
+	__u64 pages = 1;
+	__u32 i;
+
+	for (i = 0; i < vm->nr_rings; i++)
+		pages += 1 + (vm->ring[i].slots * sizeof(struct pviommu_op) + PV_PAGE - 1) /
+			     PV_PAGE;
+	return pages;
+}
+
 struct pviommu_start *pv_start_prepare(struct pv_vm *vm, __u32 nr_rings, __u32 order)
 {
 	struct pviommu_start *start = pv_mem(vm, PV_AT_START);

@@ -112,6 +112,9 @@ void *pv_mem(struct pv_vm *vm, __u64 gpa);
 __u32 pv_cap_read(struct pv_vm *vm, int dev, unsigned int reg);
 void pv_cap_write(struct pv_vm *vm, int dev, unsigned int reg, __u32 value);
 
+/* Pages that the host pins for the interface: rings, their headers, events */
+__u64 pv_iface_pages(const struct pv_vm *vm);
+
 /* Write a good start block, descriptors and rings to memory; no command */
 struct pviommu_start *pv_start_prepare(struct pv_vm *vm, __u32 nr_rings, __u32 order);
 struct pviommu_ring_desc *pv_start_descs(struct pv_vm *vm);
