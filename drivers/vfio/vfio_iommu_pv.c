@@ -6,7 +6,7 @@
  * after type1, answers to the same types, and takes groups behind the
  * paravirtual IOMMU only; a container with any other group goes to type1.
  */
-#include <linux/capability.h>
+#include <linux/hashtable.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/rcupdate.h>
@@ -22,21 +22,45 @@ MODULE_PARM_DESC(dma_entry_limit, "Largest number of mappings in a container");
 /*
  * The VFIO core calls ioctl() with no lock, so the last group may be taken
  * from a container, and the container be released, meanwhile. Therefore the
- * core is not given an address but a number, which is not used again soon.
+ * core is not given an address but a number, which is not used again.
  */
-static DEFINE_XARRAY_ALLOC1(vfio_pv_containers);
-static u32 vfio_pv_next_id;
+#define VFIO_PV_HASH_BITS	6
+
+static DEFINE_HASHTABLE(vfio_pv_containers, VFIO_PV_HASH_BITS);
+static DEFINE_SPINLOCK(vfio_pv_containers_lock);
+static unsigned long vfio_pv_last_id;
+
+static void *vfio_pv_add_container(struct vfio_pv_container *c)
+{
+	spin_lock(&vfio_pv_containers_lock);
+	c->id = ++vfio_pv_last_id;
+	hash_add_rcu(vfio_pv_containers, &c->entry, c->id);
+	spin_unlock(&vfio_pv_containers_lock);
+	return (void *)c->id;
+}
+
+static void vfio_pv_remove_container(struct vfio_pv_container *c)
+{
+	spin_lock(&vfio_pv_containers_lock);
+	hash_del_rcu(&c->entry);
+	spin_unlock(&vfio_pv_containers_lock);
+}
 
 static struct vfio_pv_container *vfio_pv_get(void *iommu_data)
 {
-	struct vfio_pv_container *c;
+	unsigned long id = (unsigned long)iommu_data;
+	struct vfio_pv_container *c, *found = NULL;
 
 	rcu_read_lock();
-	c = xa_load(&vfio_pv_containers, (unsigned long)iommu_data);
-	if (c && !refcount_inc_not_zero(&c->users))
-		c = NULL;
+	hash_for_each_possible_rcu(vfio_pv_containers, c, entry, id) {
+		if (c->id != id)
+			continue;
+		if (refcount_inc_not_zero(&c->users))
+			found = c;
+		break;
+	}
 	rcu_read_unlock();
-	return c;
+	return found;
 }
 
 static void vfio_pv_put(struct vfio_pv_container *c)
@@ -238,7 +262,6 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 static void *vfio_pv_op_open(unsigned long arg)
 {
 	struct vfio_pv_container *c;
-	int ret;
 
 	if (arg != VFIO_TYPE1_IOMMU && arg != VFIO_TYPE1v2_IOMMU &&
 	    arg != VFIO_PV_IOMMU)
@@ -247,22 +270,18 @@ static void *vfio_pv_op_open(unsigned long arg)
 	if (!c)
 		return ERR_PTR(-ENOMEM);
 	vfio_pv_container_init(c, arg);
-	ret = xa_alloc_cyclic(&vfio_pv_containers, &c->id, c,
-			      XA_LIMIT(1, INT_MAX), &vfio_pv_next_id, GFP_KERNEL);
-	if (ret < 0) {
-		kfree(c);
-		return ERR_PTR(ret);
-	}
-	return (void *)(unsigned long)c->id;
+	return vfio_pv_add_container(c);
 }
 
 static void vfio_pv_op_release(void *iommu_data)
 {
-	struct vfio_pv_container *c;
+	struct vfio_pv_container *c = vfio_pv_get(iommu_data);
 
-	c = xa_erase(&vfio_pv_containers, (unsigned long)iommu_data);
 	if (!c)
 		return;
+	vfio_pv_remove_container(c);
+	/* The reference just taken, and the first one */
+	vfio_pv_put(c);
 	vfio_pv_put(c);
 	wait_for_completion(&c->idle);
 	vfio_pv_detach_all(c);

@@ -3,6 +3,7 @@
  * Paravirtual IOMMU, VFIO backend: user memory, pinned, accounted and
  * remembered as runs of page frames.
  */
+#include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/sched/mm.h>

@@ -105,7 +105,8 @@ struct vfio_pv_domain {
 
 /**
  * struct vfio_pv_container - one VFIO container
- * @id: the number by which the VFIO core knows it
+ * @id: the number by which the VFIO core knows it, never 0
+ * @entry: on the list of containers
  * @users: calls that are inside, and one until it is released
  * @idle: completed when @users has become 0
  * @rcu: for freeing
@@ -131,7 +132,8 @@ struct vfio_pv_domain {
  * @devices: devices that want to know of unmaps
  */
 struct vfio_pv_container {
-	u32 id;
+	unsigned long id;
+	struct hlist_node entry;
 	refcount_t users;
 	struct completion idle;
 	struct rcu_head rcu;

@@ -140,13 +140,14 @@ static void domain_release(struct kref *kref)
  */
 struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
 {
+	XA_STATE(xas, &vm->domains, id);
 	struct pviommu_domain *domain;
 
-	xa_lock(&vm->domains);
-	domain = xa_load(&vm->domains, id);
+	xas_lock(&xas);
+	domain = xas_load(&xas);
 	if (domain)
 		kref_get(&domain->kref);
-	xa_unlock(&vm->domains);
+	xas_unlock(&xas);
 	return domain;
 }
 
