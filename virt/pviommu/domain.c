@@ -200,7 +200,8 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 		done += map->npages << PAGE_SHIFT;
 		pviommu_spend(budget, PVIOMMU_COST_UNMAP * map->npages);
 		unmap_one(domain, map);
-		cond_resched();
+		if (iova + done - 1 != last)
+			cond_resched();
 	}
 	return done;
 }

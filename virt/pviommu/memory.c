@@ -20,12 +20,20 @@
  */
 struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa)
 {
+	struct pviommu_slot *slot = READ_ONCE(vm->last_slot);
 	struct interval_tree_node *node;
 
 	lockdep_assert_held(&vm->mem_lock);
 
+	/* Nearly all of a VM's memory is in one or two slots */
+	if (slot && gpa >= slot->it.start && gpa <= slot->it.last)
+		return slot;
 	node = interval_tree_iter_first(&vm->slots, gpa, gpa);
-	return node ? container_of(node, struct pviommu_slot, it) : NULL;
+	if (!node)
+		return NULL;
+	slot = container_of(node, struct pviommu_slot, it);
+	WRITE_ONCE(vm->last_slot, slot);
+	return slot;
 }
 
 /*
@@ -131,6 +139,7 @@ static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	list_for_each_entry(domain, &vm->bypass, bypass_entry)
 		pviommu_bypass_unmap(domain, slot);
 	interval_tree_remove(&slot->it, &vm->slots);
+	vm->last_slot = NULL;
 	kfree(slot);
 }
 

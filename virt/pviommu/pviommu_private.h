@@ -267,6 +267,7 @@ struct pviommu_vm {
 
 	struct rw_semaphore mem_lock;
 	struct rb_root_cached slots;
+	struct pviommu_slot *last_slot;	/* found last; one of @slots, or NULL */
 	struct list_head windows;	/* with control_lock, or held for writing */
 
 	struct mutex account_lock;	/* charged and used */

@@ -102,8 +102,8 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 			return 0;
 		if (ret)
 			return ret;
-		ring->cons++;
-		cond_resched();
+		if (++ring->cons != prod)
+			cond_resched();
 	}
 	return 0;
 }
