@@ -334,6 +334,7 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 
 	if (ret)
 		return ret;
+	dom->unmap_refused = false;
 	pviommu_store_replay(dom);
 	pviommu_drain_domain(dom);
 	return 0;
@@ -463,6 +464,8 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 		return -EINVAL;
 	ret = domain_invalidate(to_pviommu_domain(domain), granularity, pasid,
 				addr, size, flags);
+	if (!ret && READ_ONCE(to_pviommu_domain(domain)->unmap_refused))
+		ret = -EIO;
 	switch (ret) {
 	case 0:
 	case -EOPNOTSUPP:

@@ -113,6 +113,9 @@ static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		       int error, u64 result)
 {
+	/* Where there is no such domain nothing is mapped */
+	if (error && error != -ENOENT)
+		WRITE_ONCE(slot->dom->unmap_refused, true);
 	if (error && !READ_ONCE(ring->pv->broken))
 		pr_err_ratelimited("domain %u: the host did not unmap 0x%llx bytes at 0x%llx: %d\n",
 				   slot->dom->id, slot->size, slot->iova, error);

@@ -133,6 +133,8 @@ struct pviommu_pending {
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
+ * @unmap_refused: the host has refused to unmap something, so that no flush can
+ *	promise that devices reach only what is mapped
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @nr_pending: how many @pending, that is rings
@@ -146,6 +148,7 @@ struct pviommu_domain {
 	bool coherent;
 	bool noexec;
 	bool enforced;
+	bool unmap_refused;
 	struct xarray store;
 	unsigned long nr_failed;
 	unsigned int nr_pending;

@@ -82,7 +82,8 @@ size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
  *
  * Queued removals are carried out first. Callable from atomic context.
  *
- * Return: 0, -EOPNOTSUPP, -EINVAL, -EIO.
+ * Return: 0, -EOPNOTSUPP, -EINVAL, -EIO. Only after 0 it is certain that no
+ * device reaches what was removed.
  */
 int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
