@@ -26,15 +26,12 @@
 #include "pv-iommu.h"
 
 /*
- * How many doorbells in a row the host may leave without finishing one op more.
- * A large op takes many; but every so many of them it is asked whether it still
- * runs, and one is rung by config space, in case the page does not work. After
- * many more the page is not tried any more, and in the end the host is given
- * up. The last number is enough for an op on several TiB.
+ * How many doorbells in a row may be of no effect before the host is given up.
+ * A host that is there serves each of them, however long an op may take. The
+ * first that is not is followed by one by config space, in case the page does
+ * not work any more.
  */
-#define IDLE_CHECK	16
-#define IDLE_NO_PAGE	256
-#define IDLE_MAX	BIT(16)
+#define VAIN_MAX	16
 
 /* Is count @a before count @b; counts are free-running */
 static bool before(u32 a, u32 b)
@@ -239,46 +236,28 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 	}
 }
 
-/*
- * The page did nothing where config space did. A large op may have looked like
- * that, so ask for the smallest one: if a doorbell does not finish it, none
- * does. The ring is empty.
- */
-static void doorbell_verify(struct pviommu_ring *ring)
+/* Config space did what the page had not done just before */
+static void page_is_dead(struct pviommu *pv)
 {
-	unsigned int i = pviommu_slot_index(ring->prod);
-
-	pviommu_op_init(&ring->ops[i], PVIOMMU_OP_NOP);
-	ring->slots[i] = (struct pviommu_slot){ .list = -1 };
-	ring->prod++;
-	ring_kick(ring, true);
-	if (ring_reap(ring))
-		return;
-	WRITE_ONCE(ring->pv->tracked, false);
+	WRITE_ONCE(pv->tracked, false);
 	pr_warn("the doorbell page does not work any more, using config space\n");
-	ring_kick(ring, false);
-	ring_reap(ring);
 }
 
-/* One doorbell more; false when it is hopeless */
-static bool ring_round(struct pviommu_ring *ring, unsigned int *idle)
+/* One doorbell more, of which @vain in a row had no effect; false: hopeless */
+static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
 {
 	struct pviommu *pv = ring->pv;
-	bool by_page = *idle < IDLE_NO_PAGE && (*idle + 1) % IDLE_CHECK;
+	__le32 served = READ_ONCE(ring->hdr->served);
 
-	ring_kick(ring, by_page && READ_ONCE(pv->tracked));
-	if (ring_reap(ring)) {
-		if (*idle >= IDLE_CHECK - 1 && READ_ONCE(pv->tracked) &&
-		    ring->cons == ring->prod)
-			doorbell_verify(ring);
-		*idle = 0;
+	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
+	if (ring_reap(ring) || READ_ONCE(ring->hdr->served) != served) {
+		if (*vain && READ_ONCE(pv->tracked))
+			page_is_dead(pv);
+		*vain = 0;
 		return true;
 	}
-	if (READ_ONCE(ring->hdr->error))
-		return false;
-	if (++*idle % IDLE_CHECK)
-		return true;
-	return *idle < IDLE_MAX && pviommu_cap_running(pv);
+	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr->error) &&
+	       pviommu_cap_running(pv);
 }
 
 /**
@@ -294,7 +273,7 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *idle)
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			unsigned long *flags)
 {
-	unsigned int idle = 0;
+	unsigned int vain = 0;
 
 	lockdep_assert_held(&ring->lock);
 	while (before(ring->cons, end)) {
@@ -302,7 +281,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			ring_abort(ring);
 			return;
 		}
-		if (!ring_round(ring, &idle)) {
+		if (!ring_round(ring, &vain)) {
 			interface_broken(ring);
 			continue;
 		}
