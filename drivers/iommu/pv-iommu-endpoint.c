@@ -311,8 +311,8 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 
 	mutex_lock(&pv->lock);
 	if (list_empty(&pv->endpoints)) {
-		ret = pviommu_door_set(pv, pdev, regs);
-		if (!ret && (READ_ONCE(pv->broken) || !pviommu_cap_running(pv)))
+		pviommu_door_first(pv, pdev, regs);
+		if (READ_ONCE(pv->broken) || pviommu_cap_stopped(pv))
 			ret = pviommu_restart_live(pv);
 	}
 	mutex_unlock(&pv->lock);
@@ -348,27 +348,15 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 	if (!ep)
 		return ERR_PTR(-ENODEV);
 
-	ep->regs = regs;
+	ep->door.pdev = to_pci_dev(dev);
+	ep->door.regs = regs;
 	ep->adopted = adopt;
 	mutex_lock(&pv->lock);
-	list_add_tail(&ep->node, &pv->endpoints);
+	list_add_tail_rcu(&ep->node, &pv->endpoints);
+	pviommu_door_enter(pv, ep);
 	mutex_unlock(&pv->lock);
 	dev_iommu_priv_set(dev, ep);
 	return &pv->iommu;
-}
-
-/* If the device may go away, ring by another one */
-static void door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
-{
-	struct pviommu_door *door;
-	struct pviommu_endpoint *other;
-
-	door = rcu_dereference_protected(pv->door, lockdep_is_held(&pv->lock));
-	if (!door || &door->pdev->dev != ep->dev)
-		return;
-	other = list_first_entry(&pv->endpoints, struct pviommu_endpoint, node);
-	if (pviommu_door_set(pv, to_pci_dev(other->dev), other->regs))
-		pr_warn("without memory to choose another device to ring by\n");
 }
 
 static bool group_has_others(struct pviommu *pv, struct pviommu_endpoint *ep)
@@ -398,12 +386,11 @@ static void pviommu_release_device(struct device *dev)
 			      &identity_domain : &blocked_domain, dev);
 
 	mutex_lock(&pv->lock);
-	list_del(&ep->node);
+	list_del_rcu(&ep->node);
 	if (list_empty(&pv->endpoints))
 		pviommu_stop(pv); /* before there is nobody to do it by */
-	else
-		door_leave(pv, ep);
 	mutex_unlock(&pv->lock);
+	pviommu_door_leave(pv, ep);
 
 	if (ep->pinned)
 		module_put(THIS_MODULE);

@@ -257,7 +257,7 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
 		return true;
 	}
 	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr->error) &&
-	       pviommu_cap_running(pv);
+	       !pviommu_cap_stopped(pv);
 }
 
 /**

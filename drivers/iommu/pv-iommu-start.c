@@ -68,7 +68,7 @@ void pviommu_destroy(struct pviommu *pv)
 
 	for (i = 0; i < pv->nr_rings; i++)
 		ring_destroy(&pv->rings[i]);
-	pviommu_door_clear(pv);
+	pviommu_door_first(pv, NULL, 0);
 	free_page((unsigned long)pv->events);
 	free_page((unsigned long)pv->doorbell);
 	kfree(pv->hdrs);

@@ -279,7 +279,7 @@ static void pviommu_syscore_resume(void *data)
 	int ret;
 
 	list_for_each_entry(ep, &pv->endpoints, node)
-		wake_bridges(to_pci_dev(ep->dev)->bus);
+		wake_bridges(ep->door.pdev->bus);
 	ret = pviommu_restart(pv);
 	if (ret)
 		pr_err("not all could be restored after sleep: %d\n", ret);
@@ -325,9 +325,8 @@ static struct pviommu *start_interface(struct candidates *c)
 		       PVIOMMU_WANTED_FEATURES;
 	pv->ops = pviommu_copy_ops(pv->features);
 	pv->cookie = takeover;
+	pviommu_door_first(pv, pdev, regs);
 	if (pv->ops)
-		ret = pviommu_door_set(pv, pdev, regs);
-	if (!ret)
 		ret = pviommu_start(pv);
 	if (ret) {
 		kfree(pv->ops);

@@ -63,21 +63,20 @@ struct pviommu;
 
 /**
  * struct pviommu_door - a device through whose capability the host is reached
- * @pdev: the device, referenced
+ * @pdev: the device
  * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
- * @rcu: for freeing
  */
 struct pviommu_door {
 	struct pci_dev *pdev;
 	u16 regs;
-	struct rcu_head rcu;
 };
 
 /**
  * struct pviommu_endpoint - a device that the host lets us translate for
  * @pv: its interface
  * @dev: the device
- * @node: in pviommu.endpoints
+ * @door: the host can be reached through it
+ * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
  * @domain: where it is attached, NULL if that is not known; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
@@ -85,7 +84,6 @@ struct pviommu_door {
  * @pgsizes: page sizes, a bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
- * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -95,6 +93,7 @@ struct pviommu_door {
 struct pviommu_endpoint {
 	struct pviommu *pv;
 	struct device *dev;
+	struct pviommu_door door;
 	struct list_head node;
 	struct iommu_domain *domain;
 	u32 id;
@@ -103,7 +102,6 @@ struct pviommu_endpoint {
 	u64 pgsizes;
 	u64 window_start;
 	u64 window_last;
-	u16 regs;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -240,9 +238,12 @@ struct pviommu_ring {
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
  * @lock: see the top of this file
- * @endpoints: list of struct pviommu_endpoint; @lock
+ * @endpoints: list of struct pviommu_endpoint; written under @lock, read there
+ *	or under RCU
  * @domains: list of struct pviommu_domain; @lock
- * @door: whose config space to use; written under @lock
+ * @first: the door when there is no endpoint yet; its device is referenced
+ * @door: whose config space to use, @first or an endpoint's; NULL for none.
+ *	Whoever finds it dead, in any context, may set it to one that answers.
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
  * @hdrs: headers of all rings
@@ -267,6 +268,7 @@ struct pviommu {
 	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;
 	struct list_head domains;
+	struct pviommu_door first;
 	struct pviommu_door __rcu *door;
 	__le32 *doorbell;
 	struct pviommu_start *start;
@@ -296,10 +298,11 @@ bool pviommu_manages_dma(struct device *dev);
 u16 pviommu_cap_find(struct pci_dev *pdev);
 u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg);
 int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa);
-bool pviommu_cap_running(struct pviommu *pv);
+bool pviommu_cap_stopped(struct pviommu *pv);
 void pviommu_cap_doorbell(struct pviommu *pv, u32 value);
-int pviommu_door_set(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
-void pviommu_door_clear(struct pviommu *pv);
+void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
+void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep);
+void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep);
 
 /* pv-iommu-start.c */
 struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell);
