@@ -154,8 +154,7 @@ static void domain_flush(struct pviommu_domain *dom, u32 granularity,
 				    size, 0);
 
 	if (ret && !READ_ONCE(dom->pv->broken))
-		pr_err_ratelimited("domain %u: the host did not flush: %d\n",
-				   dom->id, ret);
+		pviommu_report_removal(dom, addr, size, 0, ret);
 }
 
 static void pviommu_flush_iotlb_all(struct iommu_domain *domain)

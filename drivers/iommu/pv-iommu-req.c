@@ -18,9 +18,9 @@
  *
  * UNMAP is not chained to the INVALIDATE behind it. The chain would cancel the
  * flush of all unmaps before it because one of them was refused.
+ *
+ * Nothing is printed here: see struct pviommu_report.
  */
-#define pr_fmt(fmt) "pv-iommu: " fmt
-
 #include <linux/processor.h>
 
 #include "pv-iommu.h"
@@ -113,13 +113,9 @@ static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	/* Where there is no such domain nothing is mapped */
 	if (error && error != -ENOENT)
 		WRITE_ONCE(slot->dom->unmap_refused, true);
-	if (error && !READ_ONCE(ring->pv->broken))
-		pr_err_ratelimited("domain %u: the host did not unmap 0x%llx bytes at 0x%llx: %d\n",
-				   slot->dom->id, slot->size, slot->iova, error);
-	else if (!error && result != slot->size)
-		pr_warn_ratelimited("domain %u: the host had 0x%llx of 0x%llx bytes to unmap at 0x%llx\n",
-				    slot->dom->id, result, slot->size,
-				    slot->iova);
+	if ((error || result != slot->size) && !READ_ONCE(ring->pv->broken))
+		pviommu_report_removal(slot->dom, slot->iova, slot->size,
+				       result, error);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
@@ -207,11 +203,8 @@ void pviommu_ring_discard(struct pviommu_ring *ring)
 
 static void interface_broken(struct pviommu_ring *ring)
 {
-	struct pviommu *pv = ring->pv;
-
-	if (!xchg(&pv->broken, true))
-		pr_err("the host has stopped answering (ring %u, error %u): no mapping can be changed any more\n",
-		       ring->id, le32_to_cpu(READ_ONCE(ring->hdr->error)));
+	if (!xchg(&ring->pv->broken, true))
+		pviommu_report_broken(ring);
 }
 
 /* --- doorbells ----------------------------------------------------------- */
@@ -240,7 +233,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 static void page_is_dead(struct pviommu *pv)
 {
 	WRITE_ONCE(pv->tracked, false);
-	pr_warn("the doorbell page does not work any more, using config space\n");
+	pviommu_report_no_page(pv);
 }
 
 /* One doorbell more, of which @vain in a row had no effect; false: hopeless */

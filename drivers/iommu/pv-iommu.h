@@ -24,6 +24,7 @@
  *         pviommu.lock		endpoints, their domains, list of domains
  *           pviommu_ring.lock	one ring; never two at a time
  *             store.xa_lock	one domain's store
+ *             report.lock	what is to be printed later
  *
  * From pviommu_ring.lock on they are taken with interrupts disabled: the DMA
  * API maps and unmaps in any context.
@@ -228,6 +229,38 @@ struct pviommu_ring {
 } ____cacheline_aligned_in_smp;
 
 /**
+ * struct pviommu_report - what is to be printed, but not with a ring locked
+ *
+ * A console may send by a device that is behind us.
+ *
+ * @lock: all of it; innermost
+ * @broken: the host has stopped answering
+ * @no_page: the doorbell page does not work
+ * @ring: which ring found it @broken
+ * @error: what that ring's header said
+ * @nr_removals: how many UNMAPs and INVALIDATEs did not do what they should
+ *	since the last report; the rest is about the first of them
+ * @domain: its domain
+ * @iova: where
+ * @size: bytes
+ * @done: bytes that were unmapped
+ * @removal_error: negative errno
+ */
+struct pviommu_report {
+	spinlock_t lock; /* all of this */
+	bool broken;
+	bool no_page;
+	u16 ring;
+	u32 error;
+	unsigned int nr_removals;
+	u32 domain;
+	u64 iova;
+	u64 size;
+	u64 done;
+	int removal_error;
+};
+
+/**
  * struct pviommu - the interface of this VM
  * @iommu: for the IOMMU core
  * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
@@ -250,6 +283,7 @@ struct pviommu_ring {
  * @events: the event ring, or NULL
  * @events_seen: the event ring's prod when the work was scheduled last
  * @events_lost: the event ring's lost when it was reported last
+ * @report: what @event_work is to print
  * @event_work: takes events now
  * @event_poll: takes events now and then
  * @debugfs: our folder
@@ -276,6 +310,7 @@ struct pviommu {
 	struct pviommu_event_ring *events;
 	u32 events_seen;
 	u32 events_lost;
+	struct pviommu_report report;
 	struct work_struct event_work;
 	struct delayed_work event_poll;
 	struct dentry *debugfs;
@@ -358,6 +393,11 @@ void pviommu_events_init(struct pviommu *pv);
 void pviommu_events_start(struct pviommu *pv);
 void pviommu_events_stop(struct pviommu *pv);
 void pviommu_events_check(struct pviommu *pv);
+void pviommu_events_flush(struct pviommu *pv);
+void pviommu_report_broken(struct pviommu_ring *ring);
+void pviommu_report_no_page(struct pviommu *pv);
+void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
+			    u64 done, int error);
 
 /* pv-iommu-debugfs.c */
 void pviommu_debugfs_add(struct pviommu *pv);
