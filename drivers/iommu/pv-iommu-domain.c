@@ -219,7 +219,7 @@ static int paging_attach(struct iommu_domain *domain, struct device *dev)
 
 	if (!domain_suits(dom, ep))
 		return -EINVAL;
-	ret = pviommu_attach(ep, domain, dom->id);
+	ret = pviommu_attach(ep, domain);
 	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
 		dom->coherent = false;
 	return ret;
@@ -348,6 +348,7 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 
 	/* Off the list too before the number can be given again */
 	mutex_lock(&pv->lock);
+	pviommu_forget_domain(pv, domain);
 	list_del(&dom->node);
 	domain_free_id(dom);
 	mutex_unlock(&pv->lock);

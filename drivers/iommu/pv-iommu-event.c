@@ -23,7 +23,7 @@ static struct pviommu_endpoint *event_endpoint(struct pviommu *pv,
 
 	lockdep_assert_held(&pv->lock);
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (ep->id == id)
+		if (ep->id == id && !ep->gone)
 			return ep;
 	}
 	return NULL;
@@ -87,8 +87,10 @@ static void event_gone(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
 
-	if (ep)
-		dev_warn(ep->dev, "the host has taken this device away\n");
+	if (!ep)
+		return;
+	ep->gone = true;
+	dev_warn(ep->dev, "the host has taken this device away\n");
 }
 
 static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)

@@ -78,13 +78,16 @@ struct pviommu_door {
  * @dev: the device
  * @door: the host can be reached through it
  * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
- * @domain: where it is attached, NULL if that is not known; pviommu.lock
+ * @domain: where it is attached, or where the IOMMU core believes it to be if
+ *	the host can't be asked; NULL if that is not known; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
  * @pgsizes: page sizes, a bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
+ * @gone: the host has taken it away: there is nothing to be moved, and its
+ *	number may be another's; pviommu.lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -103,6 +106,7 @@ struct pviommu_endpoint {
 	u64 pgsizes;
 	u64 window_start;
 	u64 window_last;
+	bool gone;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -324,8 +328,8 @@ extern struct pviommu *pviommu_instance;
 bool pviommu_candidate(struct pci_dev *pdev);
 struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
-int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-		   u32 id);
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
+void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 void pviommu_isolated(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
