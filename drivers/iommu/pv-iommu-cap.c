@@ -57,9 +57,11 @@ u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg)
 
 /* --- by which device ----------------------------------------------------- */
 
+/* All ones if there is no such register any more */
 static u32 door_control(const struct pviommu_door *door)
 {
-	if (pci_dev_is_disconnected(door->pdev))
+	if (pci_dev_is_disconnected(door->pdev) ||
+	    !cap_is_ours(door->pdev, door->regs))
 		return ~0U;
 	return pviommu_cap_read(door->pdev, door->regs, PVIOMMU_CAP_CONTROL_OFF);
 }

@@ -196,8 +196,15 @@ static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
 
 /* --- attaching ----------------------------------------------------------- */
 
-static bool domain_suits(struct pviommu_domain *dom,
-			 struct pviommu_endpoint *ep)
+/**
+ * pviommu_domain_suits() - may an endpoint be in a domain
+ * @dom: the domain
+ * @ep: the endpoint
+ *
+ * Return: whether all that was promised of the domain holds for the endpoint.
+ */
+bool pviommu_domain_suits(struct pviommu_domain *dom,
+			  struct pviommu_endpoint *ep)
 {
 	const struct iommu_domain_geometry *geo = &dom->domain.geometry;
 
@@ -217,7 +224,7 @@ static int paging_attach(struct iommu_domain *domain, struct device *dev)
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
 	int ret;
 
-	if (!domain_suits(dom, ep))
+	if (!pviommu_domain_suits(dom, ep))
 		return -EINVAL;
 	ret = pviommu_attach(ep, domain);
 	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
@@ -252,7 +259,7 @@ static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
 	ret = pviommu_request(dom->pv, &op, &id);
 	if (ret)
 		return ret;
-	if (id < PVIOMMU_DOMAIN_FIRST || id > U32_MAX)
+	if (id < PVIOMMU_DOMAIN_FIRST || id >= U32_MAX)
 		return -EIO;
 	dom->id = id;
 	return 0;
@@ -263,6 +270,8 @@ static void domain_free_id(struct pviommu_domain *dom)
 	struct pviommu_op op;
 	int ret;
 
+	if (dom->id == U32_MAX)
+		return;
 	pviommu_op_init(&op, PVIOMMU_OP_FREE);
 	op.domain = cpu_to_le32(dom->id);
 	ret = pviommu_request(dom->pv, &op, NULL);
@@ -329,8 +338,11 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
  */
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 {
-	int ret = domain_alloc_id(dom, endpoint);
+	int ret;
 
+	/* What number it had may be another domain's */
+	dom->id = U32_MAX;
+	ret = domain_alloc_id(dom, endpoint);
 	if (ret)
 		return ret;
 	dom->unmap_refused = false;

@@ -192,6 +192,35 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 }
 
 /**
+ * pviommu_reattach() - put an endpoint back where it was
+ * @ep: the endpoint; the host has forgotten all, nobody else uses the interface
+ *
+ * Where that can't be it is blocked: what its domain was to keep it from, bypass
+ * would not.
+ *
+ * Return: 0, or why it is not where it was.
+ */
+int pviommu_reattach(struct pviommu_endpoint *ep)
+{
+	struct iommu_domain *domain = ep->domain ?: &blocked_domain;
+	int ret = -EINVAL;
+
+	if (ep->gone)
+		return 0;
+	if (!(domain->type & __IOMMU_DOMAIN_PAGING) ||
+	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
+		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
+				       domain_number(domain));
+	if (!ret)
+		return 0;
+	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
+		ret);
+	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
+		group_moved(ep->pv, ep->group, &blocked_domain);
+	return ret;
+}
+
+/**
  * pviommu_forget_domain() - a domain is about to be freed
  * @pv: the interface, its lock held
  * @domain: the domain
@@ -284,6 +313,17 @@ static bool probe_valid(const struct pviommu_probe *probe)
 	return true;
 }
 
+static void endpoint_set(struct pviommu_endpoint *ep, u32 id,
+			 const struct pviommu_probe *probe)
+{
+	ep->id = id;
+	ep->group = le32_to_cpu(probe->group);
+	ep->flags = le32_to_cpu(probe->flags);
+	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
+	ep->window_start = le64_to_cpu(probe->window_start);
+	ep->window_last = le64_to_cpu(probe->window_last);
+}
+
 /* Make an endpoint of what PROBE has told; NULL: no memory or nonsense */
 static struct pviommu_endpoint *
 endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
@@ -302,12 +342,7 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	memcpy(ep->regions, probe + 1, n * sizeof(*ep->regions));
 	ep->pv = pv;
 	ep->dev = dev;
-	ep->id = id;
-	ep->group = le32_to_cpu(probe->group);
-	ep->flags = le32_to_cpu(probe->flags);
-	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
-	ep->window_start = le64_to_cpu(probe->window_start);
-	ep->window_last = le64_to_cpu(probe->window_last);
+	endpoint_set(ep, id, probe);
 	if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BYPASS)
 		ep->domain = &identity_domain;
 	else if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BLOCKED)
@@ -315,23 +350,30 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	return ep;
 }
 
-/* Ask the host about an endpoint id */
+/* Ask the host about an endpoint id; the answer needs a page */
+static int probe_request(struct pviommu *pv, u32 id,
+			 struct pviommu_probe *probe)
+{
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, PVIOMMU_OP_PROBE);
+	op.endpoint = cpu_to_le32(id);
+	op.buf.gpa = cpu_to_le64(virt_to_phys(probe));
+	op.buf.size = cpu_to_le32(PAGE_SIZE);
+	return pviommu_request(pv, &op, NULL);
+}
+
 static struct pviommu_endpoint *endpoint_probe(struct pviommu *pv,
 					       struct device *dev, u32 id)
 {
 	struct pviommu_endpoint *ep = NULL;
 	struct pviommu_probe *probe;
-	struct pviommu_op op;
 	int ret;
 
 	probe = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!probe)
 		return NULL;
-	pviommu_op_init(&op, PVIOMMU_OP_PROBE);
-	op.endpoint = cpu_to_le32(id);
-	op.buf.gpa = cpu_to_le64(virt_to_phys(probe));
-	op.buf.size = cpu_to_le32(PAGE_SIZE);
-	ret = pviommu_request(pv, &op, NULL);
+	ret = probe_request(pv, id, probe);
 	if (!ret) {
 		ep = endpoint_create(pv, dev, id, probe);
 		if (!ep)
@@ -353,6 +395,29 @@ static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
 		return 0;
 	id = pviommu_cap_read(pdev, *regs, PVIOMMU_CAP_ENDPOINT_OFF);
 	return id == ~0U ? 0 : id;
+}
+
+/**
+ * pviommu_endpoint_again() - ask again who an endpoint is
+ * @ep: the endpoint; the interface has just started, nobody else uses it
+ *
+ * The machine that wakes up may have been made anew. Reserved regions are not
+ * asked for: the IOMMU core would not ask us again.
+ */
+void pviommu_endpoint_again(struct pviommu_endpoint *ep)
+{
+	u16 regs;
+	u32 id = device_endpoint_id(ep->door.pdev, &regs);
+
+	memset(ep->pv->probe, 0, PAGE_SIZE);
+	ep->gone = !id || probe_request(ep->pv, id, ep->pv->probe) ||
+		   !probe_valid(ep->pv->probe);
+	if (ep->gone)
+		dev_err(ep->dev, "is not behind the paravirtual IOMMU any more\n");
+	else
+		endpoint_set(ep, id, ep->pv->probe);
+	if (regs)
+		ep->door.regs = regs;
 }
 
 /*

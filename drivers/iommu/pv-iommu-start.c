@@ -70,6 +70,7 @@ void pviommu_destroy(struct pviommu *pv)
 		ring_destroy(&pv->rings[i]);
 	pviommu_door_first(pv, NULL, 0);
 	free_page((unsigned long)pv->events);
+	free_page((unsigned long)pv->probe);
 	free_page((unsigned long)pv->doorbell);
 	kfree(pv->hdrs);
 	kfree(pv->start);
@@ -91,9 +92,10 @@ static int create_shared(struct pviommu *pv, bool doorbell)
 			   sizeof(*pv->hdrs), GFP_KERNEL);
 	pv->start = kzalloc(sizeof(*pv->start) + descs, GFP_KERNEL);
 	pv->events = (void *)get_zeroed_page(GFP_KERNEL);
+	pv->probe = (void *)get_zeroed_page(GFP_KERNEL);
 	if (doorbell)
 		pv->doorbell = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!pv->hdrs || !pv->start || !pv->events ||
+	if (!pv->hdrs || !pv->start || !pv->events || !pv->probe ||
 	    (doorbell && !pv->doorbell))
 		return -ENOMEM;
 	return 0;
@@ -234,27 +236,6 @@ int pviommu_stop(struct pviommu *pv)
 	return ret;
 }
 
-/* Put an endpoint back where it was */
-static int reattach(struct pviommu_endpoint *ep)
-{
-	struct iommu_domain *domain = ep->domain;
-	struct pviommu_op op;
-	u32 id;
-
-	if (!domain)
-		return 0;
-	if (domain->type & __IOMMU_DOMAIN_PAGING)
-		id = to_pviommu_domain(domain)->id;
-	else
-		id = domain->type == IOMMU_DOMAIN_IDENTITY ?
-		     PVIOMMU_DOMAIN_BYPASS : PVIOMMU_DOMAIN_BLOCKED;
-
-	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
-	op.domain = cpu_to_le32(id);
-	op.endpoint = cpu_to_le32(ep->id);
-	return pviommu_request(ep->pv, &op, NULL);
-}
-
 /* An endpoint for which the domain was made, any if it has none now */
 static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 {
@@ -262,6 +243,8 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 	u32 id = 0;
 
 	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->gone)
+			continue;
 		id = ep->id;
 		if (ep->domain == &dom->domain)
 			break;
@@ -275,7 +258,8 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
  *	disabled, so that nothing is locked
  *
  * Domains come back with what is mapped in them, then endpoints move there. A
- * mapping that the host refuses becomes a failed one, as if it was revoked.
+ * mapping that the host refuses becomes a failed one, as if it was revoked; an
+ * endpoint that can't go back is blocked.
  *
  * Return: 0 or a negative errno; what could be brought back has been.
  */
@@ -293,12 +277,14 @@ int pviommu_restart(struct pviommu *pv)
 		WRITE_ONCE(pv->broken, true);
 		return ret;
 	}
+	list_for_each_entry(ep, &pv->endpoints, node)
+		pviommu_endpoint_again(ep);
 	list_for_each_entry(dom, &pv->domains, node) {
 		err = pviommu_domain_restart(dom, suitable_endpoint(pv, dom));
 		ret = ret ?: err;
 	}
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		err = reattach(ep);
+		err = pviommu_reattach(ep);
 		ret = ret ?: err;
 	}
 	return ret;

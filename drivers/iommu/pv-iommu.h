@@ -132,7 +132,7 @@ struct pviommu_pending {
  * @domain: for the IOMMU core
  * @pv: its interface
  * @node: in pviommu.domains
- * @id: the host's number for it
+ * @id: the host's number for it, U32_MAX if the host does not have it
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
@@ -283,6 +283,7 @@ struct pviommu_report {
  *	Whoever finds it dead, in any context, may set it to one that answers.
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
+ * @probe: a page for PROBE where none can be allocated
  * @hdrs: headers of all rings
  * @events: the event ring, or NULL
  * @events_seen: the event ring's prod when the work was scheduled last
@@ -310,6 +311,7 @@ struct pviommu {
 	struct pviommu_door __rcu *door;
 	__le32 *doorbell;
 	struct pviommu_start *start;
+	struct pviommu_probe *probe;
 	struct pviommu_ring_hdr *hdrs;
 	struct pviommu_event_ring *events;
 	u32 events_seen;
@@ -331,6 +333,8 @@ struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 void pviommu_isolated(struct pviommu_endpoint *ep);
+void pviommu_endpoint_again(struct pviommu_endpoint *ep);
+int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
 /* pv-iommu-cap.c */
@@ -375,6 +379,8 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
+bool pviommu_domain_suits(struct pviommu_domain *dom,
+			  struct pviommu_endpoint *ep);
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
 
 /* pv-iommu-map.c */
