@@ -215,6 +215,40 @@ int pviommu_start(struct pviommu *pv)
 }
 
 /**
+ * pviommu_master_off() - keep a device from DMA
+ * @pdev: the device
+ *
+ * Only in its register: what the PCI core knows of the device stays, and it
+ * enables the device again with that when it wakes it up.
+ */
+void pviommu_master_off(struct pci_dev *pdev)
+{
+	u16 command;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	if (!PCI_POSSIBLE_ERROR(command) && (command & PCI_COMMAND_MASTER))
+		pci_write_config_word(pdev, PCI_COMMAND,
+				      command & ~PCI_COMMAND_MASTER);
+}
+
+/**
+ * pviommu_silence() - keep endpoints from DMA, before the interface is stopped
+ * @pv: the interface; nobody else uses it
+ *
+ * A device that VFIO has given to user space is stopped by nobody else. In
+ * bypass, its DMA would go to what happens to be at these addresses.
+ */
+void pviommu_silence(struct pviommu *pv)
+{
+	struct pviommu_endpoint *ep;
+
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!ep->domain || ep->domain->type != IOMMU_DOMAIN_IDENTITY)
+			pviommu_master_off(ep->door.pdev);
+	}
+}
+
+/**
  * pviommu_stop() - stop the interface
  * @pv: the interface
  *
@@ -275,6 +309,7 @@ int pviommu_restart(struct pviommu *pv)
 	ret = pviommu_start(pv);
 	if (ret) {
 		WRITE_ONCE(pv->broken, true);
+		pviommu_silence(pv);
 		return ret;
 	}
 	list_for_each_entry(ep, &pv->endpoints, node)

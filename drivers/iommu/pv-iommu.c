@@ -261,12 +261,13 @@ static void wake_bridges(struct pci_bus *bus)
 }
 
 /*
- * Devices sleep already, their DMA is over. A VMM resets them, and with them the
+ * Devices of kernel drivers sleep already, others are made to. A VMM resets them, and with them the
  * interface, when the machine wakes up. But nothing does it when a kernel hands
  * over to the one that it has loaded from hibernation, which has another cookie.
  */
 static int pviommu_syscore_suspend(void *data)
 {
+	pviommu_silence(data);
 	pviommu_stop(data);
 	return 0;
 }
@@ -286,12 +287,13 @@ static void pviommu_syscore_resume(void *data)
 }
 
 /*
- * After all devices have been shut down, so that none of them still uses an
- * address that bypass would take elsewhere. A kernel started by kexec then finds
+ * After all drivers have shut down their devices; those of user space have none
+ * that would, and must not use an address that bypass takes elsewhere. A kernel started by kexec then finds
  * an interface that has no memory of ours.
  */
 static void pviommu_syscore_shutdown(void *data)
 {
+	pviommu_silence(data);
 	pviommu_stop(data);
 }
 
@@ -306,6 +308,23 @@ static struct syscore pviommu_syscore = {
 };
 
 /* --- module -------------------------------------------------------------- */
+
+/*
+ * The kernel that crashed has stopped no device, and addresses that it gave to
+ * them mean something else without its domains. A device that has a driver here
+ * was set up by this kernel.
+ */
+static void stop_crashed_dma(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->n; i++) {
+		device_lock(c->dev[i]);
+		if (!c->dev[i]->driver)
+			pviommu_master_off(to_pci_dev(c->dev[i]));
+		device_unlock(c->dev[i]);
+	}
+}
 
 static struct pviommu *start_interface(struct candidates *c)
 {
@@ -325,6 +344,8 @@ static struct pviommu *start_interface(struct candidates *c)
 		       PVIOMMU_WANTED_FEATURES;
 	pv->ops = pviommu_copy_ops(pv->features);
 	pv->cookie = takeover;
+	if (takeover)
+		stop_crashed_dma(c);
 	pviommu_door_first(pv, pdev, regs);
 	if (pv->ops)
 		ret = pviommu_start(pv);

@@ -351,6 +351,8 @@ void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep);
 struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell);
 void pviommu_destroy(struct pviommu *pv);
 int pviommu_start(struct pviommu *pv);
+void pviommu_master_off(struct pci_dev *pdev);
+void pviommu_silence(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
 int pviommu_restart(struct pviommu *pv);
 int pviommu_restart_live(struct pviommu *pv);
