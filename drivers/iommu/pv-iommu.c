@@ -427,12 +427,16 @@ static int __init pviommu_init(void)
 	struct candidates *c;
 	int ret = -ENODEV;
 
+	/* No device comes or goes between being a candidate and an endpoint */
+	pci_lock_rescan_remove();
 	c = candidates_find(pviommu_candidate);
 	if (!c)
-		return -ENOMEM;
-	if (c->n)
+		ret = -ENOMEM;
+	else if (c->n)
 		ret = setup(c);
-	candidates_free(c);
+	pci_unlock_rescan_remove();
+	if (c)
+		candidates_free(c);
 	return ret;
 }
 module_init(pviommu_init);
@@ -445,16 +449,19 @@ static void __exit pviommu_exit(void)
 	unregister_syscore(&pviommu_syscore);
 	pviommu_debugfs_remove(pv);
 
+	/* What is found is all that there is, until nobody probes devices for us */
+	pci_lock_rescan_remove();
 	c = candidates_find(is_endpoint);
 	if (c) {
 		candidates_lock(c);
 		uncount_bound_drivers(c);
 	}
 	iommu_device_unregister(&pv->iommu);
-	if (c) {
+	if (c)
 		candidates_unlock(c);
+	pci_unlock_rescan_remove();
+	if (c)
 		candidates_free(c);
-	}
 
 	bus_unregister_notifier(&pci_bus_type, &pviommu_bus_nb);
 	iommu_device_sysfs_remove(&pv->iommu);

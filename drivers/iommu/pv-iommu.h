@@ -18,6 +18,7 @@
  *
  * Lock order, outermost first:
  *
+ *   pci_rescan_remove_lock	PCI hot-plug, and module load and unload
  *   device_lock(endpoint)	the driver core, and module load and unload
  *     iommu_probe_device_lock
  *       group->mutex		both of the IOMMU core
