@@ -10,6 +10,7 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "pv-iommu.h"
@@ -218,12 +219,26 @@ bool pviommu_domain_suits(struct pviommu_domain *dom,
 	return !dom->enforced || (ep->flags & PVIOMMU_PROBE_COHERENT);
 }
 
+/*
+ * A domain that user space has may outlive the binding of the device that it was
+ * made for, and needs our code to be freed. That of the DMA API goes with its
+ * group, when we go. Which of the two it is, is known when it is used.
+ */
+static void domain_unpin(struct pviommu_domain *dom)
+{
+	if (dom->pinned)
+		module_put(THIS_MODULE);
+	dom->pinned = false;
+}
+
 static int paging_attach(struct iommu_domain *domain, struct device *dev)
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
 	int ret;
 
+	if (iommu_is_dma_domain(domain))
+		domain_unpin(dom);
 	if (!pviommu_domain_suits(dom, ep))
 		return -EINVAL;
 	ret = pviommu_attach(ep, domain);
@@ -325,6 +340,7 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 		kfree(dom);
 		return ERR_PTR(ret);
 	}
+	dom->pinned = try_module_get(THIS_MODULE);
 	return &dom->domain;
 }
 
@@ -366,6 +382,7 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 	mutex_unlock(&pv->lock);
 
 	pviommu_store_destroy(dom);
+	domain_unpin(dom);
 	kfree(dom);
 }
 

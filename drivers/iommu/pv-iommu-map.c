@@ -182,7 +182,7 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 	unsigned long end = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
 	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
 	unsigned long flags, next;
-	unsigned int order;
+	unsigned int order, batch = 0;
 	void *entry;
 
 	xas_lock_irqsave(&xas, flags);
@@ -199,6 +199,12 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 		if (next > end)
 			break;
 		xas_set_order(&xas, next, 0);
+
+		if (++batch == STORE_BATCH) {
+			xas_unlock_irqrestore(&xas, flags);
+			batch = 0;
+			xas_lock_irqsave(&xas, flags);
+		}
 	}
 	xas_unlock_irqrestore(&xas, flags);
 }

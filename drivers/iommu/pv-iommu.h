@@ -137,6 +137,7 @@ struct pviommu_pending {
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
+ * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
  * @store: what is mapped
@@ -152,6 +153,7 @@ struct pviommu_domain {
 	bool coherent;
 	bool noexec;
 	bool enforced;
+	bool pinned;
 	bool unmap_refused;
 	struct xarray store;
 	unsigned long nr_failed;
