@@ -109,7 +109,12 @@ static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
 					     &failed);
 		if (!erased)
 			break;
-		if (!failed) {
+		/*
+		 * The host has nothing where a mapping failed. But one that was
+		 * in the store and not yet queued when a restart brought it back
+		 * was refused because it was there.
+		 */
+		if (!failed || READ_ONCE(dom->pv->restarted)) {
 			/* A broken interface has said so already */
 			pviommu_queue_unmap(dom, iova + done, erased);
 			if (!iommu_iotlb_gather_queued(gather))

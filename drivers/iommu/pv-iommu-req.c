@@ -113,7 +113,9 @@ static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	/* Where there is no such domain nothing is mapped */
 	if (error && error != -ENOENT)
 		WRITE_ONCE(slot->dom->unmap_refused, true);
-	if ((error || result != slot->size) && !READ_ONCE(ring->pv->broken))
+	/* See domain_unmap() for what is in order after a restart */
+	if ((error || (result != slot->size && !ring->pv->restarted)) &&
+	    !READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,
 				       result, error);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);

@@ -304,6 +304,7 @@ int pviommu_restart(struct pviommu *pv)
 	unsigned int i;
 	int ret, err;
 
+	pv->restarted = true;
 	for (i = 0; i < pv->nr_rings; i++)
 		pviommu_ring_discard(&pv->rings[i]);
 	ret = pviommu_start(pv);
@@ -335,7 +336,8 @@ static int restart_stopped(void *pv)
  * @pv: the interface, its lock held
  *
  * Between the reset and the end endpoints are where they are without us. That
- * is for the caller to know.
+ * is for the caller to know. Who is about to map something meanwhile may be told
+ * that it is there already, because it has been brought back.
  *
  * Return: 0 or a negative errno; what could be brought back has been.
  */

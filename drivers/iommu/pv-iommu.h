@@ -277,6 +277,7 @@ struct pviommu_report {
  * @tracked: the doorbell page works
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
+ * @restarted: the host has once been told anew of what is mapped
  * @lock: see the top of this file
  * @endpoints: list of struct pviommu_endpoint; written under @lock, read there
  *	or under RCU
@@ -307,6 +308,7 @@ struct pviommu {
 	bool tracked;
 	bool started;
 	bool broken;
+	bool restarted;
 	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;
 	struct list_head domains;
