@@ -22,6 +22,7 @@
  * Nothing is printed here: see struct pviommu_report.
  */
 #include <linux/processor.h>
+#include <linux/sched.h>
 
 #include "pv-iommu.h"
 
@@ -259,14 +260,14 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
  * pviommu_ring_drain() - have ops finished
  * @ring: the ring, locked
  * @end: count of ops that ends the ones meant
- * @flags: with which the lock was taken
+ * @hold: how it is locked
  *
  * On return the ops are finished, or failed because the interface is broken.
  * The lock is let go between two doorbells: one of them is one exit, and may be
  * a long one.
  */
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
-			unsigned long *flags)
+			struct pviommu_hold *hold)
 {
 	unsigned int vain = 0;
 
@@ -281,9 +282,12 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			continue;
 		}
 		if (before(ring->cons, end)) {
-			spin_unlock_irqrestore(&ring->lock, *flags);
-			cpu_relax();
-			spin_lock_irqsave(&ring->lock, *flags);
+			spin_unlock_irqrestore(&ring->lock, hold->flags);
+			if (hold->may_sleep)
+				cond_resched();
+			else
+				cpu_relax();
+			spin_lock_irqsave(&ring->lock, hold->flags);
 		}
 	}
 }
@@ -293,7 +297,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
  * @ring: the ring, locked
  * @op: the op
  * @dom: the domain that it is about, or NULL; @op need not name it
- * @flags: with which the lock was taken
+ * @hold: how it is locked
  *
  * When the ring is full it is drained.
  *
@@ -303,13 +307,13 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 					 const struct pviommu_op *op,
 					 struct pviommu_domain *dom,
-					 unsigned long *flags)
+					 struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot;
 	unsigned int i;
 
 	while (ring->prod - ring->cons == PVIOMMU_RING_SIZE)
-		pviommu_ring_drain(ring, ring->prod, flags);
+		pviommu_ring_drain(ring, ring->prod, hold);
 	if (READ_ONCE(ring->pv->broken))
 		return NULL;
 
@@ -366,10 +370,10 @@ static bool ring_pending(struct pviommu_domain *dom, unsigned int id,
 }
 
 static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
-			u64 size)
+			u64 size, bool may_sleep)
 {
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	struct pviommu *pv = dom->pv;
-	unsigned long flags;
 	unsigned int i;
 
 	for (i = 0; i < pv->nr_rings; i++) {
@@ -377,10 +381,10 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
 
 		if (!ring_pending(dom, i, unmaps))
 			continue;
-		spin_lock_irqsave(&ring->lock, flags);
+		spin_lock_irqsave(&ring->lock, hold.flags);
 		if (ring_holds(ring, dom, unmaps, iova, size))
-			pviommu_ring_drain(ring, ring->prod, &flags);
-		spin_unlock_irqrestore(&ring->lock, flags);
+			pviommu_ring_drain(ring, ring->prod, &hold);
+		spin_unlock_irqrestore(&ring->lock, hold.flags);
 	}
 }
 
@@ -389,10 +393,12 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size)
+void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep)
 {
-	drain_range(dom, false, iova, size);
+	drain_range(dom, false, iova, size, may_sleep);
 }
 
 /**
@@ -400,39 +406,55 @@ void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size)
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size)
+void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
+			  bool may_sleep)
 {
-	drain_range(dom, true, iova, size);
+	drain_range(dom, true, iova, size, may_sleep);
 }
 
 /**
  * pviommu_drain_domain() - have all that is queued for a domain done
  * @dom: the domain; no ring knows of it afterwards if nobody queues more
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_domain(struct pviommu_domain *dom)
+void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 {
-	drain_range(dom, false, 0, U64_MAX);
-	drain_range(dom, true, 0, U64_MAX);
+	drain_range(dom, false, 0, U64_MAX, may_sleep);
+	drain_range(dom, true, 0, U64_MAX, may_sleep);
 }
 
 /* Queue an op and wait for it, with the ring's lock held */
 static int request_locked(struct pviommu_ring *ring,
 			  const struct pviommu_op *op,
 			  struct pviommu_domain *dom, u64 *result,
-			  unsigned long *flags)
+			  struct pviommu_hold *hold)
 {
 	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
 	struct pviommu_slot *slot;
 
-	slot = pviommu_ring_append(ring, op, dom, flags);
+	slot = pviommu_ring_append(ring, op, dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->req = &req;
-	pviommu_ring_drain(ring, ring->prod, flags);
+	pviommu_ring_drain(ring, ring->prod, hold);
 	if (result)
 		*result = req.result;
 	return status_to_errno(req.status);
+}
+
+static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
+		   bool may_sleep)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(pv);
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
+	int ret;
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, NULL, result, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret;
 }
 
 /**
@@ -448,14 +470,21 @@ static int request_locked(struct pviommu_ring *ring,
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result)
 {
-	struct pviommu_ring *ring = pviommu_ring_mine(pv);
-	unsigned long flags;
-	int ret;
+	return request(pv, op, result, false);
+}
 
-	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, NULL, result, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
-	return ret;
+/**
+ * pviommu_request_long() - have one op done that may take many doorbells
+ * @pv: the interface
+ * @op: the op
+ *
+ * May sleep.
+ *
+ * Return: as pviommu_request().
+ */
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op)
+{
+	return request(pv, op, NULL, true);
 }
 
 /*
@@ -463,11 +492,10 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
  * so that they need no doorbell of their own. All others are drained.
  */
 static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
-					 u64 size)
+					 u64 size, struct pviommu_hold *hold)
 {
 	struct pviommu *pv = dom->pv;
 	struct pviommu_ring *chosen = NULL;
-	unsigned long flags;
 	unsigned int i;
 
 	for (i = 0; i < pv->nr_rings; i++) {
@@ -475,14 +503,14 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
 
 		if (!ring_pending(dom, i, true))
 			continue;
-		spin_lock_irqsave(&ring->lock, flags);
+		spin_lock_irqsave(&ring->lock, hold->flags);
 		if (ring_holds(ring, dom, true, iova, size)) {
 			if (chosen)
-				pviommu_ring_drain(ring, ring->prod, &flags);
+				pviommu_ring_drain(ring, ring->prod, hold);
 			else
 				chosen = ring;
 		}
-		spin_unlock_irqrestore(&ring->lock, flags);
+		spin_unlock_irqrestore(&ring->lock, hold->flags);
 	}
 	return chosen ?: pviommu_ring_mine(pv);
 }
@@ -491,16 +519,18 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
  * pviommu_invalidate() - make removals effective
  * @dom: the domain
  * @op: an INVALIDATE, which need not name the domain
+ * @may_sleep: the caller may sleep
  *
- * Has the queued removals done that it covers. Callable in any context. When it
- * returns 0, no device reaches the removed pages.
+ * Has the queued removals done that it covers. When it returns 0, no device
+ * reaches the removed pages.
  *
  * Return: 0 or a negative errno, -EIO if the interface is broken.
  */
-int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
+int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
+		       bool may_sleep)
 {
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	struct pviommu_ring *ring;
-	unsigned long flags;
 	int ret;
 
 	/*
@@ -511,12 +541,12 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
 	smp_mb();
 	if (op->inv.granularity == cpu_to_le32(PVIOMMU_INV_PAGE))
 		ring = drain_others(dom, le64_to_cpu(op->inv.addr),
-				    le64_to_cpu(op->inv.size));
+				    le64_to_cpu(op->inv.size), &hold);
 	else
-		ring = drain_others(dom, 0, U64_MAX);
+		ring = drain_others(dom, 0, U64_MAX, &hold);
 
-	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, dom, NULL, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, dom, NULL, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

@@ -196,6 +196,16 @@ struct pviommu_slot {
 };
 
 /**
+ * struct pviommu_hold - how somebody has a ring locked
+ * @flags: of the interrupts before
+ * @may_sleep: may sleep where the lock is let go between two doorbells
+ */
+struct pviommu_hold {
+	unsigned long flags;
+	bool may_sleep;
+};
+
+/**
  * struct pviommu_ring - a ring and its bookkeeping
  * @lock: all of it, and the ring's memory up to @prod
  * @pv: its interface
@@ -365,23 +375,29 @@ int pviommu_restart_live(struct pviommu *pv);
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
-			unsigned long *flags);
+			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring);
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 					 const struct pviommu_op *op,
 					 struct pviommu_domain *dom,
-					 unsigned long *flags);
-void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size);
-void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size);
-void pviommu_drain_domain(struct pviommu_domain *dom);
-int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op);
+					 struct pviommu_hold *hold);
+void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep);
+void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
+			  bool may_sleep);
+void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep);
+int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
+		       bool may_sleep);
 void pviommu_op_init(struct pviommu_op *op, u16 code);
 
 /* pv-iommu-queue.c */
 int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot);
-int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
+		      unsigned int pgshift, size_t count, u8 prot,
+		      bool may_sleep);
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep);
 
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
@@ -395,7 +411,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			 unsigned int pgshift, size_t count, u8 prot,
 			 gfp_t gfp, size_t *stored);
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool *failed);
+			   bool *failed, bool may_sleep);
 void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
 			int error);
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
