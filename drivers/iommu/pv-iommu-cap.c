@@ -7,8 +7,6 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
-#include <linux/slab.h>
-
 #include "pv-iommu.h"
 
 static bool cap_is_ours(struct pci_dev *pdev, u16 regs)
@@ -57,7 +55,98 @@ u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg)
 	return value;
 }
 
-/* Command and answer by one device; returns -EIO for any refusal */
+/* --- by which device ----------------------------------------------------- */
+
+/* All ones if there is no such register any more */
+static u32 door_control(const struct pviommu_door *door)
+{
+	if (pci_dev_is_disconnected(door->pdev) ||
+	    !cap_is_ours(door->pdev, door->regs))
+		return ~0U;
+	return pviommu_cap_read(door->pdev, door->regs, PVIOMMU_CAP_CONTROL_OFF);
+}
+
+/*
+ * The door, and what its control register says. If its device does not answer,
+ * another endpoint becomes the door; NULL if none answers.
+ */
+static struct pviommu_door *door_find(struct pviommu *pv, u32 *control)
+{
+	struct pviommu_door *door = rcu_dereference(pv->door);
+	struct pviommu_endpoint *ep;
+
+	if (!door)
+		return NULL;
+	*control = door_control(door);
+	if (*control != ~0U)
+		return door;
+	list_for_each_entry_rcu(ep, &pv->endpoints, node) {
+		*control = door_control(&ep->door);
+		if (*control == ~0U)
+			continue;
+		rcu_assign_pointer(pv->door, &ep->door);
+		return &ep->door;
+	}
+	return NULL;
+}
+
+/**
+ * pviommu_door_first() - choose a device when there is no endpoint
+ * @pv: the interface, its lock held once it is shared
+ * @pdev: the device; NULL to let go of it
+ * @regs: what pviommu_cap_find() returned
+ */
+void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
+{
+	rcu_assign_pointer(pv->door, NULL);
+	synchronize_rcu();
+	pci_dev_put(pv->first.pdev);
+	pv->first.pdev = pci_dev_get(pdev);
+	pv->first.regs = regs;
+	if (pdev)
+		rcu_assign_pointer(pv->door, &pv->first);
+}
+
+/**
+ * pviommu_door_enter() - an endpoint has come
+ * @pv: the interface, its lock held
+ * @ep: the endpoint, on the list
+ *
+ * When it leaves again another one takes its place, which nobody sees to for a
+ * device that is no endpoint.
+ */
+void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep)
+{
+	lockdep_assert_held(&pv->lock);
+	if (rcu_access_pointer(pv->door) == &pv->first)
+		rcu_assign_pointer(pv->door, &ep->door);
+}
+
+/**
+ * pviommu_door_leave() - an endpoint is about to be freed
+ * @pv: the interface
+ * @ep: the endpoint, no longer on the list
+ *
+ * On return nobody uses its door.
+ */
+void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
+{
+	struct pviommu_endpoint *other;
+
+	/* Nobody finds it on the list any more, and makes it the door again */
+	synchronize_rcu();
+	mutex_lock(&pv->lock);
+	other = list_first_entry_or_null(&pv->endpoints,
+					 struct pviommu_endpoint, node);
+	if (rcu_access_pointer(pv->door) == &ep->door)
+		rcu_assign_pointer(pv->door, other ? &other->door : NULL);
+	mutex_unlock(&pv->lock);
+	synchronize_rcu();
+}
+
+/* --- commands and doorbells ---------------------------------------------- */
+
+/* Command and answer; returns -EIO for any refusal */
 static int door_command(struct pviommu_door *door, u32 command, u64 gpa)
 {
 	struct pci_dev *pdev = door->pdev;
@@ -71,7 +160,7 @@ static int door_command(struct pviommu_door *door, u32 command, u64 gpa)
 			       upper_32_bits(gpa));
 	pci_write_config_dword(pdev, door->regs + PVIOMMU_CAP_CONTROL_OFF,
 			       command);
-	control = pviommu_cap_read(pdev, door->regs, PVIOMMU_CAP_CONTROL_OFF);
+	control = door_control(door);
 	if (PVIOMMU_CONTROL_STATE(control) == want &&
 	    !PVIOMMU_CONTROL_ERROR(control))
 		return 0;
@@ -99,9 +188,10 @@ int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa)
 {
 	struct pviommu_door *door;
 	int ret = -ENODEV;
+	u32 control;
 
 	rcu_read_lock();
-	door = rcu_dereference(pv->door);
+	door = door_find(pv, &control);
 	if (door)
 		ret = door_command(door, command, gpa);
 	rcu_read_unlock();
@@ -109,25 +199,23 @@ int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa)
 }
 
 /**
- * pviommu_cap_running() - does the host still serve the interface
+ * pviommu_cap_stopped() - has the interface been stopped
  * @pv: the interface
  *
- * Callable in any context.
+ * Callable in any context. Looks for another door if the present one is dead.
  *
- * Return: whether its control register says so.
+ * Return: whether a control register says so. If no device answers it is not
+ * known, and a doorbell by the page may still work.
  */
-bool pviommu_cap_running(struct pviommu *pv)
+bool pviommu_cap_stopped(struct pviommu *pv)
 {
-	struct pviommu_door *door;
-	u32 control = ~0U;
+	u32 control;
+	bool known;
 
 	rcu_read_lock();
-	door = rcu_dereference(pv->door);
-	if (door)
-		control = pviommu_cap_read(door->pdev, door->regs,
-					   PVIOMMU_CAP_CONTROL_OFF);
+	known = door_find(pv, &control);
 	rcu_read_unlock();
-	return PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_RUNNING;
+	return known && PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_STOPPED;
 }
 
 /**
@@ -148,46 +236,4 @@ void pviommu_cap_doorbell(struct pviommu *pv, u32 value)
 				       door->regs + PVIOMMU_CAP_DOORBELL_OFF,
 				       value);
 	rcu_read_unlock();
-}
-
-static void door_replace(struct pviommu *pv, struct pviommu_door *door)
-{
-	struct pviommu_door *old;
-
-	old = rcu_replace_pointer(pv->door, door, true);
-	if (!old)
-		return;
-	synchronize_rcu();
-	pci_dev_put(old->pdev);
-	kfree(old);
-}
-
-/**
- * pviommu_door_set() - choose the device whose capability is used
- * @pv: the interface, its lock held once it is shared
- * @pdev: the device
- * @regs: what pviommu_cap_find() returned
- *
- * Return: 0 or -ENOMEM, then nothing has changed.
- */
-int pviommu_door_set(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
-{
-	struct pviommu_door *door;
-
-	door = kzalloc(sizeof(*door), GFP_KERNEL);
-	if (!door)
-		return -ENOMEM;
-	door->pdev = pci_dev_get(pdev);
-	door->regs = regs;
-	door_replace(pv, door);
-	return 0;
-}
-
-/**
- * pviommu_door_clear() - let go of the device
- * @pv: the interface, no longer in use
- */
-void pviommu_door_clear(struct pviommu *pv)
-{
-	door_replace(pv, NULL);
 }

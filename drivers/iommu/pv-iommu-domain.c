@@ -10,6 +10,7 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "pv-iommu.h"
@@ -42,6 +43,7 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 		      unsigned int pgshift, size_t count, int iommu_prot,
 		      gfp_t gfp, size_t *mapped)
 {
+	bool may_sleep = gfpflags_allow_blocking(gfp);
 	u8 prot = prot_to_host(dom, iommu_prot);
 	size_t stored;
 	int ret, err;
@@ -57,7 +59,8 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	 * map where they have unmapped just before.
 	 */
 	if (!iommu_is_dma_domain(&dom->domain))
-		pviommu_drain_unmaps(dom, iova, (u64)count << pgshift);
+		pviommu_drain_unmaps(dom, iova, (u64)count << pgshift,
+				     may_sleep);
 
 	ret = pviommu_store_insert(dom, iova, gpa, pgshift, count, prot, gfp,
 				   &stored);
@@ -65,7 +68,8 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	if (!stored)
 		return ret;
 
-	err = pviommu_queue_map(dom, iova, gpa, pgshift, stored, prot);
+	err = pviommu_queue_map(dom, iova, gpa, pgshift, stored, prot,
+				may_sleep);
 	if (err)
 		pviommu_store_fail(dom, iova, *mapped, err);
 	return ret ?: err;
@@ -79,19 +83,23 @@ static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 			  ilog2(pgsize), pgcount, prot, gfp, mapped);
 }
 
-static int pviommu_iotlb_sync_map(struct iommu_domain *domain,
-				  unsigned long iova, size_t size)
+static int domain_sync_map(struct pviommu_domain *dom, u64 iova, size_t size,
+			   bool may_sleep)
 {
-	struct pviommu_domain *dom = to_pviommu_domain(domain);
-
 	if (!size)
 		return 0;
-	pviommu_drain_maps(dom, iova, size);
+	pviommu_drain_maps(dom, iova, size, may_sleep);
 	return pviommu_store_error(dom, iova, size);
 }
 
+static int pviommu_iotlb_sync_map(struct iommu_domain *domain,
+				  unsigned long iova, size_t size)
+{
+	return domain_sync_map(to_pviommu_domain(domain), iova, size, false);
+}
+
 static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
-			   struct iommu_iotlb_gather *gather)
+			   struct iommu_iotlb_gather *gather, bool may_sleep)
 {
 	size_t done = 0, erased;
 	bool failed;
@@ -101,16 +109,22 @@ static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
 	 * over: one that fails later would make a failed entry where by then
 	 * something else may be mapped.
 	 */
-	pviommu_drain_maps(dom, iova, size);
+	pviommu_drain_maps(dom, iova, size, may_sleep);
 
 	while (done < size) {
 		erased = pviommu_store_erase(dom, iova + done, size - done,
-					     &failed);
+					     &failed, may_sleep);
 		if (!erased)
 			break;
-		if (!failed) {
+		/*
+		 * The host has nothing where a mapping failed. But one that was
+		 * in the store and not yet queued when a restart brought it back
+		 * was refused because it was there.
+		 */
+		if (!failed || READ_ONCE(dom->pv->restarted)) {
 			/* A broken interface has said so already */
-			pviommu_queue_unmap(dom, iova + done, erased);
+			pviommu_queue_unmap(dom, iova + done, erased,
+					    may_sleep);
 			if (!iommu_iotlb_gather_queued(gather))
 				iommu_iotlb_gather_add_range(gather,
 							     iova + done,
@@ -127,13 +141,14 @@ static size_t pviommu_unmap_pages(struct iommu_domain *domain,
 				  struct iommu_iotlb_gather *gather)
 {
 	return domain_unmap(to_pviommu_domain(domain), iova, pgsize * pgcount,
-			    gather);
+			    gather, false);
 }
 
 /* --- flushing ------------------------------------------------------------ */
 
 static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
-			     u32 pasid, u64 addr, u64 size, u16 flags)
+			     u32 pasid, u64 addr, u64 size, u16 flags,
+			     bool may_sleep)
 {
 	struct pviommu_op op;
 
@@ -143,7 +158,7 @@ static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 	op.inv.granularity = cpu_to_le32(granularity);
 	op.inv.addr = cpu_to_le64(addr);
 	op.inv.size = cpu_to_le64(size);
-	return pviommu_invalidate(dom, &op);
+	return pviommu_invalidate(dom, &op, may_sleep);
 }
 
 /* For callers that can't be told of a failure */
@@ -151,11 +166,10 @@ static void domain_flush(struct pviommu_domain *dom, u32 granularity,
 			 u64 addr, u64 size)
 {
 	int ret = domain_invalidate(dom, granularity, PVIOMMU_PASID_NONE, addr,
-				    size, 0);
+				    size, 0, false);
 
 	if (ret && !READ_ONCE(dom->pv->broken))
-		pr_err_ratelimited("domain %u: the host did not flush: %d\n",
-				   dom->id, ret);
+		pviommu_report_removal(dom, addr, size, 0, ret);
 }
 
 static void pviommu_flush_iotlb_all(struct iommu_domain *domain)
@@ -197,8 +211,15 @@ static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
 
 /* --- attaching ----------------------------------------------------------- */
 
-static bool domain_suits(struct pviommu_domain *dom,
-			 struct pviommu_endpoint *ep)
+/**
+ * pviommu_domain_suits() - may an endpoint be in a domain
+ * @dom: the domain
+ * @ep: the endpoint
+ *
+ * Return: whether all that was promised of the domain holds for the endpoint.
+ */
+bool pviommu_domain_suits(struct pviommu_domain *dom,
+			  struct pviommu_endpoint *ep)
 {
 	const struct iommu_domain_geometry *geo = &dom->domain.geometry;
 
@@ -212,15 +233,29 @@ static bool domain_suits(struct pviommu_domain *dom,
 	return !dom->enforced || (ep->flags & PVIOMMU_PROBE_COHERENT);
 }
 
+/*
+ * A domain that user space has may outlive the binding of the device that it was
+ * made for, and needs our code to be freed. That of the DMA API goes with its
+ * group, when we go. Which of the two it is, is known when it is used.
+ */
+static void domain_unpin(struct pviommu_domain *dom)
+{
+	if (dom->pinned)
+		module_put(THIS_MODULE);
+	dom->pinned = false;
+}
+
 static int paging_attach(struct iommu_domain *domain, struct device *dev)
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
 	int ret;
 
-	if (!domain_suits(dom, ep))
+	if (iommu_is_dma_domain(domain))
+		domain_unpin(dom);
+	if (!pviommu_domain_suits(dom, ep))
 		return -EINVAL;
-	ret = pviommu_attach(ep, domain, dom->id);
+	ret = pviommu_attach(ep, domain);
 	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
 		dom->coherent = false;
 	return ret;
@@ -253,7 +288,7 @@ static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
 	ret = pviommu_request(dom->pv, &op, &id);
 	if (ret)
 		return ret;
-	if (id < PVIOMMU_DOMAIN_FIRST || id > U32_MAX)
+	if (id < PVIOMMU_DOMAIN_FIRST || id >= U32_MAX)
 		return -EIO;
 	dom->id = id;
 	return 0;
@@ -264,9 +299,11 @@ static void domain_free_id(struct pviommu_domain *dom)
 	struct pviommu_op op;
 	int ret;
 
+	if (dom->id == U32_MAX)
+		return;
 	pviommu_op_init(&op, PVIOMMU_OP_FREE);
 	op.domain = cpu_to_le32(dom->id);
-	ret = pviommu_request(dom->pv, &op, NULL);
+	ret = pviommu_request_long(dom->pv, &op);
 	if (ret && !READ_ONCE(dom->pv->broken))
 		pr_err("domain %u: the host did not free it: %d\n", dom->id,
 		       ret);
@@ -317,6 +354,7 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 		kfree(dom);
 		return ERR_PTR(ret);
 	}
+	dom->pinned = try_module_get(THIS_MODULE);
 	return &dom->domain;
 }
 
@@ -330,12 +368,16 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
  */
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 {
-	int ret = domain_alloc_id(dom, endpoint);
+	int ret;
 
+	/* What number it had may be another domain's */
+	dom->id = U32_MAX;
+	ret = domain_alloc_id(dom, endpoint);
 	if (ret)
 		return ret;
+	dom->unmap_refused = false;
 	pviommu_store_replay(dom);
-	pviommu_drain_domain(dom);
+	pviommu_drain_domain(dom, false);
 	return 0;
 }
 
@@ -344,15 +386,17 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu *pv = dom->pv;
 
-	pviommu_drain_domain(dom);
+	pviommu_drain_domain(dom, true);
 
 	/* Off the list too before the number can be given again */
 	mutex_lock(&pv->lock);
+	pviommu_forget_domain(pv, domain);
 	list_del(&dom->node);
 	domain_free_id(dom);
 	mutex_unlock(&pv->lock);
 
 	pviommu_store_destroy(dom);
+	domain_unpin(dom);
 	kfree(dom);
 }
 
@@ -426,7 +470,8 @@ int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
 	}
 	if (ret && done) {
 		iommu_iotlb_gather_init(&gather);
-		domain_unmap(dom, iova, done, &gather);
+		domain_unmap(dom, iova, done, &gather,
+			     gfpflags_allow_blocking(gfp));
 		pviommu_iotlb_sync(domain, &gather);
 	}
 	return ret;
@@ -438,7 +483,7 @@ int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
 {
 	if (!domain_is_ours(domain))
 		return -EINVAL;
-	return pviommu_iotlb_sync_map(domain, iova, size);
+	return domain_sync_map(to_pviommu_domain(domain), iova, size, true);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
 
@@ -447,7 +492,7 @@ size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 {
 	if (!domain_is_ours(domain))
 		return 0;
-	return domain_unmap(to_pviommu_domain(domain), iova, size, gather);
+	return domain_unmap(to_pviommu_domain(domain), iova, size, gather, true);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
 
@@ -462,7 +507,9 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 	     (!size || addr + (size - 1) < addr)))
 		return -EINVAL;
 	ret = domain_invalidate(to_pviommu_domain(domain), granularity, pasid,
-				addr, size, flags);
+				addr, size, flags, true);
+	if (!ret && READ_ONCE(to_pviommu_domain(domain)->unmap_refused))
+		ret = -EIO;
 	switch (ret) {
 	case 0:
 	case -EOPNOTSUPP:

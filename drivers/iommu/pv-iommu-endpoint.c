@@ -103,41 +103,140 @@ static void group_moved(struct pviommu *pv, u32 group,
 	}
 }
 
-/**
- * pviommu_attach() - move an endpoint, and with it its group
- * @ep: the endpoint
- * @domain: where to, for our own record
- * @id: the host's number of @domain
- *
- * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
- * endpoint is where it was.
- */
-int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-		   u32 id)
+/* The host's number of a domain */
+static u32 domain_number(struct iommu_domain *domain)
+{
+	if (domain->type & __IOMMU_DOMAIN_PAGING)
+		return to_pviommu_domain(domain)->id;
+	return domain->type == IOMMU_DOMAIN_IDENTITY ? PVIOMMU_DOMAIN_BYPASS :
+						       PVIOMMU_DOMAIN_BLOCKED;
+}
+
+/* ATTACH or DETACH */
+static int endpoint_request(struct pviommu_endpoint *ep, u16 code, u32 domain)
+{
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, code);
+	op.domain = cpu_to_le32(domain);
+	op.endpoint = cpu_to_le32(ep->id);
+	return pviommu_request(ep->pv, &op, NULL);
+}
+
+/* Is it the endpoint that does not exist? This moves nothing. */
+static bool endpoint_is_gone(struct pviommu_endpoint *ep)
+{
+	return endpoint_request(ep, PVIOMMU_OP_DETACH,
+				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
+}
+
+/* Have the host do it, unless there is nothing to be done */
+static int attach_at_host(struct pviommu_endpoint *ep,
+			  struct iommu_domain *domain)
 {
 	struct pviommu *pv = ep->pv;
-	struct pviommu_op op;
-	int ret = 0;
+	int ret;
 
-	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
-	op.domain = cpu_to_le32(id);
-	op.endpoint = cpu_to_le32(ep->id);
-
-	mutex_lock(&pv->lock);
+	lockdep_assert_held(&pv->lock);
+	pviommu_events_flush(pv);
 	/*
 	 * Being there is done: another endpoint of the group has taken it along,
 	 * or the IOMMU core goes back, after a failure, to where it has stayed.
 	 */
-	if (ep->domain != domain) {
-		ret = pviommu_request(pv, &op, NULL);
-		if (!ret)
-			group_moved(pv, ep->group, domain);
+	if (ep->gone || ep->domain == domain)
+		return 0;
+	ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain_number(domain));
+	if (ret == -ENOENT && endpoint_is_gone(ep)) {
+		ep->gone = true;
+		return 0;
 	}
+	/* What the host tells from before the move says nothing of now */
+	pviommu_events_flush(pv);
+	if (!ret)
+		group_moved(pv, ep->group, domain);
+	return ret;
+}
+
+/**
+ * pviommu_attach() - move an endpoint, and with it its group
+ * @ep: the endpoint
+ * @domain: where to
+ *
+ * An endpoint that is gone is everywhere. If the host does not answer, no
+ * mapping can be made: then the moves of the IOMMU core, which may not fail,
+ * are noted for a restart. A user of VFIO learns that it gets no domain.
+ *
+ * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
+ * endpoint is where it was.
+ */
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	struct pviommu *pv = ep->pv;
+	int ret;
+
+	mutex_lock(&pv->lock);
+	ret = attach_at_host(ep, domain);
+	if (ret && READ_ONCE(pv->broken) &&
+	    domain->type != IOMMU_DOMAIN_UNMANAGED) {
+		dev_err_ratelimited(ep->dev, "remains as it is, the host does not answer\n");
+		ret = 0;
+	}
+	if (!ret)
+		ep->domain = domain;
 	mutex_unlock(&pv->lock);
 
-	if (ret && !READ_ONCE(pv->broken))
-		dev_dbg(ep->dev, "not attached to domain %u: %d\n", id, ret);
+	if (ret)
+		dev_dbg(ep->dev, "not attached to domain %u: %d\n",
+			domain_number(domain), ret);
 	return attach_errno(ret);
+}
+
+/**
+ * pviommu_reattach() - put an endpoint back where it was
+ * @ep: the endpoint; the host has forgotten all, nobody else uses the interface
+ *
+ * Where that can't be it is blocked: what its domain was to keep it from, bypass
+ * would not.
+ *
+ * Return: 0, or why it is not where it was.
+ */
+int pviommu_reattach(struct pviommu_endpoint *ep)
+{
+	struct iommu_domain *domain = ep->domain ?: &blocked_domain;
+	int ret = -EINVAL;
+
+	if (ep->gone)
+		return 0;
+	if (!(domain->type & __IOMMU_DOMAIN_PAGING) ||
+	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
+		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
+				       domain_number(domain));
+	if (!ret)
+		return 0;
+	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
+		ret);
+	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
+		group_moved(ep->pv, ep->group, &blocked_domain);
+	return ret;
+}
+
+/**
+ * pviommu_forget_domain() - a domain is about to be freed
+ * @pv: the interface, its lock held
+ * @domain: the domain
+ *
+ * The IOMMU core has taken all endpoints from it, but where the host could not
+ * be asked they are there in our record.
+ */
+void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
+{
+	struct pviommu_endpoint *ep;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->domain == domain)
+			ep->domain = NULL;
+	}
 }
 
 /**
@@ -151,36 +250,17 @@ void pviommu_isolated(struct pviommu_endpoint *ep)
 	group_moved(ep->pv, ep->group, &blocked_domain);
 }
 
-/*
- * Identity and blocked may not fail. If the host does not answer any more,
- * nothing that the core could do instead would be better.
- */
-static int static_attach(struct iommu_domain *domain, struct device *dev)
-{
-	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
-	u32 id = domain->type == IOMMU_DOMAIN_IDENTITY ?
-		 PVIOMMU_DOMAIN_BYPASS : PVIOMMU_DOMAIN_BLOCKED;
-	int ret;
-
-	ret = pviommu_attach(ep, domain, id);
-	if (ret && READ_ONCE(ep->pv->broken)) {
-		dev_err_ratelimited(dev, "remains as it is, the host does not answer\n");
-		return 0;
-	}
-	return ret;
-}
-
 #ifdef PVIOMMU_HAVE_ATTACH_OLD
 static int pviommu_static_attach(struct iommu_domain *domain,
 				 struct device *dev, struct iommu_domain *old)
 {
-	return static_attach(domain, dev);
+	return pviommu_attach(dev_iommu_priv_get(dev), domain);
 }
 #else
 static int pviommu_static_attach(struct iommu_domain *domain,
 				 struct device *dev)
 {
-	return static_attach(domain, dev);
+	return pviommu_attach(dev_iommu_priv_get(dev), domain);
 }
 #endif
 
@@ -233,6 +313,17 @@ static bool probe_valid(const struct pviommu_probe *probe)
 	return true;
 }
 
+static void endpoint_set(struct pviommu_endpoint *ep, u32 id,
+			 const struct pviommu_probe *probe)
+{
+	ep->id = id;
+	ep->group = le32_to_cpu(probe->group);
+	ep->flags = le32_to_cpu(probe->flags);
+	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
+	ep->window_start = le64_to_cpu(probe->window_start);
+	ep->window_last = le64_to_cpu(probe->window_last);
+}
+
 /* Make an endpoint of what PROBE has told; NULL: no memory or nonsense */
 static struct pviommu_endpoint *
 endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
@@ -251,12 +342,7 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	memcpy(ep->regions, probe + 1, n * sizeof(*ep->regions));
 	ep->pv = pv;
 	ep->dev = dev;
-	ep->id = id;
-	ep->group = le32_to_cpu(probe->group);
-	ep->flags = le32_to_cpu(probe->flags);
-	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
-	ep->window_start = le64_to_cpu(probe->window_start);
-	ep->window_last = le64_to_cpu(probe->window_last);
+	endpoint_set(ep, id, probe);
 	if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BYPASS)
 		ep->domain = &identity_domain;
 	else if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BLOCKED)
@@ -264,23 +350,30 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	return ep;
 }
 
-/* Ask the host about an endpoint id */
+/* Ask the host about an endpoint id; the answer needs a page */
+static int probe_request(struct pviommu *pv, u32 id,
+			 struct pviommu_probe *probe)
+{
+	struct pviommu_op op;
+
+	pviommu_op_init(&op, PVIOMMU_OP_PROBE);
+	op.endpoint = cpu_to_le32(id);
+	op.buf.gpa = cpu_to_le64(virt_to_phys(probe));
+	op.buf.size = cpu_to_le32(PAGE_SIZE);
+	return pviommu_request(pv, &op, NULL);
+}
+
 static struct pviommu_endpoint *endpoint_probe(struct pviommu *pv,
 					       struct device *dev, u32 id)
 {
 	struct pviommu_endpoint *ep = NULL;
 	struct pviommu_probe *probe;
-	struct pviommu_op op;
 	int ret;
 
 	probe = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!probe)
 		return NULL;
-	pviommu_op_init(&op, PVIOMMU_OP_PROBE);
-	op.endpoint = cpu_to_le32(id);
-	op.buf.gpa = cpu_to_le64(virt_to_phys(probe));
-	op.buf.size = cpu_to_le32(PAGE_SIZE);
-	ret = pviommu_request(pv, &op, NULL);
+	ret = probe_request(pv, id, probe);
 	if (!ret) {
 		ep = endpoint_create(pv, dev, id, probe);
 		if (!ep)
@@ -304,15 +397,42 @@ static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
 	return id == ~0U ? 0 : id;
 }
 
-/* When the last endpoint went, we stopped. The first to come starts again. */
+/**
+ * pviommu_endpoint_again() - ask again who an endpoint is
+ * @ep: the endpoint; the interface has just started, nobody else uses it
+ *
+ * The machine that wakes up may have been made anew. Reserved regions are not
+ * asked for: the IOMMU core would not ask us again.
+ */
+void pviommu_endpoint_again(struct pviommu_endpoint *ep)
+{
+	u16 regs;
+	u32 id = device_endpoint_id(ep->door.pdev, &regs);
+
+	memset(ep->pv->probe, 0, PAGE_SIZE);
+	ep->gone = !id || probe_request(ep->pv, id, ep->pv->probe) ||
+		   !probe_valid(ep->pv->probe);
+	if (ep->gone)
+		dev_err(ep->dev, "is not behind the paravirtual IOMMU any more\n");
+	else
+		endpoint_set(ep, id, ep->pv->probe);
+	if (regs)
+		ep->door.regs = regs;
+}
+
+/*
+ * When the last endpoint went, we stopped. The first to come starts again. One
+ * that went may have had the number of the one that comes: let it be known gone.
+ */
 static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 {
 	int ret = 0;
 
 	mutex_lock(&pv->lock);
+	pviommu_events_flush(pv);
 	if (list_empty(&pv->endpoints)) {
-		ret = pviommu_door_set(pv, pdev, regs);
-		if (!ret && (READ_ONCE(pv->broken) || !pviommu_cap_running(pv)))
+		pviommu_door_first(pv, pdev, regs);
+		if (READ_ONCE(pv->broken) || pviommu_cap_stopped(pv))
 			ret = pviommu_restart_live(pv);
 	}
 	mutex_unlock(&pv->lock);
@@ -348,62 +468,68 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 	if (!ep)
 		return ERR_PTR(-ENODEV);
 
-	ep->regs = regs;
+	ep->door.pdev = to_pci_dev(dev);
+	ep->door.regs = regs;
 	ep->adopted = adopt;
 	mutex_lock(&pv->lock);
-	list_add_tail(&ep->node, &pv->endpoints);
+	list_add_tail_rcu(&ep->node, &pv->endpoints);
+	pviommu_door_enter(pv, ep);
 	mutex_unlock(&pv->lock);
 	dev_iommu_priv_set(dev, ep);
 	return &pv->iommu;
 }
 
-/* If the device may go away, ring by another one */
-static void door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
-{
-	struct pviommu_door *door;
-	struct pviommu_endpoint *other;
-
-	door = rcu_dereference_protected(pv->door, lockdep_is_held(&pv->lock));
-	if (!door || &door->pdev->dev != ep->dev)
-		return;
-	other = list_first_entry(&pv->endpoints, struct pviommu_endpoint, node);
-	if (pviommu_door_set(pv, to_pci_dev(other->dev), other->regs))
-		pr_warn("without memory to choose another device to ring by\n");
-}
-
-static bool group_has_others(struct pviommu *pv, struct pviommu_endpoint *ep)
+static bool group_has_others(struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
-	bool found = false;
 
-	mutex_lock(&pv->lock);
-	list_for_each_entry(other, &pv->endpoints, node)
-		found |= other != ep && other->group == ep->group;
-	mutex_unlock(&pv->lock);
-	return found;
+	lockdep_assert_held(&ep->pv->lock);
+	list_for_each_entry(other, &ep->pv->endpoints, node) {
+		if (other != ep && other->group == ep->group)
+			return true;
+	}
+	return false;
 }
 
 /*
- * The last one of a group leaves it where endpoints are without us. For the
- * others a move of the group would go too far, and the core keeps its domain.
- * That is why there is no release_domain.
+ * The last one of a group leaves its domain, which may be freed, for the blocked
+ * one; a driver in bypass goes on. For the others a move of the group would go
+ * too far, and the core keeps its domain. That is why there is no release_domain.
+ *
+ * DETACH names the domain, too: should the endpoint's number have become another
+ * one's, that one stays where it is.
  */
+static void endpoint_leave(struct pviommu_endpoint *ep)
+{
+	int ret;
+
+	pviommu_events_flush(ep->pv);
+	if (ep->gone || group_has_others(ep) || ep->domain == &identity_domain ||
+	    ep->domain == &blocked_domain)
+		return;
+	if (ep->domain)
+		ret = endpoint_request(ep, PVIOMMU_OP_DETACH,
+				       domain_number(ep->domain));
+	else
+		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
+				       PVIOMMU_DOMAIN_BLOCKED);
+	if (ret)
+		dev_err(ep->dev, "the host has not taken it from its domain: %d\n",
+			ret);
+}
+
 static void pviommu_release_device(struct device *dev)
 {
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
 	struct pviommu *pv = ep->pv;
 
-	if (!group_has_others(pv, ep))
-		static_attach(pv->features & PVIOMMU_F_BYPASS ?
-			      &identity_domain : &blocked_domain, dev);
-
 	mutex_lock(&pv->lock);
-	list_del(&ep->node);
+	endpoint_leave(ep);
+	list_del_rcu(&ep->node);
 	if (list_empty(&pv->endpoints))
 		pviommu_stop(pv); /* before there is nobody to do it by */
-	else
-		door_leave(pv, ep);
 	mutex_unlock(&pv->lock);
+	pviommu_door_leave(pv, ep);
 
 	if (ep->pinned)
 		module_put(THIS_MODULE);

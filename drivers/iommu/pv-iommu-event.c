@@ -3,7 +3,8 @@
  * Paravirtual IOMMU, guest driver: what the host tells of its own accord.
  *
  * There is no interrupt. The event ring is looked at after each doorbell, which
- * costs one read, and a few times a second by a timer that wakes nobody up.
+ * costs one read, and a few times a second by a timer that wakes nobody up. The
+ * work that takes events also prints what was found with a ring locked.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -22,7 +23,7 @@ static struct pviommu_endpoint *event_endpoint(struct pviommu *pv,
 
 	lockdep_assert_held(&pv->lock);
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (ep->id == id)
+		if (ep->id == id && !ep->gone)
 			return ep;
 	}
 	return NULL;
@@ -86,8 +87,10 @@ static void event_gone(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
 
-	if (ep)
-		dev_warn(ep->dev, "the host has taken this device away\n");
+	if (!ep)
+		return;
+	ep->gone = true;
+	dev_warn(ep->dev, "the host has taken this device away\n");
 }
 
 static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
@@ -115,15 +118,27 @@ static void events_report_lost(struct pviommu *pv)
 	pv->events_lost = lost;
 }
 
-/* Takes what is there now; both works run it, so under the lock */
-static void events_take(struct pviommu *pv)
+static bool events_waiting(struct pviommu *pv)
+{
+	return READ_ONCE(pv->events->prod) != READ_ONCE(pv->events->cons);
+}
+
+/**
+ * pviommu_events_flush() - take what is there now
+ * @pv: the interface, its lock held
+ *
+ * What the host has told until now is known on return.
+ */
+void pviommu_events_flush(struct pviommu *pv)
 {
 	struct pviommu_event_ring *ring = pv->events;
 	struct pviommu_event ev;
 	unsigned int n;
 	u32 cons, prod;
 
-	mutex_lock(&pv->lock);
+	lockdep_assert_held(&pv->lock);
+	if (!events_waiting(pv))
+		return;
 	cons = le32_to_cpu(ring->cons);
 	prod = le32_to_cpu(READ_ONCE(ring->prod));
 	/* Events were written before prod */
@@ -137,12 +152,50 @@ static void events_take(struct pviommu *pv)
 		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
 	}
 	events_report_lost(pv);
+}
+
+static void events_take(struct pviommu *pv)
+{
+	mutex_lock(&pv->lock);
+	pviommu_events_flush(pv);
 	mutex_unlock(&pv->lock);
+}
+
+static void report_print(const struct pviommu_report *report)
+{
+	if (report->broken)
+		pr_err("the host has stopped answering (ring %u, error %u): no mapping can be changed any more\n",
+		       report->ring, report->error);
+	if (report->no_page)
+		pr_warn("the doorbell page does not work any more, using config space\n");
+	if (report->nr_removals)
+		pr_err_ratelimited("the host has not done %u removals as it should; the first: domain %u, 0x%llx of 0x%llx bytes at 0x%llx, error %d\n",
+				   report->nr_removals, report->domain,
+				   report->done, report->size, report->iova,
+				   report->removal_error);
+}
+
+/* Print what has been noted, and note anew */
+static void report_take(struct pviommu *pv)
+{
+	struct pviommu_report *report = &pv->report, copy;
+	unsigned long flags;
+
+	spin_lock_irqsave(&report->lock, flags);
+	copy = *report;
+	report->broken = false;
+	report->no_page = false;
+	report->nr_removals = 0;
+	spin_unlock_irqrestore(&report->lock, flags);
+	report_print(&copy);
 }
 
 static void events_work(struct work_struct *work)
 {
-	events_take(container_of(work, struct pviommu, event_work));
+	struct pviommu *pv = container_of(work, struct pviommu, event_work);
+
+	report_take(pv);
+	events_take(pv);
 }
 
 static void events_poll(struct work_struct *work)
@@ -150,7 +203,7 @@ static void events_poll(struct work_struct *work)
 	struct pviommu *pv = container_of(to_delayed_work(work),
 					  struct pviommu, event_poll);
 
-	if (READ_ONCE(pv->events->prod) != pv->events->cons)
+	if (events_waiting(pv))
 		events_take(pv);
 	schedule_delayed_work(&pv->event_poll, EVENT_POLL);
 }
@@ -172,11 +225,69 @@ void pviommu_events_check(struct pviommu *pv)
 }
 
 /**
+ * pviommu_report_broken() - have it printed that the host does not answer
+ * @ring: the ring that has found out, locked
+ */
+void pviommu_report_broken(struct pviommu_ring *ring)
+{
+	struct pviommu_report *report = &ring->pv->report;
+	unsigned long flags;
+
+	spin_lock_irqsave(&report->lock, flags);
+	report->broken = true;
+	report->ring = ring->id;
+	report->error = le32_to_cpu(READ_ONCE(ring->hdr->error));
+	spin_unlock_irqrestore(&report->lock, flags);
+	schedule_work(&ring->pv->event_work);
+}
+
+/**
+ * pviommu_report_no_page() - have it printed that the page does not work
+ * @pv: the interface
+ */
+void pviommu_report_no_page(struct pviommu *pv)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pv->report.lock, flags);
+	pv->report.no_page = true;
+	spin_unlock_irqrestore(&pv->report.lock, flags);
+	schedule_work(&pv->event_work);
+}
+
+/**
+ * pviommu_report_removal() - have it printed that UNMAP or INVALIDATE failed
+ * @dom: the domain
+ * @iova: where
+ * @size: bytes
+ * @done: bytes that the host has unmapped
+ * @error: negative errno or 0
+ */
+void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
+			    u64 done, int error)
+{
+	struct pviommu_report *report = &dom->pv->report;
+	unsigned long flags;
+
+	spin_lock_irqsave(&report->lock, flags);
+	if (!report->nr_removals++) {
+		report->domain = dom->id;
+		report->iova = iova;
+		report->size = size;
+		report->done = done;
+		report->removal_error = error;
+	}
+	spin_unlock_irqrestore(&report->lock, flags);
+	schedule_work(&dom->pv->event_work);
+}
+
+/**
  * pviommu_events_init() - prepare the works
  * @pv: the interface, just allocated
  */
 void pviommu_events_init(struct pviommu *pv)
 {
+	spin_lock_init(&pv->report.lock);
 	INIT_WORK(&pv->event_work, events_work);
 	INIT_DEFERRABLE_WORK(&pv->event_poll, events_poll);
 }

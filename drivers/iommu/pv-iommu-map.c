@@ -16,6 +16,8 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/sched.h>
+
 #include "pv-iommu.h"
 
 #define ENTRY_FAILED		BIT(0)
@@ -118,6 +120,8 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			done++;
 		}
 		xas_unlock_irqrestore(&xas, flags);
+		if (batch == STORE_BATCH && gfpflags_allow_blocking(gfp))
+			cond_resched();
 	} while (xas_nomem(&xas, gfp) ||
 		 (!ret && !xas_error(&xas) && done < count));
 
@@ -131,6 +135,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
  * @iova: where to begin
  * @size: where to end; the last page may reach beyond it
  * @failed: set to whether they were failed ones
+ * @may_sleep: the caller may sleep
  *
  * Takes consecutive pages until a hole, a page of the other kind, or @size. To
  * begin in the middle of a page is to begin at a hole: the host can't cut it.
@@ -138,7 +143,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
  * Return: bytes taken out.
  */
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool *failed)
+			   bool *failed, bool may_sleep)
 {
 	XA_STATE(xas, &dom->store, 0);
 	unsigned int batch = 0;
@@ -164,6 +169,8 @@ size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 
 		if (++batch == STORE_BATCH) {
 			xas_unlock_irqrestore(&xas, flags);
+			if (may_sleep)
+				cond_resched();
 			batch = 0;
 			xas_lock_irqsave(&xas, flags);
 		}
@@ -182,7 +189,7 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 	unsigned long end = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
 	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
 	unsigned long flags, next;
-	unsigned int order;
+	unsigned int order, batch = 0;
 	void *entry;
 
 	xas_lock_irqsave(&xas, flags);
@@ -199,6 +206,12 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 		if (next > end)
 			break;
 		xas_set_order(&xas, next, 0);
+
+		if (++batch == STORE_BATCH) {
+			xas_unlock_irqrestore(&xas, flags);
+			batch = 0;
+			xas_lock_irqsave(&xas, flags);
+		}
 	}
 	xas_unlock_irqrestore(&xas, flags);
 }
@@ -299,7 +312,7 @@ void pviommu_store_replay(struct pviommu_domain *dom)
 		       PVIOMMU_PAGE_SHIFT;
 		if (pviommu_queue_map(dom, iova, entry_gpa(entry),
 				      order + PVIOMMU_PAGE_SHIFT, 1,
-				      entry_prot(entry)))
+				      entry_prot(entry), false))
 			break;
 	}
 	rcu_read_unlock();

@@ -86,7 +86,7 @@ static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
 
 /* Put @run into the last op if it goes on where that one ends */
 static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
-			 unsigned long *flags)
+			 struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot = ring_last(ring);
 
@@ -105,7 +105,7 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
 		return false;
 	if (slot->code == PVIOMMU_OP_MAP && !map_to_list(ring, slot)) {
 		/* All lists are in use: better one doorbell than many MAPs */
-		pviommu_ring_drain(ring, ring->prod, flags);
+		pviommu_ring_drain(ring, ring->prod, hold);
 		return false;
 	}
 	list_append(ring, slot, run->gpa, run->count);
@@ -113,7 +113,7 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
 }
 
 static int map_append(struct pviommu_ring *ring, const struct map_run *run,
-		      unsigned long *flags)
+		      struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot;
 	struct pviommu_op op;
@@ -125,7 +125,7 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
 	op.map.prot = cpu_to_le32(run->prot);
 	op.map.pgshift = run->pgshift;
 
-	slot = pviommu_ring_append(ring, &op, run->dom, flags);
+	slot = pviommu_ring_append(ring, &op, run->dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->iova = run->iova;
@@ -146,13 +146,15 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
  * @pgshift: log2 of the page size
  * @count: how many pages
  * @prot: PVIOMMU_PROT_*
+ * @may_sleep: the caller may sleep
  *
  * If the host refuses, the entries in the store become failed ones.
  *
  * Return: 0 or -EIO, nothing is queued then.
  */
 int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot)
+		      unsigned int pgshift, size_t count, u8 prot,
+		      bool may_sleep)
 {
 	struct map_run run = {
 		.dom = dom,
@@ -163,15 +165,15 @@ int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 		.prot = prot,
 	};
 	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
-	unsigned long flags;
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	int ret = 0;
 
-	spin_lock_irqsave(&ring->lock, flags);
-	if (map_coalesce(ring, &run, &flags))
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	if (map_coalesce(ring, &run, &hold))
 		ring->nr_coalesced++;
 	else
-		ret = map_append(ring, &run, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
+		ret = map_append(ring, &run, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
 
@@ -197,7 +199,7 @@ static bool unmap_coalesce(struct pviommu_ring *ring,
 }
 
 static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
-			u64 iova, u64 size, unsigned long *flags)
+			u64 iova, u64 size, struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot;
 	struct pviommu_op op;
@@ -206,7 +208,7 @@ static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
 	op.unmap.iova = cpu_to_le64(iova);
 	op.unmap.size = cpu_to_le64(size);
 
-	slot = pviommu_ring_append(ring, &op, dom, flags);
+	slot = pviommu_ring_append(ring, &op, dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->iova = iova;
@@ -221,20 +223,22 @@ static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
  * @dom: the domain; its store no longer has the pages
  * @iova: where
  * @size: bytes, whole pages without a hole
+ * @may_sleep: the caller may sleep
  *
  * Return: 0 or -EIO, nothing is queued then.
  */
-int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size)
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep)
 {
 	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
-	unsigned long flags;
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	int ret = 0;
 
-	spin_lock_irqsave(&ring->lock, flags);
+	spin_lock_irqsave(&ring->lock, hold.flags);
 	if (unmap_coalesce(ring, dom, iova, size))
 		ring->nr_coalesced++;
 	else
-		ret = unmap_append(ring, dom, iova, size, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
+		ret = unmap_append(ring, dom, iova, size, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

@@ -18,23 +18,21 @@
  *
  * UNMAP is not chained to the INVALIDATE behind it. The chain would cancel the
  * flush of all unmaps before it because one of them was refused.
+ *
+ * Nothing is printed here: see struct pviommu_report.
  */
-#define pr_fmt(fmt) "pv-iommu: " fmt
-
 #include <linux/processor.h>
+#include <linux/sched.h>
 
 #include "pv-iommu.h"
 
 /*
- * How many doorbells in a row the host may leave without finishing one op more.
- * A large op takes many; but every so many of them it is asked whether it still
- * runs, and one is rung by config space, in case the page does not work. After
- * many more the page is not tried any more, and in the end the host is given
- * up. The last number is enough for an op on several TiB.
+ * How many doorbells in a row may be of no effect before the host is given up.
+ * A host that is there serves each of them, however long an op may take. The
+ * first that is not is followed by one by config space, in case the page does
+ * not work any more.
  */
-#define IDLE_CHECK	16
-#define IDLE_NO_PAGE	256
-#define IDLE_MAX	BIT(16)
+#define VAIN_MAX	16
 
 /* Is count @a before count @b; counts are free-running */
 static bool before(u32 a, u32 b)
@@ -113,13 +111,14 @@ static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		       int error, u64 result)
 {
-	if (error && !READ_ONCE(ring->pv->broken))
-		pr_err_ratelimited("domain %u: the host did not unmap 0x%llx bytes at 0x%llx: %d\n",
-				   slot->dom->id, slot->size, slot->iova, error);
-	else if (!error && result != slot->size)
-		pr_warn_ratelimited("domain %u: the host had 0x%llx of 0x%llx bytes to unmap at 0x%llx\n",
-				    slot->dom->id, result, slot->size,
-				    slot->iova);
+	/* Where there is no such domain nothing is mapped */
+	if (error && error != -ENOENT)
+		WRITE_ONCE(slot->dom->unmap_refused, true);
+	/* See domain_unmap() for what is in order after a restart */
+	if ((error || (result != slot->size && !ring->pv->restarted)) &&
+	    !READ_ONCE(ring->pv->broken))
+		pviommu_report_removal(slot->dom, slot->iova, slot->size,
+				       result, error);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
@@ -207,11 +206,8 @@ void pviommu_ring_discard(struct pviommu_ring *ring)
 
 static void interface_broken(struct pviommu_ring *ring)
 {
-	struct pviommu *pv = ring->pv;
-
-	if (!xchg(&pv->broken, true))
-		pr_err("the host has stopped answering (ring %u, error %u): no mapping can be changed any more\n",
-		       ring->id, le32_to_cpu(READ_ONCE(ring->hdr->error)));
+	if (!xchg(&ring->pv->broken, true))
+		pviommu_report_broken(ring);
 }
 
 /* --- doorbells ----------------------------------------------------------- */
@@ -236,62 +232,44 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 	}
 }
 
-/*
- * The page did nothing where config space did. A large op may have looked like
- * that, so ask for the smallest one: if a doorbell does not finish it, none
- * does. The ring is empty.
- */
-static void doorbell_verify(struct pviommu_ring *ring)
+/* Config space did what the page had not done just before */
+static void page_is_dead(struct pviommu *pv)
 {
-	unsigned int i = pviommu_slot_index(ring->prod);
-
-	pviommu_op_init(&ring->ops[i], PVIOMMU_OP_NOP);
-	ring->slots[i] = (struct pviommu_slot){ .list = -1 };
-	ring->prod++;
-	ring_kick(ring, true);
-	if (ring_reap(ring))
-		return;
-	WRITE_ONCE(ring->pv->tracked, false);
-	pr_warn("the doorbell page does not work any more, using config space\n");
-	ring_kick(ring, false);
-	ring_reap(ring);
+	WRITE_ONCE(pv->tracked, false);
+	pviommu_report_no_page(pv);
 }
 
-/* One doorbell more; false when it is hopeless */
-static bool ring_round(struct pviommu_ring *ring, unsigned int *idle)
+/* One doorbell more, of which @vain in a row had no effect; false: hopeless */
+static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
 {
 	struct pviommu *pv = ring->pv;
-	bool by_page = *idle < IDLE_NO_PAGE && (*idle + 1) % IDLE_CHECK;
+	__le32 served = READ_ONCE(ring->hdr->served);
 
-	ring_kick(ring, by_page && READ_ONCE(pv->tracked));
-	if (ring_reap(ring)) {
-		if (*idle >= IDLE_CHECK - 1 && READ_ONCE(pv->tracked) &&
-		    ring->cons == ring->prod)
-			doorbell_verify(ring);
-		*idle = 0;
+	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
+	if (ring_reap(ring) || READ_ONCE(ring->hdr->served) != served) {
+		if (*vain && READ_ONCE(pv->tracked))
+			page_is_dead(pv);
+		*vain = 0;
 		return true;
 	}
-	if (READ_ONCE(ring->hdr->error))
-		return false;
-	if (++*idle % IDLE_CHECK)
-		return true;
-	return *idle < IDLE_MAX && pviommu_cap_running(pv);
+	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr->error) &&
+	       !pviommu_cap_stopped(pv);
 }
 
 /**
  * pviommu_ring_drain() - have ops finished
  * @ring: the ring, locked
  * @end: count of ops that ends the ones meant
- * @flags: with which the lock was taken
+ * @hold: how it is locked
  *
  * On return the ops are finished, or failed because the interface is broken.
  * The lock is let go between two doorbells: one of them is one exit, and may be
  * a long one.
  */
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
-			unsigned long *flags)
+			struct pviommu_hold *hold)
 {
-	unsigned int idle = 0;
+	unsigned int vain = 0;
 
 	lockdep_assert_held(&ring->lock);
 	while (before(ring->cons, end)) {
@@ -299,14 +277,17 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			ring_abort(ring);
 			return;
 		}
-		if (!ring_round(ring, &idle)) {
+		if (!ring_round(ring, &vain)) {
 			interface_broken(ring);
 			continue;
 		}
 		if (before(ring->cons, end)) {
-			spin_unlock_irqrestore(&ring->lock, *flags);
-			cpu_relax();
-			spin_lock_irqsave(&ring->lock, *flags);
+			spin_unlock_irqrestore(&ring->lock, hold->flags);
+			if (hold->may_sleep)
+				cond_resched();
+			else
+				cpu_relax();
+			spin_lock_irqsave(&ring->lock, hold->flags);
 		}
 	}
 }
@@ -316,7 +297,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
  * @ring: the ring, locked
  * @op: the op
  * @dom: the domain that it is about, or NULL; @op need not name it
- * @flags: with which the lock was taken
+ * @hold: how it is locked
  *
  * When the ring is full it is drained.
  *
@@ -326,13 +307,13 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 					 const struct pviommu_op *op,
 					 struct pviommu_domain *dom,
-					 unsigned long *flags)
+					 struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot;
 	unsigned int i;
 
 	while (ring->prod - ring->cons == PVIOMMU_RING_SIZE)
-		pviommu_ring_drain(ring, ring->prod, flags);
+		pviommu_ring_drain(ring, ring->prod, hold);
 	if (READ_ONCE(ring->pv->broken))
 		return NULL;
 
@@ -389,10 +370,10 @@ static bool ring_pending(struct pviommu_domain *dom, unsigned int id,
 }
 
 static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
-			u64 size)
+			u64 size, bool may_sleep)
 {
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	struct pviommu *pv = dom->pv;
-	unsigned long flags;
 	unsigned int i;
 
 	for (i = 0; i < pv->nr_rings; i++) {
@@ -400,10 +381,10 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
 
 		if (!ring_pending(dom, i, unmaps))
 			continue;
-		spin_lock_irqsave(&ring->lock, flags);
+		spin_lock_irqsave(&ring->lock, hold.flags);
 		if (ring_holds(ring, dom, unmaps, iova, size))
-			pviommu_ring_drain(ring, ring->prod, &flags);
-		spin_unlock_irqrestore(&ring->lock, flags);
+			pviommu_ring_drain(ring, ring->prod, &hold);
+		spin_unlock_irqrestore(&ring->lock, hold.flags);
 	}
 }
 
@@ -412,10 +393,12 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size)
+void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep)
 {
-	drain_range(dom, false, iova, size);
+	drain_range(dom, false, iova, size, may_sleep);
 }
 
 /**
@@ -423,39 +406,55 @@ void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size)
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size)
+void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
+			  bool may_sleep)
 {
-	drain_range(dom, true, iova, size);
+	drain_range(dom, true, iova, size, may_sleep);
 }
 
 /**
  * pviommu_drain_domain() - have all that is queued for a domain done
  * @dom: the domain; no ring knows of it afterwards if nobody queues more
+ * @may_sleep: the caller may sleep
  */
-void pviommu_drain_domain(struct pviommu_domain *dom)
+void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 {
-	drain_range(dom, false, 0, U64_MAX);
-	drain_range(dom, true, 0, U64_MAX);
+	drain_range(dom, false, 0, U64_MAX, may_sleep);
+	drain_range(dom, true, 0, U64_MAX, may_sleep);
 }
 
 /* Queue an op and wait for it, with the ring's lock held */
 static int request_locked(struct pviommu_ring *ring,
 			  const struct pviommu_op *op,
 			  struct pviommu_domain *dom, u64 *result,
-			  unsigned long *flags)
+			  struct pviommu_hold *hold)
 {
 	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
 	struct pviommu_slot *slot;
 
-	slot = pviommu_ring_append(ring, op, dom, flags);
+	slot = pviommu_ring_append(ring, op, dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->req = &req;
-	pviommu_ring_drain(ring, ring->prod, flags);
+	pviommu_ring_drain(ring, ring->prod, hold);
 	if (result)
 		*result = req.result;
 	return status_to_errno(req.status);
+}
+
+static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
+		   bool may_sleep)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(pv);
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
+	int ret;
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, NULL, result, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret;
 }
 
 /**
@@ -471,14 +470,21 @@ static int request_locked(struct pviommu_ring *ring,
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result)
 {
-	struct pviommu_ring *ring = pviommu_ring_mine(pv);
-	unsigned long flags;
-	int ret;
+	return request(pv, op, result, false);
+}
 
-	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, NULL, result, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
-	return ret;
+/**
+ * pviommu_request_long() - have one op done that may take many doorbells
+ * @pv: the interface
+ * @op: the op
+ *
+ * May sleep.
+ *
+ * Return: as pviommu_request().
+ */
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op)
+{
+	return request(pv, op, NULL, true);
 }
 
 /*
@@ -486,11 +492,10 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
  * so that they need no doorbell of their own. All others are drained.
  */
 static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
-					 u64 size)
+					 u64 size, struct pviommu_hold *hold)
 {
 	struct pviommu *pv = dom->pv;
 	struct pviommu_ring *chosen = NULL;
-	unsigned long flags;
 	unsigned int i;
 
 	for (i = 0; i < pv->nr_rings; i++) {
@@ -498,14 +503,14 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
 
 		if (!ring_pending(dom, i, true))
 			continue;
-		spin_lock_irqsave(&ring->lock, flags);
+		spin_lock_irqsave(&ring->lock, hold->flags);
 		if (ring_holds(ring, dom, true, iova, size)) {
 			if (chosen)
-				pviommu_ring_drain(ring, ring->prod, &flags);
+				pviommu_ring_drain(ring, ring->prod, hold);
 			else
 				chosen = ring;
 		}
-		spin_unlock_irqrestore(&ring->lock, flags);
+		spin_unlock_irqrestore(&ring->lock, hold->flags);
 	}
 	return chosen ?: pviommu_ring_mine(pv);
 }
@@ -514,16 +519,18 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
  * pviommu_invalidate() - make removals effective
  * @dom: the domain
  * @op: an INVALIDATE, which need not name the domain
+ * @may_sleep: the caller may sleep
  *
- * Has the queued removals done that it covers. Callable in any context. When it
- * returns 0, no device reaches the removed pages.
+ * Has the queued removals done that it covers. When it returns 0, no device
+ * reaches the removed pages.
  *
  * Return: 0 or a negative errno, -EIO if the interface is broken.
  */
-int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
+int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
+		       bool may_sleep)
 {
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	struct pviommu_ring *ring;
-	unsigned long flags;
 	int ret;
 
 	/*
@@ -534,12 +541,12 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op)
 	smp_mb();
 	if (op->inv.granularity == cpu_to_le32(PVIOMMU_INV_PAGE))
 		ring = drain_others(dom, le64_to_cpu(op->inv.addr),
-				    le64_to_cpu(op->inv.size));
+				    le64_to_cpu(op->inv.size), &hold);
 	else
-		ring = drain_others(dom, 0, U64_MAX);
+		ring = drain_others(dom, 0, U64_MAX, &hold);
 
-	spin_lock_irqsave(&ring->lock, flags);
-	ret = request_locked(ring, op, dom, NULL, &flags);
-	spin_unlock_irqrestore(&ring->lock, flags);
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, dom, NULL, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

@@ -68,8 +68,9 @@ void pviommu_destroy(struct pviommu *pv)
 
 	for (i = 0; i < pv->nr_rings; i++)
 		ring_destroy(&pv->rings[i]);
-	pviommu_door_clear(pv);
+	pviommu_door_first(pv, NULL, 0);
 	free_page((unsigned long)pv->events);
+	free_page((unsigned long)pv->probe);
 	free_page((unsigned long)pv->doorbell);
 	kfree(pv->hdrs);
 	kfree(pv->start);
@@ -91,9 +92,10 @@ static int create_shared(struct pviommu *pv, bool doorbell)
 			   sizeof(*pv->hdrs), GFP_KERNEL);
 	pv->start = kzalloc(sizeof(*pv->start) + descs, GFP_KERNEL);
 	pv->events = (void *)get_zeroed_page(GFP_KERNEL);
+	pv->probe = (void *)get_zeroed_page(GFP_KERNEL);
 	if (doorbell)
 		pv->doorbell = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!pv->hdrs || !pv->start || !pv->events ||
+	if (!pv->hdrs || !pv->start || !pv->events || !pv->probe ||
 	    (doorbell && !pv->doorbell))
 		return -ENOMEM;
 	return 0;
@@ -213,6 +215,40 @@ int pviommu_start(struct pviommu *pv)
 }
 
 /**
+ * pviommu_master_off() - keep a device from DMA
+ * @pdev: the device
+ *
+ * Only in its register: what the PCI core knows of the device stays, and it
+ * enables the device again with that when it wakes it up.
+ */
+void pviommu_master_off(struct pci_dev *pdev)
+{
+	u16 command;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	if (!PCI_POSSIBLE_ERROR(command) && (command & PCI_COMMAND_MASTER))
+		pci_write_config_word(pdev, PCI_COMMAND,
+				      command & ~PCI_COMMAND_MASTER);
+}
+
+/**
+ * pviommu_silence() - keep endpoints from DMA, before the interface is stopped
+ * @pv: the interface; nobody else uses it
+ *
+ * A device that VFIO has given to user space is stopped by nobody else. In
+ * bypass, its DMA would go to what happens to be at these addresses.
+ */
+void pviommu_silence(struct pviommu *pv)
+{
+	struct pviommu_endpoint *ep;
+
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!ep->domain || ep->domain->type != IOMMU_DOMAIN_IDENTITY)
+			pviommu_master_off(ep->door.pdev);
+	}
+}
+
+/**
  * pviommu_stop() - stop the interface
  * @pv: the interface
  *
@@ -234,27 +270,6 @@ int pviommu_stop(struct pviommu *pv)
 	return ret;
 }
 
-/* Put an endpoint back where it was */
-static int reattach(struct pviommu_endpoint *ep)
-{
-	struct iommu_domain *domain = ep->domain;
-	struct pviommu_op op;
-	u32 id;
-
-	if (!domain)
-		return 0;
-	if (domain->type & __IOMMU_DOMAIN_PAGING)
-		id = to_pviommu_domain(domain)->id;
-	else
-		id = domain->type == IOMMU_DOMAIN_IDENTITY ?
-		     PVIOMMU_DOMAIN_BYPASS : PVIOMMU_DOMAIN_BLOCKED;
-
-	pviommu_op_init(&op, PVIOMMU_OP_ATTACH);
-	op.domain = cpu_to_le32(id);
-	op.endpoint = cpu_to_le32(ep->id);
-	return pviommu_request(ep->pv, &op, NULL);
-}
-
 /* An endpoint for which the domain was made, any if it has none now */
 static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 {
@@ -262,6 +277,8 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 	u32 id = 0;
 
 	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->gone)
+			continue;
 		id = ep->id;
 		if (ep->domain == &dom->domain)
 			break;
@@ -275,7 +292,8 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
  *	disabled, so that nothing is locked
  *
  * Domains come back with what is mapped in them, then endpoints move there. A
- * mapping that the host refuses becomes a failed one, as if it was revoked.
+ * mapping that the host refuses becomes a failed one, as if it was revoked; an
+ * endpoint that can't go back is blocked.
  *
  * Return: 0 or a negative errno; what could be brought back has been.
  */
@@ -286,19 +304,23 @@ int pviommu_restart(struct pviommu *pv)
 	unsigned int i;
 	int ret, err;
 
+	pv->restarted = true;
 	for (i = 0; i < pv->nr_rings; i++)
 		pviommu_ring_discard(&pv->rings[i]);
 	ret = pviommu_start(pv);
 	if (ret) {
 		WRITE_ONCE(pv->broken, true);
+		pviommu_silence(pv);
 		return ret;
 	}
+	list_for_each_entry(ep, &pv->endpoints, node)
+		pviommu_endpoint_again(ep);
 	list_for_each_entry(dom, &pv->domains, node) {
 		err = pviommu_domain_restart(dom, suitable_endpoint(pv, dom));
 		ret = ret ?: err;
 	}
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		err = reattach(ep);
+		err = pviommu_reattach(ep);
 		ret = ret ?: err;
 	}
 	return ret;
@@ -314,7 +336,8 @@ static int restart_stopped(void *pv)
  * @pv: the interface, its lock held
  *
  * Between the reset and the end endpoints are where they are without us. That
- * is for the caller to know.
+ * is for the caller to know. Who is about to map something meanwhile may be told
+ * that it is there already, because it has been brought back.
  *
  * Return: 0 or a negative errno; what could be brought back has been.
  */

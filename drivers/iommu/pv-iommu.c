@@ -261,12 +261,13 @@ static void wake_bridges(struct pci_bus *bus)
 }
 
 /*
- * Devices sleep already, their DMA is over. A VMM resets them, and with them the
+ * Devices of kernel drivers sleep already, others are made to. A VMM resets them, and with them the
  * interface, when the machine wakes up. But nothing does it when a kernel hands
  * over to the one that it has loaded from hibernation, which has another cookie.
  */
 static int pviommu_syscore_suspend(void *data)
 {
+	pviommu_silence(data);
 	pviommu_stop(data);
 	return 0;
 }
@@ -279,19 +280,20 @@ static void pviommu_syscore_resume(void *data)
 	int ret;
 
 	list_for_each_entry(ep, &pv->endpoints, node)
-		wake_bridges(to_pci_dev(ep->dev)->bus);
+		wake_bridges(ep->door.pdev->bus);
 	ret = pviommu_restart(pv);
 	if (ret)
 		pr_err("not all could be restored after sleep: %d\n", ret);
 }
 
 /*
- * After all devices have been shut down, so that none of them still uses an
- * address that bypass would take elsewhere. A kernel started by kexec then finds
+ * After all drivers have shut down their devices; those of user space have none
+ * that would, and must not use an address that bypass takes elsewhere. A kernel started by kexec then finds
  * an interface that has no memory of ours.
  */
 static void pviommu_syscore_shutdown(void *data)
 {
+	pviommu_silence(data);
 	pviommu_stop(data);
 }
 
@@ -306,6 +308,23 @@ static struct syscore pviommu_syscore = {
 };
 
 /* --- module -------------------------------------------------------------- */
+
+/*
+ * The kernel that crashed has stopped no device, and addresses that it gave to
+ * them mean something else without its domains. A device that has a driver here
+ * was set up by this kernel.
+ */
+static void stop_crashed_dma(struct candidates *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < c->n; i++) {
+		device_lock(c->dev[i]);
+		if (!c->dev[i]->driver)
+			pviommu_master_off(to_pci_dev(c->dev[i]));
+		device_unlock(c->dev[i]);
+	}
+}
 
 static struct pviommu *start_interface(struct candidates *c)
 {
@@ -325,9 +344,10 @@ static struct pviommu *start_interface(struct candidates *c)
 		       PVIOMMU_WANTED_FEATURES;
 	pv->ops = pviommu_copy_ops(pv->features);
 	pv->cookie = takeover;
+	if (takeover)
+		stop_crashed_dma(c);
+	pviommu_door_first(pv, pdev, regs);
 	if (pv->ops)
-		ret = pviommu_door_set(pv, pdev, regs);
-	if (!ret)
 		ret = pviommu_start(pv);
 	if (ret) {
 		kfree(pv->ops);
@@ -407,12 +427,16 @@ static int __init pviommu_init(void)
 	struct candidates *c;
 	int ret = -ENODEV;
 
+	/* No device comes or goes between being a candidate and an endpoint */
+	pci_lock_rescan_remove();
 	c = candidates_find(pviommu_candidate);
 	if (!c)
-		return -ENOMEM;
-	if (c->n)
+		ret = -ENOMEM;
+	else if (c->n)
 		ret = setup(c);
-	candidates_free(c);
+	pci_unlock_rescan_remove();
+	if (c)
+		candidates_free(c);
 	return ret;
 }
 module_init(pviommu_init);
@@ -425,16 +449,19 @@ static void __exit pviommu_exit(void)
 	unregister_syscore(&pviommu_syscore);
 	pviommu_debugfs_remove(pv);
 
+	/* What is found is all that there is, until nobody probes devices for us */
+	pci_lock_rescan_remove();
 	c = candidates_find(is_endpoint);
 	if (c) {
 		candidates_lock(c);
 		uncount_bound_drivers(c);
 	}
 	iommu_device_unregister(&pv->iommu);
-	if (c) {
+	if (c)
 		candidates_unlock(c);
+	pci_unlock_rescan_remove();
+	if (c)
 		candidates_free(c);
-	}
 
 	bus_unregister_notifier(&pci_bus_type, &pviommu_bus_nb);
 	iommu_device_sysfs_remove(&pv->iommu);

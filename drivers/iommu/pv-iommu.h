@@ -18,12 +18,14 @@
  *
  * Lock order, outermost first:
  *
+ *   pci_rescan_remove_lock	PCI hot-plug, and module load and unload
  *   device_lock(endpoint)	the driver core, and module load and unload
  *     iommu_probe_device_lock
  *       group->mutex		both of the IOMMU core
  *         pviommu.lock		endpoints, their domains, list of domains
  *           pviommu_ring.lock	one ring; never two at a time
  *             store.xa_lock	one domain's store
+ *             report.lock	what is to be printed later
  *
  * From pviommu_ring.lock on they are taken with interrupts disabled: the DMA
  * API maps and unmaps in any context.
@@ -63,29 +65,30 @@ struct pviommu;
 
 /**
  * struct pviommu_door - a device through whose capability the host is reached
- * @pdev: the device, referenced
+ * @pdev: the device
  * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
- * @rcu: for freeing
  */
 struct pviommu_door {
 	struct pci_dev *pdev;
 	u16 regs;
-	struct rcu_head rcu;
 };
 
 /**
  * struct pviommu_endpoint - a device that the host lets us translate for
  * @pv: its interface
  * @dev: the device
- * @node: in pviommu.endpoints
- * @domain: where it is attached, NULL if that is not known; pviommu.lock
+ * @door: the host can be reached through it
+ * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
+ * @domain: where it is attached, or where the IOMMU core believes it to be if
+ *	the host can't be asked; NULL if that is not known; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
  * @pgsizes: page sizes, a bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
- * @regs: where PVIOMMU_CAP_ID_OFF is in its config space
+ * @gone: the host has taken it away: there is nothing to be moved, and its
+ *	number may be another's; pviommu.lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -95,6 +98,7 @@ struct pviommu_door {
 struct pviommu_endpoint {
 	struct pviommu *pv;
 	struct device *dev;
+	struct pviommu_door door;
 	struct list_head node;
 	struct iommu_domain *domain;
 	u32 id;
@@ -103,7 +107,7 @@ struct pviommu_endpoint {
 	u64 pgsizes;
 	u64 window_start;
 	u64 window_last;
-	u16 regs;
+	bool gone;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -129,10 +133,13 @@ struct pviommu_pending {
  * @domain: for the IOMMU core
  * @pv: its interface
  * @node: in pviommu.domains
- * @id: the host's number for it
+ * @id: the host's number for it, U32_MAX if the host does not have it
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
+ * @pinned: it holds a reference on this module, see domain_unpin()
+ * @unmap_refused: the host has refused to unmap something, so that no flush can
+ *	promise that devices reach only what is mapped
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @nr_pending: how many @pending, that is rings
@@ -146,6 +153,8 @@ struct pviommu_domain {
 	bool coherent;
 	bool noexec;
 	bool enforced;
+	bool pinned;
+	bool unmap_refused;
 	struct xarray store;
 	unsigned long nr_failed;
 	unsigned int nr_pending;
@@ -184,6 +193,16 @@ struct pviommu_slot {
 	u8 prot;
 	u8 pgshift;
 	s8 list;
+};
+
+/**
+ * struct pviommu_hold - how somebody has a ring locked
+ * @flags: of the interrupts before
+ * @may_sleep: may sleep where the lock is let go between two doorbells
+ */
+struct pviommu_hold {
+	unsigned long flags;
+	bool may_sleep;
 };
 
 /**
@@ -227,6 +246,38 @@ struct pviommu_ring {
 } ____cacheline_aligned_in_smp;
 
 /**
+ * struct pviommu_report - what is to be printed, but not with a ring locked
+ *
+ * A console may send by a device that is behind us.
+ *
+ * @lock: all of it; innermost
+ * @broken: the host has stopped answering
+ * @no_page: the doorbell page does not work
+ * @ring: which ring found it @broken
+ * @error: what that ring's header said
+ * @nr_removals: how many UNMAPs and INVALIDATEs did not do what they should
+ *	since the last report; the rest is about the first of them
+ * @domain: its domain
+ * @iova: where
+ * @size: bytes
+ * @done: bytes that were unmapped
+ * @removal_error: negative errno
+ */
+struct pviommu_report {
+	spinlock_t lock; /* all of this */
+	bool broken;
+	bool no_page;
+	u16 ring;
+	u32 error;
+	unsigned int nr_removals;
+	u32 domain;
+	u64 iova;
+	u64 size;
+	u64 done;
+	int removal_error;
+};
+
+/**
  * struct pviommu - the interface of this VM
  * @iommu: for the IOMMU core
  * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
@@ -236,16 +287,22 @@ struct pviommu_ring {
  * @tracked: the doorbell page works
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
+ * @restarted: the host has once been told anew of what is mapped
  * @lock: see the top of this file
- * @endpoints: list of struct pviommu_endpoint; @lock
+ * @endpoints: list of struct pviommu_endpoint; written under @lock, read there
+ *	or under RCU
  * @domains: list of struct pviommu_domain; @lock
- * @door: whose config space to use; written under @lock
+ * @first: the door when there is no endpoint yet; its device is referenced
+ * @door: whose config space to use, @first or an endpoint's; NULL for none.
+ *	Whoever finds it dead, in any context, may set it to one that answers.
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
+ * @probe: a page for PROBE where none can be allocated
  * @hdrs: headers of all rings
  * @events: the event ring, or NULL
  * @events_seen: the event ring's prod when the work was scheduled last
  * @events_lost: the event ring's lost when it was reported last
+ * @report: what @event_work is to print
  * @event_work: takes events now
  * @event_poll: takes events now and then
  * @debugfs: our folder
@@ -261,16 +318,20 @@ struct pviommu {
 	bool tracked;
 	bool started;
 	bool broken;
+	bool restarted;
 	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;
 	struct list_head domains;
+	struct pviommu_door first;
 	struct pviommu_door __rcu *door;
 	__le32 *doorbell;
 	struct pviommu_start *start;
+	struct pviommu_probe *probe;
 	struct pviommu_ring_hdr *hdrs;
 	struct pviommu_event_ring *events;
 	u32 events_seen;
 	u32 events_lost;
+	struct pviommu_report report;
 	struct work_struct event_work;
 	struct delayed_work event_poll;
 	struct dentry *debugfs;
@@ -284,24 +345,29 @@ extern struct pviommu *pviommu_instance;
 bool pviommu_candidate(struct pci_dev *pdev);
 struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
-int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-		   u32 id);
+int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
+void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 void pviommu_isolated(struct pviommu_endpoint *ep);
+void pviommu_endpoint_again(struct pviommu_endpoint *ep);
+int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
 /* pv-iommu-cap.c */
 u16 pviommu_cap_find(struct pci_dev *pdev);
 u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg);
 int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa);
-bool pviommu_cap_running(struct pviommu *pv);
+bool pviommu_cap_stopped(struct pviommu *pv);
 void pviommu_cap_doorbell(struct pviommu *pv, u32 value);
-int pviommu_door_set(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
-void pviommu_door_clear(struct pviommu *pv);
+void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
+void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep);
+void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep);
 
 /* pv-iommu-start.c */
 struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell);
 void pviommu_destroy(struct pviommu *pv);
 int pviommu_start(struct pviommu *pv);
+void pviommu_master_off(struct pci_dev *pdev);
+void pviommu_silence(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
 int pviommu_restart(struct pviommu *pv);
 int pviommu_restart_live(struct pviommu *pv);
@@ -309,27 +375,35 @@ int pviommu_restart_live(struct pviommu *pv);
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
-			unsigned long *flags);
+			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring);
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 					 const struct pviommu_op *op,
 					 struct pviommu_domain *dom,
-					 unsigned long *flags);
-void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size);
-void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size);
-void pviommu_drain_domain(struct pviommu_domain *dom);
-int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op);
+					 struct pviommu_hold *hold);
+void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep);
+void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
+			  bool may_sleep);
+void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep);
+int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
+		       bool may_sleep);
 void pviommu_op_init(struct pviommu_op *op, u16 code);
 
 /* pv-iommu-queue.c */
 int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot);
-int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size);
+		      unsigned int pgshift, size_t count, u8 prot,
+		      bool may_sleep);
+int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
+			bool may_sleep);
 
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
+bool pviommu_domain_suits(struct pviommu_domain *dom,
+			  struct pviommu_endpoint *ep);
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
 
 /* pv-iommu-map.c */
@@ -337,7 +411,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			 unsigned int pgshift, size_t count, u8 prot,
 			 gfp_t gfp, size_t *stored);
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool *failed);
+			   bool *failed, bool may_sleep);
 void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
 			int error);
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
@@ -352,6 +426,11 @@ void pviommu_events_init(struct pviommu *pv);
 void pviommu_events_start(struct pviommu *pv);
 void pviommu_events_stop(struct pviommu *pv);
 void pviommu_events_check(struct pviommu *pv);
+void pviommu_events_flush(struct pviommu *pv);
+void pviommu_report_broken(struct pviommu_ring *ring);
+void pviommu_report_no_page(struct pviommu *pv);
+void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
+			    u64 done, int error);
 
 /* pv-iommu-debugfs.c */
 void pviommu_debugfs_add(struct pviommu *pv);

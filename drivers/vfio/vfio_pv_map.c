@@ -129,6 +129,17 @@ static bool vfio_pv_clear(struct iommu_domain *domain, unsigned long iova,
 	return true;
 }
 
+/* Return: false if devices may still reach what was gathered. */
+static bool vfio_pv_flush(struct iommu_domain *domain,
+			  const struct iommu_iotlb_gather *gather)
+{
+	if (gather->start > gather->end)
+		return true; /* nothing was mapped */
+	return !pv_iommu_invalidate(domain, PVIOMMU_INV_PAGE,
+				    PVIOMMU_PASID_NONE, gather->start,
+				    gather->end - gather->start + 1, 0);
+}
+
 static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
 				    struct iommu_domain *domain, size_t size)
 {
@@ -137,7 +148,8 @@ static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
 	iommu_iotlb_gather_init(&gather);
 	if (!vfio_pv_clear(domain, dma->node.start, size, &gather))
 		dma->stuck = true;
-	iommu_iotlb_sync(domain, &gather);
+	if (!vfio_pv_flush(domain, &gather))
+		dma->stuck = true;
 }
 
 /* Queue all runs; @queued is how far that came, also on failure. */
@@ -201,6 +213,15 @@ static int vfio_pv_map_domains(struct vfio_pv_container *c,
 	return ret;
 }
 
+/* It can't be said which of them: none is ever unpinned. */
+static void vfio_pv_all_stuck(struct list_head *dmas)
+{
+	struct vfio_pv_dma *dma;
+
+	list_for_each_entry(dma, dmas, link)
+		dma->stuck = true;
+}
+
 /* Take all mappings of a list out of all domains. */
 static void vfio_pv_clear_domains(struct vfio_pv_container *c,
 				  struct list_head *dmas, bool flush)
@@ -221,8 +242,8 @@ static void vfio_pv_clear_domains(struct vfio_pv_container *c,
 			if (!list_is_last(&dma->link, dmas))
 				cond_resched();
 		}
-		if (flush)
-			iommu_iotlb_sync(d->domain, &gather);
+		if (flush && !vfio_pv_flush(d->domain, &gather))
+			vfio_pv_all_stuck(dmas);
 	}
 }
 
@@ -751,8 +772,9 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 	if (list_empty(&taken))
 		return;
 
-	/* No device is left: that the host can't be asked changes nothing. */
-	vfio_pv_flush_domains(c, PVIOMMU_INV_DOMAIN, 0, 0, 0);
+	/* A host that does not answer may not have let the devices leave, too */
+	if (vfio_pv_flush_domains(c, PVIOMMU_INV_DOMAIN, 0, 0, 0))
+		vfio_pv_all_stuck(&taken);
 	vfio_pv_forget(c, &taken);
 }
 

@@ -36,7 +36,7 @@ bool pv_iommu_msi_isolated(struct iommu_group *group);
  * @paddr: guest physical address, page aligned
  * @size: bytes, page aligned
  * @prot: IOMMU_READ and so on
- * @gfp: for the driver's own tables
+ * @gfp: for the driver's own tables; says whether it may sleep
  *
  * The mapping is in effect after pv_iommu_sync_map() of a range that covers it
  * returned 0.
@@ -52,6 +52,8 @@ int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
  * @iova: start of a range
  * @size: its size in bytes
  *
+ * May sleep.
+ *
  * Return: 0, or the error with which the host refused a mapping in the range;
  * then the range may be mapped in part and the caller unmaps it.
  */
@@ -64,6 +66,8 @@ int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
  * @iova: page aligned
  * @size: bytes, page aligned
  * @gather: takes the range, for iommu_iotlb_sync() or pv_iommu_invalidate()
+ *
+ * May sleep.
  *
  * Return: how many bytes from @iova on were mapped and are not any more; it ends
  * at a hole, or at a page that the range would cut.
@@ -80,9 +84,10 @@ size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
  * @size: bytes, for PVIOMMU_INV_PAGE
  * @flags: PVIOMMU_INV_F_LEAF
  *
- * Queued removals are carried out first. Callable from atomic context.
+ * Queued removals are carried out first. May sleep.
  *
- * Return: 0, -EOPNOTSUPP, -EINVAL, -EIO.
+ * Return: 0, -EOPNOTSUPP, -EINVAL, -EIO. Only after 0 it is certain that no
+ * device reaches what was removed.
  */
 int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,

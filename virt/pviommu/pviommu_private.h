@@ -201,6 +201,7 @@ struct pviommu_ring {
 	u32 nr;				/* number of ops, a power of two */
 	u32 cons;			/* our own copy is the one that counts */
 	u32 events;			/* what the header says of events */
+	u32 served;			/* and how often it was served */
 	u64 done;			/* bytes that a begun op has done */
 	bool begun;			/* the op at cons has used up a doorbell */
 	bool cancel;			/* the op before failed and was chained */

@@ -121,6 +121,14 @@ static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 			       cpu_to_le32(events));
 }
 
+/* Tells the guest a doorbell that works from one that does not */
+static void tell_of_service(struct pviommu_ring *ring)
+{
+	pviommu_window_publish(&ring->hdr,
+			       offsetof(struct pviommu_ring_hdr, served),
+			       cpu_to_le32(++ring->served));
+}
+
 static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		       struct pviommu_ring *ring, u32 *budget)
 {
@@ -143,6 +151,7 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
 	tell_of_events(vm, ring);
+	tell_of_service(ring);
 	if (ring->cons != before)
 		ret = pviommu_window_publish(&ring->hdr,
 					     offsetof(struct pviommu_ring_hdr, cons),

@@ -171,12 +171,15 @@ struct pviommu_ring_desc {
  * @events: written by the host before @cons: what the event ring's prod was
  *         when the host last served this ring, so that a guest need not look
  *         there after each doorbell; 0 without an event ring
+ * @served: written by the host before @cons: free-running count of the times
+ *          that it has served this ring, also when no op was finished
  * @reserved: must be zero
  *
  * Op number n (from 0) is at slot n modulo the ring's size. The guest writes
  * the op, then @prod, then rings the doorbell. When the store to the doorbell
  * has returned, the host has done at least one doorbell's worth of work; while
- * @cons differs from @prod the guest rings again.
+ * @cons differs from @prod the guest rings again. A doorbell after which neither
+ * @cons, @error nor @served differ was of no effect.
  */
 struct pviommu_ring_hdr {
 	__le64 cookie;
@@ -184,7 +187,8 @@ struct pviommu_ring_hdr {
 	__le32 cons;
 	__le32 error;
 	__le32 events;
-	__le32 reserved[10];
+	__le32 served;
+	__le32 reserved[9];
 };
 
 /*

@@ -43,6 +43,49 @@ TEST_F(ring, wraps)
 	EXPECT_EQ(50 + r->slots, r->hdr->cons);
 }
 
+/* Each doorbell that reaches a ring counts, whether or not it finishes an op */
+TEST_F(ring, served)
+{
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = &vm->ring[0];
+	__u32 domain, served;
+
+	pv_start(vm, 2, 3);
+	EXPECT_EQ(0, r->hdr->served);
+	pv_kick(r);
+	EXPECT_EQ(1, r->hdr->served);
+	EXPECT_EQ(0, vm->ring[1].hdr->served);
+	domain = pv_new_domain(r, self->dev->id);
+	ASSERT_NE(0, domain);
+
+	/* One op, and more of it in each of several doorbells */
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "512"));
+	served = r->hdr->served;
+	r->kicks = 0;
+	pv_map(r, domain, PV_HIGH, PV_LOW, PV_LOW_SIZE, PV_RW);
+	pv_params_restore();
+	EXPECT_LE(4, r->kicks);
+	EXPECT_EQ(served + r->kicks, r->hdr->served);
+
+	/* The count is the host's own, and begins anew with it */
+	r->hdr->served = 77;
+	served += r->kicks;
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	EXPECT_EQ(served + 1, r->hdr->served);
+	pv_reset(vm);
+	pv_start(vm, 1, 3);
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	EXPECT_EQ(1, r->hdr->served);
+
+	/* A stopped ring is not served */
+	r->hdr->prod = 100;
+	pv_kick(r);
+	served = r->hdr->served;
+	EXPECT_EQ(PVIOMMU_EINVAL, r->hdr->error);
+	pv_kick(r);
+	EXPECT_EQ(served, r->hdr->served);
+}
+
 /* Each stops the ring that it is done to; the one beside it goes on */
 TEST_F(ring, index_out_of_range)
 {
