@@ -39,6 +39,12 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
 
+/* Drivers of the generic page tables keep something else in its place */
+#define compat_gather_set_pgsize(domain, gather, size) do {	\
+	if (!(domain)->is_iommupt)				\
+		(gather)->pgsize = (size);			\
+} while (0)
+
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
@@ -51,6 +57,9 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 #else /* 6.12 */
 
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
+
+#define compat_gather_set_pgsize(domain, gather, size) \
+	((gather)->pgsize = (size))
 
 #endif
 
