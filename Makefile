@@ -40,6 +40,12 @@ machine: deps
 	+@export PVIOMMU_KERNEL=$$(tools/build/kernel-fetch release) && \
 		$(MAKE) --no-print-directory modules user
 
+# Another kernel for it, that checks itself: run-check --kernel lab, pvvm --kernel lab
+.PHONY: lab
+lab: machine
+	@tools/build/lab-kernel image >/dev/null
+	+@KDIR=$$(tools/build/lab-kernel headers) && $(MAKE) --no-print-directory KDIR="$$KDIR" modules
+
 .PHONY: demo
 demo: machine
 	@tools/demo
@@ -86,6 +92,8 @@ help:
 	@echo  'Trying and checking:'
 	@echo  '  make demo             boot a host and a guest in QEMU and show it at work'
 	@echo  '  make check            build everything and run all tests'
+	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
+	@echo  '                        it; then: tools/testing/run-check --kernel lab'
 	@echo  '  make style            checkpatch, sparse, kernel-doc, layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'

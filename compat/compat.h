@@ -6,8 +6,7 @@
  * kernel versions; sources test the features that are named here. A feature
  * stands for the newer shape of an interface unless its name says otherwise.
  *
- * Supported is 6.12 (long term). Features of 7.x are named as far as they are
- * known; nothing has been built with it yet.
+ * Supported are 6.12 (long term) and 7.3.
  */
 #ifndef _PVIOMMU_COMPAT_H
 #define _PVIOMMU_COMPAT_H
@@ -15,12 +14,36 @@
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-#error "pv-iommu needs Linux 6.12.x; these headers are older"
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#error "pv-iommu needs Linux 6.12.x; these headers are newer"
+#error "pv-iommu needs Linux 6.12.x or 7.3.x; these headers are older"
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0) && \
+	LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+#error "pv-iommu needs Linux 6.12.x or 7.3.x; these headers are in between"
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
+#error "pv-iommu needs Linux 6.12.x or 7.3.x; these headers are newer"
 #endif
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+/*
+ * Moving a group from one domain to another in one step is what iommufd does;
+ * the functions are exported to it by name, and their declarations are private.
+ */
+struct iommu_attach_handle;
+struct iommu_domain;
+struct iommu_group;
+int iommu_replace_group_handle(struct iommu_group *group,
+			       struct iommu_domain *new_domain,
+			       struct iommu_attach_handle *handle);
+void iommu_detach_group_handle(struct iommu_domain *domain,
+			       struct iommu_group *group);
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0)
+
+#define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
+
+/* Drivers of the generic page tables keep something else in its place */
+#define compat_gather_set_pgsize(domain, gather, size) do {	\
+	if (!(domain)->is_iommupt)				\
+		(gather)->pgsize = (size);			\
+} while (0)
 
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
@@ -33,20 +56,10 @@
 
 #else /* 6.12 */
 
-/*
- * Moving a group from one domain to another in one step is what iommufd does;
- * the function is exported to it by name, and its declaration is private.
- */
-struct iommu_domain;
-struct iommu_group;
-int iommu_group_replace_domain(struct iommu_group *group,
-			       struct iommu_domain *new_domain);
-#define compat_iommu_replace_group(group, domain) \
-	iommu_group_replace_domain(group, domain)
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
 
-/* iommu_ops.pgsize_bitmap exists; later each domain sets its own */
-#define PVIOMMU_HAVE_OPS_PGSIZE_BITMAP
+#define compat_gather_set_pgsize(domain, gather, size) \
+	((gather)->pgsize = (size))
 
 #endif
 

@@ -140,7 +140,7 @@ static void gather_sync(struct pviommu_domain *domain)
 	/* Drivers compute the size, and that of all there is would be 0 */
 	if (!domain->gather.start && domain->gather_last == U64_MAX)
 		domain->gather.end--;
-	domain->gather.pgsize = PAGE_SIZE;
+	compat_gather_set_pgsize(domain->hw, &domain->gather, PAGE_SIZE);
 	domain->gather.queued = false;
 	iommu_iotlb_sync(domain->hw, &domain->gather);
 	domain->gather.queued = PVIOMMU_GATHER_QUEUED;

@@ -127,6 +127,17 @@ static bool domain_conflicts(struct pviommu_domain *domain,
 	return false;
 }
 
+/* A handle that the kernel still has must not change, so there are two */
+static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
+{
+	int ret = iommu_replace_group_handle(grp->group, hw,
+					     &grp->handles[grp->next_handle]);
+
+	if (!ret)
+		grp->next_handle ^= 1;
+	return ret;
+}
+
 /*
  * The domain is locked: VT-d may take a level away from its page table to fit the
  * device, and no other ring must be walking it then.
@@ -138,7 +149,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	mutex_lock(&domain->lock);
 	if (domain_conflicts(domain, grp))
 		goto out_unlock;
-	ret = grp->domain ? compat_iommu_replace_group(grp->group, domain->hw) :
+	ret = grp->domain ? hw_replace(grp, domain->hw) :
 			    iommu_attach_group(domain->hw, grp->group);
 	if (ret && ret != -EINVAL && ret != -ENOMEM)
 		ret = -EIO;
@@ -172,7 +183,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	if (domain)
 		ret = hw_attach(grp, domain);
 	else
-		iommu_detach_group(old->hw, grp->group);
+		iommu_detach_group_handle(old->hw, grp->group);
 	if (ret)
 		return ret;
 	if (domain) {
@@ -196,7 +207,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
  */
 void pviommu_group_cut(struct pviommu_group *grp)
 {
-	iommu_detach_group(NULL, grp->group);
+	iommu_detach_group_handle(NULL, grp->group);
 }
 
 /**

@@ -138,6 +138,9 @@ struct pviommu_group {
 	struct pviommu_vm *vm;
 	struct iommu_group *group;
 	struct pviommu_domain *domain;	/* NULL: blocked; vm->cfg_lock */
+	/* By which the kernel knows the domain, and will know the next one */
+	struct iommu_attach_handle handles[2];
+	u32 next_handle;		/* vm->cfg_lock */
 	u32 id;
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */

@@ -51,6 +51,7 @@ main() {
 	fi
 	stop_pump
 	dmesg >/ctl/guest-dmesg.log
+	log_leaks /ctl/guest-dmesg.log
 	echo $status >/ctl/status
 	poweroff -f
 }

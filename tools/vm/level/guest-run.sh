@@ -80,7 +80,7 @@ run_guest() {
 	stage "starting the guest"
 	eval "set -- $QEMU_ARGS"
 	# shellcheck disable=SC2046 # none of these arguments holds a blank
-	in_root "$QEMU" $(guest_arguments) -append "$KERNEL_ARGS intel_iommu=on $GUEST_ARGS" "$@" \
+	in_root "$QEMU" $(guest_arguments) -append "$GUEST_KERNEL_ARGS intel_iommu=on $GUEST_ARGS" "$@" \
 		</dev/null >/root/run/pvvm/qemu-guest.log 2>&1
 	qemu_status=$?
 	cp /root/run/pvvm/qemu-guest.log /ctl/

@@ -28,6 +28,7 @@ finish() {
 	stop_pump
 	stage "ended with status $1"
 	dmesg >/ctl/host-dmesg.log
+	log_leaks /ctl/host-dmesg.log
 	echo "$1" >/ctl/status
 	power_off
 }

@@ -17,6 +17,11 @@ write_control() {
 		"$CTL/guest/guest-output.log" "$CTL/guest/guest-stages.log"
 }
 
+# at_guest COMMAND..: nothing if there is no guest
+at_guest() {
+	[ "$HOST_ONLY" = 1 ] || (at_level guest; "$@")
+}
+
 # Settings that the scripts of level/ read.
 write_config() {
 	local name
@@ -28,7 +33,7 @@ write_config() {
 	done
 	printf 'CALLER_DIR=%s\n' "$(quote "$(pwd -P)")"
 	printf 'DEVICES=%s\n' "$(quote "${DEVICES[*]%%:*}")"
-	printf 'KERNEL_ARGS=%s\n' "$(quote "$(kernel_args)")"
+	printf 'GUEST_KERNEL_ARGS=%s\n' "$(quote "$(at_guest kernel_args)")"
 	printf 'STOCK_MODULES=%s\n' "$(quote "$1")"
 	printf 'OWN_MODULES=%s\n' "$(quote "$2")"
 }
@@ -80,7 +85,7 @@ put_own() {
 		! command -v strip >/dev/null || strip --strip-debug "$own/$name.ko"
 		echo "/root/run/pvvm/own/$name.ko:" >>"$dir/lib/modules/$RELEASE/modules.dep"
 		echo "$name /run/pvvm/own/$name.ko $needs" >>"$dir/root/run/pvvm/own-modules"
-	done <"$TMP/own-modules"
+	done <"$OWN_LIST"
 }
 
 # Names of our modules $@ in load order.
@@ -162,6 +167,7 @@ make_initramfs() {
 	local level=$1 out=$2 own=$3 dir=$TMP/initramfs-$1
 
 	shift 3
+	at_level "$level"
 	mkdir -p "$dir"/{bin,etc,proc,sys,dev,root,lower,ctl,pvvm}
 	cp "$BUSYBOX" "$dir/bin/busybox"
 	ln -s busybox "$dir/bin/sh"

@@ -1,49 +1,79 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The kernel, its modules, our modules, and which of them each level loads.
+# The kernels, their modules, our modules, and which of them each level loads.
 
-CACHE=${PVIOMMU_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pv-iommu}
+declare -A LEVEL_KERNEL LEVEL_IMAGE LEVEL_RELEASE LEVEL_OWN_DIR
+
+# kernel_dir KERNEL: what --kernel and its kind take, as a directory
+kernel_dir() {
+	local build=$PVVM_REPO/tools/build
+
+	case $1 in
+	6.12) "$build/kernel-fetch" image | tail -n 1 ;;
+	lab) "$build/lab-kernel" image | tail -n 1 ;;
+	*) printf '%s\n' "$1" ;;
+	esac
+}
 
 find_kernel() {
-	local fetch=$PVVM_REPO/tools/build/kernel-fetch
+	local level=$1 kernel=$2 dir image release
 
-	if [ -z "$KERNEL_DIR" ] && [ -x "$fetch" ]; then
-		KERNEL_DIR=$("$fetch" image | tail -n 1) ||
-			setup_error "tools/build/kernel-fetch image failed, so there is no kernel to boot"
-	fi
-	[ -n "$KERNEL_DIR" ] || KERNEL_DIR=$CACHE/k
-	KERNEL_IMAGE=$(compgen -G "$KERNEL_DIR/boot/vmlinuz-*" | sort -V | tail -n 1)
-	[ -n "$KERNEL_IMAGE" ] ||
-		setup_error "no kernel in $KERNEL_DIR/boot; run tools/build/kernel-fetch image, or give --kernel DIR"
-	RELEASE=${KERNEL_IMAGE##*/vmlinuz-}
-	KERNEL_DIR=$(cd "$KERNEL_DIR" && pwd -P)
-	[ -f "$KERNEL_DIR/lib/modules/$RELEASE/modules.dep" ] ||
-		setup_error "no modules.dep for $RELEASE in $KERNEL_DIR; run depmod -b $KERNEL_DIR $RELEASE"
+	dir=$(kernel_dir "$kernel")
+	[ -n "$dir" ] || setup_error "there is no kernel $kernel to boot, see above"
+	image=$(compgen -G "$dir/boot/vmlinuz-*" | sort -V | tail -n 1)
+	[ -n "$image" ] ||
+		setup_error "no kernel in $dir/boot; give --kernel 6.12, lab or such a directory"
+	release=${image##*/vmlinuz-}
+	[ -f "$dir/lib/modules/$release/modules.dep" ] ||
+		setup_error "no modules.dep for $release in $dir; run depmod -b $dir $release"
+	LEVEL_KERNEL[$level]=$(cd "$dir" && pwd -P)
+	LEVEL_IMAGE[$level]=$image
+	LEVEL_RELEASE[$level]=$release
 }
 
 # Our modules, one per line: "name file needs..".
 find_own_modules() {
-	local file name
+	local level=$1 release=${LEVEL_RELEASE[$1]} dir file name
 
-	OWN_DIR=${PVIOMMU_BUILD:-$PVVM_REPO/build/$RELEASE}
-	: >"$TMP/own-modules"
-	[ -d "$OWN_DIR" ] || return 0
-	OWN_DIR=$(cd "$OWN_DIR" && pwd -P)
+	dir=${PVIOMMU_BUILD:-$PVVM_REPO/build/$release}
+	[ ! -d "$dir/$release" ] || dir=$dir/$release
+	LEVEL_OWN_DIR[$level]=$dir
+	: >"$TMP/own-modules-$level"
+	[ -d "$dir" ] || return 0
+	dir=$(cd "$dir" && pwd -P)
+	LEVEL_OWN_DIR[$level]=$dir
 	while read -r file; do
 		name=${file##*/}
 		name=${name%%.ko*}
 		printf '%s %s %s\n' "${name//-/_}" "$file" \
 			"$(modinfo -F depends "$file" | tr ',-' ' _')"
-	done < <(find "$OWN_DIR" -name '*.ko' -o -name '*.ko.xz') >"$TMP/own-modules"
+	done < <(find "$dir" -name '*.ko' -o -name '*.ko.xz') >"$TMP/own-modules-$level"
+}
+
+find_kernels() {
+	find_kernel host "$HOST_KERNEL"
+	find_own_modules host
+	[ "$HOST_ONLY" = 0 ] || return 0
+	find_kernel guest "$GUEST_KERNEL"
+	find_own_modules guest
+}
+
+# at_level LEVEL: from here on, the kernel and our modules are those of LEVEL.
+at_level() {
+	KERNEL_DIR=${LEVEL_KERNEL[$1]}
+	KERNEL_IMAGE=${LEVEL_IMAGE[$1]}
+	RELEASE=${LEVEL_RELEASE[$1]}
+	OWN_DIR=${LEVEL_OWN_DIR[$1]}
+	OWN_LIST=$TMP/own-modules-$1
 }
 
 is_own() {
-	grep -q "^$1 " "$TMP/own-modules"
+	grep -q "^$1 " "$OWN_LIST"
 }
 
 own_needs_of() {
-	awk -v n="$1" '$1 == n { $1 = $2 = ""; print }' "$TMP/own-modules"
+	awk -v n="$1" '$1 == n { $1 = $2 = ""; print }' "$OWN_LIST"
 }
 
 # A kernel in whose tree our sources were put has our modules itself.
@@ -64,7 +94,7 @@ want_own() {
 		elif in_kernel "$name"; then
 			stock+=("$name")
 		else
-			setup_error "$name.ko is not in $OWN_DIR; run make in $PVVM_REPO, or set PVIOMMU_BUILD"
+			setup_error "$name.ko is not in $OWN_DIR; run make in $PVVM_REPO for this kernel, or set PVIOMMU_BUILD"
 		fi
 	done
 	mapfile -t -O ${#stock[@]} stock < <(own_needs "${own[@]}")
@@ -96,8 +126,10 @@ plan_modules() {
 	[ "$VIOMMU" != virtio ] || GUEST_STOCK=(virtio_iommu "${GUEST_STOCK[@]}")
 	[ "$VIOMMU" = pv ] || return 0
 
+	at_level host
 	want_own HOST pviommu_host pviommu_kvm pviommu_vfio_pci
 	if [ "$HOST_ONLY$GUEST_DRIVERS" = 01 ]; then
+		at_level guest
 		want_own GUEST pviommu_guest vfio_pv
 	fi
 }
@@ -115,6 +147,12 @@ stock_files() {
 	done <"$TMP/depends" | awk '!seen[$0]++'
 }
 
+# Arguments for the checks that a kernel has but leaves off.
+lab_args() {
+	! grep -qs '^CONFIG_IOMMU_DEBUG_PAGEALLOC=y' "$KERNEL_DIR/boot/config-$RELEASE" ||
+		echo " iommu.debug_pagealloc=1"
+}
+
 # Kernel arguments of both levels.
 #
 # Left out is what is slow in an emulated machine: timer check, mitigations,
@@ -128,5 +166,5 @@ kernel_args() {
 		"tsc=reliable no_timer_check mitigations=off nokaslr audit=0 lsm=capability" \
 		"random.trust_cpu=on cryptomgr.notests watchdog_thresh=30" \
 		"rcupdate.rcu_cpu_stall_timeout=90 maxcpus=1 noreplace-smp lpj=10000000" \
-		"pci=lastbus=0"
+		"pci=lastbus=0$(lab_args)"
 }

@@ -27,7 +27,8 @@ SHARE=
 TIMEOUT=300
 LOG_DIR=
 ACCEL=tcg
-KERNEL_DIR=${PVVM_KERNEL:-}
+HOST_KERNEL=${PVVM_KERNEL:-6.12}
+GUEST_KERNEL=${PVVM_KERNEL:-6.12}
 QEMU=${PVVM_QEMU:-qemu-system-x86_64}
 VERBOSE=0
 
@@ -47,8 +48,12 @@ What is emulated
                               IOMMU that the guest sees (pv)
   --accel tcg|kvm             run the host level emulated (tcg) or with real
                               nested virtualization
-  --kernel DIR                directory with boot/vmlinuz-* and lib/modules/*
-                              (what tools/build/kernel-fetch gives)
+  --kernel 6.12|lab|DIR       kernel of both levels: Debian's 6.12 (default), the
+                              lab kernel, which checks itself (tools/build/
+                              lab-kernel; built by the first run that wants it),
+                              or one in DIR, with boot/vmlinuz-* and lib/modules/*
+  --host-kernel, --guest-kernel 6.12|lab|DIR
+                              kernel of one level
   --guest-mem MiB             memory of the guest (512)
   --guest-cpus N              CPUs of the guest (2)
   --host-mem MiB              memory of the host level (2560)
@@ -162,7 +167,9 @@ set_option() {
 	--timeout) TIMEOUT=$2 ;;
 	--log) LOG_DIR=$2 ;;
 	--accel) ACCEL=$2 ;;
-	--kernel) KERNEL_DIR=$2 ;;
+	--kernel) HOST_KERNEL=$2 GUEST_KERNEL=$2 ;;
+	--host-kernel) HOST_KERNEL=$2 ;;
+	--guest-kernel) GUEST_KERNEL=$2 ;;
 	*) usage_error "unknown option $1" ;;
 	esac
 }

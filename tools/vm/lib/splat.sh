@@ -24,7 +24,7 @@ SPLAT_PATTERNS=(
 	'UBSAN: '
 	'ODEBUG: '
 	'DMA-API: .*(device driver|cpu touching|exceeded|not mapped)'
-	'kmemleak: [0-9]+ new suspected memory leaks'
+	'unreferenced object (0x|\(percpu\))'
 	'refcount_t: '
 	'list_(add|del) corruption'
 	'usercopy: Kernel memory'
