@@ -28,7 +28,7 @@ write_config() {
 	done
 	printf 'CALLER_DIR=%s\n' "$(quote "$(pwd -P)")"
 	printf 'DEVICES=%s\n' "$(quote "${DEVICES[*]%%:*}")"
-	printf 'KERNEL_ARGS=%s\n' "$(quote "$(kernel_args)")"
+	printf 'KERNEL_ARGS=%s\n' "$(quote "$(kernel_args) $(place_args guest)")"
 	printf 'STOCK_MODULES=%s\n' "$(quote "$1")"
 	printf 'OWN_MODULES=%s\n' "$(quote "$2")"
 }
