@@ -170,6 +170,7 @@ make_initramfs() {
 	early_fstab >"$dir/etc/fstab"
 	plan_root "$dir" >"$dir/etc/fstab.root"
 	cp "$PVVM_DIR"/level/pvvm-* "$dir/root/run/pvvm/bin/"
+	[ "$level" = host ] || ln -s /proc/1/root/ctl/{kernel,initramfs} "$dir/root/run/pvvm/"
 	ln "$dir/bin/busybox" "$dir/root/run/pvvm/busybox"
 	write_modprobe_conf "$level" >"$dir/etc/modprobe.conf"
 	put_stock "$dir" "$@"
