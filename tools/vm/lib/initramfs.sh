@@ -33,7 +33,7 @@ write_config() {
 	done
 	printf 'CALLER_DIR=%s\n' "$(quote "$(pwd -P)")"
 	printf 'DEVICES=%s\n' "$(quote "${DEVICES[*]%%:*}")"
-	printf 'GUEST_KERNEL_ARGS=%s\n' "$(quote "$(at_guest kernel_args)")"
+	printf 'GUEST_KERNEL_ARGS=%s\n' "$(quote "$(at_guest kernel_args) $(place_args guest)")"
 	printf 'STOCK_MODULES=%s\n' "$(quote "$1")"
 	printf 'OWN_MODULES=%s\n' "$(quote "$2")"
 }
@@ -176,6 +176,7 @@ make_initramfs() {
 	early_fstab >"$dir/etc/fstab"
 	plan_root "$dir" >"$dir/etc/fstab.root"
 	cp "$PVVM_DIR"/level/pvvm-* "$dir/root/run/pvvm/bin/"
+	[ "$level" = host ] || ln -s /proc/1/root/ctl/{kernel,initramfs} "$dir/root/run/pvvm/"
 	ln "$dir/bin/busybox" "$dir/root/run/pvvm/busybox"
 	write_modprobe_conf "$level" >"$dir/etc/modprobe.conf"
 	put_stock "$dir" "$@"

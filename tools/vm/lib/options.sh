@@ -87,10 +87,12 @@ Commands start in the current directory and find in their environment
   PVVM_LEVEL     host or guest           PVVM_VIOMMU   the --viommu option
   PVVM_DEVICES   "edu:0000:00:10.0 .."   PVVM_SHARE    /share, or nothing
   PVVM_MODULES   where our modules are   PVVM_RELEASE  kernel release
-  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest
+  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest;
+                 in the guest: kernel and initramfs, to start them by kexec
 and on their PATH
   pvvm-load MODULE [PARAM=VAL..]         load a module with all that it needs
   pvvm-bind DRIVER|none BDF..            bind devices to a driver
+  pvvm-qmp COMMAND                       at the host level: ask the guest's QEMU
 
 Exit status: that of the guest command (or of the host command that failed);
   2 usage, 3 kernel splat at either level, 4 setup failed, 124 timeout,

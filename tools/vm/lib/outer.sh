@@ -59,7 +59,7 @@ share_9p() {
 outer_command() {
 	outer_machine
 	at_level host
-	OUTER+=(-kernel "$KERNEL_IMAGE" -initrd "$TMP/host.cpio" -append "$(kernel_args) intel_iommu=on $HOST_ARGS"
+	OUTER+=(-kernel "$KERNEL_IMAGE" -initrd "$TMP/host.cpio" -append "$(kernel_args) $(place_args host) intel_iommu=on $HOST_ARGS"
 		-chardev "file,id=console,path=$TMP/host-console.log"
 		-serial chardev:console
 		-device "isa-debug-exit,iobase=0x501,iosize=2")

@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A guest that has its drivers restarts in the midst of DMA, each time in another
+# way: reboot, panic, reset by the VMM, kexec. The next kernel gets the interface,
+# the disk has what the last one wrote, and an edu device works by VFIO.
+#
+# Run with pvvm's --guest-reboots 4 --guest-may-die, and host_reset.sh beside.
+
+# shellcheck source=lib/guest.sh
+. "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
+
+disk=$(device nvme) || skip_all "no nvme device"
+edu=$(device edu) || skip_all "no edu device"
+WAYS=(reboot panic reset kexec)
+
+doorbell_by_page() {
+	dmesg | grep 'pv-iommu: .*doorbell by page'
+}
+
+# What the last boot has left in the disk's 9th MiB; each leaves something else
+kept_data() {
+	if [ "$PVVM_BOOT" != 0 ]; then
+		dd if="$DISK" of=/tmp/kept bs=1M skip=8 count=1 iflag=direct 2>&1 &&
+			cmp /tmp/kept "$PVVM_SHARE/kept" || return
+	fi
+	head -c 1M /dev/urandom >/tmp/kept && cp /tmp/kept "$PVVM_SHARE/kept" &&
+		dd if=/tmp/kept of="$DISK" seek=8 bs=1M oflag=direct 2>&1
+}
+
+edu_by_vfio() {
+	pvvm-bind vfio-pci "$edu" && guest_container_test -v pv -t dma_both_ways
+}
+
+no_op_failed() {
+	[ "$(stat_of host_ops_failed)" = 0 ]
+}
+
+# Requests are under way, and mappings come and go, when the guest goes.
+busy() {
+	guest_map_load 0 16 >/tmp/load.log &
+	dd if=/dev/zero of="$DISK" bs=64k oflag=direct seek=256 count=700 2>/dev/null &
+	until_true 20 grep -q ready /tmp/load.log
+}
+
+restart() {
+	say "$1"
+	case $1 in
+	reboot) busybox reboot -f ;;
+	panic) echo c >/proc/sysrq-trigger ;;
+	reset) touch "$PVVM_SHARE/reset-ask" ;;
+	kexec) guest_kexec "$PVVM_RUN/kernel" "$PVVM_RUN/initramfs" "$(cat /proc/cmdline)" ;;
+	esac
+	sleep 60
+	say "nothing has come of it"
+}
+
+way=${WAYS[PVVM_BOOT]:-}
+say "boot number $PVVM_BOOT"
+echo $((PVVM_BOOT + 1)) >"$PVVM_SHARE/boots"
+plan 7
+check "the interface has started" doorbell_by_page
+check "the disk is in a DMA-FQ domain" type_is "$disk" DMA-FQ
+check "the disk has its driver" nvme_up "$disk"
+check "what was written before is there" kept_data
+check "written and read back" disk_check 1
+check "edu by VFIO" edu_by_vfio
+check "no operation has failed" no_op_failed
+if [ $FAILED = 0 ] && [ "$way" ]; then
+	busy
+	restart "$way"
+	exit 1
+fi
+finish
