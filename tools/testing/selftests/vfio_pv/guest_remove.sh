@@ -26,7 +26,7 @@ restart() {
 }
 
 mapped_by() {
-	pvvm-bind vfio-pci "$1" && guest_map_load 20 1
+	pvvm-bind vfio-pci "$1" && guest_map_load 20 1 && unbind "$1"
 }
 
 plan 13
