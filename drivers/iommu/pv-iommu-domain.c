@@ -151,6 +151,7 @@ static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 			     bool may_sleep)
 {
 	struct pviommu_op op;
+	int ret;
 
 	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
 	op.flags = cpu_to_le16(flags);
@@ -158,7 +159,9 @@ static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 	op.inv.granularity = cpu_to_le32(granularity);
 	op.inv.addr = cpu_to_le64(addr);
 	op.inv.size = cpu_to_le64(size);
-	return pviommu_invalidate(dom, &op, may_sleep);
+	ret = pviommu_invalidate(dom, &op, may_sleep);
+	/* No device reaches anything in a domain that the host does not have */
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /* For callers that can't be told of a failure */
@@ -360,7 +363,7 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 
 /**
  * pviommu_domain_restart() - make a domain again that the host has forgotten
- * @dom: the domain
+ * @dom: the domain; nobody else changes what is mapped in it
  * @endpoint: the host's number of an endpoint that it suits
  *
  * Return: 0, or why the host did not make it; mappings that it refuses are

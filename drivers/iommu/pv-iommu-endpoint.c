@@ -130,6 +130,18 @@ static bool endpoint_is_gone(struct pviommu_endpoint *ep)
 				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
 }
 
+/* ATTACH; a domain that could not be made again before may be by now */
+static int attach_request(struct pviommu_endpoint *ep,
+			  struct iommu_domain *domain)
+{
+	int ret = 0;
+
+	if (domain_number(domain) == U32_MAX)
+		ret = pviommu_domain_restart(to_pviommu_domain(domain), ep->id);
+	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH,
+				       domain_number(domain));
+}
+
 /* Have the host do it, unless there is nothing to be done */
 static int attach_at_host(struct pviommu_endpoint *ep,
 			  struct iommu_domain *domain)
@@ -145,7 +157,7 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	 */
 	if (ep->gone || ep->domain == domain)
 		return 0;
-	ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain_number(domain));
+	ret = attach_request(ep, domain);
 	if (ret == -ENOENT && endpoint_is_gone(ep)) {
 		ep->gone = true;
 		return 0;
@@ -157,14 +169,32 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	return ret;
 }
 
+/*
+ * The IOMMU core goes back to its own domain and can't be told that there is no
+ * such domain any more, or no host to ask. No mapping can be made there, so that
+ * its driver will not work. The wish is noted for a restart.
+ */
+static bool attach_pretended(struct pviommu_endpoint *ep,
+			     struct iommu_domain *domain)
+{
+	if (domain->type == IOMMU_DOMAIN_UNMANAGED)
+		return false;
+	if (READ_ONCE(ep->pv->broken)) {
+		dev_err_ratelimited(ep->dev, "remains as it is, the host does not answer\n");
+		return true;
+	}
+	if (domain_number(domain) != U32_MAX)
+		return false;
+	dev_err_ratelimited(ep->dev, "is blocked, the host does not make its domain again\n");
+	return !endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED);
+}
+
 /**
  * pviommu_attach() - move an endpoint, and with it its group
  * @ep: the endpoint
  * @domain: where to
  *
- * An endpoint that is gone is everywhere. If the host does not answer, no
- * mapping can be made: then the moves of the IOMMU core, which may not fail,
- * are noted for a restart. A user of VFIO learns that it gets no domain.
+ * An endpoint that is gone is everywhere.
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
  * endpoint is where it was.
@@ -176,11 +206,8 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 
 	mutex_lock(&pv->lock);
 	ret = attach_at_host(ep, domain);
-	if (ret && READ_ONCE(pv->broken) &&
-	    domain->type != IOMMU_DOMAIN_UNMANAGED) {
-		dev_err_ratelimited(ep->dev, "remains as it is, the host does not answer\n");
+	if (ret && attach_pretended(ep, domain))
 		ret = 0;
-	}
 	if (!ret)
 		ep->domain = domain;
 	mutex_unlock(&pv->lock);

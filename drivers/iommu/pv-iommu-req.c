@@ -108,17 +108,25 @@ static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	pending_dec(&slot->dom->pending[ring->id].maps);
 }
 
+static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
+			int error, u64 result)
+{
+	/* Where there is no such domain nothing is mapped */
+	if (error == -ENOENT)
+		return;
+	if (error)
+		WRITE_ONCE(slot->dom->unmap_refused, true);
+	/* See domain_unmap() for what is in order after a restart */
+	if ((error || !ring->pv->restarted) && !READ_ONCE(ring->pv->broken))
+		pviommu_report_removal(slot->dom, slot->iova, slot->size,
+				       result, error);
+}
+
 static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		       int error, u64 result)
 {
-	/* Where there is no such domain nothing is mapped */
-	if (error && error != -ENOENT)
-		WRITE_ONCE(slot->dom->unmap_refused, true);
-	/* See domain_unmap() for what is in order after a restart */
-	if ((error || (result != slot->size && !ring->pv->restarted)) &&
-	    !READ_ONCE(ring->pv->broken))
-		pviommu_report_removal(slot->dom, slot->iova, slot->size,
-				       result, error);
+	if (error || result != slot->size)
+		unmap_amiss(ring, slot, error, result);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
@@ -268,6 +276,7 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
  */
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold)
+	__must_hold(&ring->lock)
 {
 	unsigned int vain = 0;
 

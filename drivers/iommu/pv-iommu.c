@@ -288,8 +288,8 @@ static void pviommu_syscore_resume(void *data)
 
 /*
  * After all drivers have shut down their devices; those of user space have none
- * that would, and must not use an address that bypass takes elsewhere. A kernel started by kexec then finds
- * an interface that has no memory of ours.
+ * that would, and must not use an address that bypass takes elsewhere. A kernel
+ * started by kexec then finds an interface that has no memory of ours.
  */
 static void pviommu_syscore_shutdown(void *data)
 {

@@ -99,24 +99,13 @@ TEST_F(two, join_one_container)
 	EXPECT_EQ(1, dma_refused(&self->b.dev, GUEST_IOVA, self->memory_a, &self->window_a));
 }
 
-/* Where the registers of the paravirtual IOMMU are in config space; 0 if nowhere */
-static unsigned int find_capability(const struct vfio_dev *dev)
-{
-	unsigned int pos = vfio_config_read32(dev, 0x34) & 0xfc;
-
-	while (pos && vfio_config_read32(dev, pos + PVIOMMU_CAP_SIGNATURE_OFF) !=
-		      PVIOMMU_CAP_SIGNATURE)
-		pos = vfio_config_read32(dev, pos) >> 8 & 0xfc;
-	return pos;
-}
-
 /*
  * A user who was given a device can write to the registers of the interface by
  * way of its config space: that must not stop the interface, nor start another.
  */
 TEST_F(two, registers_are_not_the_users)
 {
-	unsigned int cap = find_capability(&self->a.dev), i;
+	unsigned int cap = guest_find_capability(&self->a.dev), i;
 	__u32 running;
 
 	ASSERT_NE(0, cap);

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <linux/pv_iommu.h>
+
 #include "edu.h"
 #include "guest_vfio.h"
 
@@ -52,6 +54,16 @@ int guest_find_edu(unsigned int nr, char bdf[16])
 		return 0;
 	}
 	return -ENODEV;
+}
+
+unsigned int guest_find_capability(const struct vfio_dev *dev)
+{
+	unsigned int pos = vfio_config_read32(dev, 0x34) & 0xfc;
+
+	while (pos && vfio_config_read32(dev, pos + PVIOMMU_CAP_SIGNATURE_OFF) !=
+		      PVIOMMU_CAP_SIGNATURE)
+		pos = vfio_config_read32(dev, pos) >> 8 & 0xfc;
+	return pos;
 }
 
 static int open_device(struct guest_vfio *g)

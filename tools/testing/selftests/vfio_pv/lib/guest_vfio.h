@@ -30,6 +30,9 @@ int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf);
 int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const char *bdf);
 void guest_vfio_close(struct guest_vfio *g);
 
+/* Where the registers of the paravirtual IOMMU are in config space; 0 if nowhere */
+unsigned int guest_find_capability(const struct vfio_dev *dev);
+
 /* UNMAP_DMA with flags, and VFIO_PV_IOMMU_INVALIDATE of pages or of all (size 0) */
 int guest_unmap(const struct guest_vfio *g, __u64 iova, __u64 size, __u32 flags, __u64 *removed);
 int guest_invalidate(const struct guest_vfio *g, __u64 iova, __u64 size);
