@@ -475,7 +475,10 @@ int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
 		iommu_iotlb_gather_init(&gather);
 		domain_unmap(dom, iova, done, &gather,
 			     gfpflags_allow_blocking(gfp));
-		pviommu_iotlb_sync(domain, &gather);
+		if (domain_invalidate(dom, PVIOMMU_INV_PAGE,
+				      PVIOMMU_PASID_NONE, iova, done, 0,
+				      gfpflags_allow_blocking(gfp)))
+			ret = -ENOTRECOVERABLE;
 	}
 	return ret;
 }

@@ -238,8 +238,10 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
 		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
 				       domain_number(domain));
-	if (!ret)
+	if (!ret) {
+		ep->domain = domain;
 		return 0;
+	}
 	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
 		ret);
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))

@@ -191,6 +191,10 @@ static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
 		ret = pv_iommu_sync_map(domain, dma->node.start, queued);
 	if (ret && queued)
 		vfio_pv_clear_and_flush(dma, domain, queued);
+	if (ret == -ENOTRECOVERABLE) {
+		dma->stuck = true;
+		ret = -EIO;
+	}
 	return ret;
 }
 

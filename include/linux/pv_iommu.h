@@ -41,7 +41,9 @@ bool pv_iommu_msi_isolated(struct iommu_group *group);
  * The mapping is in effect after pv_iommu_sync_map() of a range that covers it
  * returned 0.
  *
- * Return: 0 or a negative errno; on failure nothing is queued for the range.
+ * Return: 0 or a negative errno; on failure nothing is queued for the range, and
+ * nothing is mapped there, but for -ENOTRECOVERABLE: then devices may reach part
+ * of the memory.
  */
 int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
 			phys_addr_t paddr, size_t size, int prot, gfp_t gfp);
