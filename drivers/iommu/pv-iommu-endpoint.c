@@ -463,6 +463,9 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 		pviommu_door_first(pv, pdev, regs);
 		if (READ_ONCE(pv->broken) || pviommu_cap_stopped(pv))
 			ret = pviommu_restart_live(pv);
+		/* A domain that nobody is in is made again when somebody is */
+		if (!READ_ONCE(pv->broken))
+			ret = 0;
 	}
 	mutex_unlock(&pv->lock);
 	return ret;
