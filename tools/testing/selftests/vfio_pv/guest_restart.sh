@@ -29,7 +29,7 @@ kept_data() {
 }
 
 edu_by_vfio() {
-	pvvm-bind vfio-pci "$edu" && guest_container_test -v pv -t dma_both_ways
+	pvvm-bind vfio-pci "$edu" && guest_container_test -V type1 -V type1v2 -t dma_both_ways
 }
 
 no_op_failed() {

@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash
+#
+# Run by guest_suspend.sh in a busybox shell, all of whose programs and files are
+# in memory. The clock's alarm wakes the machine.
+
+disk=$1
+rtc=/sys/class/rtc/rtc0/wakealarm
+cookie=/sys/module/pviommu_guest/parameters/cookie
+stats=/sys/kernel/debug/pv-iommu/stats
+tests=0
+
+# Through the kernel's log, whose messages would break a line otherwise
+tell() {
+	echo "<1>guest_asleep: $*" >/dev/kmsg
+}
+
+check() {
+	local name=$1 verdict=ok line
+
+	shift
+	tests=$((tests + 1))
+	"$@" >/tmp/check.log 2>&1 || verdict="not ok"
+	while read -r line; do
+		tell "# $line"
+	done </tmp/check.log
+	tell "$verdict $tests $name"
+}
+
+# Data that the disk has by now, and that is read when it has slept
+write_data() {
+	head -c 1048576 /dev/urandom >/tmp/data
+	dd if=/tmp/data of="$disk" bs=64k seek=128 oflag=direct
+}
+
+read_data() {
+	dd if="$disk" of=/tmp/back bs=64k skip=128 count=16 iflag=direct &&
+		cmp /tmp/data /tmp/back
+}
+
+write_and_read() {
+	write_data && read_data
+}
+
+go_to_sleep() {
+	cat $cookie >/tmp/cookie
+	echo 0 >$rtc
+	echo +6 >$rtc && echo mem >/sys/power/state
+}
+
+# The host had forgotten all: it was not just a nap.
+started_anew() {
+	[ "$(cat $cookie)" != "$(cat /tmp/cookie)" ]
+}
+
+# A process is frozen in the midst of it, and goes on when it is awake again.
+start_requests() {
+	dd if=/dev/zero of="$disk" bs=64k seek=256 count=700 oflag=direct &
+	requests=$!
+}
+
+requests_done() {
+	wait $requests
+}
+
+no_op_failed() {
+	grep 'host_ops_failed *0$' $stats
+}
+
+echo on >/proc/sys/kernel/printk_devkmsg
+check "written" write_data
+check "slept" go_to_sleep
+check "the interface has started anew" started_anew
+check "what was written is there" read_data
+check "written and read back" write_and_read
+start_requests
+check "slept with requests under way" go_to_sleep
+check "the interface has started anew" started_anew
+check "the requests came to an end" requests_done
+check "what was written is there" read_data
+check "no operation has failed" no_op_failed
+# Which ends QEMU. A program for it would write to files that do not answer any more.
+echo b >/proc/sysrq-trigger
+sleep 60

@@ -1,0 +1,8 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Run at the host level after the guest: what guest_asleep.sh has told on the
+# guest's console.
+
+echo "1..10"
+tr -d '\r' <"$PVVM_RUN/guest-console.log" | sed -n 's/^.*\] guest_asleep: //p'
