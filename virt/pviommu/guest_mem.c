@@ -236,7 +236,8 @@ int pviommu_window_read(const struct pviommu_window *win, size_t offset,
  * @buf: source
  * @words: words of 8 bytes, all within a page
  *
- * Context and return: as pviommu_window_read().
+ * Context: as pviommu_window_read().
+ * Return: 0, or -EFAULT when it is not open.
  */
 int pviommu_window_write(const struct pviommu_window *win, size_t offset,
 			 const void *buf, u32 words)
@@ -262,13 +263,15 @@ int pviommu_window_write(const struct pviommu_window *win, size_t offset,
  * Who sees it sees what was written to windows before. Pairs with a read
  * barrier of the guest.
  *
- * Context and return: as pviommu_window_read().
+ * Context: as pviommu_window_read().
+ * Return: 0, or -EFAULT when it is not open.
  */
 int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
 			   __le32 value)
 {
 	if (!win->pages)
 		return -EFAULT;
+	/* Pairs with the guest's barrier after it reads the number */
 	smp_store_release((__le32 *)window_at(win, offset), value);
 	return 0;
 }
