@@ -59,7 +59,7 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
 
 #define compat_gather_set_pgsize(domain, gather, size) \
-	((gather)->pgsize = (size))
+	((void)(domain), (gather)->pgsize = (size))
 
 #endif
 
