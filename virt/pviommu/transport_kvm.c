@@ -29,6 +29,7 @@
 #include <linux/mutex.h>
 #include <linux/pv_iommu_host.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 
 #include <asm/kvm_page_track.h>
 
@@ -145,7 +146,9 @@ static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
 	db->ctx = ctx;
 	mutex_init(&db->lock);
 
-	ret = kvm_page_track_register_notifier(kvm, &db->node);
+	/* The first to register has KVM walk its slots */
+	scoped_guard(srcu, &kvm->srcu)
+		ret = kvm_page_track_register_notifier(kvm, &db->node);
 	if (ret)
 		goto out_free;
 	ret = pv_kvm_track(db);
