@@ -284,8 +284,10 @@ static void fill(__u32 *data, __u32 seed)
 {
 	size_t i;
 
-	for (i = 0; i < TRANSFER / sizeof(*data); i++)
-		data[i] = seed = seed * 1664525 + 1013904223;
+	for (i = 0; i < TRANSFER / sizeof(*data); i++) {
+		seed = seed * 1664525 + 1013904223;
+		data[i] = seed;
+	}
 }
 
 static int write_and_read(struct nvme *n, unsigned int count)
