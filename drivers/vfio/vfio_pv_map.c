@@ -538,29 +538,37 @@ static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *
 	vfio_pv_forget(c, &failed);
 }
 
-/* Queue a mapping for all domains; on failure it is in none. */
+/* Queue a mapping for a domain; on failure nothing of it is there. */
+static int vfio_pv_queue_domain(struct vfio_pv_dma *dma,
+				struct iommu_domain *domain)
+{
+	size_t queued;
+	int ret = vfio_pv_queue_runs(dma, domain, &queued);
+
+	if (ret && queued)
+		vfio_pv_clear_and_flush(dma, domain, queued);
+	if (ret == -ENOTRECOVERABLE) {
+		dma->stuck = true;
+		ret = -EIO;
+	}
+	return ret;
+}
+
 static int vfio_pv_queue_domains(struct vfio_pv_container *c,
 				 struct vfio_pv_dma *dma)
 {
 	struct vfio_pv_domain *d;
-	size_t queued = 0;
 	int ret = 0;
 
 	list_for_each_entry(d, &c->domains, link) {
-		ret = vfio_pv_queue_runs(dma, d->domain, &queued);
+		ret = vfio_pv_queue_domain(dma, d->domain);
 		if (ret)
 			break;
 	}
 	if (!ret)
 		return 0;
-	if (queued)
-		vfio_pv_clear_and_flush(dma, d->domain, queued);
 	list_for_each_entry_continue_reverse(d, &c->domains, link)
 		vfio_pv_clear_and_flush(dma, d->domain, vfio_pv_dma_size(dma));
-	if (ret == -ENOTRECOVERABLE) {
-		dma->stuck = true;
-		ret = -EIO;
-	}
 	return ret;
 }
 
