@@ -188,7 +188,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			ret = pviommu_pin_guest(ctx->vm, gfn, n, write, pages);
 		if (!ret)
 			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
-					 NULL, gfn, pages, n);
+						 NULL, gfn, pages, n);
 		if (ret) {
 			undo_map(domain, args->iova, ctx->done);
 			return ret;
@@ -370,7 +370,7 @@ static int map_small_list(struct pviommu_op_ctx *ctx,
 
 	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
 	ret = pviommu_pin_list(ctx->vm, gfns, count, args->prot & PVIOMMU_PROT_WRITE,
-		       pages);
+			       pages);
 	if (ret)
 		return ret;
 	return pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages, count);

@@ -413,7 +413,7 @@ TEST_F(table, memory_leaves)
 /* The host holds no page of the table: a part of it can leave */
 TEST_F(table, table_leaves)
 {
-	volatile __u64 *far = pv_mem(&self->vm, PV_HIGH);
+	__u64 *far = pv_mem(&self->vm, PV_HIGH);
 
 	far[0] = TARGET | PV_ENTRY_RW;
 	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW;
@@ -451,7 +451,7 @@ TEST_F(table, small_doorbells)
 /* The same tables again and again: as large as the guest likes, and no work of ours */
 TEST_F(table, bomb)
 {
-	volatile __u64 *pages[3];
+	__u64 *pages[3];
 	unsigned int i, level;
 
 	ASSERT_TRUE(pv_param_set("max_mappings", "100"));
@@ -518,7 +518,7 @@ static void *rewrite(void *arg)
 	for (n = 0; !stopped(race); n++) {
 		__u64 iova = IOVA + rand_r(&seed) % RACE_PAGES * PV_PAGE;
 		__u64 gpa = TARGET + rand_r(&seed) % 512 * PV_PAGE;
-		volatile __u64 *table = pv_mem(race->vm, TABLES + 0x200000);
+		__u64 *table = pv_mem(race->vm, TABLES + 0x200000);
 
 		switch (rand_r(&seed) % 16) {
 		case 0:

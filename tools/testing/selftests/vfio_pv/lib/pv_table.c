@@ -22,14 +22,14 @@ struct pv_table pv_table(struct pv_vm *vm, int levels, __u64 at)
 	return table;
 }
 
-volatile __u64 *pv_entry(struct pv_table *table, __u64 iova, int level)
+__u64 *pv_entry(struct pv_table *table, __u64 iova, int level)
 {
 	__u64 page = table->root;
-	volatile __u64 *entry;
+	__u64 *entry;
 	int i;
 
 	for (i = table->levels;; i--) {
-		entry = (volatile __u64 *)pv_mem(table->vm, page) +
+		entry = (__u64 *)pv_mem(table->vm, page) +
 			(iova >> (12 + 9 * (i - 1))) % 512;
 		if (i == level)
 			return entry;

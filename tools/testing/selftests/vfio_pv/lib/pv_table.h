@@ -7,11 +7,11 @@
 
 #include "pv_op.h"
 
-#define PV_ENTRY_P	(1ULL << 0)
-#define PV_ENTRY_W	(1ULL << 1)
-#define PV_ENTRY_A	(1ULL << 5)
-#define PV_ENTRY_PS	(1ULL << 7)
-#define PV_ENTRY_XD	(1ULL << 63)
+#define PV_ENTRY_P	0x1ULL
+#define PV_ENTRY_W	0x2ULL
+#define PV_ENTRY_A	0x20ULL
+#define PV_ENTRY_PS	0x80ULL
+#define PV_ENTRY_XD	0x8000000000000000ULL
 #define PV_ENTRY_RW	(PV_ENTRY_P | PV_ENTRY_W)
 
 struct pv_table {
@@ -25,7 +25,7 @@ struct pv_table {
 struct pv_table pv_table(struct pv_vm *vm, int levels, __u64 at);
 
 /* The entry for @iova at a level (1: of 4 KiB pages); tables above are made */
-volatile __u64 *pv_entry(struct pv_table *table, __u64 iova, int level);
+__u64 *pv_entry(struct pv_table *table, __u64 iova, int level);
 
 /* Map one page of 4 KiB */
 void pv_table_map(struct pv_table *table, __u64 iova, __u64 gpa, __u64 flags);
