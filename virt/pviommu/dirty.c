@@ -10,7 +10,7 @@
 #include "pviommu_private.h"
 
 /* The bits of one DIRTY_READ are put together in the ring's scratch page */
-static_assert(PVIOMMU_DIRTY_PAGES == PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64));
+static_assert(PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64) == PVIOMMU_DIRTY_PAGES);
 
 /* Domains of the guest, with its tables or without */
 static struct pviommu_domain *dirty_domain(struct pviommu_op_ctx *ctx,
