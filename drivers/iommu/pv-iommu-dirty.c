@@ -146,7 +146,12 @@ pviommu_domain_alloc_flags(struct device *dev, u32 flags,
 	if (user_data || (flags & ~IOMMU_HWPT_ALLOC_DIRTY_TRACKING))
 		return ERR_PTR(-EOPNOTSUPP);
 	domain = pviommu_domain_alloc_paging(dev);
-	if (!IS_ERR(domain) && flags)
+	if (IS_ERR(domain))
+		return domain;
+	/* The IOMMU core would, but iommufd does not */
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->ops = &pviommu_paging_ops;
+	if (flags)
 		domain->dirty_ops = &pviommu_dirty_ops;
 	return domain;
 }

@@ -29,13 +29,21 @@ FIXTURE(fd)
 	char *buffer;
 };
 
+#define UNSAFE	"/sys/module/iommufd/parameters/allow_unsafe_interrupts"
+
 /* Where there is no iommufd there is nothing to be tested */
 __attribute__((constructor)) static void need_iommufd(void)
 {
+	int fd;
+
 	if (access("/dev/iommu", R_OK | W_OK)) {
 		ksft_print_header();
 		ksft_exit_skip("this kernel has no iommufd\n");
 	}
+	fd = open(UNSAFE, O_WRONLY);
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		ksft_exit_fail_msg("%s can't be set\n", UNSAFE);
+	close(fd);
 }
 
 /* The device file of a device: its name is in a folder of the device */
