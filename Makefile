@@ -52,6 +52,7 @@ demo: machine
 
 .PHONY: check
 check: machine
+	@tools/build/deps check
 	@tools/testing/run-check
 
 # More of the random ops of hypercall_fuzz_test, which make check runs for a minute
@@ -64,8 +65,8 @@ fuzz: machine
 		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
 
-.PHONY: style
-style:
+.PHONY: static style
+static style:
 	@tools/build/deps build check
 	+@tools/build/style
 
@@ -106,7 +107,8 @@ help:
 	@echo  '                        it; then: tools/testing/run-check --kernel lab'
 	@echo  '  make fuzz             random ops against a model of the host engine for 600 seconds;'
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
-	@echo  '  make style            checkpatch, sparse, kernel-doc, layout rules, ABI layout'
+	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
+	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'
 	@echo  '  make modules_install  into /lib/modules of that kernel, below INSTALL_MOD_PATH if given'
