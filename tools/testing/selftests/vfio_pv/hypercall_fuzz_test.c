@@ -21,7 +21,7 @@
 
 #define RINGS		MODEL_RINGS
 #define ORDER		PVIOMMU_RING_ORDER_MAX
-#define RING_OPS	(1U << ORDER)
+#define RING_OPS	1024
 #define MAX_KICKS	200000
 
 /* Below 256 MiB, where edu devices reach, and below MSIs, and the end of the window */
@@ -114,8 +114,8 @@ static bool learn(struct run *run, unsigned int dev)
 	struct pviommu_probe *probe = pv_mem(&run->vm, PV_AT_REPLY);
 	__u32 i;
 
-	if (__pv_exec(&run->vm.ring[0], pv_op_buf(PVIOMMU_OP_PROBE, run->vm.dev[dev].id,
-						   PV_AT_REPLY, PV_PAGE)))
+	if (__pv_exec(&run->vm.ring[0],
+		      pv_op_buf(PVIOMMU_OP_PROBE, run->vm.dev[dev].id, PV_AT_REPLY, PV_PAGE)))
 		return false;
 	run->model.ops++;
 	ep->id = probe->endpoint;
@@ -201,11 +201,13 @@ FIXTURE_TEARDOWN(fuzz)
 
 /* ---- batches ----------------------------------------------------------- */
 
+#define OP_FORMAT "# %s code %04x flags %04x status %u domain %u endpoint %u pasid %x vm %u " \
+		  "args %llx %llx %llx %llx result %llx\n"
+
 static void print_op(const char *what, const struct pviommu_op *op)
 {
-	printf("# %s code %04x flags %04x status %u domain %u endpoint %u pasid %x vm %u args %llx %llx %llx %llx result %llx\n",
-	       what, op->code, op->flags, op->status, op->domain, op->endpoint, op->pasid,
-	       op->vm, op->raw[0], op->raw[1], op->raw[2], op->raw[3], op->result);
+	printf(OP_FORMAT, what, op->code, op->flags, op->status, op->domain, op->endpoint,
+	       op->pasid, op->vm, op->raw[0], op->raw[1], op->raw[2], op->raw[3], op->result);
 }
 
 static void complain(const struct run *run, unsigned int bad)
@@ -477,7 +479,8 @@ static bool dma_read(struct run *run, unsigned int dev, __u64 iova)
 	make_tag(run, tag);
 	r = model_region(&run->model, gpa);
 	memcpy(r->hva + (gpa - r->gpa) + 0x200, tag, TAG);
-	if (!edu_from_ram(vfio, iova + 0x200, 512, TAG) || !edu_to_ram(vfio, home + 0x400, 512, TAG))
+	if (!edu_from_ram(vfio, iova + 0x200, 512, TAG) ||
+	    !edu_to_ram(vfio, home + 0x400, 512, TAG))
 		return false;
 	run->transfers += 2;
 	if (!memcmp(pv_mem(&run->vm, SCRATCH + 0x400), tag, TAG))
@@ -709,6 +712,9 @@ static bool finish(struct run *run)
 	return same_stats(&got, &want) && got.kicks_config == want.kicks_config;
 }
 
+#define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
+		      "%u changes of memory, %u restarts, %llu doorbells, %ld s\n"
+
 static void report(const struct run *run, time_t took)
 {
 	const struct { const char *name; __u16 code; } ops[] = {
@@ -725,9 +731,8 @@ static void report(const struct run *run, time_t took)
 		printf("# %-10s done %7u, refused %7u\n", ops[i].name,
 		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
 		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
-	printf("# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, %u changes of memory, %u restarts, %llu doorbells, %ld s\n",
-	       options.seed, run->model.ops - run->lookups, run->lookups, run->transfers,
-	       run->memory, run->restarts, run->kicks, (long)took);
+	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
+	       run->transfers, run->memory, run->restarts, run->kicks, (long)took);
 }
 
 static bool time_is_up(const struct run *run, time_t begin)
