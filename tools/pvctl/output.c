@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "pvctl.h"
@@ -83,14 +82,14 @@ void out_object_end(void)
 void out_u64(const char *name, uint64_t value)
 {
 	put_name(name);
-	printf("%" PRIu64, value);
+	printf("%llu", (unsigned long long)value);
 }
 
 void out_hex(const char *name, uint64_t value)
 {
 	put_name(name);
 	/* JSON knows no other numbers than decimal ones */
-	printf(json ? "%" PRIu64 : "0x%" PRIx64, value);
+	printf(json ? "%llu" : "0x%llx", (unsigned long long)value);
 }
 
 /* A line in the terminal of an administrator is no place for control characters */

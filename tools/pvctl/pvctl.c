@@ -32,7 +32,7 @@ void die(int code, const char *format, ...)
 	exit(code);
 }
 
-uint64_t number(const char *what, const char *text, uint64_t max)
+uint64_t to_number(const char *what, const char *text, uint64_t max)
 {
 	unsigned long long value;
 	char *end;
@@ -77,7 +77,7 @@ void words_end(const struct words *words)
 		die(PVCTL_USAGE, "\"%s\" is not understood here", words->word[0]);
 }
 
-static void usage(FILE *to)
+static void print_usage(FILE *to)
 {
 	size_t i;
 
@@ -93,7 +93,7 @@ static int options(int argc, char **argv)
 
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
-			usage(stdout);
+			print_usage(stdout);
 			exit(0);
 		}
 		if (strcmp(argv[i], "-o") || i + 1 == argc || strcmp(argv[i + 1], "json"))
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 	size_t i;
 
 	if (first >= argc) {
-		usage(stderr);
+		print_usage(stderr);
 		return PVCTL_USAGE;
 	}
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {

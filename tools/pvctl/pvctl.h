@@ -27,7 +27,7 @@
 /* Say what is wrong and exit */
 void die(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* A number of the command line, up to @max; dies of anything else */
-uint64_t number(const char *what, const char *text, uint64_t max);
+uint64_t to_number(const char *what, const char *text, uint64_t max);
 
 /*
  * Words "NAME VALUE" of a command line. Each name may be there once; those that are

@@ -61,7 +61,7 @@ static void show(struct words *words, uint8_t cmd, nl_message_fn fn)
 
 	words_end(words);
 	out_begin();
-	nl_dump(cmd, vm ? number("vm", vm, UINT32_MAX) : 0, fn);
+	nl_dump(cmd, vm ? to_number("vm", vm, UINT32_MAX) : 0, fn);
 	out_end();
 }
 

@@ -106,13 +106,14 @@ TEST_F(admin, json)
 	char start[64];
 
 	ASSERT_EQ(0, ctl("-o json vm"));
-	snprintf(start, sizeof(start), "[{\"vm\":%u,\"pid\":%d,\"name\":\"admin_test\",\"counters\":{",
-		 self->id, getpid());
+	snprintf(start, sizeof(start),
+		 "[{\"vm\":%u,\"pid\":%d,\"name\":\"admin_test\",\"counters\":{", self->id, getpid());
 	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
 	EXPECT_NE(NULL, strstr(self->text, "}}]\n"));
 	ASSERT_EQ(0, ctl("-o json domain"));
-	snprintf(start, sizeof(start), "[{\"vm\":%u,\"domain\":0,\"type\":\"bypass\",\"groups\":%d}]\n",
-		 self->id, self->vm.nr_devs);
+	snprintf(start, sizeof(start),
+		 "[{\"vm\":%u,\"domain\":0,\"type\":\"bypass\",\"groups\":%d}]\n", self->id,
+		 self->vm.nr_devs);
 	EXPECT_STREQ(start, self->text);
 }
 

@@ -80,7 +80,8 @@ __u32 pv_ctl_vm_of(int pid)
 	if (pv_ctl(text, sizeof(text), "vm"))
 		return 0;
 	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		if (sscanf(line, "vm %u pid %d", &vm, &its_pid) == 2 && its_pid == pid && vm > found)
+		if (sscanf(line, "vm %u pid %d", &vm, &its_pid) == 2 && its_pid == pid &&
+		    vm > found)
 			found = vm;
 	return found;
 }
