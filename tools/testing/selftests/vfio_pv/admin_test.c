@@ -107,7 +107,8 @@ TEST_F(admin, json)
 
 	ASSERT_EQ(0, ctl("-o json vm"));
 	snprintf(start, sizeof(start),
-		 "[{\"vm\":%u,\"pid\":%d,\"name\":\"admin_test\",\"counters\":{", self->id, getpid());
+		 "[{\"vm\":%u,\"pid\":%d,\"name\":\"admin_test\",\"counters\":{", self->id,
+		 getpid());
 	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
 	EXPECT_NE(NULL, strstr(self->text, "}}]\n"));
 	ASSERT_EQ(0, ctl("-o json domain"));
