@@ -238,7 +238,10 @@ static bool domain_empty(struct pviommu_domain *domain, u32 *budget)
 	if (!more)
 		pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
-	return !more && pviommu_flush_finish(domain, budget);
+	if (more || !pviommu_flush_finish(domain, budget))
+		return false;
+	pviommu_loans_settle(domain);
+	return true;
 }
 
 /**
@@ -259,18 +262,17 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	}
 }
 
-/* The first pages of a mapping that are of a slot: their number in the mapping */
-static bool mapping_in_slot(const struct pviommu_mapping *map,
-			    const struct pviommu_slot *slot, u64 *page, u64 *npages)
+/* The first pages of a mapping that lead to [first, last]: their number in it */
+static bool mapping_leads_to(const struct pviommu_mapping *map, u64 first, u64 last,
+			     u64 *page, u64 *npages)
 {
-	u64 first = slot->it.start >> PAGE_SHIFT, last = slot->it.last >> PAGE_SHIFT;
 	u64 pos = 0;
 	u32 i;
 
 	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
 		const struct pviommu_run *run = &map->runs[i];
-		u64 lo = max(run->gfn, first);
-		u64 hi = min(run->gfn + run->npages - 1, last);
+		u64 lo = max(run->gfn, first >> PAGE_SHIFT);
+		u64 hi = min(run->gfn + run->npages - 1, last >> PAGE_SHIFT);
 
 		if (lo > hi)
 			continue;
@@ -281,7 +283,8 @@ static bool mapping_in_slot(const struct pviommu_mapping *map,
 	return false;
 }
 
-static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 size)
+static void post_revoked(struct pviommu_domain *domain, u32 vm, u64 iova, u64 gpa,
+			 u64 size)
 {
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(PVIOMMU_EV_REVOKED),
@@ -290,9 +293,49 @@ static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 s
 		.addr = cpu_to_le64(iova),
 		.gpa = cpu_to_le64(gpa),
 		.size = cpu_to_le64(size),
+		.vm = cpu_to_le32(vm),
 	};
 
 	pviommu_event_post(domain->vm, &ev);
+}
+
+/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
+static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
+			u64 page, u64 npages)
+{
+	u32 vm = map->loan ? map->loan->grant->from->id : PVIOMMU_VM_SELF;
+	u64 iova = map->it.start + (page << PAGE_SHIFT), offset;
+	u64 last = iova + (npages << PAGE_SHIFT) - 1;
+	const struct pviommu_run *run = pviommu_mapping_run(map, page, &offset);
+	/* A large page goes as a whole */
+	u64 mask = (1ULL << map->pgshift) - 1;
+
+	post_revoked(domain, vm, iova, (run->gfn + offset) << PAGE_SHIFT,
+		     npages << PAGE_SHIFT);
+	last |= mask;
+	pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
+	return last;
+}
+
+/* Unmap what leads to [first, last] of a loan, or of the VM's own memory */
+static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
+			 u64 pos, u64 end, u64 first, u64 last)
+{
+	struct pviommu_mapping *map;
+	u64 page, npages, done;
+
+	lockdep_assert_held(&domain->lock);
+
+	while ((map = pviommu_mapping_first(domain, pos, end))) {
+		done = map->it.last;
+		if (map->loan == loan &&
+		    mapping_leads_to(map, first, last, &page, &npages))
+			done = revoke_pages(domain, map, page, npages);
+		if (done >= end)
+			break;
+		pos = done + 1;
+		cond_resched();
+	}
 }
 
 /**
@@ -306,37 +349,27 @@ static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 s
 void pviommu_domain_revoke(struct pviommu_domain *domain,
 			   struct pviommu_slot *slot)
 {
-	u64 pos = 0, page, npages, iova, last, mask;
-	struct pviommu_mapping *map;
-
 	lockdep_assert_held_write(&domain->vm->mem_lock);
 
 	mutex_lock(&domain->lock);
-	while ((map = pviommu_mapping_first(domain, pos, U64_MAX))) {
-		last = map->it.last;
-		if (mapping_in_slot(map, slot, &page, &npages)) {
-			const struct pviommu_run *run;
-			u64 offset;
-
-			run = pviommu_mapping_run(map, page, &offset);
-			iova = map->it.start + (page << PAGE_SHIFT);
-			last = iova + (npages << PAGE_SHIFT) - 1;
-			post_revoked(domain, iova,
-				     (run->gfn + offset) << PAGE_SHIFT,
-				     npages << PAGE_SHIFT);
-			/* A large page goes as a whole */
-			mask = (1ULL << map->pgshift) - 1;
-			last |= mask;
-			pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
-		}
-		if (last == U64_MAX)
-			break;
-		pos = last + 1;
-		cond_resched();
-	}
+	revoke_range(domain, NULL, 0, U64_MAX, slot->it.start, slot->it.last);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
 	pviommu_flush_finish(domain, NULL);
+}
+
+/**
+ * pviommu_domain_recall() - remove mappings of a loan
+ * @loan: the loan, its domain locked
+ * @first: first GPA of the owner
+ * @last: last GPA
+ *
+ * The guest got an event for each range; the pages wait for a flush.
+ */
+void pviommu_domain_recall(struct pviommu_loan *loan, u64 first, u64 last)
+{
+	revoke_range(loan->domain, loan, loan->iova,
+		     loan->iova + (loan->npages << PAGE_SHIFT) - 1, first, last);
 }
 
 /**
