@@ -11,16 +11,6 @@
 
 #include "pviommu_private.h"
 
-/* What MAP and MAP_LIST have in common, checked */
-struct map_args {
-	u64 iova;
-	u64 last;
-	u64 npages;
-	u8 pgshift;
-	u8 prot;
-	struct pviommu_borrow *borrow;	/* NULL: memory of this VM */
-};
-
 static bool any_set(const u8 reserved[3])
 {
 	return reserved[0] | reserved[1] | reserved[2];
@@ -39,7 +29,7 @@ static int check_pgshift(u8 pgshift)
 }
 
 static int check_iova(struct pviommu_vm *vm, struct pviommu_domain *domain,
-		      const struct map_args *args)
+		      const struct pviommu_map_args *args)
 {
 	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
 
@@ -61,7 +51,7 @@ static u32 count_runs(const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 
 /* A mapping of @n pinned pages; their frames are @gfns[] or from @gfn on */
 static struct pviommu_mapping *make_mapping(struct pviommu_domain *domain,
-					    const struct map_args *args, u64 iova,
+					    const struct pviommu_map_args *args, u64 iova,
 					    const u64 *gfns, u64 gfn,
 					    struct page **pages, u32 n)
 {
@@ -114,7 +104,7 @@ static int insert_mapping(struct pviommu_domain *domain,
 	return 0;
 }
 
-static int pin_range(struct pviommu_vm *vm, const struct map_args *args, u64 gfn,
+static int pin_range(struct pviommu_vm *vm, const struct pviommu_map_args *args, u64 gfn,
 		     u32 n, struct page **pages)
 {
 	bool write = args->prot & PVIOMMU_PROT_WRITE;
@@ -124,7 +114,7 @@ static int pin_range(struct pviommu_vm *vm, const struct map_args *args, u64 gfn
 	return pviommu_pin_guest(vm, gfn, n, write, pages);
 }
 
-static void put_pinned(struct pviommu_vm *vm, const struct map_args *args,
+static void put_pinned(struct pviommu_vm *vm, const struct pviommu_map_args *args,
 		       const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
 	u32 i;
@@ -134,7 +124,7 @@ static void put_pinned(struct pviommu_vm *vm, const struct map_args *args,
 	pviommu_unpin_pages(vm, pages, n);
 }
 
-static int map_pages(struct pviommu_domain *domain, const struct map_args *args,
+static int map_pages(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		     u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
 		     u32 n, struct pviommu_loan *loan)
 {
@@ -165,7 +155,7 @@ static void frame_bounds(const u64 *gfns, u32 n, u64 *first, u64 *last)
 	}
 }
 
-static int map_borrowed(struct pviommu_domain *domain, const struct map_args *args,
+static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 			u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
 			u32 n)
 {
@@ -183,10 +173,20 @@ static int map_borrowed(struct pviommu_domain *domain, const struct map_args *ar
 	return ret;
 }
 
-/* Map @n pinned pages; on failure they are unpinned */
-static int map_pinned(struct pviommu_domain *domain, const struct map_args *args,
-		      u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
-		      u32 n)
+/**
+ * pviommu_map_pinned() - map pages that are pinned
+ * @domain: the domain, not locked; vm->mem_lock held
+ * @args: page size and protection
+ * @iova: where
+ * @gfns: their frames, or NULL
+ * @gfn: without @gfns, the first of contiguous frames
+ * @pages: the pages, as pviommu_pin_guest() gave them
+ * @n: how many, up to PVIOMMU_CHUNK
+ *
+ * Return: 0, -ENOENT, -EEXIST, -ENOMEM, -EIO; on failure they are unpinned.
+ */
+int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
+		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
 	int ret;
 
@@ -200,7 +200,7 @@ static int map_pinned(struct pviommu_domain *domain, const struct map_args *args
 }
 
 /* An owner whose memory is changing: the op goes on with the next doorbell */
-static int again(const struct map_args *args, u32 *budget)
+static int again(const struct pviommu_map_args *args, u32 *budget)
 {
 	args->borrow->epoch = 0;
 	*budget = 0;
@@ -233,7 +233,7 @@ static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
 
 /* MAP from ctx->done on, until it is done or the budget is used up */
 static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-		     const struct map_args *args, u64 gpa)
+		     const struct pviommu_map_args *args, u64 gpa)
 {
 	u64 size = args->npages << PAGE_SHIFT;
 	struct page **pages = ctx->scratch->pages;
@@ -250,8 +250,8 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		if (!ret)
 			ret = pin_range(ctx->vm, args, gfn, n, pages);
 		if (!ret)
-			ret = map_pinned(domain, args, args->iova + ctx->done,
-					 NULL, gfn, pages, n);
+			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
+						 NULL, gfn, pages, n);
 		if (ret == -EAGAIN)
 			return again(args, ctx->budget);
 		if (ret) {
@@ -263,7 +263,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 	return 0;
 }
 
-static int map_args(const struct pviommu_op *op, struct map_args *args)
+static int map_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 {
 	u64 iova = le64_to_cpu(op->map.iova), gpa = le64_to_cpu(op->map.gpa);
 	u64 size = le64_to_cpu(op->map.size), sum;
@@ -297,7 +297,14 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 	if (id < PVIOMMU_DOMAIN_FIRST)
 		return ERR_PTR(-EINVAL);
 	domain = pviommu_domain_get(vm, id);
-	return domain ?: ERR_PTR(-ENOENT);
+	if (!domain)
+		return ERR_PTR(-ENOENT);
+	/* What it translates is in the guest's table */
+	if (domain->table) {
+		pviommu_domain_put(domain);
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+	return domain;
 }
 
 /*
@@ -305,7 +312,7 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
  * difference why it may not.
  */
 static int find_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
-		      struct map_args *args, struct pviommu_borrow *borrow,
+		      struct pviommu_map_args *args, struct pviommu_borrow *borrow,
 		      u64 gpa, u64 last)
 {
 	if (!op->vm)
@@ -318,7 +325,7 @@ static int find_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
 	return 0;
 }
 
-static void put_owner(const struct map_args *args)
+static void put_owner(const struct pviommu_map_args *args)
 {
 	if (args->borrow)
 		pviommu_grant_release(args->borrow->grant);
@@ -338,7 +345,7 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	u64 gpa = le64_to_cpu(op->map.gpa), size = le64_to_cpu(op->map.size);
 	struct pviommu_borrow borrow = {};
 	struct pviommu_domain *domain;
-	struct map_args args = {};
+	struct pviommu_map_args args = {};
 	int ret;
 
 	ret = map_args(op, &args);
@@ -360,7 +367,7 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	return ret;
 }
 
-static int list_args(const struct pviommu_op *op, struct map_args *args)
+static int list_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 {
 	u64 iova = le64_to_cpu(op->list.iova), list = le64_to_cpu(op->list.list);
 	u32 count = le32_to_cpu(op->list.count);
@@ -387,7 +394,7 @@ static int list_args(const struct pviommu_op *op, struct map_args *args)
 
 /* Turn the guest's list of frames, in place, into frames of our page size */
 static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
-		     const struct map_args *args, u32 count)
+		     const struct pviommu_map_args *args, u32 count)
 {
 	u8 shift = args->pgshift - PAGE_SHIFT;
 	__le64 *list = ctx->scratch->list;
@@ -410,9 +417,18 @@ static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	return 0;
 }
 
-/* Pin scattered pages, contiguous ones together */
-static int pin_list(struct pviommu_vm *vm, const struct map_args *args,
-		    const u64 *gfns, u32 count, struct page **pages)
+/**
+ * pviommu_pin_list() - pin scattered pages, contiguous ones together
+ * @vm: the VM, mem_lock held
+ * @args: whether devices may write to them, and of which VM they are
+ * @gfns: their frames
+ * @count: how many
+ * @pages: filled with the pages
+ *
+ * Return: as pviommu_pin_guest(), or pviommu_borrow_pin().
+ */
+int pviommu_pin_list(struct pviommu_vm *vm, const struct pviommu_map_args *args,
+		     const u64 *gfns, u32 count, struct page **pages)
 {
 	u32 i, n;
 	int ret;
@@ -432,24 +448,25 @@ static int pin_list(struct pviommu_vm *vm, const struct map_args *args,
 
 static int map_small_list(struct pviommu_op_ctx *ctx,
 			  struct pviommu_domain *domain,
-			  const struct map_args *args, const u64 *gfns, u32 count)
+			  const struct pviommu_map_args *args, const u64 *gfns, u32 count)
 {
 	struct page **pages = ctx->scratch->pages;
 	int ret;
 
 	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
-	ret = pin_list(ctx->vm, args, gfns, count, pages);
+	ret = pviommu_pin_list(ctx->vm, args, gfns, count, pages);
 	if (!ret)
-		ret = map_pinned(domain, args, args->iova, gfns, 0, pages, count);
+		ret = pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages,
+					 count);
 	return ret == -EAGAIN ? again(args, ctx->budget) : ret;
 }
 
 /* Large pages one by one, until the budget is used up */
 static int map_large_list(struct pviommu_op_ctx *ctx,
 			  struct pviommu_domain *domain,
-			  const struct map_args *args, const u64 *gfns, u32 count)
+			  const struct pviommu_map_args *args, const u64 *gfns, u32 count)
 {
-	struct map_args one = *args;
+	struct pviommu_map_args one = *args;
 	u64 size = 1ULL << args->pgshift;
 	u32 i;
 	int ret;
@@ -478,7 +495,7 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 
 /* All pages of a list lie within one grant */
 static int find_list_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
-			   struct map_args *args, struct pviommu_borrow *borrow,
+			   struct pviommu_map_args *args, struct pviommu_borrow *borrow,
 			   const u64 *gfns, u32 count)
 {
 	u64 first, last;
@@ -506,7 +523,7 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	u32 count = le32_to_cpu(op->list.count);
 	struct pviommu_borrow borrow = {};
 	struct pviommu_domain *domain;
-	struct map_args args = {};
+	struct pviommu_map_args args = {};
 	u64 *gfns = (u64 *)ctx->scratch->list;
 	int ret;
 
