@@ -263,7 +263,27 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	}
 }
 
-/* The first pages of a mapping that lead to [first, last]: their number in it */
+/* How many pages from a frame on, in runs from number @i on, are consecutive */
+static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn, u64 last)
+{
+	u64 first = gfn;
+
+	for (; i < map->nr_runs && gfn <= last; i++) {
+		const struct pviommu_run *run = &map->runs[i];
+
+		if (gfn != max(run->gfn, first))
+			break;
+		gfn = min(run->gfn + run->npages - 1, last) + 1;
+		if (gfn != run->gfn + run->npages)
+			break;
+	}
+	return gfn - first;
+}
+
+/*
+ * The first pages of a mapping that lead to [first, last], as many as lie one after
+ * the other for the guest: their number in it.
+ */
 static bool mapping_leads_to(const struct pviommu_mapping *map, u64 first, u64 last,
 			     u64 *page, u64 *npages)
 {
@@ -273,12 +293,11 @@ static bool mapping_leads_to(const struct pviommu_mapping *map, u64 first, u64 l
 	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
 		const struct pviommu_run *run = &map->runs[i];
 		u64 lo = max(run->gfn, first >> PAGE_SHIFT);
-		u64 hi = min(run->gfn + run->npages - 1, last >> PAGE_SHIFT);
 
-		if (lo > hi)
+		if (lo > min(run->gfn + run->npages - 1, last >> PAGE_SHIFT))
 			continue;
 		*page = pos + (lo - run->gfn);
-		*npages = hi - lo + 1;
+		*npages = consecutive(map, i, lo, last >> PAGE_SHIFT);
 		return true;
 	}
 	return false;
