@@ -363,11 +363,11 @@ static const struct nla_policy grant_policy[] = {
 	[PVIOMMU_ADMIN_A_LAST] = { .type = NLA_U64 },
 };
 
-#define ADMIN_DO(_cmd, _fn, _policy) {			\
+#define ADMIN_DO(_cmd, _fn) {				\
 	.cmd = (_cmd),					\
 	.doit = (_fn),					\
-	.policy = (_policy),				\
-	.maxattr = ARRAY_SIZE(_policy) - 1,		\
+	.policy = grant_policy,				\
+	.maxattr = ARRAY_SIZE(grant_policy) - 1,	\
 }
 
 #define ADMIN_DUMP(_cmd, _fn) {				\
@@ -383,8 +383,8 @@ static const struct genl_ops admin_ops[] = {
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_ENDPOINT_GET, admin_endpoint_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_DOMAIN_GET, admin_domain_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_GRANT_GET, admin_grant_get),
-	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_NEW, admin_grant_new, grant_policy),
-	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_DEL, admin_grant_del, grant_policy),
+	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_NEW, admin_grant_new),
+	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_DEL, admin_grant_del),
 };
 
 static struct genl_family admin_family __ro_after_init = {

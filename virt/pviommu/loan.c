@@ -290,10 +290,11 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 }
 
 /*
- * End what a loan has of [first, last]; all of its pages that were unmapped before
+ * End what a loan has of these frames; all of its pages that were unmapped before
  * are flushed and unpinned too. Frees the loan if nothing is left of it.
  */
-static void loan_recall(struct pviommu_loan *loan, u64 first, u64 last)
+static void loan_recall(struct pviommu_loan *loan,
+			const struct pviommu_frames *frames)
 {
 	struct pviommu_domain *domain = loan->domain;
 	struct pviommu_vm *owner = loan->grant->from;
@@ -302,7 +303,7 @@ static void loan_recall(struct pviommu_loan *loan, u64 first, u64 last)
 	lockdep_assert_held(&owner->loans_lock);
 
 	mutex_lock(&domain->lock);
-	pviommu_domain_recall(loan, first, last);
+	pviommu_domain_recall(loan, frames);
 	pviommu_flush(domain, 0, U64_MAX);
 	take_flushed(loan, &pieces);
 	mutex_unlock(&domain->lock);
@@ -320,16 +321,17 @@ static void loan_recall(struct pviommu_loan *loan, u64 first, u64 last)
  * @owner: whose pages they are, loans_lock held; the caller sees to it that
  *	they are not lent again
  * @grant: only loans by this one, or NULL
- * @first: first GPA
- * @last: last GPA
+ * @frames: the pages
  *
  * On return the pages that others had mapped are unmapped, flushed and unpinned,
  * and the borrowers got events that name them. What was being pinned meanwhile
  * will not be mapped.
  */
 void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
-			  u64 first, u64 last)
+			  const struct pviommu_frames *frames)
 {
+	u64 first = frames->first << PAGE_SHIFT;
+	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
 	struct interval_tree_node *node, *next;
 
 	lockdep_assert_held(&owner->loans_lock);
@@ -342,9 +344,33 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 
 		next = interval_tree_iter_next(node, first, last);
 		if (!grant || loan->grant == grant)
-			loan_recall(loan, first, last);
+			loan_recall(loan, frames);
 		cond_resched();
 	}
+}
+
+/**
+ * pviommu_loans_announce() - tell all borrowers that they should unmap
+ * @owner: whose pages they are, loans_lock held
+ * @frames: the pages
+ *
+ * Return: whether anybody maps any of them.
+ */
+bool pviommu_loans_announce(struct pviommu_vm *owner,
+			    const struct pviommu_frames *frames)
+{
+	u64 first = frames->first << PAGE_SHIFT;
+	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
+	struct interval_tree_node *node;
+	bool any = false;
+
+	lockdep_assert_held(&owner->loans_lock);
+
+	for (node = interval_tree_iter_first(&owner->loans, first, last); node;
+	     node = interval_tree_iter_next(node, first, last))
+		any |= pviommu_loan_announce(container_of(node, struct pviommu_loan,
+							  it), frames);
+	return any;
 }
 
 /**
@@ -353,10 +379,14 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
  */
 void pviommu_loans_end(struct pviommu_grant *grant)
 {
+	const struct pviommu_frames frames = {
+		.first = grant->gpa >> PAGE_SHIFT,
+		.last = grant->last >> PAGE_SHIFT,
+	};
 	struct pviommu_vm *owner = grant->from;
 
 	mutex_lock(&owner->loans_lock);
 	grant->dead = true;
-	pviommu_loans_recall(owner, grant, grant->gpa, grant->last);
+	pviommu_loans_recall(owner, grant, &frames);
 	mutex_unlock(&owner->loans_lock);
 }

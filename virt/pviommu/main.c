@@ -130,6 +130,8 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	mutex_init(&vm->account_lock);
 	mutex_init(&vm->loans_lock);
 	vm->loans = RB_ROOT_CACHED;
+	mutex_init(&vm->release_lock);
+	INIT_LIST_HEAD(&vm->releases);
 	vm->epoch = 1;
 	spin_lock_init(&vm->grants_lock);
 	INIT_LIST_HEAD(&vm->grants);

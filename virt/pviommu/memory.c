@@ -128,6 +128,10 @@ err_unlock:
 /* Every device of any VM loses this slot; on return none of its pages is pinned */
 static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 {
+	const struct pviommu_frames frames = {
+		.first = slot->it.start >> PAGE_SHIFT,
+		.last = slot->it.last >> PAGE_SHIFT,
+	};
 	struct pviommu_domain *domain;
 	unsigned long id;
 
@@ -137,11 +141,11 @@ static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	pviommu_windows_leave(vm, slot);
 	if (atomic64_read(&slot->pins))
 		xa_for_each(&vm->domains, id, domain)
-			pviommu_domain_revoke(domain, slot);
+			pviommu_domain_revoke(domain, &frames);
 	list_for_each_entry(domain, &vm->bypass, bypass_entry)
 		pviommu_bypass_unmap(domain, slot);
 	mutex_lock(&vm->loans_lock);
-	pviommu_loans_recall(vm, NULL, slot->it.start, slot->it.last);
+	pviommu_loans_recall(vm, NULL, &frames);
 	interval_tree_remove(&slot->it, &vm->slots);
 	mutex_unlock(&vm->loans_lock);
 	vm->last_slot = NULL;

@@ -30,6 +30,7 @@
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
  *   vm->account_lock        what is charged to the VMM
+ *   vm->release_lock        list of releases; takes nothing
  *   mmap_lock of the VMM    taken by pinning and accounting
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
  *   vm->events.lock         irq-safe spinlock, innermost
@@ -58,6 +59,8 @@
 #include <linux/sizes.h>
 #include <linux/xarray.h>
 #include <uapi/linux/pv_iommu.h>
+
+#include "frames.h"
 
 /* Page sizes of MAP: what can be unmapped again page by page */
 #define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
@@ -351,6 +354,10 @@ struct pviommu_vm {
 	spinlock_t grants_lock;		/* the list */
 	struct list_head grants;	/* to this VM */
 
+	struct mutex release_lock;	/* innermost but for spinlocks */
+	struct list_head releases;	/* pages that are being given back */
+	u32 nr_releases;
+
 	struct mutex account_lock;	/* charged and used */
 	u64 charged;			/* pages charged to the VMM */
 	u64 used;			/* of these, pages in use */
@@ -461,8 +468,18 @@ void pviommu_loan_take(struct pviommu_mapping *map);
 void pviommu_loan_return(struct pviommu_mapping *map);
 void pviommu_loans_settle(struct pviommu_domain *domain);
 void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
-			  u64 first, u64 last);
+			  const struct pviommu_frames *frames);
+bool pviommu_loans_announce(struct pviommu_vm *owner,
+			    const struct pviommu_frames *frames);
 void pviommu_loans_end(struct pviommu_grant *grant);
+
+/* release.c */
+void pviommu_releases_stop(struct pviommu_vm *vm);
+int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result);
+
+/* discard.c */
+u64 pviommu_discard(struct pviommu_vm *vm, unsigned long hva, u64 size);
 
 /* apply.c */
 struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
@@ -494,8 +511,13 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
 void pviommu_domains_destroy(struct pviommu_vm *vm);
 void pviommu_domain_revoke(struct pviommu_domain *domain,
-			   struct pviommu_slot *slot);
-void pviommu_domain_recall(struct pviommu_loan *loan, u64 first, u64 last);
+			   const struct pviommu_frames *frames);
+bool pviommu_domain_announce(struct pviommu_domain *domain,
+			     const struct pviommu_frames *frames);
+void pviommu_domain_recall(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
+bool pviommu_loan_announce(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

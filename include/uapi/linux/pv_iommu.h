@@ -307,6 +307,9 @@ enum pviommu_granularity {
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
  *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's
  *	first page; else both are 0.
+ * @release: RELEASE gives the host back @count pages of 4 KiB, whose frame numbers
+ *	are an array of __le64 at the page-aligned GPA @release.list. Done when the
+ *	event with @release.token comes. EBUSY while an endpoint is in bypass
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.
@@ -374,6 +377,13 @@ struct pviommu_op {
 			__le32 reserved0;
 			__le64 reserved[2];
 		} buf;
+		struct {
+			__le64 list;
+			__le32 count;
+			__le32 reserved0;
+			__le64 token;
+			__le64 reserved;
+		} release;
 		__le64 raw[4];
 	};
 	__le64 result;
@@ -463,6 +473,8 @@ struct pviommu_stats {
 #define PVIOMMU_EV_REVOKED	2	/* memory left the VM, or @vm: domain, addr = IOVA, gpa, size */
 #define PVIOMMU_EV_ISOLATED	3	/* the endpoint was cut off after an error */
 #define PVIOMMU_EV_GONE		4	/* the endpoint has left the VM */
+#define PVIOMMU_EV_RELEASE	5	/* memory is about to leave, as in REVOKED: unmap it */
+#define PVIOMMU_EV_RELEASED	6	/* a RELEASE is done: addr = token, size that was freed */
 
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
 /*

@@ -33,6 +33,23 @@ FIXTURE(foreign)
 
 /* ---- the owner ------------------------------------------------------- */
 
+static bool owner_releases(struct pv_vm *vm)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+	struct pviommu_event ev = {};
+	int i;
+
+	op.release.list = PV_AT_LIST;
+	op.release.count = 2;
+	pv_list(vm)[0] = PV_DATA >> 12;
+	pv_list(vm)[1] = (PV_DATA >> 12) + 2;
+	if (__pv_start(vm, 1, 6) || __pv_exec(&vm->ring[0], op))
+		return false;
+	for (i = 0; i < 1000 && !pv_event_next(vm, &ev); i++)
+		usleep(5000);
+	return ev.type == PVIOMMU_EV_RELEASED && ev.size == 2 * PV_PAGE;
+}
+
 static char owner_does(struct pv_vm *vm, char what)
 {
 	char *data = pv_mem(vm, PV_DATA);
@@ -55,6 +72,8 @@ static char owner_does(struct pv_vm *vm, char what)
 		return DONE;
 	case 'u':	/* unplug memory */
 		return pv_region_unmap(vm, &vm->low) ? 'n' : DONE;
+	case 'r':	/* give pages back: every other one of four */
+		return owner_releases(vm) ? DONE : 'n';
 	default:
 		return 'n';
 	}
@@ -173,7 +192,7 @@ static struct pviommu_op foreign_map(__u32 vm, __u32 dom, __u64 iova, __u64 gpa,
 	return op;
 }
 
-static long long grant(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *access)
+static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *access)
 {
 	char text[256];
 
@@ -184,7 +203,7 @@ static long long grant(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *
 }
 
 #define let(gpa, size, access) ({						\
-	long long __grant = grant(self->owner, self->id, gpa, size, access);	\
+	long long __grant = grant_add(self->owner, self->id, gpa, size, access);	\
 										\
 	ASSERT_LT(0, __grant);							\
 	__grant;								\
@@ -204,11 +223,14 @@ static long long grant(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);		\
 } while (0)
 
-#define expect_revoked(iova, at, bytes) do {					\
+#define expect_revoked(iova, at, bytes) \
+	expect_told(PVIOMMU_EV_REVOKED, iova, at, bytes)
+
+#define expect_told(kind, iova, at, bytes) do {					\
 	struct pviommu_event __ev = {};						\
 										\
 	ASSERT_TRUE(pv_event_next(&self->vm, &__ev));				\
-	EXPECT_EQ(PVIOMMU_EV_REVOKED, __ev.type);				\
+	EXPECT_EQ(kind, __ev.type);						\
 	EXPECT_EQ(self->owner, __ev.vm);					\
 	EXPECT_EQ(self->dom, __ev.domain);					\
 	EXPECT_EQ(iova, __ev.addr);						\
@@ -250,7 +272,7 @@ TEST_F(foreign, refused_alike_without_a_grant)
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
 	/* Nor is it for the way back */
-	EXPECT_LT(0, grant(self->id, self->owner, PV_DATA, PV_PAGE, "rw"));
+	EXPECT_LT(0, grant_add(self->id, self->owner, PV_DATA, PV_PAGE, "rw"));
 	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
 	after = pv_state(self->r);
 	EXPECT_TRUE(pv_state_same(&before, &after));
@@ -268,12 +290,12 @@ TEST_F(foreign, granted_but_no_memory)
 
 TEST_F(foreign, grants_that_make_no_sense)
 {
-	EXPECT_EQ(-1, grant(self->owner, self->owner, 0, PV_PAGE, "rw"));
-	EXPECT_EQ(-1, grant(self->owner, NOBODY, 0, PV_PAGE, "rw"));
-	EXPECT_EQ(-1, grant(NOBODY, self->id, 0, PV_PAGE, "rw"));
-	EXPECT_EQ(-1, grant(self->owner, self->id, 1, PV_PAGE, "rw"));
-	EXPECT_EQ(-1, grant(self->owner, self->id, 0, 100, "rw"));
-	EXPECT_EQ(-1, grant(self->owner, self->id, 0, PV_PAGE, "x"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->owner, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, NOBODY, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(NOBODY, self->id, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 1, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 0, 100, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 0, PV_PAGE, "x"));
 	EXPECT_EQ(1, pv_ctl(NULL, 0, "grant del grant %d 2>/dev/null", NOBODY));
 }
 
@@ -407,6 +429,25 @@ TEST_F(foreign, owner_unplugs_the_memory)
 	expect_all_gone(pinned);
 	/* The grant is there, the memory is not */
 	err_borrow(PVIOMMU_EFAULT, self->owner, PV_DATA, PV_PAGE, PV_R);
+}
+
+/* The borrower is asked, then cut off; what it maps besides stays */
+TEST_F(foreign, owner_releases_pages)
+{
+	let(PV_DATA, 4 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 4 * PV_PAGE, PV_RW);
+	ask('f');
+	ask('r');
+	expect_told(PVIOMMU_EV_RELEASE, IOVA, PV_DATA, PV_PAGE);
+	expect_told(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, PV_PAGE);
+	expect_revoked(IOVA, PV_DATA, PV_PAGE);
+	expect_revoked(IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(2, pv_total("pages_lent"));
+	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);
+	ask('z');
+	/* The grant holds: the page that is there now may be mapped */
+	borrow(IOVA, PV_DATA, PV_PAGE, PV_RW);
 }
 
 TEST_F(foreign, owner_exits)
