@@ -284,21 +284,23 @@ static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn,
 }
 
 /*
- * The first pages of a mapping that lead to some of @frames, as many as lie one
- * after the other for the guest: their number in it.
+ * The first pages of a mapping, from number @from on, that lead to some of @frames,
+ * as many as lie one after the other for the guest: their number in the mapping.
  */
-static bool mapping_leads_to(const struct pviommu_mapping *map,
+static bool mapping_leads_to(const struct pviommu_mapping *map, u64 from,
 			     const struct pviommu_frames *frames, u64 *page,
 			     u64 *npages)
 {
-	u64 pos = 0, lo, hi;
+	u64 pos = 0, lo, hi, skip;
 	u32 i;
 
 	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
 		const struct pviommu_run *run = &map->runs[i];
 
-		if (!pviommu_frames_next(frames, run->gfn, run->gfn + run->npages - 1,
-					 &lo, &hi))
+		skip = from > pos ? from - pos : 0;
+		if (skip >= run->npages ||
+		    !pviommu_frames_next(frames, run->gfn + skip,
+					 run->gfn + run->npages - 1, &lo, &hi))
 			continue;
 		*page = pos + (lo - run->gfn);
 		*npages = consecutive(map, i, lo, frames);
@@ -353,7 +355,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 
 	while ((map = pviommu_mapping_first(domain, pos, end))) {
 		done = map->it.last;
-		if (map->loan == loan && mapping_leads_to(map, frames, &page, &npages))
+		if (map->loan == loan && mapping_leads_to(map, 0, frames, &page, &npages))
 			done = revoke_pages(domain, map, page, npages);
 		if (done >= end)
 			break;
@@ -376,16 +378,13 @@ static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *l
 	     node = interval_tree_iter_next(node, pos, end)) {
 		struct pviommu_mapping *map = container_of(node, struct pviommu_mapping,
 							   it);
-		struct pviommu_frames rest = *frames;
+		u64 from = 0;
 
 		while (map->loan == loan &&
-		       mapping_leads_to(map, &rest, &page, &npages)) {
-			u64 offset;
-
+		       mapping_leads_to(map, from, frames, &page, &npages)) {
 			post_pages(domain, PVIOMMU_EV_RELEASE, map, page, npages);
 			any = true;
-			rest.first = pviommu_mapping_run(map, page, &offset)->gfn +
-				     offset + npages;
+			from = page + npages;
 		}
 		cond_resched();
 	}
