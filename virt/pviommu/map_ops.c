@@ -307,6 +307,11 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 	return domain;
 }
 
+static int check_vm(const struct pviommu_op_ctx *ctx, const struct pviommu_op *op)
+{
+	return op->vm && !(ctx->features & PVIOMMU_F_FOREIGN) ? -EACCES : 0;
+}
+
 /*
  * Whether the VM may map [gpa, last], and of which VM that is. It makes no
  * difference why it may not.
@@ -348,7 +353,7 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	struct pviommu_map_args args = {};
 	int ret;
 
-	ret = map_args(op, &args);
+	ret = check_vm(ctx, op) ?: map_args(op, &args);
 	if (ret)
 		return ret;
 	domain = map_domain(ctx->vm, op);
@@ -527,7 +532,7 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	u64 *gfns = (u64 *)ctx->scratch->list;
 	int ret;
 
-	ret = list_args(op, &args);
+	ret = check_vm(ctx, op) ?: list_args(op, &args);
 	if (ret)
 		return ret;
 	domain = map_domain(ctx->vm, op);
