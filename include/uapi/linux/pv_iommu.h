@@ -485,7 +485,7 @@ struct pviommu_stats {
 /* Events                                                              */
 
 #define PVIOMMU_EV_FAULT	1	/* a DMA was refused: endpoint, domain, addr = IOVA */
-#define PVIOMMU_EV_REVOKED	2	/* memory left the VM, or @vm: domain, addr = IOVA, gpa, size */
+#define PVIOMMU_EV_REVOKED	2	/* memory left: domain, vm, addr = IOVA, gpa, size */
 #define PVIOMMU_EV_ISOLATED	3	/* the endpoint was cut off after an error */
 #define PVIOMMU_EV_GONE		4	/* the endpoint has left the VM */
 #define PVIOMMU_EV_RELEASE	5	/* memory is about to leave, as in REVOKED: unmap it */
