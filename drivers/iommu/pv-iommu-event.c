@@ -68,7 +68,8 @@ static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
 
 	if (!dom || !size || addr + (size - 1) < addr)
 		return;
-	pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
+	if (!dom->owner_ops)
+		pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
 	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
 			    dom->id, size, addr, le64_to_cpu(ev->gpa));
 }
@@ -236,7 +237,7 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	spin_lock_irqsave(&report->lock, flags);
 	report->broken = true;
 	report->ring = ring->id;
-	report->error = le32_to_cpu(READ_ONCE(ring->hdr->error));
+	report->error = le32_to_cpu(READ_ONCE(ring->hdr.error));
 	spin_unlock_irqrestore(&report->lock, flags);
 	schedule_work(&ring->pv->event_work);
 }

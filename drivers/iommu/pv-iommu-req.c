@@ -75,21 +75,6 @@ static int status_to_errno(u32 status)
 	return status == PVIOMMU_OK ? 0 : error_to_errno(status);
 }
 
-/**
- * pviommu_op_init() - an op with nothing in it
- * @op: the op
- * @code: PVIOMMU_OP_*
- */
-void pviommu_op_init(struct pviommu_op *op, u16 code)
-{
-	*op = (struct pviommu_op){
-		.code = cpu_to_le16(code),
-		.status = cpu_to_le32(PVIOMMU_STATUS_PENDING),
-		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
-		.vm = cpu_to_le32(PVIOMMU_VM_SELF),
-	};
-}
-
 /* --- what the host has finished ------------------------------------------ */
 
 static void pending_dec(u16 *count)
@@ -101,7 +86,9 @@ static void pending_dec(u16 *count)
 static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		     int error)
 {
-	if (error)
+	if (error && slot->batch)
+		slot->batch->error = error;
+	else if (error)
 		pviommu_store_fail(slot->dom, slot->iova, slot->size, error);
 	if (slot->list >= 0)
 		__set_bit(slot->list, &ring->free_lists);
@@ -116,8 +103,13 @@ static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		return;
 	if (error)
 		WRITE_ONCE(slot->dom->unmap_refused, true);
-	/* See domain_unmap() for what is in order after a restart */
-	if ((error || !ring->pv->restarted) && !READ_ONCE(ring->pv->broken))
+	/*
+	 * What is in order after a restart: see pviommu_unmap_pages(). An owner
+	 * unmaps what the host may have revoked, or not mapped.
+	 */
+	if (!error && (ring->pv->restarts || slot->dom->owner_ops))
+		return;
+	if (!READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,
 				       result, error);
 }
@@ -155,8 +147,8 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 /* Take the outcome of what the host has finished; was there anything */
 static bool ring_reap(struct pviommu_ring *ring)
 {
-	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr->cons));
-	u32 events = le32_to_cpu(READ_ONCE(ring->hdr->events));
+	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr.cons));
+	u32 events = le32_to_cpu(READ_ONCE(ring->hdr.events));
 	u32 first = ring->cons;
 
 	if (events != ring->events) {
@@ -226,7 +218,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 
 	/* The host sees ops and lists before prod, */
 	dma_wmb();
-	WRITE_ONCE(ring->hdr->prod, cpu_to_le32(ring->prod - ring->base));
+	WRITE_ONCE(ring->hdr.prod, cpu_to_le32(ring->prod - ring->base));
 	ring->pub = ring->prod;
 	/* and prod before the doorbell */
 	wmb();
@@ -251,16 +243,16 @@ static void page_is_dead(struct pviommu *pv)
 static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
 {
 	struct pviommu *pv = ring->pv;
-	__le32 served = READ_ONCE(ring->hdr->served);
+	__le32 served = READ_ONCE(ring->hdr.served);
 
 	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
-	if (ring_reap(ring) || READ_ONCE(ring->hdr->served) != served) {
+	if (ring_reap(ring) || READ_ONCE(ring->hdr.served) != served) {
 		if (*vain && READ_ONCE(pv->tracked))
 			page_is_dead(pv);
 		*vain = 0;
 		return true;
 	}
-	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr->error) &&
+	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr.error) &&
 	       !pviommu_cap_stopped(pv);
 }
 
@@ -304,17 +296,17 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 /**
  * pviommu_ring_append() - queue an op
  * @ring: the ring, locked
- * @op: the op
- * @dom: the domain that it is about, or NULL; @op need not name it
+ * @code: PVIOMMU_OP_*
+ * @dom: the domain that it is about, or NULL
  * @hold: how it is locked
  *
- * When the ring is full it is drained.
+ * When the ring is full it is drained. The caller fills in the rest of the op,
+ * see pviommu_slot_op().
  *
  * Return: our side of the op, cleared but for the code and @dom; NULL when the
  * interface is broken.
  */
-struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
-					 const struct pviommu_op *op,
+struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 					 struct pviommu_domain *dom,
 					 struct pviommu_hold *hold)
 {
@@ -330,10 +322,10 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 	slot = &ring->slots[i];
 	*slot = (struct pviommu_slot){
 		.dom = dom,
-		.code = le16_to_cpu(op->code),
+		.code = code,
 		.list = -1,
 	};
-	ring->ops[i] = *op;
+	pviommu_op_init(&ring->ops[i], code);
 	/* Only here: a restart may have given the domain another number */
 	if (dom)
 		ring->ops[i].domain = cpu_to_le32(dom->id);
@@ -442,11 +434,17 @@ static int request_locked(struct pviommu_ring *ring,
 {
 	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
 	struct pviommu_slot *slot;
+	struct pviommu_op *queued;
+	__le32 domain;
 
-	slot = pviommu_ring_append(ring, op, dom, hold);
+	slot = pviommu_ring_append(ring, le16_to_cpu(op->code), dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->req = &req;
+	queued = pviommu_slot_op(ring, slot);
+	domain = dom ? queued->domain : op->domain;
+	*queued = *op;
+	queued->domain = domain;
 	pviommu_ring_drain(ring, ring->prod, hold);
 	if (result)
 		*result = req.result;

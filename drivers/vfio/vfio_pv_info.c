@@ -33,9 +33,9 @@ static int vfio_pv_add_avail(struct vfio_pv_container *c,
 		.header.version = 1,
 	};
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	cap.avail = c->avail;
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
 }
 

@@ -2,9 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: mappings, from being made to being gone.
  *
- * Maps are queued run by run and made effective by one call at the end of a
- * request, removals of a request are flushed by one call: that is what leaves
- * the guest, so its number does not depend on how scattered the memory is.
+ * The tree lock is a spinlock. Whoever works on many mappings lets it go now and
+ * then, and goes on behind the last one.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -17,10 +16,8 @@
 /* What a container keeps of mappings that are gone */
 #define VFIO_PV_MAX_SPARE	64
 
-static struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
-{
-	return node ? container_of(node, struct vfio_pv_dma, node) : NULL;
-}
+/* Mappings handled without letting the tree lock go */
+#define VFIO_PV_TREE_BATCH	256
 
 /* To walk over all mappings that overlap [start, last], in ascending order */
 static struct vfio_pv_dma *vfio_pv_walk(struct vfio_pv_container *c,
@@ -64,10 +61,8 @@ static void vfio_pv_set_state(struct vfio_pv_container *c,
 			      struct vfio_pv_dma *dma, enum vfio_pv_state state)
 {
 	lockdep_assert_held(&c->tree_lock);
-	if (dma->state & VFIO_PV_BUSY)
-		c->nr_busy--;
-	if (state & VFIO_PV_BUSY)
-		c->nr_busy++;
+	c->nr_flushing += (state == VFIO_PV_FLUSHING) -
+			  (dma->state == VFIO_PV_FLUSHING);
 	dma->state = state;
 }
 
@@ -80,190 +75,77 @@ static void vfio_pv_wake(struct vfio_pv_container *c)
 }
 
 /*
- * Wait until nothing in the range is in one of these busy states, which are
- * left by threads that do not wait for us. Drops the tree lock to sleep.
+ * Wait until some mapping is not busy any more. Drops the tree lock to sleep.
+ * Nobody who is waited for waits for us: who makes several mappings busy does
+ * so in ascending order.
  */
-static int vfio_pv_settle(struct vfio_pv_container *c, unsigned long start,
-			  unsigned long last, unsigned int states)
+static int vfio_pv_settle(struct vfio_pv_container *c)
+	__must_hold(&c->tree_lock)
 {
+	unsigned int seen = c->settled;
+	int ret;
+
 	lockdep_assert_held(&c->tree_lock);
-	while (c->nr_busy && vfio_pv_first(c, start, last, states)) {
-		unsigned int seen = c->settled;
-		int ret;
-
-		mutex_unlock(&c->tree_lock);
-		ret = wait_event_killable(c->wait,
-					  READ_ONCE(c->settled) != seen);
-		mutex_lock(&c->tree_lock);
-		if (ret)
-			return -EINTR;
-	}
-	return 0;
+	spin_unlock(&c->tree_lock);
+	ret = wait_event_killable(c->wait, READ_ONCE(c->settled) != seen);
+	spin_lock(&c->tree_lock);
+	return ret ? -EINTR : 0;
 }
 
-/* ------------------------------------------------------------------ */
-/* In and out of IOMMU domains */
-
-/*
- * Take a range out of a domain. What is not mapped is skipped, which after a
- * map that failed half-way is to be expected.
- *
- * Return: false if something can't be removed.
- */
-static bool vfio_pv_clear(struct iommu_domain *domain, unsigned long iova,
-			  size_t size, struct iommu_iotlb_gather *gather)
+/* The mapping at an IOVA, when nobody is making or removing it */
+static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova,
+		      struct vfio_pv_dma **dma)
 {
-	size_t step = max(PAGE_SIZE, 1UL << __ffs(domain->pgsize_bitmap));
-	size_t done = 0;
-
-	while (done < size) {
-		done += pv_iommu_unmap_nosync(domain, iova + done, size - done,
-					      gather);
-		if (done >= size)
-			break;
-		if (iommu_iova_to_phys(domain, iova + done))
-			return false;
-		done += step;
-		cond_resched();
-	}
-	return true;
-}
-
-/* Return: false if devices may still reach what was gathered. */
-static bool vfio_pv_flush(struct iommu_domain *domain,
-			  const struct iommu_iotlb_gather *gather)
-{
-	if (gather->start > gather->end)
-		return true; /* nothing was mapped */
-	return !pv_iommu_invalidate(domain, PVIOMMU_INV_PAGE,
-				    PVIOMMU_PASID_NONE, gather->start,
-				    gather->end - gather->start + 1, 0);
-}
-
-static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
-				    struct iommu_domain *domain, size_t size)
-{
-	struct iommu_iotlb_gather gather;
-
-	iommu_iotlb_gather_init(&gather);
-	if (!vfio_pv_clear(domain, dma->node.start, size, &gather))
-		dma->stuck = true;
-	if (!vfio_pv_flush(domain, &gather))
-		dma->stuck = true;
-}
-
-/* Queue all runs; @queued is how far that came, also on failure. */
-static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
-			      struct iommu_domain *domain, size_t *queued)
-{
-	const struct vfio_pv_chunk *chunk;
-	const struct vfio_pv_run *run;
-	int ret;
-
-	*queued = 0;
-	for (chunk = &dma->mem.first; chunk; chunk = chunk->next) {
-		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++) {
-			size_t size = (size_t)run->npages << PAGE_SHIFT;
-
-			ret = pv_iommu_map_nosync(domain,
-						  dma->node.start + *queued,
-						  PFN_PHYS(run->pfn), size,
-						  dma->prot | IOMMU_CACHE,
-						  GFP_KERNEL_ACCOUNT);
-			if (ret)
-				return ret;
-			*queued += size;
-		}
-		if (chunk != &dma->mem.first)
-			cond_resched();
-	}
-	return 0;
-}
-
-static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
-			      struct iommu_domain *domain)
-{
-	size_t queued;
-	int ret;
-
-	ret = vfio_pv_queue_runs(dma, domain, &queued);
-	if (!ret)
-		ret = pv_iommu_sync_map(domain, dma->node.start, queued);
-	if (ret && queued)
-		vfio_pv_clear_and_flush(dma, domain, queued);
-	if (ret == -ENOTRECOVERABLE) {
-		dma->stuck = true;
-		ret = -EIO;
-	}
-	return ret;
-}
-
-static int vfio_pv_map_domains(struct vfio_pv_container *c,
-			       struct vfio_pv_dma *dma)
-{
-	struct vfio_pv_domain *d;
 	int ret = 0;
 
-	lockdep_assert_held(&c->lock);
-	list_for_each_entry(d, &c->domains, link) {
-		ret = vfio_pv_map_domain(dma, d->domain);
-		if (ret)
+	while (!ret) {
+		*dma = vfio_pv_walk(c, iova, iova);
+		if (!*dma || !((*dma)->state &
+			       (VFIO_PV_MAPPING | VFIO_PV_UNMAPPING)))
 			break;
+		ret = vfio_pv_settle(c);
 	}
-	if (!ret)
-		return 0;
-	list_for_each_entry_continue_reverse(d, &c->domains, link)
-		vfio_pv_clear_and_flush(dma, d->domain, vfio_pv_dma_size(dma));
 	return ret;
 }
 
-/* It can't be said which of them: none is ever unpinned. */
-static void vfio_pv_all_stuck(struct list_head *dmas)
+/*
+ * Change the state of all mappings in a range that are in state @from, and put
+ * them on a list. Waits for those in one of the states @busy. With @whole, those
+ * that end after the range are left out.
+ *
+ * Return: 0 or -EINTR; then some may be on the list.
+ */
+static int vfio_pv_collect(struct vfio_pv_container *c, unsigned long start,
+			   unsigned long last, enum vfio_pv_state from,
+			   enum vfio_pv_state to, unsigned int busy, bool whole,
+			   struct list_head *taken)
 {
-	struct vfio_pv_dma *dma;
-
-	list_for_each_entry(dma, dmas, link)
-		dma->stuck = true;
-}
-
-/* Take all mappings of a list out of all domains. */
-static void vfio_pv_clear_domains(struct vfio_pv_container *c,
-				  struct list_head *dmas, bool flush)
-{
-	struct iommu_iotlb_gather gather;
-	struct vfio_pv_domain *d;
-	struct vfio_pv_dma *dma;
-
-	lockdep_assert_held(&c->lock);
-	if (list_empty(dmas))
-		return;
-	list_for_each_entry(d, &c->domains, link) {
-		iommu_iotlb_gather_init(&gather);
-		list_for_each_entry(dma, dmas, link) {
-			if (!vfio_pv_clear(d->domain, dma->node.start,
-					   vfio_pv_dma_size(dma), &gather))
-				dma->stuck = true;
-			if (!list_is_last(&dma->link, dmas))
-				cond_resched();
-		}
-		if (flush && !vfio_pv_flush(d->domain, &gather))
-			vfio_pv_all_stuck(dmas);
-	}
-}
-
-static int vfio_pv_flush_domains(struct vfio_pv_container *c,
-				 enum pviommu_granularity granularity, u64 addr,
-				 u64 size, u32 flags)
-{
-	struct vfio_pv_domain *d;
+	struct vfio_pv_dma *dma = vfio_pv_walk(c, start, last);
+	unsigned int n = 0;
 	int ret;
 
-	lockdep_assert_held(&c->lock);
-	list_for_each_entry(d, &c->domains, link) {
-		ret = pv_iommu_invalidate(d->domain, granularity,
-					  PVIOMMU_PASID_NONE, addr, size, flags);
-		if (ret)
-			return ret;
+	while (dma) {
+		if (dma->state & busy) {
+			start = max(start, dma->node.start);
+			ret = vfio_pv_settle(c);
+			if (ret)
+				return ret;
+			dma = vfio_pv_walk(c, start, last);
+			continue;
+		}
+		if (dma->state == from && !(whole && dma->node.last > last)) {
+			vfio_pv_set_state(c, dma, to);
+			list_move_tail(&dma->link, taken);
+		}
+		if (++n % VFIO_PV_TREE_BATCH) {
+			dma = vfio_pv_next(dma, start, last);
+			continue;
+		}
+		if (dma->node.last >= last)
+			break;
+		start = dma->node.last + 1;
+		cond_resched_lock(&c->tree_lock);
+		dma = vfio_pv_walk(c, start, last);
 	}
 	return 0;
 }
@@ -271,18 +153,17 @@ static int vfio_pv_flush_domains(struct vfio_pv_container *c,
 /* ------------------------------------------------------------------ */
 /* Life of a mapping */
 
-static struct vfio_pv_dma *vfio_pv_dma_alloc(struct vfio_pv_container *c)
+static struct vfio_pv_dma *vfio_pv_take_spare(struct vfio_pv_container *c)
 {
 	struct vfio_pv_dma *dma;
 
-	mutex_lock(&c->tree_lock);
+	lockdep_assert_held(&c->tree_lock);
 	dma = hlist_entry_safe(c->spare.first, struct vfio_pv_dma, spare);
 	if (dma) {
 		hlist_del(&dma->spare);
 		c->nr_spare--;
 	}
-	mutex_unlock(&c->tree_lock);
-	return dma ?: kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
+	return dma;
 }
 
 /* Take what stands for nothing any more. */
@@ -310,20 +191,12 @@ void vfio_pv_drop_spare(struct vfio_pv_container *c)
 		kfree(dma);
 }
 
-static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
-					    const struct vfio_iommu_type1_dma_map *map)
+static void vfio_pv_dma_init(struct vfio_pv_dma *dma,
+			     const struct vfio_iommu_type1_dma_map *map)
 {
 	bool write = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
-	struct vfio_pv_dma *dma = vfio_pv_dma_alloc(c);
-	int ret;
 
-	if (!dma)
-		return ERR_PTR(-ENOMEM);
-	ret = vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
-	if (ret) {
-		kfree(dma);
-		return ERR_PTR(ret);
-	}
+	vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
 	dma->node.start = map->iova;
 	dma->node.last = map->iova + map->size - 1;
 	dma->prot = map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0;
@@ -334,7 +207,6 @@ static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
 	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
 	xa_init(&dma->holds);
-	return dma;
 }
 
 /* Give back all that a mapping has but itself. */
@@ -355,33 +227,49 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 {
 	struct vfio_pv_dma *dma, *next;
+	unsigned int n = 0;
 
 	list_for_each_entry(dma, dmas, link)
 		vfio_pv_dma_empty(dma);
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_for_each_entry_safe(dma, next, dmas, link) {
 		interval_tree_remove(&dma->node, &c->tree);
-		if (dma->state & VFIO_PV_BUSY)
-			c->nr_busy--;
+		vfio_pv_set_state(c, dma, 0);
 		c->avail++;
 		vfio_pv_dma_put(c, dma);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
 	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
+}
+
+/* What the caller made busy is so no more. */
+static void vfio_pv_give_back(struct vfio_pv_container *c,
+			      struct list_head *dmas, enum vfio_pv_state state)
+{
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
+
+	spin_lock(&c->tree_lock);
+	while ((dma = list_first_entry_or_null(dmas, struct vfio_pv_dma, link))) {
+		vfio_pv_set_state(c, dma, state);
+		if (state == VFIO_PV_UNFLUSHED)
+			list_move_tail(&dma->link, &c->unflushed);
+		else
+			list_del_init(&dma->link);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+	vfio_pv_wake(c);
+	spin_unlock(&c->tree_lock);
 }
 
 /* Put mappings that the caller made busy aside until they are flushed. */
 static void vfio_pv_park(struct vfio_pv_container *c, struct list_head *dmas)
 {
-	struct vfio_pv_dma *dma;
-
-	mutex_lock(&c->tree_lock);
-	list_for_each_entry(dma, dmas, link)
-		vfio_pv_set_state(c, dma, VFIO_PV_UNFLUSHED);
-	list_splice_init(dmas, &c->unflushed);
-	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	vfio_pv_give_back(c, dmas, VFIO_PV_UNFLUSHED);
 }
 
 /* ------------------------------------------------------------------ */
@@ -400,14 +288,21 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	return 0;
 }
 
-static int vfio_pv_may_map(struct vfio_pv_container *c,
-			   const struct vfio_pv_dma *dma)
+static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
+			   unsigned long last)
 {
-	unsigned long start = dma->node.start, last = dma->node.last;
+	struct vfio_pv_dma *dma;
+	int ret;
 
-	if (vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED))
-		return vfio_pv_first(c, start, last, VFIO_PV_MAPPED) ? -EEXIST :
-								       -EBUSY;
+	while ((dma = vfio_pv_walk(c, start, last))) {
+		if (dma->state == VFIO_PV_MAPPED)
+			return -EEXIST;
+		if (dma->state == VFIO_PV_UNFLUSHED)
+			return -EBUSY;
+		ret = vfio_pv_settle(c);
+		if (ret)
+			return ret;
+	}
 	if (!c->avail)
 		return -ENOSPC;
 	if (!vfio_pv_layout_allows(&c->layout, start, last))
@@ -415,53 +310,103 @@ static int vfio_pv_may_map(struct vfio_pv_container *c,
 	return 0;
 }
 
-/* Make the range ours. */
-static int vfio_pv_reserve(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+/*
+ * Make the range ours. -EAGAIN if that needs a mapping, *dma, which can't be
+ * allocated here.
+ */
+static int vfio_pv_try_reserve(struct vfio_pv_container *c,
+			       const struct vfio_iommu_type1_dma_map *map,
+			       struct vfio_pv_dma **dma)
 {
+	unsigned long start = map->iova, last = map->iova + map->size - 1;
 	int ret;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, dma->node.start, dma->node.last, VFIO_PV_BUSY);
-	if (!ret)
-		ret = vfio_pv_may_map(c, dma);
-	if (!ret) {
-		interval_tree_insert(&dma->node, &c->tree);
-		vfio_pv_set_state(c, dma, VFIO_PV_MAPPING);
-		c->avail--;
-	}
-	mutex_unlock(&c->tree_lock);
-	return ret;
+	lockdep_assert_held(&c->tree_lock);
+	ret = vfio_pv_may_map(c, start, last);
+	if (ret)
+		return ret;
+	if (!*dma)
+		*dma = vfio_pv_take_spare(c);
+	if (!*dma)
+		return -EAGAIN;
+	vfio_pv_dma_init(*dma, map);
+	interval_tree_insert(&(*dma)->node, &c->tree);
+	vfio_pv_set_state(c, *dma, VFIO_PV_MAPPING);
+	c->avail--;
+	return 0;
 }
 
-static void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
+					   const struct vfio_iommu_type1_dma_map *map)
 {
-	mutex_lock(&c->tree_lock);
-	vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
-	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	struct vfio_pv_dma *dma = NULL;
+	int ret;
+
+	for (;;) {
+		spin_lock(&c->tree_lock);
+		ret = vfio_pv_try_reserve(c, map, &dma);
+		spin_unlock(&c->tree_lock);
+		if (!ret)
+			return dma;
+		if (ret == -EAGAIN) {
+			dma = kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
+			ret = dma ? 0 : -ENOMEM;
+		}
+		if (ret) {
+			kfree(dma);
+			return ERR_PTR(ret);
+		}
+	}
 }
 
-static int vfio_pv_map_dma(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+/* From now on it is replayed. False if it has to be mapped again before. */
+static bool vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			    u32 restarts)
+{
+	bool good;
+
+	spin_lock(&c->tree_lock);
+	good = restarts == vfio_pv_restarts(c);
+	if (good) {
+		vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
+		vfio_pv_wake(c);
+	}
+	spin_unlock(&c->tree_lock);
+	return good;
+}
+
+/* Not all of it may have been lost */
+static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
+			      struct vfio_pv_dma *dma)
+{
+	LIST_HEAD(lost);
+
+	list_add(&dma->link, &lost);
+	vfio_pv_clear_domains(c, &lost, true);
+	list_del_init(&dma->link);
+	return dma->stuck ? -EIO : 0;
+}
+
+static int vfio_pv_map_reserved(struct vfio_pv_container *c,
+				struct vfio_pv_dma *dma)
 {
 	LIST_HEAD(failed);
+	u32 restarts;
 	int ret;
 
-	ret = vfio_pv_reserve(c, dma);
-	if (ret) {
-		vfio_pv_dma_empty(dma);
-		kfree(dma);
-		return ret;
-	}
 	ret = vfio_pv_mem_pin(&dma->mem);
-	if (!ret)
+	while (!ret) {
+		restarts = vfio_pv_restarts(c);
 		ret = vfio_pv_map_domains(c, dma);
-	if (ret) {
-		list_add(&dma->link, &failed);
-		vfio_pv_forget(c, &failed);
-		return ret;
+		if (ret)
+			break;
+		if (vfio_pv_publish(c, dma, restarts))
+			return 0;
+		ret = vfio_pv_unmap_lost(c, dma);
 	}
-	vfio_pv_publish(c, dma);
-	return 0;
+	list_add(&dma->link, &failed);
+	vfio_pv_forget(c, &failed);
+	return ret;
 }
 
 /**
@@ -485,50 +430,18 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
 		return -EINVAL;
 
+	if (!current->mm)
+		return -ENODEV;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_map(c, map);
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
 		ret = -ENODEV;
 	if (!ret) {
-		dma = vfio_pv_dma_make(c, map);
-		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_dma(c, dma);
+		dma = vfio_pv_reserve(c, map);
+		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_reserved(c, dma);
 	}
 	up_read(&c->lock);
-	return ret;
-}
-
-/**
- * vfio_pv_replay() - put all mappings into a domain that is new
- * @c: the container
- * @domain: holds nothing yet
- *
- * On failure the caller frees the domain and with it what was put there.
- *
- * Return: 0 or a negative errno.
- */
-int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain)
-{
-	unsigned long start = ULONG_MAX, last = 0;
-	struct vfio_pv_dma *dma;
-	size_t queued;
-	int ret = 0;
-
-	lockdep_assert_held_write(&c->lock);
-	mutex_lock(&c->tree_lock);
-	for (dma = vfio_pv_walk(c, 0, ULONG_MAX); dma;
-	     dma = vfio_pv_next(dma, 0, ULONG_MAX)) {
-		if (dma->state != VFIO_PV_MAPPED)
-			continue;
-		ret = vfio_pv_queue_runs(dma, domain, &queued);
-		if (ret)
-			break;
-		start = min(start, dma->node.start);
-		last = dma->node.last;
-	}
-	if (!ret && start < last)
-		ret = pv_iommu_sync_map(domain, start, last - start + 1);
-	mutex_unlock(&c->tree_lock);
 	return ret;
 }
 
@@ -558,57 +471,77 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 				unsigned long start, unsigned long last)
 {
 	struct vfio_pv_dma *dma;
+	int ret;
 
-	dma = vfio_pv_first(c, start, start, VFIO_PV_MAPPED);
-	if (dma && dma->node.start != start)
+	ret = vfio_pv_at(c, start, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.start != start)
 		return c->v2 ? -EINVAL : -ENOENT;
-	dma = vfio_pv_first(c, last, last, VFIO_PV_MAPPED);
-	if (dma && dma->node.last != last && c->v2)
+	if (!c->v2)
+		return 0;
+	ret = vfio_pv_at(c, last, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.last != last)
 		return -EINVAL;
 	return 0;
 }
 
+/* What most programs do: unmap what was mapped. Is it that? */
+static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
+			     unsigned long last, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma = vfio_pv_walk(c, start, last);
+
+	if (!dma || dma->state != VFIO_PV_MAPPED || dma->node.start != start ||
+	    dma->node.last != last)
+		return false;
+	vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+	list_add(&dma->link, taken);
+	return true;
+}
+
 /* Make all mappings in a range ours. */
 static int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
-			unsigned long last, struct list_head *taken, u64 *size)
+			unsigned long last, struct list_head *taken)
 {
-	struct vfio_pv_dma *dma;
-	int ret;
+	int ret = 0;
 
-	*size = 0;
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING);
-	if (!ret)
+	spin_lock(&c->tree_lock);
+	if (!vfio_pv_take_one(c, start, last, taken)) {
 		ret = vfio_pv_check_bounds(c, start, last);
-	if (ret)
-		goto out;
-	for (dma = vfio_pv_walk(c, start, last); dma;
-	     dma = vfio_pv_next(dma, start, last)) {
-		if (dma->state != VFIO_PV_MAPPED)
-			continue;
-		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
-		list_add_tail(&dma->link, taken);
-		*size += vfio_pv_dma_size(dma);
+		if (!ret)
+			ret = vfio_pv_collect(c, start, last, VFIO_PV_MAPPED,
+					      VFIO_PV_UNMAPPING,
+					      VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
+					      c->v2, taken);
 	}
-out:
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
+	if (ret && !list_empty(taken))
+		vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
 	return ret == -ENOENT ? 0 : ret;
 }
 
-static void vfio_pv_unmap_taken(struct vfio_pv_container *c,
-				struct list_head *taken, bool flush)
+/* Return: how many bytes that were. */
+static u64 vfio_pv_unmap_taken(struct vfio_pv_container *c,
+			       struct list_head *taken, bool flush)
 {
 	struct vfio_pv_dma *dma;
+	u64 size = 0;
 
 	lockdep_assert_held(&c->lock);
-	list_for_each_entry(dma, taken, link)
+	list_for_each_entry(dma, taken, link) {
 		if (!vfio_pv_make_devices_unpin(c, dma))
 			dma->stuck = true;
+		size += vfio_pv_dma_size(dma);
+	}
 	vfio_pv_clear_domains(c, taken, flush);
 	if (flush)
 		vfio_pv_forget(c, taken);
 	else
 		vfio_pv_park(c, taken);
+	return size;
 }
 
 /**
@@ -630,16 +563,18 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	LIST_HEAD(taken);
 	int ret;
 
+	*unmapped = 0;
 	if (unmap->iova != start)
 		return -EINVAL;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);
 	if (!ret)
-		ret = vfio_pv_take(c, start, last, &taken, unmapped);
+		ret = vfio_pv_take(c, start, last, &taken);
 	if (!ret && !list_empty(&taken))
-		vfio_pv_unmap_taken(c, &taken,
-				    !(unmap->flags & VFIO_PV_UNMAP_FLAG_NO_FLUSH));
+		*unmapped = vfio_pv_unmap_taken(c, &taken,
+						!(unmap->flags &
+						  VFIO_PV_UNMAP_FLAG_NO_FLUSH));
 	up_read(&c->lock);
 	return ret;
 }
@@ -652,16 +587,21 @@ static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 				      struct list_head *taken)
 {
 	struct vfio_pv_dma *dma;
-	int ret;
+	unsigned int n = 0;
+	int ret = 0;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, 0, ULONG_MAX, VFIO_PV_FLUSHING);
-	if (!ret) {
-		list_splice_init(&c->unflushed, taken);
-		list_for_each_entry(dma, taken, link)
-			vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
+	spin_lock(&c->tree_lock);
+	while (!ret && c->nr_flushing)
+		ret = vfio_pv_settle(c);
+	while (!ret && (dma = list_first_entry_or_null(&c->unflushed,
+						       struct vfio_pv_dma,
+						       link))) {
+		vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
+		list_move_tail(&dma->link, taken);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return ret;
 }
 
@@ -673,25 +613,19 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 				  unsigned long *start, unsigned long *last,
 				  struct list_head *taken)
 {
-	unsigned long from = *start, to = *last;
 	struct vfio_pv_dma *dma;
-	int ret;
+	int ret = 0;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, from, to, VFIO_PV_FLUSHING);
-	if (ret || list_empty(&c->unflushed))
-		goto out;
-	for (dma = vfio_pv_walk(c, from, to); dma;
-	     dma = vfio_pv_next(dma, from, to)) {
-		if (dma->state != VFIO_PV_UNFLUSHED)
-			continue;
-		vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
-		list_move_tail(&dma->link, taken);
+	spin_lock(&c->tree_lock);
+	if (c->nr_flushing || !list_empty(&c->unflushed))
+		ret = vfio_pv_collect(c, *start, *last, VFIO_PV_UNFLUSHED,
+				      VFIO_PV_FLUSHING, VFIO_PV_FLUSHING, false,
+				      taken);
+	spin_unlock(&c->tree_lock);
+	list_for_each_entry(dma, taken, link) {
 		*start = min(*start, dma->node.start);
 		*last = max(*last, dma->node.last);
 	}
-out:
-	mutex_unlock(&c->tree_lock);
 	return ret;
 }
 
@@ -770,9 +704,9 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 	LIST_HEAD(taken);
 
 	lockdep_assert_held_write(&c->lock);
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_splice_init(&c->unflushed, &taken);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	if (list_empty(&taken))
 		return;
 
@@ -789,10 +723,9 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 void vfio_pv_drop_all(struct vfio_pv_container *c)
 {
 	LIST_HEAD(taken);
-	u64 size;
 
 	lockdep_assert_held_write(&c->lock);
 	vfio_pv_drop_unflushed(c);
-	if (!vfio_pv_take(c, 0, ULONG_MAX, &taken, &size) && !list_empty(&taken))
+	if (!vfio_pv_take(c, 0, ULONG_MAX, &taken) && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken, true);
 }
