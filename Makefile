@@ -52,10 +52,11 @@ demo: machine
 
 .PHONY: check
 check: machine
+	@tools/build/deps check
 	@tools/testing/run-check
 
-.PHONY: style
-style:
+.PHONY: static style
+static style:
 	@tools/build/deps build check
 	+@tools/build/style
 
@@ -94,7 +95,8 @@ help:
 	@echo  '  make check            build everything and run all tests'
 	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
 	@echo  '                        it; then: tools/testing/run-check --kernel lab'
-	@echo  '  make style            checkpatch, sparse, kernel-doc, layout rules, ABI layout'
+	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
+	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'
 	@echo  '  make modules_install  into /lib/modules of that kernel, below INSTALL_MOD_PATH if given'

@@ -8,6 +8,8 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/string_choices.h>
+
 #include "pv-iommu.h"
 
 #define EVENT_POLL	(HZ / 4)
@@ -57,7 +59,7 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 				write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ))
 		return;
 	dev_err_ratelimited(ep->dev, "DMA %s at 0x%llx was refused\n",
-			    write ? "write" : "read", addr);
+			    str_write_read(write), addr);
 }
 
 static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
