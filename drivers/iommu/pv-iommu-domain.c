@@ -430,3 +430,14 @@ const struct iommu_domain_ops pviommu_paging_ops = {
 	.enforce_cache_coherency = pviommu_enforce_cache_coherency,
 	.free = pviommu_domain_free,
 };
+
+/**
+ * pviommu_domain_is_ours() - is this a paging domain of ours
+ * @domain: any domain
+ *
+ * Return: true if it is.
+ */
+bool pviommu_domain_is_ours(struct iommu_domain *domain)
+{
+	return domain->ops == &pviommu_paging_ops;
+}

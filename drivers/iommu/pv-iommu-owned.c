@@ -118,6 +118,21 @@ int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
 
+int pv_iommu_lookup(struct iommu_domain *domain, u64 iova, phys_addr_t *paddr)
+{
+	struct pviommu_domain *dom = owned(domain);
+	struct pviommu_op op;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_LOOKUP);
+	op.lookup.iova = cpu_to_le64(iova);
+	ret = pviommu_ask(dom, &op);
+	if (!ret)
+		*paddr = le64_to_cpu(op.lookup.gpa);
+	return !ret || ret == -ENOENT ? ret : -EIO;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_lookup);
+
 int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags)

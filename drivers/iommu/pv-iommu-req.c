@@ -140,6 +140,8 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	if (slot->req) {
 		slot->req->status = status;
 		slot->req->result = result;
+		if (slot->req->answer)
+			*slot->req->answer = *pviommu_slot_op(ring, slot);
 		slot->req = NULL;
 	}
 }
@@ -430,9 +432,12 @@ void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 static int request_locked(struct pviommu_ring *ring,
 			  const struct pviommu_op *op,
 			  struct pviommu_domain *dom, u64 *result,
-			  struct pviommu_hold *hold)
+			  struct pviommu_op *answer, struct pviommu_hold *hold)
 {
-	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
+	struct pviommu_req req = {
+		.status = PVIOMMU_STATUS_PENDING,
+		.answer = answer,
+	};
 	struct pviommu_slot *slot;
 	struct pviommu_op *queued;
 	__le32 domain;
@@ -459,7 +464,7 @@ static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, NULL, result, &hold);
+	ret = request_locked(ring, op, NULL, result, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
@@ -492,6 +497,27 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op)
 {
 	return request(pv, op, NULL, true);
+}
+
+/**
+ * pviommu_ask() - have one op done that answers in its arguments
+ * @dom: the domain
+ * @op: the op, which need not name the domain; the answer
+ *
+ * May sleep.
+ *
+ * Return: as pviommu_request().
+ */
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_hold hold = { .may_sleep = true };
+	int ret;
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, dom, NULL, op, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret;
 }
 
 /*
@@ -553,7 +579,7 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		ring = drain_others(dom, 0, U64_MAX, &hold);
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, dom, NULL, &hold);
+	ret = request_locked(ring, op, dom, NULL, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

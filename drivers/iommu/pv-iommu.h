@@ -143,6 +143,8 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @event_fn: who wants to know of its events, or NULL; pviommu.lock
+ * @event_token: for @event_fn
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @owner_ops: what its owner does, NULL if it has none; set before anything is
@@ -161,6 +163,8 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	pv_iommu_event_fn event_fn;
+	void *event_token;
 	struct xarray store;
 	unsigned long nr_failed;
 	const struct pv_iommu_owner_ops *owner_ops;
@@ -173,10 +177,13 @@ struct pviommu_domain {
  * struct pviommu_req - an op that somebody waits for
  * @status: PVIOMMU_STATUS_PENDING, then what the host answered
  * @result: of the op
+ * @answer: where to copy the op, of which the host has answered in the
+ *	arguments, or NULL
  */
 struct pviommu_req {
 	u32 status;
 	u64 result;
+	struct pviommu_op *answer;
 };
 
 /**
@@ -385,6 +392,7 @@ int pviommu_restart_live(struct pviommu *pv);
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring);
@@ -408,6 +416,7 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
+bool pviommu_domain_is_ours(struct iommu_domain *domain);
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep);
@@ -439,6 +448,8 @@ void pviommu_store_destroy(struct pviommu_domain *dom);
 void pviommu_events_init(struct pviommu *pv);
 void pviommu_events_start(struct pviommu *pv);
 void pviommu_events_stop(struct pviommu *pv);
+int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
+			  unsigned int count);
 void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);

@@ -109,8 +109,10 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void vfio_pv_domain_destroy(struct vfio_pv_domain *d)
+static void vfio_pv_domain_destroy(struct vfio_pv_container *c,
+				   struct vfio_pv_domain *d)
 {
+	vfio_pv_events_unwatch(c, d->domain);
 	list_del(&d->link);
 	iommu_domain_free(d->domain);
 	kfree(d);
@@ -127,8 +129,10 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 		if (!iommu_attach_group(d->domain, group))
 			return d;
 	d = vfio_pv_domain_create(c, group);
-	if (!IS_ERR(d))
+	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
+		vfio_pv_events_watch(c, d->domain);
+	}
 	return d;
 }
 
@@ -193,7 +197,7 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 	list_del(&g->link);
 	iommu_detach_group(d->domain, g->group);
 	if (list_empty(&d->groups))
-		vfio_pv_domain_destroy(d);
+		vfio_pv_domain_destroy(c, d);
 	return ret;
 }
 
@@ -287,7 +291,7 @@ static void vfio_pv_leave_domain(struct vfio_pv_container *c,
 		else
 			vfio_pv_drop_unflushed(c);
 	}
-	vfio_pv_domain_destroy(d);
+	vfio_pv_domain_destroy(c, d);
 }
 
 static void vfio_pv_detach_locked(struct vfio_pv_container *c,

@@ -80,6 +80,54 @@ static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
 }
 
 /**
+ * vfio_pv_queue_domains() - queue a mapping for all domains
+ * @c: the container, locked
+ * @dma: busy, its memory pinned
+ * @batch: what the maps belong to; stays until vfio_pv_sync_domains()
+ *
+ * Return: 0 or a negative errno; then it is in none of the domains, or stuck.
+ */
+int vfio_pv_queue_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			  struct pv_iommu_batch *batch)
+{
+	struct vfio_pv_domain *d;
+	int ret = 0;
+
+	lockdep_assert_held(&c->lock);
+	list_for_each_entry(d, &c->domains, link) {
+		ret = vfio_pv_queue_runs(dma, d->domain, batch, true);
+		if (ret)
+			break;
+	}
+	if (!ret)
+		return 0;
+	vfio_pv_sync_domains(c, dma->node.start, dma->node.last, batch);
+	list_for_each_entry(d, &c->domains, link)
+		vfio_pv_clear_and_flush(dma, d->domain);
+	return ret;
+}
+
+/**
+ * vfio_pv_sync_domains() - make queued mappings effective in all domains
+ * @c: the container, locked
+ * @start: first IOVA of a range that covers them
+ * @last: its last IOVA
+ * @batch: what they belong to; not used any more on return
+ *
+ * Return: 0; or a negative errno: some of them are not mapped in some domain.
+ */
+int vfio_pv_sync_domains(struct vfio_pv_container *c, unsigned long start,
+			 unsigned long last, struct pv_iommu_batch *batch)
+{
+	struct vfio_pv_domain *d;
+
+	lockdep_assert_held(&c->lock);
+	list_for_each_entry(d, &c->domains, link)
+		pv_iommu_sync_map(d->domain, batch, start, last - start + 1);
+	return batch->error;
+}
+
+/**
  * vfio_pv_map_domains() - put a mapping into all domains
  * @c: the container, locked
  * @dma: busy, its memory pinned

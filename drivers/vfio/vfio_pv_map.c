@@ -77,15 +77,17 @@ static void vfio_pv_wake(struct vfio_pv_container *c)
 /*
  * Wait until some mapping is not busy any more. Drops the tree lock to sleep.
  * Nobody who is waited for waits for us: who makes several mappings busy does
- * so in ascending order.
+ * so in ascending order, or does not wait but gets -EAGAIN.
  */
-static int vfio_pv_settle(struct vfio_pv_container *c)
+static int vfio_pv_settle(struct vfio_pv_container *c, bool wait)
 	__must_hold(&c->tree_lock)
 {
 	unsigned int seen = c->settled;
 	int ret;
 
 	lockdep_assert_held(&c->tree_lock);
+	if (!wait)
+		return -EAGAIN;
 	spin_unlock(&c->tree_lock);
 	ret = wait_event_killable(c->wait, READ_ONCE(c->settled) != seen);
 	spin_lock(&c->tree_lock);
@@ -93,7 +95,7 @@ static int vfio_pv_settle(struct vfio_pv_container *c)
 }
 
 /* The mapping at an IOVA, when nobody is making or removing it */
-static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova,
+static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait,
 		      struct vfio_pv_dma **dma)
 {
 	int ret = 0;
@@ -103,22 +105,22 @@ static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova,
 		if (!*dma || !((*dma)->state &
 			       (VFIO_PV_MAPPING | VFIO_PV_UNMAPPING)))
 			break;
-		ret = vfio_pv_settle(c);
+		ret = vfio_pv_settle(c, wait);
 	}
 	return ret;
 }
 
 /*
  * Change the state of all mappings in a range that are in state @from, and put
- * them on a list. Waits for those in one of the states @busy. With @whole, those
- * that end after the range are left out.
+ * them on a list. Waits for those in one of the states @busy, or with @wait false
+ * gets -EAGAIN. With @whole, those that end after the range are left out.
  *
- * Return: 0 or -EINTR; then some may be on the list.
+ * Return: 0, -EAGAIN or -EINTR; then some may be on the list.
  */
 static int vfio_pv_collect(struct vfio_pv_container *c, unsigned long start,
 			   unsigned long last, enum vfio_pv_state from,
 			   enum vfio_pv_state to, unsigned int busy, bool whole,
-			   struct list_head *taken)
+			   bool wait, struct list_head *taken)
 {
 	struct vfio_pv_dma *dma = vfio_pv_walk(c, start, last);
 	unsigned int n = 0;
@@ -127,7 +129,7 @@ static int vfio_pv_collect(struct vfio_pv_container *c, unsigned long start,
 	while (dma) {
 		if (dma->state & busy) {
 			start = max(start, dma->node.start);
-			ret = vfio_pv_settle(c);
+			ret = vfio_pv_settle(c, wait);
 			if (ret)
 				return ret;
 			dma = vfio_pv_walk(c, start, last);
@@ -282,53 +284,72 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	u64 last = map->iova + map->size - 1;
 
 	if (!map->size || (map->size | map->iova | map->vaddr) & mask)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "size 0 or misaligned, IOVA",
+				      map->iova);
 	if (last < map->iova || map->vaddr + map->size - 1 < map->vaddr)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "a range wraps, IOVA", map->iova);
+	return 0;
+}
+
+static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
+{
+	if (map->size != (size_t)map->size ||
+	    map->vaddr != (unsigned long)map->vaddr ||
+	    map->iova != (unsigned long)map->iova)
+		return vfio_pv_refuse(-EINVAL, "MAP", "more than a word, IOVA",
+				      map->iova);
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+				      map->iova);
 	return 0;
 }
 
 static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
-			   unsigned long last)
+			   unsigned long last, bool wait)
 {
 	struct vfio_pv_dma *dma;
 	int ret;
 
 	while ((dma = vfio_pv_walk(c, start, last))) {
 		if (dma->state == VFIO_PV_MAPPED)
-			return -EEXIST;
+			return vfio_pv_refuse(-EEXIST, "MAP",
+					      "overlaps a mapping, IOVA", start);
 		if (dma->state == VFIO_PV_UNFLUSHED)
-			return -EBUSY;
-		ret = vfio_pv_settle(c);
+			return vfio_pv_refuse(-EBUSY, "MAP",
+					      "overlaps what is not flushed, IOVA",
+					      start);
+		ret = vfio_pv_settle(c, wait);
 		if (ret)
 			return ret;
 	}
 	if (!c->avail)
-		return -ENOSPC;
+		return vfio_pv_refuse(-ENOSPC, "MAP", "dma_entry_limit reached, IOVA",
+				      start);
 	if (!vfio_pv_layout_allows(&c->layout, start, last))
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "no such IOVA, or reserved",
+				      start);
 	return 0;
 }
 
 /*
- * Make the range ours. -EAGAIN if that needs a mapping, *dma, which can't be
- * allocated here.
+ * Make the range ours. -ENOBUFS if that needs a mapping, *dma, which can't be
+ * allocated here; -EAGAIN if it is busy and @wait is not wanted.
  */
 static int vfio_pv_try_reserve(struct vfio_pv_container *c,
 			       const struct vfio_iommu_type1_dma_map *map,
-			       struct vfio_pv_dma **dma)
+			       bool wait, struct vfio_pv_dma **dma)
 {
 	unsigned long start = map->iova, last = map->iova + map->size - 1;
 	int ret;
 
 	lockdep_assert_held(&c->tree_lock);
-	ret = vfio_pv_may_map(c, start, last);
+	ret = vfio_pv_may_map(c, start, last, wait);
 	if (ret)
 		return ret;
 	if (!*dma)
 		*dma = vfio_pv_take_spare(c);
 	if (!*dma)
-		return -EAGAIN;
+		return -ENOBUFS;
 	vfio_pv_dma_init(*dma, map);
 	interval_tree_insert(&(*dma)->node, &c->tree);
 	vfio_pv_set_state(c, *dma, VFIO_PV_MAPPING);
@@ -337,18 +358,19 @@ static int vfio_pv_try_reserve(struct vfio_pv_container *c,
 }
 
 static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
-					   const struct vfio_iommu_type1_dma_map *map)
+					   const struct vfio_iommu_type1_dma_map *map,
+					   bool wait)
 {
 	struct vfio_pv_dma *dma = NULL;
 	int ret;
 
 	for (;;) {
 		spin_lock(&c->tree_lock);
-		ret = vfio_pv_try_reserve(c, map, &dma);
+		ret = vfio_pv_try_reserve(c, map, wait, &dma);
 		spin_unlock(&c->tree_lock);
 		if (!ret)
 			return dma;
-		if (ret == -EAGAIN) {
+		if (ret == -ENOBUFS) {
 			dma = kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
 			ret = dma ? 0 : -ENOMEM;
 		}
@@ -387,25 +409,39 @@ static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
 	return dma->stuck ? -EIO : 0;
 }
 
-static int vfio_pv_map_reserved(struct vfio_pv_container *c,
-				struct vfio_pv_dma *dma)
+static int vfio_pv_map_pinned(struct vfio_pv_container *c,
+			      struct vfio_pv_dma *dma)
 {
-	LIST_HEAD(failed);
 	u32 restarts;
 	int ret;
 
-	ret = vfio_pv_mem_pin(&dma->mem);
-	while (!ret) {
+	do {
 		restarts = vfio_pv_restarts(c);
 		ret = vfio_pv_map_domains(c, dma);
 		if (ret)
-			break;
+			return ret;
 		if (vfio_pv_publish(c, dma, restarts))
 			return 0;
 		ret = vfio_pv_unmap_lost(c, dma);
-	}
+	} while (!ret);
+	return ret;
+}
+
+static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	LIST_HEAD(failed);
+
 	list_add(&dma->link, &failed);
 	vfio_pv_forget(c, &failed);
+}
+
+static int vfio_pv_map_reserved(struct vfio_pv_container *c,
+				struct vfio_pv_dma *dma)
+{
+	int ret = vfio_pv_mem_pin(&dma->mem) ?: vfio_pv_map_pinned(c, dma);
+
+	if (ret)
+		vfio_pv_forget_one(c, dma);
 	return ret;
 }
 
@@ -423,13 +459,9 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	struct vfio_pv_dma *dma;
 	int ret;
 
-	if (map->size != (size_t)map->size ||
-	    map->vaddr != (unsigned long)map->vaddr ||
-	    map->iova != (unsigned long)map->iova)
-		return -EINVAL;
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
-		return -EINVAL;
-
+	ret = vfio_pv_check_words(map);
+	if (ret)
+		return ret;
 	if (!current->mm)
 		return -ENODEV;
 	if (down_read_killable(&c->lock))
@@ -438,10 +470,83 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
 		ret = -ENODEV;
 	if (!ret) {
-		dma = vfio_pv_reserve(c, map);
+		dma = vfio_pv_reserve(c, map, true);
 		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_reserved(c, dma);
 	}
 	up_read(&c->lock);
+	return ret;
+}
+
+/**
+ * vfio_pv_map_check() - what vfio_pv_map() checks of its arguments
+ * @c: the container, locked for reading
+ * @map: flags are known ones, other fields are unchecked
+ *
+ * Return: 0 or -EINVAL.
+ */
+int vfio_pv_map_check(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map)
+{
+	lockdep_assert_held(&c->lock);
+	return vfio_pv_check_words(map) ?: vfio_pv_check_map(c, map);
+}
+
+/**
+ * vfio_pv_map_begin() - first half of vfio_pv_map(): up to what leaves the guest
+ * @c: the container, locked for reading
+ * @map: passed vfio_pv_map_check()
+ * @wait: wait while the range is busy; only for a caller that has begun nothing
+ *	that is not finished
+ * @batch: what the maps belong to, for vfio_pv_sync_domains()
+ * @begun: set to the mapping on success, for vfio_pv_map_finish()
+ *
+ * Return: 0, -EAGAIN if the range is busy and @wait is false, or the errors of
+ * vfio_pv_map(); nothing is changed on failure.
+ */
+int vfio_pv_map_begin(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun)
+{
+	struct vfio_pv_dma *dma;
+	int ret;
+
+	lockdep_assert_held(&c->lock);
+	if (!current->mm)
+		return -ENODEV;
+	dma = vfio_pv_reserve(c, map, wait);
+	if (IS_ERR(dma))
+		return PTR_ERR(dma);
+	ret = vfio_pv_mem_pin(&dma->mem);
+	if (!ret)
+		ret = vfio_pv_queue_domains(c, dma, batch);
+	if (ret)
+		vfio_pv_forget_one(c, dma);
+	else
+		*begun = dma;
+	return ret;
+}
+
+/**
+ * vfio_pv_map_finish() - second half of vfio_pv_map()
+ * @c: the container, locked for reading since vfio_pv_map_begin()
+ * @dma: what that has begun; gone on failure
+ * @restarts: what vfio_pv_restarts() said before that
+ * @good: vfio_pv_sync_domains() has said that all of the batch is mapped; if not,
+ *	this one is mapped again, alone
+ *
+ * Return: 0 or the errors of vfio_pv_map().
+ */
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+		       u32 restarts, bool good)
+{
+	int ret;
+
+	lockdep_assert_held(&c->lock);
+	if (good && vfio_pv_publish(c, dma, restarts))
+		return 0;
+	ret = vfio_pv_unmap_lost(c, dma) ?: vfio_pv_map_pinned(c, dma);
+	if (ret)
+		vfio_pv_forget_one(c, dma);
 	return ret;
 }
 
@@ -454,12 +559,33 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
 	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
 
 	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
-		return unmap->iova || unmap->size ? -EINVAL : 0;
+		return !unmap->iova && !unmap->size ? 0 :
+			vfio_pv_refuse(-EINVAL, "UNMAP", "ALL takes no range, IOVA",
+				       unmap->iova);
 	if (!unmap->size || (unmap->iova | unmap->size) & mask)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "size 0 or misaligned, IOVA",
+				      unmap->iova);
 	if (unmap->iova + unmap->size - 1 < unmap->iova || unmap->size > SIZE_MAX)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "the range wraps, IOVA",
+				      unmap->iova);
 	return 0;
+}
+
+/**
+ * vfio_pv_unmap_check() - what vfio_pv_unmap() checks of its arguments
+ * @c: the container, locked for reading
+ * @unmap: flags are known ones, other fields are unchecked
+ *
+ * Return: 0 or -EINVAL.
+ */
+int vfio_pv_unmap_check(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	lockdep_assert_held(&c->lock);
+	if (unmap->iova != (unsigned long)unmap->iova)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "more than a word, IOVA",
+				      unmap->iova);
+	return vfio_pv_check_unmap(c, unmap);
 }
 
 /*
@@ -468,23 +594,26 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
  * removes the whole of one that ends after it.
  */
 static int vfio_pv_check_bounds(struct vfio_pv_container *c,
-				unsigned long start, unsigned long last)
+				unsigned long start, unsigned long last,
+				bool wait)
 {
 	struct vfio_pv_dma *dma;
 	int ret;
 
-	ret = vfio_pv_at(c, start, &dma);
+	ret = vfio_pv_at(c, start, wait, &dma);
 	if (ret)
 		return ret;
 	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.start != start)
-		return c->v2 ? -EINVAL : -ENOENT;
+		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP",
+					      "cuts a mapping at IOVA", start) :
+			       -ENOENT;
 	if (!c->v2)
 		return 0;
-	ret = vfio_pv_at(c, last, &dma);
+	ret = vfio_pv_at(c, last, wait, &dma);
 	if (ret)
 		return ret;
 	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.last != last)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "cuts a mapping at IOVA", last);
 	return 0;
 }
 
@@ -502,46 +631,65 @@ static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 	return true;
 }
 
-/* Make all mappings in a range ours. */
-static int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
-			unsigned long last, struct list_head *taken)
+/**
+ * vfio_pv_take() - make all mappings in a range the caller's, to be unmapped
+ * @c: the container, locked
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @wait: wait while others are busy with mappings in the range; only for a
+ *	caller that has taken nothing
+ * @taken: they are added here, for vfio_pv_unmap_taken()
+ * @size: set to the sum of their sizes
+ *
+ * Return: 0; -EAGAIN if the range is busy and @wait is false; -EINVAL if the
+ * range cuts a mapping; -EINTR. On failure nothing is taken.
+ */
+int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
+		 unsigned long last, bool wait, struct list_head *taken, u64 *size)
 {
+	struct vfio_pv_dma *dma;
+	LIST_HEAD(mine);
 	int ret = 0;
 
 	spin_lock(&c->tree_lock);
-	if (!vfio_pv_take_one(c, start, last, taken)) {
-		ret = vfio_pv_check_bounds(c, start, last);
+	if (!vfio_pv_take_one(c, start, last, &mine)) {
+		ret = vfio_pv_check_bounds(c, start, last, wait);
 		if (!ret)
 			ret = vfio_pv_collect(c, start, last, VFIO_PV_MAPPED,
 					      VFIO_PV_UNMAPPING,
 					      VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
-					      c->v2, taken);
+					      c->v2, wait, &mine);
 	}
 	spin_unlock(&c->tree_lock);
-	if (ret && !list_empty(taken))
-		vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
+	if (ret && !list_empty(&mine))
+		vfio_pv_give_back(c, &mine, VFIO_PV_MAPPED);
+	*size = 0;
+	list_for_each_entry(dma, &mine, link)
+		*size += vfio_pv_dma_size(dma);
+	list_splice_tail(&mine, taken);
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* Return: how many bytes that were. */
-static u64 vfio_pv_unmap_taken(struct vfio_pv_container *c,
-			       struct list_head *taken, bool flush)
+/**
+ * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
+ * @c: the container, locked
+ * @taken: the mappings; its entries are gone or on another list afterwards
+ * @flush: make it effective and unpin; else they wait to be flushed
+ */
+void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
+			 bool flush)
 {
 	struct vfio_pv_dma *dma;
-	u64 size = 0;
 
 	lockdep_assert_held(&c->lock);
-	list_for_each_entry(dma, taken, link) {
+	list_for_each_entry(dma, taken, link)
 		if (!vfio_pv_make_devices_unpin(c, dma))
 			dma->stuck = true;
-		size += vfio_pv_dma_size(dma);
-	}
 	vfio_pv_clear_domains(c, taken, flush);
 	if (flush)
 		vfio_pv_forget(c, taken);
 	else
 		vfio_pv_park(c, taken);
-	return size;
 }
 
 /**
@@ -563,18 +711,16 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	LIST_HEAD(taken);
 	int ret;
 
-	*unmapped = 0;
 	if (unmap->iova != start)
 		return -EINVAL;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);
 	if (!ret)
-		ret = vfio_pv_take(c, start, last, &taken);
+		ret = vfio_pv_take(c, start, last, true, &taken, unmapped);
 	if (!ret && !list_empty(&taken))
-		*unmapped = vfio_pv_unmap_taken(c, &taken,
-						!(unmap->flags &
-						  VFIO_PV_UNMAP_FLAG_NO_FLUSH));
+		vfio_pv_unmap_taken(c, &taken,
+				    !(unmap->flags & VFIO_PV_UNMAP_FLAG_NO_FLUSH));
 	up_read(&c->lock);
 	return ret;
 }
@@ -592,7 +738,7 @@ static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 
 	spin_lock(&c->tree_lock);
 	while (!ret && c->nr_flushing)
-		ret = vfio_pv_settle(c);
+		ret = vfio_pv_settle(c, true);
 	while (!ret && (dma = list_first_entry_or_null(&c->unflushed,
 						       struct vfio_pv_dma,
 						       link))) {
@@ -620,7 +766,7 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 	if (c->nr_flushing || !list_empty(&c->unflushed))
 		ret = vfio_pv_collect(c, *start, *last, VFIO_PV_UNFLUSHED,
 				      VFIO_PV_FLUSHING, VFIO_PV_FLUSHING, false,
-				      taken);
+				      true, taken);
 	spin_unlock(&c->tree_lock);
 	list_for_each_entry(dma, taken, link) {
 		*start = min(*start, dma->node.start);
@@ -723,9 +869,10 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 void vfio_pv_drop_all(struct vfio_pv_container *c)
 {
 	LIST_HEAD(taken);
+	u64 size;
 
 	lockdep_assert_held_write(&c->lock);
 	vfio_pv_drop_unflushed(c);
-	if (!vfio_pv_take(c, 0, ULONG_MAX, &taken) && !list_empty(&taken))
+	if (!vfio_pv_take(c, 0, ULONG_MAX, true, &taken, &size) && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken, true);
 }

@@ -31,6 +31,10 @@
  *
  * Devices call pin_pages, unpin_pages and dma_rw while we call them, so these
  * take tree_lock only and wait for nothing.
+ *
+ * The IOMMU driver tells of events with its own lock held, which comes after
+ * container->lock. What takes them has two locks of its own, see vfio_pv_event.c,
+ * and waits for nobody.
  */
 #ifndef _VFIO_PV_PRIV_H
 #define _VFIO_PV_PRIV_H
@@ -53,6 +57,13 @@
 #include "vfio.h"
 
 struct mm_struct;
+struct vfio_pv_events;
+
+/* Entries of a batch that share hypercalls and flushes */
+#define VFIO_PV_BATCH_GROUP	128
+
+/* Events that wait to be read, per container */
+#define VFIO_PV_MAX_EVENTS	128
 
 /* Bits, so that a set of states can be named */
 enum vfio_pv_state {
@@ -119,6 +130,7 @@ struct vfio_pv_domain {
  * @rcu: for freeing
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
+ * @events: what happened, for the user to read; NULL unless @pv
  * @lock: see the lock order; protects @domains, @emulated and @layout
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
@@ -146,6 +158,7 @@ struct vfio_pv_container {
 	struct rcu_head rcu;
 	bool v2;
 	bool pv;
+	struct vfio_pv_events *events;
 
 	struct rw_semaphore lock;
 	struct list_head domains;
@@ -262,6 +275,11 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 	return 1UL << __ffs(layout->pgsizes);
 }
 
+/* vfio_iommu_pv.c */
+int vfio_pv_refuse(int error, const char *what, const char *why, u64 value);
+int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg);
+u32 vfio_pv_entry_limit(void);
+
 /* vfio_pv_mem.c */
 void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 		      bool write);
@@ -280,12 +298,29 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped);
 int vfio_pv_invalidate(struct vfio_pv_container *c,
 		       const struct vfio_pv_iommu_invalidate *inv);
+int vfio_pv_map_check(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map);
+int vfio_pv_map_begin(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun);
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+		       u32 restarts, bool good);
+int vfio_pv_unmap_check(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap);
+int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
+		 unsigned long last, bool wait, struct list_head *taken, u64 *size);
+void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
+			 bool flush);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
 void vfio_pv_drop_spare(struct vfio_pv_container *c);
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
 
 /* vfio_pv_iommu.c */
 extern const struct pv_iommu_owner_ops vfio_pv_owner_ops;
+int vfio_pv_queue_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			  struct pv_iommu_batch *batch);
+int vfio_pv_sync_domains(struct vfio_pv_container *c, unsigned long start,
+			 unsigned long last, struct pv_iommu_batch *batch);
 int vfio_pv_map_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
 void vfio_pv_clear_domains(struct vfio_pv_container *c, struct list_head *dmas,
 			   bool flush);
@@ -295,6 +330,18 @@ int vfio_pv_flush_domains(struct vfio_pv_container *c,
 void vfio_pv_all_stuck(struct list_head *dmas);
 u32 vfio_pv_restarts(struct vfio_pv_container *c);
 int vfio_pv_fill_domain(struct vfio_pv_domain *d);
+
+/* vfio_pv_batch.c */
+long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_unmap_batch(struct vfio_pv_container *c, unsigned long arg);
+
+/* vfio_pv_event.c */
+struct vfio_pv_events *vfio_pv_events_alloc(void);
+void vfio_pv_events_free(struct vfio_pv_events *e);
+void vfio_pv_events_watch(struct vfio_pv_container *c, struct iommu_domain *domain);
+void vfio_pv_events_unwatch(struct vfio_pv_container *c, struct iommu_domain *domain);
+long vfio_pv_set_eventfd(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg);
 
 /* vfio_pv_layout.c */
 int vfio_pv_layout_build(struct vfio_pv_container *c,
@@ -314,6 +361,7 @@ struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
 
 /* vfio_pv_info.c */
 long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg);
 bool vfio_pv_all_coherent(struct vfio_pv_container *c);
 
 /* vfio_pv_device.c */

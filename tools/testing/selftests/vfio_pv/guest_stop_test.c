@@ -16,6 +16,7 @@
 
 #include "lib/edu.h"
 #include "lib/guest_test.h"
+#include "lib/pv_sys.h"
 
 #define PAGE		GUEST_PAGE
 #define COOKIE		"/sys/module/pviommu_guest/parameters/cookie"
