@@ -380,8 +380,8 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
  * @dom: the domain; nobody else changes what is mapped in it
  * @endpoint: the host's number of an endpoint that it suits
  *
- * Return: 0, or why the host did not make it, or an owner's mapping; those of
- * the store that it refuses are failed entries afterwards.
+ * Return: 0, or why the host did not make it. Mappings that it refuses are failed
+ * entries in the store afterwards; those of an owner are reported.
  */
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 {
@@ -394,8 +394,9 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 		return ret;
 	dom->unmap_refused = false;
 	if (dom->owner_ops)
-		return pviommu_owned_restart(dom);
-	pviommu_store_replay(dom);
+		pviommu_owned_restart(dom);
+	else
+		pviommu_store_replay(dom);
 	pviommu_drain_domain(dom, false);
 	return 0;
 }

@@ -164,15 +164,17 @@ EXPORT_SYMBOL_GPL(pv_iommu_invalidate);
  * @dom: the domain, of which the host has nothing
  *
  * No other CPU runs and interrupts are disabled.
- *
- * Return: 0, or why not all was brought back.
  */
-int pviommu_owned_restart(struct pviommu_domain *dom)
+void pviommu_owned_restart(struct pviommu_domain *dom)
 {
-	struct pv_iommu_batch batch = {};
+	struct pv_iommu_batch batches[PV_IOMMU_REPLAY_BATCHES] = {};
+	unsigned int i;
 	int ret;
 
-	ret = dom->owner_ops->replay(dom->owner, &batch);
+	ret = dom->owner_ops->replay(dom->owner, batches);
 	pviommu_drain_domain(dom, false);
-	return ret ?: batch.error;
+	for (i = 0; !ret && i < ARRAY_SIZE(batches); i++)
+		ret = batches[i].error;
+	if (ret)
+		pviommu_report_lost(dom, ret);
 }

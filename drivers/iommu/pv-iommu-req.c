@@ -187,14 +187,15 @@ static void ring_abort(struct pviommu_ring *ring)
 }
 
 /**
- * pviommu_ring_discard() - forget what is queued, as the host has
+ * pviommu_ring_discard() - forget what is queued
  * @ring: the ring; nobody else uses it
- *
- * The host has neither mappings nor domains any more. What was to be unmapped
- * and flushed is, what was to be mapped is in the stores.
+ * @done: the host has neither mappings nor domains any more: what was to be
+ *	unmapped and flushed is, what was to be mapped will be brought back
  */
-void pviommu_ring_discard(struct pviommu_ring *ring)
+void pviommu_ring_discard(struct pviommu_ring *ring, bool done)
 {
+	if (!done)
+		return ring_abort(ring);
 	while (ring->cons != ring->prod) {
 		struct pviommu_slot *slot =
 			&ring->slots[pviommu_slot_index(ring->cons)];

@@ -302,9 +302,10 @@ int pviommu_restart(struct pviommu *pv)
 	int ret, err;
 
 	pv->restarts++;
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	for (i = 0; i < pv->nr_rings; i++)
-		pviommu_ring_discard(&pv->rings[i]);
-	ret = pviommu_start(pv);
+		pviommu_ring_discard(&pv->rings[i], !ret);
+	ret = ret ?: pviommu_start(pv);
 	if (ret) {
 		WRITE_ONCE(pv->broken, true);
 		pviommu_silence(pv);
@@ -342,4 +343,33 @@ int pviommu_restart_live(struct pviommu *pv)
 {
 	lockdep_assert_held(&pv->lock);
 	return stop_machine(restart_stopped, pv, NULL);
+}
+
+/* What pviommu_domain_restart_live() takes along */
+struct domain_restart {
+	struct pviommu_domain *dom;
+	u32 endpoint;
+};
+
+static int domain_restart_stopped(void *data)
+{
+	struct domain_restart *args = data;
+
+	args->dom->pv->restarts++;
+	return pviommu_domain_restart(args->dom, args->endpoint);
+}
+
+/**
+ * pviommu_domain_restart_live() - pviommu_domain_restart() in a running system
+ * @dom: the domain, the lock of its interface held
+ * @endpoint: the host's number of an endpoint that it suits
+ *
+ * Return: as pviommu_domain_restart().
+ */
+int pviommu_domain_restart_live(struct pviommu_domain *dom, u32 endpoint)
+{
+	struct domain_restart args = { .dom = dom, .endpoint = endpoint };
+
+	lockdep_assert_held(&dom->pv->lock);
+	return stop_machine(domain_restart_stopped, &args, NULL);
 }

@@ -280,6 +280,8 @@ struct pviommu_ring {
  * @size: bytes
  * @done: bytes that were unmapped
  * @removal_error: negative errno
+ * @lost_domain: domain of which mappings were not brought back
+ * @lost_error: why not, negative errno; 0: there is none
  */
 struct pviommu_report {
 	spinlock_t lock; /* all of this */
@@ -293,6 +295,8 @@ struct pviommu_report {
 	u64 size;
 	u64 done;
 	int removal_error;
+	u32 lost_domain;
+	int lost_error;
 };
 
 /**
@@ -387,6 +391,7 @@ void pviommu_silence(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
 int pviommu_restart(struct pviommu *pv);
 int pviommu_restart_live(struct pviommu *pv);
+int pviommu_domain_restart_live(struct pviommu_domain *dom, u32 endpoint);
 
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
@@ -395,7 +400,7 @@ int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
 int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
-void pviommu_ring_discard(struct pviommu_ring *ring);
+void pviommu_ring_discard(struct pviommu_ring *ring, bool done);
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 					 struct pviommu_domain *dom,
 					 struct pviommu_hold *hold);
@@ -427,7 +432,7 @@ int pviommu_domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 u8 pviommu_prot(struct pviommu_domain *dom, int prot);
 
 /* pv-iommu-owned.c */
-int pviommu_owned_restart(struct pviommu_domain *dom);
+void pviommu_owned_restart(struct pviommu_domain *dom);
 
 /* pv-iommu-map.c */
 int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
@@ -454,6 +459,7 @@ void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);
 void pviommu_report_no_page(struct pviommu *pv);
+void pviommu_report_lost(struct pviommu_domain *dom, int error);
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error);
 

@@ -26,7 +26,8 @@ static struct vfio_pv_dma *vfio_pv_lookup(struct vfio_pv_container *c,
 	lockdep_assert_held(&c->tree_lock);
 	if (iova != (unsigned long)iova)
 		return NULL;
-	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_UNMAPPING);
+	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_TAKEN |
+			    VFIO_PV_UNMAPPING);
 	if (dma)
 		*offset = iova - dma->node.start;
 	return dma;
@@ -64,13 +65,16 @@ static int vfio_pv_hold_locked(struct vfio_pv_container *c, dma_addr_t iova,
 static int vfio_pv_hold(struct vfio_pv_container *c, dma_addr_t iova, int prot,
 			struct page **page)
 {
-	XA_STATE(xas, NULL, 0);
+	static DEFINE_XARRAY(none);
+	XA_STATE(xas, &none, 0);
 	int ret;
 
 	do {
 		spin_lock(&c->tree_lock);
 		ret = vfio_pv_hold_locked(c, iova, prot, page, &xas);
 		spin_unlock(&c->tree_lock);
+		/* What it was about may be gone; xas_nomem() looks at it */
+		xas.xa = &none;
 	} while (xas_nomem(&xas, GFP_KERNEL_ACCOUNT));
 	return ret ?: xas_error(&xas);
 }

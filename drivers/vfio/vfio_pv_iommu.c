@@ -8,8 +8,8 @@
  *
  * The container's tree is the only record of what is mapped. When the host has
  * forgotten everything (the machine was suspended) and is told anew, the
- * mappings in state VFIO_PV_MAPPED are brought back from it. Others are being
- * changed by a thread that finds out by vfio_pv_restarts().
+ * mappings in state VFIO_PV_MAPPED or VFIO_PV_TAKEN are brought back from it.
+ * Others are being changed by a thread that finds out by vfio_pv_restarts().
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -252,10 +252,11 @@ u32 vfio_pv_restarts(struct vfio_pv_container *c)
  * Nothing else runs, and nobody is preempted with the tree lock held: the tree
  * is whole.
  */
-static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batch)
+static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
 {
 	struct vfio_pv_domain *d = owner;
 	struct interval_tree_node *node;
+	unsigned int n = 0;
 	int ret = 0;
 
 	if (!d->live)
@@ -265,8 +266,10 @@ static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batch)
 	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
 		struct vfio_pv_dma *dma = vfio_pv_dma_of(node);
 
-		if (dma->state == VFIO_PV_MAPPED)
-			ret = vfio_pv_queue_runs(dma, d->domain, batch, false);
+		if (dma->state & (VFIO_PV_MAPPED | VFIO_PV_TAKEN))
+			ret = vfio_pv_queue_runs(dma, d->domain,
+						 &batches[n++ % PV_IOMMU_REPLAY_BATCHES],
+						 false);
 	}
 	return ret;
 }
@@ -279,7 +282,7 @@ static phys_addr_t vfio_pv_owner_iova_to_phys(void *owner, unsigned long iova)
 	phys_addr_t phys = 0;
 
 	spin_lock(&c->tree_lock);
-	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED);
+	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_TAKEN);
 	if (dma)
 		phys = PFN_PHYS(vfio_pv_mem_pfn(&dma->mem,
 						(iova - dma->node.start) >> PAGE_SHIFT)) |

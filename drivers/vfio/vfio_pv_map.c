@@ -103,7 +103,8 @@ static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait
 	while (!ret) {
 		*dma = vfio_pv_walk(c, iova, iova);
 		if (!*dma || !((*dma)->state &
-			       (VFIO_PV_MAPPING | VFIO_PV_UNMAPPING)))
+			       (VFIO_PV_MAPPING | VFIO_PV_TAKEN |
+				VFIO_PV_UNMAPPING)))
 			break;
 		ret = vfio_pv_settle(c, wait);
 	}
@@ -111,43 +112,56 @@ static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait
 }
 
 /*
- * Change the state of all mappings in a range that are in state @from, and put
- * them on a list. Waits for those in one of the states @busy, or with @wait false
- * gets -EAGAIN. With @whole, those that end after the range are left out.
- *
- * Return: 0, -EAGAIN or -EINTR; then some may be on the list.
+ * Which mappings to collect: those in state @from that overlap [start, last] and
+ * do not reach beyond [low, high]. They get state @to. Others in one of the states
+ * @busy are waited for, or with @wait false are -EAGAIN.
  */
-static int vfio_pv_collect(struct vfio_pv_container *c, unsigned long start,
-			   unsigned long last, enum vfio_pv_state from,
-			   enum vfio_pv_state to, unsigned int busy, bool whole,
-			   bool wait, struct list_head *taken)
+struct vfio_pv_pick {
+	unsigned long start;
+	unsigned long last;
+	unsigned long low;
+	unsigned long high;
+	enum vfio_pv_state from;
+	enum vfio_pv_state to;
+	unsigned int busy;
+	bool wait;
+};
+
+static void vfio_pv_pick_one(struct vfio_pv_container *c,
+			     const struct vfio_pv_pick *pick,
+			     struct vfio_pv_dma *dma, struct list_head *taken)
 {
-	struct vfio_pv_dma *dma = vfio_pv_walk(c, start, last);
+	if (dma->state != pick->from || dma->node.start < pick->low ||
+	    dma->node.last > pick->high)
+		return;
+	vfio_pv_set_state(c, dma, pick->to);
+	list_move_tail(&dma->link, taken);
+}
+
+/* Return: 0, -EAGAIN or -EINTR; then some may be on the list. */
+static int vfio_pv_collect(struct vfio_pv_container *c,
+			   const struct vfio_pv_pick *pick,
+			   struct list_head *taken)
+{
+	unsigned long start = pick->start;
+	struct vfio_pv_dma *dma;
 	unsigned int n = 0;
 	int ret;
 
-	while (dma) {
-		if (dma->state & busy) {
+	while ((dma = vfio_pv_walk(c, start, pick->last))) {
+		if (dma->state & pick->busy) {
 			start = max(start, dma->node.start);
-			ret = vfio_pv_settle(c, wait);
+			ret = vfio_pv_settle(c, pick->wait);
 			if (ret)
 				return ret;
-			dma = vfio_pv_walk(c, start, last);
 			continue;
 		}
-		if (dma->state == from && !(whole && dma->node.last > last)) {
-			vfio_pv_set_state(c, dma, to);
-			list_move_tail(&dma->link, taken);
-		}
-		if (++n % VFIO_PV_TREE_BATCH) {
-			dma = vfio_pv_next(dma, start, last);
-			continue;
-		}
-		if (dma->node.last >= last)
+		vfio_pv_pick_one(c, pick, dma, taken);
+		if (dma->node.last >= pick->last)
 			break;
 		start = dma->node.last + 1;
-		cond_resched_lock(&c->tree_lock);
-		dma = vfio_pv_walk(c, start, last);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
 	return 0;
 }
@@ -218,8 +232,6 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 		pr_err_ratelimited("%lu pages at IOVA %#lx stay pinned, they may still be in use\n",
 				   dma->mem.npages, dma->node.start);
 	vfio_pv_mem_release(&dma->mem, !dma->stuck);
-	if (!xa_empty(&dma->holds))
-		xa_destroy(&dma->holds);
 }
 
 /*
@@ -231,12 +243,18 @@ static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 	struct vfio_pv_dma *dma, *next;
 	unsigned int n = 0;
 
-	list_for_each_entry(dma, dmas, link)
+	list_for_each_entry(dma, dmas, link) {
 		vfio_pv_dma_empty(dma);
+		if (!list_is_last(&dma->link, dmas))
+			cond_resched();
+	}
 
 	spin_lock(&c->tree_lock);
 	list_for_each_entry_safe(dma, next, dmas, link) {
 		interval_tree_remove(&dma->node, &c->tree);
+		/* A device that did not let go in time may have until now */
+		if (!xa_empty(&dma->holds))
+			xa_destroy(&dma->holds);
 		vfio_pv_set_state(c, dma, 0);
 		c->avail++;
 		vfio_pv_dma_put(c, dma);
@@ -631,6 +649,20 @@ static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 	return true;
 }
 
+/* From here on they are not brought back any more, and will be gone. */
+static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
+
+	lockdep_assert_held(&c->tree_lock);
+	list_for_each_entry(dma, taken, link) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+}
+
 /**
  * vfio_pv_take() - make all mappings in a range the caller's, to be unmapped
  * @c: the container, locked
@@ -647,25 +679,35 @@ static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		 unsigned long last, bool wait, struct list_head *taken, u64 *size)
 {
+	const struct vfio_pv_pick pick = {
+		.start = start,
+		.last = last,
+		.low = start,
+		.high = c->v2 ? last : ULONG_MAX,
+		.from = VFIO_PV_MAPPED,
+		.to = VFIO_PV_TAKEN,
+		.busy = VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING,
+		.wait = wait,
+	};
 	struct vfio_pv_dma *dma;
 	LIST_HEAD(mine);
+	u64 sum = 0;
 	int ret = 0;
 
 	spin_lock(&c->tree_lock);
 	if (!vfio_pv_take_one(c, start, last, &mine)) {
 		ret = vfio_pv_check_bounds(c, start, last, wait);
 		if (!ret)
-			ret = vfio_pv_collect(c, start, last, VFIO_PV_MAPPED,
-					      VFIO_PV_UNMAPPING,
-					      VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
-					      c->v2, wait, &mine);
+			ret = vfio_pv_collect(c, &pick, &mine);
+		if (!ret)
+			vfio_pv_commit(c, &mine);
 	}
 	spin_unlock(&c->tree_lock);
 	if (ret && !list_empty(&mine))
 		vfio_pv_give_back(c, &mine, VFIO_PV_MAPPED);
-	*size = 0;
 	list_for_each_entry(dma, &mine, link)
-		*size += vfio_pv_dma_size(dma);
+		sum += vfio_pv_dma_size(dma);
+	*size = sum;
 	list_splice_tail(&mine, taken);
 	return ret == -ENOENT ? 0 : ret;
 }
@@ -759,14 +801,21 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 				  unsigned long *start, unsigned long *last,
 				  struct list_head *taken)
 {
+	const struct vfio_pv_pick pick = {
+		.start = *start,
+		.last = *last,
+		.high = ULONG_MAX,
+		.from = VFIO_PV_UNFLUSHED,
+		.to = VFIO_PV_FLUSHING,
+		.busy = VFIO_PV_FLUSHING,
+		.wait = true,
+	};
 	struct vfio_pv_dma *dma;
 	int ret = 0;
 
 	spin_lock(&c->tree_lock);
 	if (c->nr_flushing || !list_empty(&c->unflushed))
-		ret = vfio_pv_collect(c, *start, *last, VFIO_PV_UNFLUSHED,
-				      VFIO_PV_FLUSHING, VFIO_PV_FLUSHING, false,
-				      true, taken);
+		ret = vfio_pv_collect(c, &pick, taken);
 	spin_unlock(&c->tree_lock);
 	list_for_each_entry(dma, taken, link) {
 		*start = min(*start, dma->node.start);

@@ -14,7 +14,10 @@
  *   MAPPING -> MAPPED -> UNMAPPING -> (gone) or UNFLUSHED
  *                                               UNFLUSHED <-> FLUSHING -> (gone)
  *
- * The states that end in -ING belong to the thread that set them: it works on
+ * Who unmaps several makes them TAKEN one after the other, which can be undone,
+ * then UNMAPPING, which can't.
+ *
+ * TAKEN and the states that end in -ING belong to the thread that set them: it works on
  * the mapping without the tree lock, and others who need that range wait.
  * Maps and unmaps of different ranges therefore run side by side.
  *
@@ -56,6 +59,10 @@
 
 #include "vfio.h"
 
+#ifdef CONFIG_PREEMPT_RT
+#error "the tree must not be in between when other CPUs are stopped: see tree_lock"
+#endif
+
 struct mm_struct;
 struct vfio_pv_events;
 
@@ -72,6 +79,7 @@ enum vfio_pv_state {
 	VFIO_PV_UNMAPPING = 1 << 2,	/* being taken out of the domains */
 	VFIO_PV_UNFLUSHED = 1 << 3,	/* out of the domains, IOTLB not flushed */
 	VFIO_PV_FLUSHING = 1 << 4,	/* an invalidation covers it */
+	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but somebody is about to unmap it */
 };
 
 /* A valid range of IOVAs */

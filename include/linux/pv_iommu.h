@@ -39,16 +39,20 @@ struct pv_iommu_batch {
 	int error;
 };
 
+/* Maps of different batches are never joined: one is not refused for another */
+#define PV_IOMMU_REPLAY_BATCHES	2
+
 /**
  * struct pv_iommu_owner_ops - what the owner of a domain does
  * @replay: put into the domain all that was mapped, with pv_iommu_map_nosync()
- *	and this batch: the host has forgotten it. Called with interrupts
- *	disabled and all other CPUs stopped: what they hold is at most a mutex or
- *	the like. Returns 0 or a negative errno.
+ *	and these batches, PV_IOMMU_REPLAY_BATCHES, in turn: the host has
+ *	forgotten it. Called with interrupts disabled and all other CPUs stopped:
+ *	what they hold is at most a mutex or the like. Returns 0 or a negative
+ *	errno.
  * @iova_to_phys: where an IOVA leads; 0 if nothing is mapped there
  */
 struct pv_iommu_owner_ops {
-	int (*replay)(void *owner, struct pv_iommu_batch *batch);
+	int (*replay)(void *owner, struct pv_iommu_batch *batches);
 	phys_addr_t (*iova_to_phys)(void *owner, unsigned long iova);
 };
 
