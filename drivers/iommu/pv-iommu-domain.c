@@ -393,6 +393,8 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 	if (ret)
 		return ret;
 	dom->unmap_refused = false;
+	if (READ_ONCE(dom->dirty))
+		pv_iommu_dirty_start(&dom->domain);
 	if (dom->owner_ops)
 		pviommu_owned_restart(dom);
 	else

@@ -102,9 +102,7 @@ static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait
 
 	while (!ret) {
 		*dma = vfio_pv_walk(c, iova, iova);
-		if (!*dma || !((*dma)->state &
-			       (VFIO_PV_MAPPING | VFIO_PV_TAKEN |
-				VFIO_PV_UNMAPPING)))
+		if (!*dma || !((*dma)->state & VFIO_PV_CLAIMED))
 			break;
 		ret = vfio_pv_settle(c, wait);
 	}
@@ -219,6 +217,7 @@ static void vfio_pv_dma_init(struct vfio_pv_dma *dma,
 	if (write)
 		dma->prot |= IOMMU_WRITE;
 	dma->state = 0;
+	dma->vaddr_invalid = false;
 	dma->stuck = false;
 	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
@@ -257,6 +256,7 @@ static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 			xa_destroy(&dma->holds);
 		vfio_pv_set_state(c, dma, 0);
 		c->avail++;
+		c->nr_vaddr_invalid -= dma->vaddr_invalid;
 		vfio_pv_dma_put(c, dma);
 		if (!(++n % VFIO_PV_TREE_BATCH))
 			cond_resched_lock(&c->tree_lock);
@@ -316,7 +316,8 @@ static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
 	    map->iova != (unsigned long)map->iova)
 		return vfio_pv_refuse(-EINVAL, "MAP", "more than a word, IOVA",
 				      map->iova);
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
+			    VFIO_DMA_MAP_FLAG_VADDR)))
 		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
 				      map->iova);
 	return 0;
@@ -639,14 +640,19 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 			     unsigned long last, struct list_head *taken)
 {
-	struct vfio_pv_dma *dma = vfio_pv_walk(c, start, last);
+	struct vfio_pv_dma *dma;
+	bool good;
 
-	if (!dma || dma->state != VFIO_PV_MAPPED || dma->node.start != start ||
-	    dma->node.last != last)
-		return false;
-	vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
-	list_add(&dma->link, taken);
-	return true;
+	spin_lock(&c->tree_lock);
+	dma = vfio_pv_walk(c, start, last);
+	good = dma && dma->state == VFIO_PV_MAPPED &&
+	       dma->node.start == start && dma->node.last == last;
+	if (good) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		list_add(&dma->link, taken);
+	}
+	spin_unlock(&c->tree_lock);
+	return good;
 }
 
 /* From here on they are not brought back any more, and will be gone. */
@@ -655,12 +661,13 @@ static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
 	struct vfio_pv_dma *dma;
 	unsigned int n = 0;
 
-	lockdep_assert_held(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_for_each_entry(dma, taken, link) {
 		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
 		if (!(++n % VFIO_PV_TREE_BATCH))
 			cond_resched_lock(&c->tree_lock);
 	}
+	spin_unlock(&c->tree_lock);
 }
 
 /**
@@ -686,22 +693,18 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		.high = c->v2 ? last : ULONG_MAX,
 		.from = VFIO_PV_MAPPED,
 		.to = VFIO_PV_TAKEN,
-		.busy = VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING,
+		.busy = VFIO_PV_CLAIMED,
 		.wait = wait,
 	};
 	struct vfio_pv_dma *dma;
 	LIST_HEAD(mine);
 	u64 sum = 0;
-	int ret = 0;
+	int ret;
 
 	spin_lock(&c->tree_lock);
-	if (!vfio_pv_take_one(c, start, last, &mine)) {
-		ret = vfio_pv_check_bounds(c, start, last, wait);
-		if (!ret)
-			ret = vfio_pv_collect(c, &pick, &mine);
-		if (!ret)
-			vfio_pv_commit(c, &mine);
-	}
+	ret = vfio_pv_check_bounds(c, start, last, wait);
+	if (!ret)
+		ret = vfio_pv_collect(c, &pick, &mine);
 	spin_unlock(&c->tree_lock);
 	if (ret && !list_empty(&mine))
 		vfio_pv_give_back(c, &mine, VFIO_PV_MAPPED);
@@ -713,9 +716,44 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 }
 
 /**
+ * vfio_pv_untake() - undo vfio_pv_take()
+ * @c: the container
+ * @taken: the mappings, which are as they were before; empty on return
+ */
+void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
+{
+	vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
+}
+
+/**
+ * vfio_pv_claim() - make the first mapping in a range the caller's, to be changed
+ * @c: the container
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ *
+ * Return: the mapping, for vfio_pv_untake(); NULL if there is none; -EINTR.
+ */
+struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last)
+{
+	struct vfio_pv_dma *dma;
+	int ret = 0;
+
+	spin_lock(&c->tree_lock);
+	while ((dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_CLAIMED)) &&
+	       dma->state != VFIO_PV_MAPPED && !ret)
+		ret = vfio_pv_settle(c, true);
+	if (!ret && dma)
+		vfio_pv_set_state(c, dma, VFIO_PV_TAKEN);
+	spin_unlock(&c->tree_lock);
+	return ret ? ERR_PTR(ret) : dma;
+}
+
+/**
  * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
  * @c: the container, locked
- * @taken: the mappings; its entries are gone or on another list afterwards
+ * @taken: the mappings, at least one; its entries are gone or on another list
+ *	afterwards
  * @flush: make it effective and unpin; else they wait to be flushed
  */
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
@@ -724,6 +762,8 @@ void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 	struct vfio_pv_dma *dma;
 
 	lockdep_assert_held(&c->lock);
+	if (list_first_entry(taken, struct vfio_pv_dma, link)->state == VFIO_PV_TAKEN)
+		vfio_pv_commit(c, taken);
 	list_for_each_entry(dma, taken, link)
 		if (!vfio_pv_make_devices_unpin(c, dma))
 			dma->stuck = true;
@@ -758,7 +798,9 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);
-	if (!ret)
+	if (!ret && vfio_pv_take_one(c, start, last, &taken))
+		*unmapped = last - start + 1;
+	else if (!ret)
 		ret = vfio_pv_take(c, start, last, true, &taken, unmapped);
 	if (!ret && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken,

@@ -79,8 +79,10 @@ enum vfio_pv_state {
 	VFIO_PV_UNMAPPING = 1 << 2,	/* being taken out of the domains */
 	VFIO_PV_UNFLUSHED = 1 << 3,	/* out of the domains, IOTLB not flushed */
 	VFIO_PV_FLUSHING = 1 << 4,	/* an invalidation covers it */
-	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but somebody is about to unmap it */
+	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but somebody is about to change it */
 };
+
+#define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
 /* A valid range of IOVAs */
 struct vfio_pv_range {
@@ -143,6 +145,7 @@ struct vfio_pv_domain {
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
  * @layout: what can be mapped
+ * @dirty: pages that are written to are logged; changes with @lock for writing
  * @tree_lock: see the lock order; protects what follows, and each mapping's
  *	state and holds
  * @tree: the mappings, by IOVA
@@ -152,6 +155,7 @@ struct vfio_pv_domain {
  * @nr_spare: number of @spare
  * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
  * @avail: number of mappings that may still be made
+ * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
  * @wait: woken when @settled changes
  * @devices_lock: see the lock order; with it or @tree_lock @devices can be
@@ -172,6 +176,7 @@ struct vfio_pv_container {
 	struct list_head domains;
 	struct list_head emulated;
 	struct vfio_pv_layout layout;
+	bool dirty;
 
 	spinlock_t tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
@@ -180,6 +185,7 @@ struct vfio_pv_container {
 	unsigned int nr_spare;
 	unsigned int nr_flushing;
 	unsigned int avail;
+	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
 	wait_queue_head_t wait;
 
@@ -250,6 +256,7 @@ struct vfio_pv_mem {
  * @link: on a list of the thread that made it busy, or that of the unflushed
  * @spare: on the list of the spare
  * @state: what it is
+ * @vaddr_invalid: the user has taken its address back; tree_lock
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @mem: the memory behind it
@@ -261,6 +268,7 @@ struct vfio_pv_dma {
 	struct list_head link;
 	struct hlist_node spare;
 	enum vfio_pv_state state;
+	bool vaddr_invalid;
 	bool stuck;
 	int prot;
 	struct vfio_pv_mem mem;
@@ -293,6 +301,7 @@ void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 		      bool write);
 int vfio_pv_mem_pin(struct vfio_pv_mem *mem);
 void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin);
+int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr);
 struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index);
 unsigned long vfio_pv_mem_pfn(const struct vfio_pv_mem *mem, unsigned long index);
 
@@ -317,6 +326,9 @@ int vfio_pv_unmap_check(struct vfio_pv_container *c,
 			const struct vfio_iommu_type1_dma_unmap *unmap);
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		 unsigned long last, bool wait, struct list_head *taken, u64 *size);
+void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken);
+struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last);
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 			 bool flush);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
@@ -342,6 +354,19 @@ int vfio_pv_fill_domain(struct vfio_pv_domain *d);
 /* vfio_pv_batch.c */
 long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg);
 long vfio_pv_unmap_batch(struct vfio_pv_container *c, unsigned long arg);
+
+/* vfio_pv_dirty.c */
+u64 vfio_pv_dirty_max(void);
+long vfio_pv_dirty_pages(struct vfio_pv_container *c, unsigned long arg);
+int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap,
+			unsigned long arg, u64 *unmapped);
+
+/* vfio_pv_vaddr.c */
+int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
+		       const struct vfio_iommu_type1_dma_unmap *unmap, u64 *size);
+int vfio_pv_vaddr_set(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map);
 
 /* vfio_pv_event.c */
 struct vfio_pv_events *vfio_pv_events_alloc(void);
@@ -370,6 +395,7 @@ struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
 /* vfio_pv_info.c */
 long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg);
 long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg);
+bool vfio_pv_has_emulated(struct vfio_pv_container *c);
 bool vfio_pv_all_coherent(struct vfio_pv_container *c);
 
 /* vfio_pv_device.c */
