@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every failure that there can be, one after the other: each allocation, copy, charge,
+ * pin, map and attach on the way of each op and call is made to fail once. An op either
+ * fails, and everything is as it was before, or is done, and everything is as if nothing
+ * had failed; then it goes on to the next failure, until there is none left.
+ */
+#include <sys/ioctl.h>
+
+#include <linux/vfio.h>
+
+#include "lib/pv_fault.h"
+#include "lib/pv_test.h"
+
+#define LOW_SIZE	(8ULL << 20)
+#define HOME		0x10000000ULL	/* IOVAs: what is always mapped */
+#define HOME_SIZE	0x10000ULL
+#define FREE		0x20000000ULL	/* what is not */
+#define D		PVIOMMU_DOMAIN_FIRST
+#define E		(PVIOMMU_DOMAIN_FIRST + 1)
+/* Beyond so many failures, as when all memory is pinned, not each one is tried */
+#define EACH		300
+#define STRIDE		37
+
+FIXTURE(fault)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	__u32 ep;
+};
+
+FIXTURE_SETUP(fault)
+{
+	const char *missing = pv_fault_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->before = pv_begin();
+	pv_setup_vm(&self->vm, 1, 1, LOW_SIZE);
+	self->r = &self->vm.ring[0];
+	self->ep = self->vm.dev[0].id;
+	ASSERT_TRUE(pv_fault_begin());
+	pv_start(&self->vm, 1, 7);
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	pv_fault_end();
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+/* ---- where everything is ------------------------------------------------ */
+
+#define LOOKUPS	12
+
+struct snapshot {
+	struct pv_state state;
+	__u32 domain;		/* of the endpoint */
+	struct { __u32 status; __u64 gpa; } seen[2 * LOOKUPS];
+};
+
+static struct snapshot snapshot(struct pv_ring *r, __u32 ep)
+{
+	const __u64 iovas[LOOKUPS] = {
+		HOME, HOME + 0x5000, HOME + HOME_SIZE - 1, HOME + HOME_SIZE, FREE - 1, FREE,
+		FREE + 0x3000, FREE + 0x27fff, FREE + 0x100000, FREE + PV_2M, FREE + 0x3ff000,
+		FREE + 0x400000,
+	};
+	const struct pviommu_probe *probe = pv_mem(r->vm, PV_AT_REPLY);
+	struct pviommu_op *slot[2 * LOOKUPS];
+	struct snapshot snap = { .state = pv_state(r) };
+	unsigned int i;
+
+	__pv_exec(r, pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, sizeof(*probe)));
+	snap.domain = probe->domain;
+	for (i = 0; i < 2 * LOOKUPS; i++)
+		slot[i] = pv_push(r, pv_op_lookup(D + i % 2, iovas[i / 2]));
+	pv_run(r);
+	for (i = 0; i < 2 * LOOKUPS; i++) {
+		snap.seen[i].status = slot[i]->status;
+		snap.seen[i].gpa = slot[i]->lookup.gpa;
+	}
+	return snap;
+}
+
+static bool same(const struct snapshot *a, const struct snapshot *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(a->seen); i++)
+		if (a->seen[i].status != b->seen[i].status || a->seen[i].gpa != b->seen[i].gpa)
+			return false;
+	return pv_state_same(&a->state, &b->state) && a->domain == b->domain;
+}
+
+/* From wherever an op has left things: two domains, with the endpoint in D */
+static bool go_home(struct pv_ring *r, __u32 ep)
+{
+	__u32 dom;
+
+	if (__pv_attach(r, ep, PVIOMMU_DOMAIN_BLOCKED))
+		return false;
+	for (dom = D; dom < D + 4; dom++) {
+		__u32 status = __pv_free(r, dom);
+
+		if (status && status != PVIOMMU_ENOENT)
+			return false;
+	}
+	return pv_new_domain(r, ep) == D && pv_new_domain(r, ep) == E &&
+	       !__pv_map(r, D, HOME, PV_DATA, HOME_SIZE, PV_RW) &&
+	       !__pv_map(r, E, HOME, PV_HIGH, HOME_SIZE, PV_R) && !__pv_attach(r, ep, D);
+}
+
+/* ---- ops ------------------------------------------------------------------ */
+
+/* What an op needs besides go_home(), and the op */
+struct act {
+	const char *name;
+	bool (*prepare)(struct pv_ring *r, __u32 ep);
+	struct pviommu_op (*op)(struct pv_ring *r, __u32 ep);
+};
+
+static bool unmap_a_part(struct pv_ring *r, __u32 ep)
+{
+	return !__pv_unmap(r, D, HOME + 0x3000, 0x4000);
+}
+
+static bool block(struct pv_ring *r, __u32 ep)
+{
+	return !__pv_attach(r, ep, PVIOMMU_DOMAIN_BLOCKED);
+}
+
+static bool bypass(struct pv_ring *r, __u32 ep)
+{
+	return !__pv_attach(r, ep, PVIOMMU_DOMAIN_BYPASS);
+}
+
+static struct pviommu_op op_alloc(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_alloc(ep);
+}
+
+static struct pviommu_op op_free(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_free(E);
+}
+
+static struct pviommu_op op_map(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_map(D, FREE, PV_DATA, 0x28000, PV_RW);
+}
+
+/* Some chunks, over two slots' worth of large pages */
+static struct pviommu_op op_map_much(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_map(D, FREE, PV_HIGH, PV_HIGH_SIZE, PV_RW);
+}
+
+static struct pviommu_op op_map_2m(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_map_2m(D, FREE, PV_HIGH, PV_HIGH_SIZE, PV_RW);
+}
+
+/* Read-only memory at the end, so that it fails by itself when nothing else does */
+static struct pviommu_op op_map_refused(struct pv_ring *r, __u32 ep)
+{
+	unsigned int i;
+
+	for (i = 0; i < 30; i++)
+		pv_list(r->vm)[i] = (PV_DATA >> 12) + i * 7 % 31;
+	pv_list(r->vm)[29] = PV_ROM >> 12;
+	return pv_op_map_list(D, FREE, PV_AT_LIST, 30, PV_RW);
+}
+
+static struct pviommu_op op_map_list(struct pv_ring *r, __u32 ep)
+{
+	unsigned int i;
+
+	for (i = 0; i < 40; i++)
+		pv_list(r->vm)[i] = (PV_DATA >> 12) + i * 7 % 41;
+	return pv_op_map_list(D, FREE, PV_AT_LIST, 40, PV_RW);
+}
+
+static struct pviommu_op op_map_list_2m(struct pv_ring *r, __u32 ep)
+{
+	struct pviommu_op op = pv_op_map_list(D, FREE, PV_AT_LIST, 2, PV_RW);
+
+	pv_list(r->vm)[0] = (PV_HIGH >> 21) + 1;
+	pv_list(r->vm)[1] = PV_HIGH >> 21;
+	op.list.pgshift = 21;
+	return op;
+}
+
+static struct pviommu_op op_unmap(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_unmap(D, HOME + 0x3000, 0x4000);
+}
+
+static struct pviommu_op op_unmap_all(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_unmap_all(D);
+}
+
+static struct pviommu_op op_invalidate(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_inv(D);
+}
+
+static struct pviommu_op op_lookup(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_lookup(D, HOME + 0x1234);
+}
+
+static struct pviommu_op op_attach(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_attach(ep, E);
+}
+
+static struct pviommu_op op_attach_bypass(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_attach(ep, PVIOMMU_DOMAIN_BYPASS);
+}
+
+static struct pviommu_op op_detach(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_detach(ep, D);
+}
+
+static struct pviommu_op op_probe(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, PV_PAGE);
+}
+
+static struct pviommu_op op_stats(struct pv_ring *r, __u32 ep)
+{
+	return pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, PV_PAGE);
+}
+
+static const struct act acts[] = {
+	{ "ALLOC", NULL, op_alloc },
+	{ "FREE", NULL, op_free },
+	{ "MAP", NULL, op_map },
+	{ "MAP of several chunks", NULL, op_map_much },
+	{ "MAP of large pages", NULL, op_map_2m },
+	{ "MAP_LIST", NULL, op_map_list },
+	{ "MAP_LIST of large pages", NULL, op_map_list_2m },
+	{ "MAP_LIST that is refused", NULL, op_map_refused },
+	{ "UNMAP of a part", NULL, op_unmap },
+	{ "UNMAP of all", NULL, op_unmap_all },
+	{ "INVALIDATE", unmap_a_part, op_invalidate },
+	{ "LOOKUP", NULL, op_lookup },
+	{ "ATTACH", NULL, op_attach },
+	{ "ATTACH from blocked", block, op_attach },
+	{ "ATTACH from bypass", bypass, op_attach },
+	{ "ATTACH to bypass", NULL, op_attach_bypass },
+	{ "ATTACH to bypass from blocked", block, op_attach_bypass },
+	{ "DETACH", NULL, op_detach },
+	{ "PROBE", NULL, op_probe },
+	{ "STATS", NULL, op_stats },
+};
+
+static bool may_fail_with(__u32 status)
+{
+	return status == PVIOMMU_ENOMEM || status == PVIOMMU_EIO || status == PVIOMMU_EFAULT;
+}
+
+/* Execute with the @nth failure. Whether there was one; the status */
+static bool execute(struct pv_ring *r, struct pviommu_op op, unsigned int nth, __u32 *status)
+{
+	struct pviommu_op *slot = pv_push(r, op);
+	bool was;
+
+	*status = PV_RING_STUCK;
+	if (nth && !pv_fault_arm(nth))
+		return false;
+	pv_kick(r);
+	was = nth && pv_fault_disarm();
+	/* Perhaps it was the doorbell that failed, or the op takes some more */
+	if (pv_run(r))
+		*status = slot->status;
+	return was;
+}
+
+static unsigned int next(unsigned int nth)
+{
+	return nth + (nth < EACH ? 1 : STRIDE);
+}
+
+TEST_F_TIMEOUT(fault, ops, 3600)
+{
+	unsigned int i, nth, tried, total = 0;
+
+	for (i = 0; i < ARRAY_SIZE(acts); i++) {
+		const struct act *act = &acts[i];
+		struct snapshot home, before, after, now;
+		unsigned int failed = 0;
+		__u32 status, usual;
+		bool was = true;
+
+		ASSERT_TRUE(go_home(self->r, self->ep));
+		home = snapshot(self->r, self->ep);
+		for (nth = 0, tried = 0; was; nth = next(nth), tried++) {
+			ASSERT_TRUE(go_home(self->r, self->ep));
+			now = snapshot(self->r, self->ep);
+			ASSERT_TRUE(same(&home, &now)) {
+				TH_LOG("%s: failure %u has left something", act->name, nth);
+			}
+			if (act->prepare)
+				ASSERT_TRUE(act->prepare(self->r, self->ep));
+			before = snapshot(self->r, self->ep);
+			was = execute(self->r, act->op(self->r, self->ep), nth, &status) || !nth;
+			now = snapshot(self->r, self->ep);
+			if (!nth) {
+				usual = status;
+				after = now;
+			}
+			failed += status != usual;
+			ASSERT_TRUE(status == usual || may_fail_with(status)) {
+				TH_LOG("%s: failure %u: status %u", act->name, nth, status);
+			}
+			ASSERT_TRUE(same(&now, status == usual ? &after : &before)) {
+				TH_LOG("%s: failure %u: status %u, and not as it should be",
+				       act->name, nth, status);
+			}
+		}
+		total += tried - 2;
+		printf("# %-30s %4u failures, of which %u were told\n", act->name, tried - 2,
+		       failed);
+	}
+	printf("# %u failures of ops\n", total);
+}
+
+/* ---- start and stop ---------------------------------------------------------- */
+
+TEST_F_TIMEOUT(fault, start, 3600)
+{
+	struct pv_usage stopped, now;
+	unsigned int nth;
+	bool was = true;
+
+	pv_reset(&self->vm);
+	stopped = pv_usage_get();
+	for (nth = 1; was; nth++) {
+		ASSERT_TRUE(pv_fault_arm(nth));
+		__pv_start(&self->vm, 1, 7);
+		was = pv_fault_disarm();
+		if (pv_running(&self->vm))
+			pv_reset(&self->vm);
+		now = pv_usage_get();
+		ASSERT_EQ(NULL, pv_usage_diff(&stopped, &now)) {
+			TH_LOG("failure %u: %s", nth, pv_usage_diff(&stopped, &now));
+		}
+	}
+	printf("# %u failures of START\n", nth - 2);
+	pv_start(&self->vm, 1, 7);
+}
+
+/* It can't fail; at worst there is no memory for bypass and the group is blocked */
+TEST_F_TIMEOUT(fault, reset, 3600)
+{
+	struct pv_usage stopped, now;
+	unsigned int nth, blocked = 0;
+	bool was = true;
+
+	pv_reset(&self->vm);
+	stopped = pv_usage_get();
+	for (nth = 1; was; nth = next(nth)) {
+		pv_start(&self->vm, 1, 7);
+		ASSERT_TRUE(go_home(self->r, self->ep));
+		ASSERT_TRUE(pv_fault_arm(nth));
+		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_GPA_LO_OFF, self->vm.cookie);
+		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_GPA_HI_OFF, 0);
+		pv_cap_write(&self->vm, 0, PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_RESET);
+		was = pv_fault_disarm();
+		/* A write to a register failed, and with it the VMM */
+		if (pv_running(&self->vm))
+			pv_reset(&self->vm);
+		now = pv_usage_get();
+		ASSERT_EQ(0, now.pages_mapped);
+		ASSERT_EQ(0, now.mappings);
+		if (!now.domains) {
+			ASSERT_EQ(0, now.pages_pinned);
+			blocked++;
+			/* Again, with memory */
+			pv_reset(&self->vm);
+			now = pv_usage_get();
+		}
+		ASSERT_EQ(NULL, pv_usage_diff(&stopped, &now)) {
+			TH_LOG("failure %u: %s", nth, pv_usage_diff(&stopped, &now));
+		}
+	}
+	printf("# %u failures of RESET and more, %u times blocked\n", nth - 2, blocked);
+	pv_start(&self->vm, 1, 7);
+}
+
+/* ---- what a VMM calls ----------------------------------------------------------- */
+
+/* MAP_DMA, with the endpoint in @domain */
+#define sweep_map_dma(domain) do {							\
+	struct pv_region *high = &self->vm.high;					\
+	struct pv_usage __without, __now;						\
+	bool __was = true;								\
+	__u64 __removed;								\
+	unsigned int __nth;								\
+	int __ret;									\
+											\
+	pv_attach(self->r, self->ep, domain);						\
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, high));					\
+	__without = pv_usage_get();							\
+	for (__nth = 1; __was; __nth = next(__nth)) {					\
+		ASSERT_TRUE(pv_fault_arm(__nth));					\
+		__ret = pv_region_map(&self->vm, high);					\
+		__was = pv_fault_disarm();						\
+		__removed = 0;								\
+		ASSERT_EQ(0, vfio_unmap_dma(self->vm.container, high->gpa, high->size,	\
+					    &__removed));				\
+		ASSERT_EQ(__ret ? 0 : high->size, __removed);				\
+		__now = pv_usage_get();							\
+		ASSERT_EQ(NULL, pv_usage_diff(&__without, &__now)) {			\
+			TH_LOG("failure %u: %s", __nth, pv_usage_diff(&__without, &__now)); \
+		}									\
+	}										\
+	printf("# %u failures of MAP_DMA\n", __nth - 2);				\
+	ASSERT_EQ(0, pv_region_map(&self->vm, high));					\
+} while (0)
+
+TEST_F_TIMEOUT(fault, map_dma, 3600)
+{
+	sweep_map_dma(PVIOMMU_DOMAIN_BLOCKED);
+	sweep_map_dma(PVIOMMU_DOMAIN_BYPASS);
+}
+
+/* Memory leaves, and mappings of it, or the caller's structure can't be reached */
+TEST_F_TIMEOUT(fault, unmap_dma, 3600)
+{
+	struct pv_region *high = &self->vm.high;
+	struct snapshot before, after, now;
+	unsigned int nth;
+	bool was = true;
+
+	for (nth = 0; was; nth++) {
+		ASSERT_TRUE(go_home(self->r, self->ep));
+		pv_map(self->r, D, FREE, PV_HIGH, 0x28000, PV_RW);
+		pv_map_2m(self->r, E, FREE, PV_HIGH, PV_2M, PV_RW);
+		before = snapshot(self->r, self->ep);
+		ASSERT_TRUE(!nth || pv_fault_arm(nth));
+		vfio_unmap_dma(self->vm.container, high->gpa, high->size, NULL);
+		was = !nth || pv_fault_disarm();
+		now = snapshot(self->r, self->ep);
+		if (!nth)
+			after = now;
+		ASSERT_TRUE(same(&now, &after) || (was && same(&now, &before))) {
+			TH_LOG("failure %u", nth);
+		}
+		vfio_unmap_dma(self->vm.container, high->gpa, high->size, NULL);
+		ASSERT_EQ(0, pv_region_map(&self->vm, high));
+	}
+	printf("# %u failures of UNMAP_DMA\n", nth - 2);
+}
+
+TEST_F(fault, get_info)
+{
+	struct {
+		struct vfio_iommu_type1_info info;
+		char caps[256];
+	} arg;
+	struct pv_usage before = pv_usage_get(), now;
+	unsigned int nth;
+	bool was = true;
+
+	for (nth = 1; was; nth++) {
+		memset(&arg, 0, sizeof(arg));
+		arg.info.argsz = sizeof(arg);
+		ASSERT_TRUE(pv_fault_arm(nth));
+		ioctl(self->vm.container, VFIO_IOMMU_GET_INFO, &arg);
+		was = pv_fault_disarm();
+	}
+	now = pv_usage_get();
+	EXPECT_EQ(NULL, pv_usage_diff(&before, &now));
+	printf("# %u failures of GET_INFO\n", nth - 2);
+}
+
+/* ---- a VM comes to be ------------------------------------------------------------- */
+
+/* Each step in turn fails in each way; what there is of the VM can go */
+static bool sweep_open(struct pv_vm *vm, unsigned int step, unsigned int nth)
+{
+	int (*const steps[])(struct pv_vm *vm) = {
+		pv_vm_open_container, pv_vm_add_memory, pv_vm_open_devices,
+	};
+	bool was = false;
+	unsigned int i;
+
+	for (i = 0; i <= step; i++) {
+		if (i == step && !pv_fault_arm(nth))
+			return false;
+		if (steps[i](vm) && i < step)
+			return false;
+		if (i == step)
+			was = pv_fault_disarm();
+	}
+	return was;
+}
+
+TEST_F_TIMEOUT(fault, open, 3600)
+{
+	const char * const names[] = { "joining a container", "MAP_DMA", "opening devices" };
+	struct pv_usage before, now;
+	unsigned int step, nth;
+	struct pv_vm vm;
+	bool was;
+
+	pv_vm_close(&self->vm);
+	before = pv_usage_get();
+	for (step = 0; step < ARRAY_SIZE(names); step++) {
+		for (nth = 1, was = true; was; nth = next(nth)) {
+			ASSERT_EQ(0, pv_vm_init(&vm, 1, LOW_SIZE));
+			was = sweep_open(&vm, step, nth);
+			pv_vm_close(&vm);
+			now = pv_usage_get();
+			ASSERT_EQ(NULL, pv_usage_diff(&before, &now)) {
+				TH_LOG("%s, failure %u: %s", names[step], nth,
+				       pv_usage_diff(&before, &now));
+			}
+			ASSERT_EQ(0, pv_vm_count());
+		}
+		printf("# %u failures of %s\n", nth - 2, names[step]);
+	}
+	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, LOW_SIZE));
+}
+
+TEST_HARNESS_MAIN
