@@ -145,16 +145,22 @@ device_address() {
 	[ ! -e "$place" ] || ADDRESS=${place##*/}
 }
 
+# Does device number $1 go to guest $2?
+is_dealt() {
+	[ $(($1 % GUESTS + 1)) = "$2" ]
+}
+
 # PVVM_DEVICES: name and address of each device at this level.
 find_devices() {
-	local i=0 name
+	local i=-1 name
 
 	PVVM_DEVICES=
 	for name in $DEVICES; do
+		i=$((i + 1))
+		[ "$LEVEL" = host ] || is_dealt $i "$PVVM_GUEST" || continue
 		device_address $i
 		[ -n "$ADDRESS" ] || return 1
 		PVVM_DEVICES="${PVVM_DEVICES:+$PVVM_DEVICES }$name:$ADDRESS"
-		i=$((i + 1))
 	done
 	export PVVM_DEVICES
 }

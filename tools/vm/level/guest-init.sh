@@ -11,6 +11,8 @@ OUTPUT=/ctl/guest-output.log
 . /pvvm/config
 . /pvvm/common.sh
 MODPARAMS=$GUEST_MODPARAMS
+# The kernel hands it over from its command line.
+export PVVM_GUEST
 
 fail() {
 	echo "guest: $*" >/ctl/error

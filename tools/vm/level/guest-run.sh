@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 #
-# The guest as the host level runs it: QEMU's command line and what came of it.
+# The guests as the host level runs them: QEMU's command line and what came of it.
+# Guest number N bears the name guestN in files, the first one just guest.
 
 # The virtual IOMMU. pv has none: the guest finds it in the devices themselves.
 guest_machine() {
@@ -22,9 +23,11 @@ guest_machine() {
 
 # Same places as at the host level: see device_address.
 guest_devices() {
-	local i=0 device slot
+	local i=-1 device slot
 
 	for device in $PVVM_DEVICES; do
+		i=$((i + 1))
+		is_dealt $i "$1" || continue
 		slot=$(printf '0x%x' $((16 + i)))
 		case ${device#*:} in
 		0000:00:*) echo "-device vfio-pci,host=${device#*:},id=dev$i,bus=pcie.0,addr=$slot" ;;
@@ -33,7 +36,6 @@ guest_devices() {
 			echo "-device vfio-pci,host=${device#*:},id=dev$i,bus=rp$i"
 			;;
 		esac
-		i=$((i + 1))
 	done
 }
 
@@ -44,17 +46,20 @@ guest_9p() {
 	echo "-device virtio-9p-pci,fsdev=fs_$1,mount_tag=$1"
 }
 
+# Of guest number $1
 guest_arguments() {
+	local tag=${1#1}
+
 	echo "-nodefaults -no-user-config -display none -vga none"
 	echo "-accel kvm -cpu host -m $GUEST_MEM -smp $GUEST_CPUS"
 	guest_machine
 	guest_9p root /run/pvvm/root ,readonly=on
-	guest_9p ctl /run/pvvm/guest
+	guest_9p ctl "/run/pvvm/guest$tag"
 	[ -z "$SHARE" ] || guest_9p share /share
-	guest_devices
+	guest_devices "$1"
 	echo "-kernel /run/pvvm/guest/kernel -initrd /run/pvvm/guest/initramfs"
-	echo "-chardev file,id=console,path=/run/pvvm/guest-console.log -serial chardev:console"
-	echo "-qmp unix:/run/pvvm/qmp.sock,server=on,wait=off -pidfile /run/pvvm/qemu.pid"
+	echo "-chardev file,id=console,path=/run/pvvm/guest$tag-console.log -serial chardev:console"
+	echo "-qmp unix:/run/pvvm/qmp$tag.sock,server=on,wait=off -pidfile /run/pvvm/qemu$tag.pid"
 }
 
 start_background() {
@@ -69,39 +74,67 @@ stop_background() {
 	[ -z "$BACKGROUND" ] || kill -9 -- "-$BACKGROUND" 2>/dev/null
 }
 
-run_guest() {
-	local qemu_status
+# run_qemu N: until the guest ends
+run_qemu() {
+	local number=$1
 
-	BACKGROUND=
-	: >/ctl/guest-console.log
-	: >/root/run/pvvm/guest-console.log
-	mount -o bind /ctl/guest-console.log /root/run/pvvm/guest-console.log
-	start_background
-	stage "starting the guest"
 	eval "set -- $QEMU_ARGS"
 	# shellcheck disable=SC2046 # none of these arguments holds a blank
-	in_root "$QEMU" $(guest_arguments) -append "$GUEST_KERNEL_ARGS intel_iommu=on $GUEST_ARGS" "$@" \
-		</dev/null >/root/run/pvvm/qemu-guest.log 2>&1
-	qemu_status=$?
-	cp /root/run/pvvm/qemu-guest.log /ctl/
-	stop_background
-	stage "guest ended, its QEMU with status $qemu_status"
-	guest_status $qemu_status
+	in_root "$QEMU" $(guest_arguments "$number") \
+		-append "$GUEST_KERNEL_ARGS intel_iommu=on PVVM_GUEST=$number $GUEST_ARGS" "$@" \
+		</dev/null >"/root/run/pvvm/qemu-guest${number#1}.log" 2>&1
 }
 
-# Sets GUEST_STATUS from what the guest left behind and from QEMU's own status.
+# run_guest N: all of it, its QEMU's status goes to a file
+run_guest() {
+	local name=guest${1#1}
+
+	: >"/ctl/$name-console.log"
+	: >"/root/run/pvvm/$name-console.log"
+	mount -o bind "/ctl/$name-console.log" "/root/run/pvvm/$name-console.log"
+	run_qemu "$1"
+	echo $? >"/qemu-$name.status"
+	cp "/root/run/pvvm/qemu-$name.log" /ctl/
+}
+
+# Sets GUEST_STATUS: that of the first guest that did not end with 0
+run_guests() {
+	local n pids='' status
+
+	BACKGROUND=
+	start_background
+	stage "starting the guest"
+	for n in $(seq "$GUESTS"); do
+		run_guest "$n" &
+		pids="$pids $!"
+	done
+	# shellcheck disable=SC2086 # a list
+	wait $pids
+	stop_background
+	GUEST_STATUS=0
+	for n in $(seq "$GUESTS"); do
+		status=$(cat "/qemu-guest${n#1}.status")
+		stage "guest${n#1} ended, its QEMU with status $status"
+		guest_status "guest${n#1}" "$status"
+	done
+}
+
+# guest_status NAME STATUS: from what the guest left behind and from QEMU's own status
 guest_status() {
-	if [ -s /ctl/guest/status ]; then
-		GUEST_STATUS=$(cat /ctl/guest/status)
-	elif [ -s /ctl/guest/error ]; then
-		fail "$(cat /ctl/guest/error)"
+	local status=0
+
+	if [ -s "/ctl/$1/status" ]; then
+		status=$(cat "/ctl/$1/status")
+	elif [ -s "/ctl/$1/error" ]; then
+		fail "$1: $(cat "/ctl/$1/error")"
 	elif [ "$GUEST_MAY_DIE" = 1 ]; then
-		GUEST_STATUS=0
-	elif [ "$1" -ge 128 ]; then
-		GUEST_STATUS=$1
-	elif [ "$1" != 0 ]; then
-		fail "the guest's QEMU failed: $(cat /ctl/qemu-guest.log)"
+		status=0
+	elif [ "$2" -ge 128 ]; then
+		status=$2
+	elif [ "$2" != 0 ]; then
+		fail "the $1's QEMU failed: $(cat "/ctl/qemu-$1.log")"
 	else
-		GUEST_STATUS=125
+		status=125
 	fi
+	[ "$GUEST_STATUS" != 0 ] || GUEST_STATUS=$status
 }

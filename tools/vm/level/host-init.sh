@@ -39,9 +39,12 @@ set_up() {
 	start_cpus
 	build_root
 	set_environment
-	mkdir -p /root/run/pvvm/root /root/run/pvvm/guest
+	mkdir -p /root/run/pvvm/root
 	mount -o bind /lower /root/run/pvvm/root
-	mount -o bind /ctl/guest /root/run/pvvm/guest
+	for guest in $(seq "$GUESTS"); do
+		mkdir "/root/run/pvvm/guest${guest#1}"
+		mount -o bind "/ctl/guest${guest#1}" "/root/run/pvvm/guest${guest#1}"
+	done
 	start_pump
 }
 
@@ -83,7 +86,7 @@ main() {
 		[ $status = 0 ] || finish $status
 	fi
 	[ "$HOST_ONLY" = 0 ] || finish 0
-	run_guest
+	run_guests
 	status=$GUEST_STATUS
 	if [ -f /ctl/host-after ]; then
 		stage "host command after the guest"

@@ -51,7 +51,10 @@ make_tmp() {
 	TMP=$(mktemp -d "${TMPDIR:-/tmp}/pvvm.XXXXXXXX") ||
 		setup_error "cannot make a temporary directory in ${TMPDIR:-/tmp}"
 	CTL=$TMP/ctl
-	mkdir -p "$CTL/guest" "$TMP/empty"
+	mkdir -p "$TMP/empty"
+	for _part in $(guest_names); do
+		mkdir -p "$CTL/$_part"
+	done
 	if [ -n "$LOG_DIR" ]; then
 		mkdir -p "$LOG_DIR" || setup_error "cannot make the log directory $LOG_DIR"
 	fi
@@ -65,6 +68,10 @@ save_logs() {
 	[ -n "$LOG_DIR" ] || return 0
 	for f in "$CTL"/*.log "$CTL"/guest/*.log "$TMP"/*.log; do
 		[ -f "$f" ] && cp "$f" "$LOG_DIR/"
+	done
+	# guest2/guest-dmesg.log is guest2-dmesg.log there
+	for f in "$CTL"/guest[2-9]*/guest-*.log; do
+		[ -f "$f" ] && cp "$f" "$LOG_DIR/$(basename "$(dirname "$f")")-${f##*/guest-}"
 	done
 	return 0
 }

@@ -13,8 +13,20 @@ write_control() {
 		[ -z "${!name}" ] || printf '%s\n' "${!name}" >"$CTL/$(tr 'A-Z_' 'a-z-' <<<"$name")"
 	done
 	[ ! -f "$CTL/guest-cmd" ] || mv "$CTL/guest-cmd" "$CTL/guest/"
-	touch "$CTL/host-output.log" "$CTL/stages.log" "$CTL/guest-console.log" \
-		"$CTL/guest/guest-output.log" "$CTL/guest/guest-stages.log"
+	touch "$CTL/host-output.log" "$CTL/stages.log"
+	for name in $(guest_names); do
+		touch "$CTL/$name-console.log" "$CTL/$name/guest-output.log" "$CTL/$name/guest-stages.log"
+		[ ! -f "$CTL/guest/guest-cmd" ] || [ "$name" = guest ] || cp "$CTL/guest/guest-cmd" "$CTL/$name/"
+	done
+}
+
+# What belongs to a guest bears its name: guest, guest2, guest3, ..
+guest_names() {
+	local n
+
+	for n in $(seq "$GUESTS"); do
+		echo "guest${n#1}"
+	done
 }
 
 # at_guest COMMAND..: nothing if there is no guest
@@ -26,7 +38,7 @@ at_guest() {
 write_config() {
 	local name
 
-	for name in VIOMMU HOST_ONLY GUEST_MEM GUEST_CPUS GUEST_ARGS QEMU_ARGS \
+	for name in VIOMMU HOST_ONLY GUESTS GUEST_MEM GUEST_CPUS GUEST_ARGS QEMU_ARGS \
 		GUEST_REBOOTS GUEST_MAY_DIE QEMU RELEASE KERNEL_DIR OWN_DIR SHARE \
 		HOST_MODPARAMS GUEST_MODPARAMS PVVM_DIR; do
 		printf '%s=%s\n' "$name" "$(quote "${!name}")"

@@ -16,6 +16,7 @@ GUEST_ARGS=''
 HOST_MEM=2560
 HOST_CPUS=''
 GUEST_MEM=512
+GUESTS=1
 GUEST_CPUS=2
 HOST_MODPARAMS=''
 GUEST_MODPARAMS=''
@@ -54,8 +55,12 @@ What is emulated
                               or one in DIR, with boot/vmlinuz-* and lib/modules/*
   --host-kernel, --guest-kernel 6.12|lab|DIR
                               kernel of one level
-  --guest-mem MiB             memory of the guest (512)
-  --guest-cpus N              CPUs of the guest (2)
+  --guests N                  so many guests at a time (1). Devices are dealt to them in
+                              turn: with 2, the first and third go to guest 1, the
+                              second and fourth to guest 2, each to the slot that it
+                              has at the host level
+  --guest-mem MiB             memory of each guest (512)
+  --guest-cpus N              CPUs of each guest (2)
   --host-mem MiB              memory of the host level (2560)
   --host-cpus N               CPUs of the host level (as many as the guest has, at
                               least 2; but 1 where an emulating QEMU is older than
@@ -71,7 +76,7 @@ What is emulated
 What is run
   --host-cmd CMD              at the host level, before the guest starts
   --host-bg CMD               at the host level, beside the guest; killed at its end
-  --guest-cmd CMD             in the guest
+  --guest-cmd CMD             in the guest, in each one; PVVM_GUEST is its number
   --host-after CMD            at the host level, after the guest has ended
   --host-only                 no guest
   --guest-reboots N           the guest may reboot N times; the guest command is
@@ -87,14 +92,17 @@ Commands start in the current directory and find in their environment
   PVVM_LEVEL     host or guest           PVVM_VIOMMU   the --viommu option
   PVVM_DEVICES   "edu:0000:00:10.0 .."   PVVM_SHARE    /share, or nothing
   PVVM_MODULES   where our modules are   PVVM_RELEASE  kernel release
-  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest;
+  PVVM_GUEST     in a guest: 1, or 2, ..; all see the files of PVVM_SHARE
+  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest, qemu2.pid and
+                 qmp2.sock of the second, ..;
                  in the guest: kernel and initramfs, to start them by kexec
 and on their PATH
   pvvm-load MODULE [PARAM=VAL..]         load a module with all that it needs
   pvvm-bind DRIVER|none BDF..            bind devices to a driver
-  pvvm-qmp COMMAND                       at the host level: ask the guest's QEMU
+  pvvm-qmp [-g GUEST] COMMAND            at the host level: ask the guest's QEMU
 
-Exit status: that of the guest command (or of the host command that failed);
+Exit status: that of the guest command (or of the host command that failed; of several
+  guests, that of the first which failed);
   2 usage, 3 kernel splat at either level, 4 setup failed, 124 timeout,
   125 the guest ended before its command, 128+N its QEMU was killed by signal N.
 
@@ -159,6 +167,7 @@ set_option() {
 	--guest-args) GUEST_ARGS=$2 ;;
 	--host-mem) HOST_MEM=$2 ;;
 	--host-cpus) HOST_CPUS=$2 ;;
+	--guests) GUESTS=$2 ;;
 	--guest-mem) GUEST_MEM=$2 ;;
 	--guest-cpus) GUEST_CPUS=$2 ;;
 	--host-modparams) HOST_MODPARAMS=$2 ;;
@@ -222,6 +231,8 @@ check_options() {
 	one_of --accel "$ACCEL" tcg kvm
 	number --host-mem "$HOST_MEM" 512
 	[ -z "$HOST_CPUS" ] || number --host-cpus "$HOST_CPUS" 1
+	number --guests "$GUESTS" 1
+	[ "$GUESTS" -le 9 ] || usage_error "--guests takes no more than 9"
 	number --guest-mem "$GUEST_MEM" 128
 	number --guest-cpus "$GUEST_CPUS" 1
 	number --guest-reboots "$GUEST_REBOOTS" 0
@@ -248,6 +259,6 @@ check_guest_options() {
 		return
 	fi
 	[ -n "$GUEST_CMD$HOST_CMD" ] || usage_error "nothing to run: give --guest-cmd or --host-cmd"
-	[ "$GUEST_MEM" -le $((HOST_MEM - 512)) ] ||
-		usage_error "--guest-mem $GUEST_MEM needs --host-mem $((GUEST_MEM + 512)) or more"
+	[ $((GUESTS * GUEST_MEM)) -le $((HOST_MEM - 512)) ] ||
+		usage_error "--guest-mem $GUEST_MEM needs --host-mem $((GUESTS * GUEST_MEM + 512)) or more"
 }

@@ -74,7 +74,7 @@ outer_command() {
 follow_stages() {
 	local line
 
-	tail -q -f -n +1 -s 0.1 --pid="$OUTER_PID" "$CTL/stages.log" "$CTL/guest/guest-stages.log" |
+	tail -q -f -n +1 -s 0.1 --pid="$OUTER_PID" "$CTL/stages.log" "$CTL"/guest*/guest-stages.log |
 		while read -r line; do
 			line=$(printf '%4d.%d s  %s' $(((${EPOCHREALTIME/./} - START) / 1000000)) \
 				$((((${EPOCHREALTIME/./} - START) / 100000) % 10)) "$line")
@@ -92,7 +92,7 @@ run_outer() {
 	"${OUTER[@]}" </dev/null >"$TMP/qemu-host.log" 2>&1 &
 	OUTER_PID=$!
 	tail -q -f -c +1 -s 0.1 --pid="$OUTER_PID" \
-		"$CTL/host-output.log" "$CTL/guest/guest-output.log" 8>&- &
+		"$CTL/host-output.log" "$CTL"/guest*/guest-output.log 8>&- &
 	HELPERS+=($!)
 	follow_stages 8>&- &
 	HELPERS+=($!)
@@ -129,7 +129,7 @@ report_stall() {
 	local log
 
 	say "no end after $TIMEOUT s; last stage: $(last_stage)"
-	for log in "$TMP/host-console.log" "$CTL/guest-console.log"; do
+	for log in "$TMP/host-console.log" "$CTL"/guest*-console.log; do
 		[ -s "$log" ] || continue
 		say "last lines of ${log##*/}:"
 		tail -n 15 "$log" >&2

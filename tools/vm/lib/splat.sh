@@ -35,7 +35,7 @@ SPLAT_PATTERNS=(
 allowed_lines() {
 	grep -v -e '^#' -e '^$' "$PVVM_DIR/lib/splat-allow"
 	# A guest that may die may do so by panic; what led to it is still told.
-	[ "$1 $GUEST_MAY_DIE" != "guest 1" ] || echo 'Kernel panic'
+	[[ "$1 $GUEST_MAY_DIE" != guest*" 1" ]] || echo 'Kernel panic'
 }
 
 # Numbers of the lines of file $2 (level $1) that start a report.
@@ -77,9 +77,11 @@ report_level() {
 }
 
 report_splats() {
-	local bad=0
+	local bad=0 name
 
 	report_level host "$TMP/host-console.log" "$CTL/host-dmesg.log" || bad=1
-	report_level guest "$CTL/guest-console.log" "$CTL/guest/guest-dmesg.log" || bad=1
+	for name in $(guest_names); do
+		report_level "$name" "$CTL/$name-console.log" "$CTL/$name/guest-dmesg.log" || bad=1
+	done
 	return $bad
 }

@@ -583,11 +583,12 @@ static __u32 alloc(struct model *m, struct pviommu_op *op)
 {
 	__u32 id;
 
-	if (op->alloc.reserved0 || op->alloc.reserved[0] || op->alloc.reserved[1] ||
-	    op->alloc.reserved[2])
+	if (op->alloc.reserved[0] || op->alloc.reserved[1])
 		return PVIOMMU_EINVAL;
 	if (op->alloc.type != PVIOMMU_TYPE_PAGING)
 		return PVIOMMU_EOPNOTSUPP;
+	if (op->alloc.format || op->alloc.root)
+		return PVIOMMU_EINVAL;
 	if (model_nr_domains(m) >= m->max_domains)
 		return PVIOMMU_ENOSPC;
 	if (!endpoint_of(m, op->endpoint))
