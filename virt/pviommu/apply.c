@@ -56,8 +56,8 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 }
 
 /* All mapping is done here, and may be made to fail */
-static noinline int hw_map_piece(struct pviommu_domain *domain, u64 iova, u64 hpa,
-				 u64 size, u8 prot)
+static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
+					   u64 hpa, u64 size, u8 prot)
 {
 	return iommu_map(domain->hw, iova, hpa, size, hw_prot(prot),
 			 GFP_KERNEL_ACCOUNT);

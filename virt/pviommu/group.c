@@ -140,8 +140,8 @@ static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
 }
 
 /* May be made to fail */
-static noinline int hw_move_group(struct pviommu_group *grp,
-				  struct iommu_domain *hw)
+static noinline __noclone int hw_move_group(struct pviommu_group *grp,
+					    struct iommu_domain *hw)
 {
 	return grp->domain ? hw_replace(grp, hw) :
 			     iommu_attach_group(hw, grp->group);

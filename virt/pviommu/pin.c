@@ -39,7 +39,7 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
  *
  * Return: 0, or -ENOMEM when RLIMIT_MEMLOCK is exhausted.
  */
-noinline int pviommu_charge(struct pviommu_vm *vm, u64 npages)
+noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 {
 	u64 need;
 	int ret = 0;
@@ -99,9 +99,9 @@ void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
  * Return: number of pages pinned, at least 1, or a negative errno: -EFAULT when
  * the first page is no memory that can be pinned.
  */
-noinline long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
-			      unsigned long npages, bool write,
-			      struct page **pages)
+noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
+					unsigned long npages, bool write,
+					struct page **pages)
 {
 	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
 	long ret;

@@ -90,6 +90,13 @@ struct pviommu_run {
 	u32 npages;
 };
 
+/* Pages of a mapping that are contiguous in guest memory */
+struct pviommu_stretch {
+	u64 page;			/* number of the first in the mapping */
+	u64 gfn;
+	u64 npages;
+};
+
 struct pviommu_mapping {
 	struct interval_tree_node it;	/* IOVAs; unused in limbo */
 	union {
@@ -342,6 +349,9 @@ int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
 struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 					      u64 iova, u64 npages, u32 nr_runs,
 					      gfp_t gfp);
+struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain,
+					     u64 iova, const u64 *gfns, u64 gfn,
+					     struct page **pages, u32 n);
 void pviommu_mapping_free(struct pviommu_domain *domain,
 			  struct pviommu_mapping *map);
 void pviommu_mapping_drop_spare(struct pviommu_domain *domain);
@@ -353,6 +363,9 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 					      u64 iova);
 const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 					      u64 page, u64 *offset);
+bool pviommu_mapping_in_slot(const struct pviommu_mapping *map,
+			     const struct pviommu_slot *slot,
+			     struct pviommu_stretch *found);
 
 /* pin.c */
 int pviommu_charge(struct pviommu_vm *vm, u64 npages);

@@ -296,7 +296,7 @@ TEST_F_TIMEOUT(fault, ops, 3600)
 		const struct act *act = &acts[i];
 		struct snapshot home, before, after, now;
 		unsigned int failed = 0;
-		__u32 status, usual;
+		__u32 status, usual = PVIOMMU_OK;
 		bool was = true;
 
 		ASSERT_TRUE(go_home(self->r, self->ep));
@@ -332,6 +332,17 @@ TEST_F_TIMEOUT(fault, ops, 3600)
 	printf("# %u failures of ops\n", total);
 }
 
+/*
+ * What differs. Of the pages that are charged, the host keeps some in hand for those
+ * that come next.
+ */
+static const char *usage_diff(const struct pv_usage *a, struct pv_usage b)
+{
+	if (labs(a->locked_kb - b.locked_kb) <= 2 * 512 * 4)
+		b.locked_kb = a->locked_kb;
+	return pv_usage_diff(a, &b);
+}
+
 /* ---- start and stop ---------------------------------------------------------- */
 
 TEST_F_TIMEOUT(fault, start, 3600)
@@ -349,8 +360,8 @@ TEST_F_TIMEOUT(fault, start, 3600)
 		if (pv_running(&self->vm))
 			pv_reset(&self->vm);
 		now = pv_usage_get();
-		ASSERT_EQ(NULL, pv_usage_diff(&stopped, &now)) {
-			TH_LOG("failure %u: %s", nth, pv_usage_diff(&stopped, &now));
+		ASSERT_EQ(NULL, usage_diff(&stopped, now)) {
+			TH_LOG("failure %u: %s", nth, usage_diff(&stopped, now));
 		}
 	}
 	printf("# %u failures of START\n", nth - 2);
@@ -387,8 +398,8 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 			pv_reset(&self->vm);
 			now = pv_usage_get();
 		}
-		ASSERT_EQ(NULL, pv_usage_diff(&stopped, &now)) {
-			TH_LOG("failure %u: %s", nth, pv_usage_diff(&stopped, &now));
+		ASSERT_EQ(NULL, usage_diff(&stopped, now)) {
+			TH_LOG("failure %u: %s", nth, usage_diff(&stopped, now));
 		}
 	}
 	printf("# %u failures of RESET and more, %u times blocked\n", nth - 2, blocked);
@@ -418,8 +429,8 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 					    &__removed));				\
 		ASSERT_EQ(__ret ? 0 : high->size, __removed);				\
 		__now = pv_usage_get();							\
-		ASSERT_EQ(NULL, pv_usage_diff(&__without, &__now)) {			\
-			TH_LOG("failure %u: %s", __nth, pv_usage_diff(&__without, &__now)); \
+		ASSERT_EQ(NULL, usage_diff(&__without, __now)) {			\
+			TH_LOG("failure %u: %s", __nth, usage_diff(&__without, __now)); \
 		}									\
 	}										\
 	printf("# %u failures of MAP_DMA\n", __nth - 2);				\
@@ -478,7 +489,7 @@ TEST_F(fault, get_info)
 		was = pv_fault_disarm();
 	}
 	now = pv_usage_get();
-	EXPECT_EQ(NULL, pv_usage_diff(&before, &now));
+	EXPECT_EQ(NULL, usage_diff(&before, now));
 	printf("# %u failures of GET_INFO\n", nth - 2);
 }
 

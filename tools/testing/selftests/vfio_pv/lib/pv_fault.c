@@ -44,6 +44,11 @@ static bool order(const char *function, int error)
 	return !pv_write_file(path, value);
 }
 
+void pv_fault_end(void)
+{
+	pv_write_file(DEBUGFS "/fail_function/inject", "\n");
+}
+
 bool pv_fault_begin(void)
 {
 	const char * const kinds[] = {
@@ -63,15 +68,11 @@ bool pv_fault_begin(void)
 	    pv_write_file(DEBUGFS "/fail_page_alloc/ignore-gfp-highmem", "N") ||
 	    pv_write_file(DEBUGFS "/fail_page_alloc/min-order", "0"))
 		return false;
+	pv_fault_end();
 	for (i = 0; i < ARRAY_SIZE(functions); i++)
 		if (!order(functions[i].function, functions[i].error))
 			return false;
 	return true;
-}
-
-void pv_fault_end(void)
-{
-	pv_write_file(DEBUGFS "/fail_function/inject", "\n");
 }
 
 static int nth_fd = -1;
