@@ -10,6 +10,7 @@
 #include "pv_sys.h"
 
 #define DEBUGFS	"/sys/kernel/debug"
+#define FUNCTION	DEBUGFS "/fail_function"
 #define NTH	"/proc/thread-self/fail-nth"
 
 /* What the host engine calls to use the world, and how it fails there */
@@ -75,13 +76,41 @@ bool pv_fault_begin(void)
 	return true;
 }
 
+/*
+ * A breakpoint is what makes a function fail, and in there the kernel does not look at
+ * what was ordered for the thread. So: times 1, after a space of so many calls.
+ */
+static bool arm_engine(unsigned int nth)
+{
+	char value[16];
+
+	snprintf(value, sizeof(value), "%u", nth);
+	return !pv_write_file(FUNCTION "/space", value) &&
+	       !pv_write_file(FUNCTION "/times", "1") &&
+	       !pv_write_file(FUNCTION "/probability", "100");
+}
+
+static bool disarm_engine(void)
+{
+	char value[16] = "";
+
+	if (pv_read_file(FUNCTION "/times", value, sizeof(value)) < 0 ||
+	    pv_write_file(FUNCTION "/probability", "0"))
+		abort();
+	return !atoi(value);
+}
+
+static enum pv_fault_kind armed;
 static int nth_fd = -1;
 
-bool pv_fault_arm(unsigned int nth)
+bool pv_fault_arm(enum pv_fault_kind kind, unsigned int nth)
 {
 	char value[16];
 	int len = snprintf(value, sizeof(value), "%u", nth);
 
+	armed = kind;
+	if (kind == PV_FAULT_ENGINE)
+		return arm_engine(nth);
 	nth_fd = open(NTH, O_RDWR | O_CLOEXEC);
 	return nth_fd >= 0 && pwrite(nth_fd, value, len, 0) == len;
 }
@@ -90,7 +119,7 @@ bool pv_fault_arm(unsigned int nth)
  * To ask, and to say that it is over, may be what fails: then all that was meant to be
  * tried has gone well.
  */
-bool pv_fault_disarm(void)
+static bool disarm_kernel(void)
 {
 	char value[16] = "";
 	bool was = pread(nth_fd, value, sizeof(value) - 1, 0) > 0 && !atoi(value);
@@ -100,4 +129,23 @@ bool pv_fault_disarm(void)
 	close(nth_fd);
 	nth_fd = -1;
 	return was;
+}
+
+bool pv_fault_disarm(void)
+{
+	return armed == PV_FAULT_ENGINE ? disarm_engine() : disarm_kernel();
+}
+
+bool pv_fault_next(struct pv_fault_sweep *sweep)
+{
+	if (sweep->was) {
+		sweep->count[sweep->kind]++;
+	} else if (sweep->nth) {
+		if (++sweep->kind == PV_FAULT_KINDS)
+			return false;
+		sweep->nth = 0;
+	}
+	sweep->nth++;
+	sweep->was = false;
+	return true;
 }
