@@ -320,6 +320,7 @@ static struct kunit_suite mapping_suite = {
 	.exit = mapping_test_exit,
 	.test_cases = mapping_cases,
 };
+
 kunit_test_suite(mapping_suite);
 
 MODULE_DESCRIPTION("Paravirtual IOMMU, tests of the tree of mappings");
