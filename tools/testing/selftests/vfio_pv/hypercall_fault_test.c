@@ -451,15 +451,16 @@ TEST_F_TIMEOUT(fault, map_dma, 3600)
 /* Memory leaves, and mappings of it, or the caller's structure can't be reached */
 #define unmap_dma(sweep, before, after) do {						\
 	struct pv_region *__high = &self->vm.high;					\
+	struct pv_fault_sweep *__s = sweep;						\
 											\
 	ASSERT_TRUE(go_home(self->r, self->ep));					\
 	pv_map(self->r, D, FREE, PV_HIGH, 0x28000, PV_RW);				\
 	pv_map_2m(self->r, E, FREE, PV_HIGH, PV_2M, PV_RW);				\
 	*(before) = snapshot(self->r, self->ep);					\
-	ASSERT_TRUE(!(sweep)->nth || pv_fault_arm((sweep)->kind, (sweep)->nth));	\
+	ASSERT_TRUE(!__s->nth || pv_fault_arm(__s->kind, __s->nth));			\
 	vfio_unmap_dma(self->vm.container, __high->gpa, __high->size, NULL);		\
-	if ((sweep)->nth)								\
-		(sweep)->was = pv_fault_disarm();					\
+	if (__s->nth)									\
+		__s->was = pv_fault_disarm();						\
 	*(after) = snapshot(self->r, self->ep);						\
 	vfio_unmap_dma(self->vm.container, __high->gpa, __high->size, NULL);		\
 	ASSERT_EQ(0, pv_region_map(&self->vm, __high));					\
