@@ -254,15 +254,16 @@ static void *change_ops(void *arg)
 
 	for (n = 0; !stopped(game); n++) {
 		struct pviommu_op *op = &r->ops[rand_r(&seed) % r->slots];
-		volatile __u64 *word = &op->raw[rand_r(&seed) % 4];
+		__u64 *word = &op->raw[rand_r(&seed) % 4];
 
 		pv_list(&game->vm)[rand_r(&seed) % 512] = rand_r(&seed) % 4 ?
 			(PV_DATA >> 12) + rand_r(&seed) % 2048 : -1ULL << rand_r(&seed) % 64;
-		*word ^= 1ULL << rand_r(&seed) % 64;
+		__atomic_fetch_xor(word, 1ULL << rand_r(&seed) % 64, __ATOMIC_RELAXED);
 		if (!(n % 3))
-			*(volatile __u32 *)&op->domain = rand_r(&seed) % 6;
+			__atomic_store_n(&op->domain, rand_r(&seed) % 6, __ATOMIC_RELAXED);
 		if (!(n % 5))
-			*(volatile __u16 *)&op->code = PVIOMMU_OP_MAP + rand_r(&seed) % 4;
+			__atomic_store_n(&op->code, PVIOMMU_OP_MAP + rand_r(&seed) % 4,
+					 __ATOMIC_RELAXED);
 		if (!(n % 11))
 			pv_events(&game->vm)->cons = rand_r(&seed);
 	}
@@ -279,10 +280,10 @@ static void *change_headers(void *arg)
 	for (n = 0; !stopped(game); n++) {
 		struct pviommu_ring_hdr *hdr = game->vm.ring[n % 4].hdr;
 
-		*(volatile __u32 *)&hdr->prod += rand_r(&seed) % 3;
-		*(volatile __u32 *)&hdr->cons = rand_r(&seed);
+		__atomic_fetch_add(&hdr->prod, rand_r(&seed) % 3, __ATOMIC_RELAXED);
+		__atomic_store_n(&hdr->cons, rand_r(&seed), __ATOMIC_RELAXED);
 		if (!(n % 1000))
-			*(volatile __u64 *)&hdr->cookie ^= rand_r(&seed) % 2;
+			__atomic_fetch_xor(&hdr->cookie, rand_r(&seed) % 2, __ATOMIC_RELAXED);
 		if (n % 5000)
 			continue;
 		if (__pv_reset(&game->vm))
