@@ -39,11 +39,22 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
 
+/*
+ * iommu_ops.domain_alloc_paging_flags() and the dirty log of domains, for
+ * iommufd; without CONFIG_IOMMUFD_DRIVER there is nobody to write a bitmap for.
+ */
+#if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)
+#define PVIOMMU_HAVE_DIRTY_OPS
+#define COMPAT_IMPORT_IOMMUFD MODULE_IMPORT_NS("IOMMUFD")
+#endif
+
 /* Drivers of the generic page tables keep something else in its place */
 #define compat_gather_set_pgsize(domain, gather, size) do {	\
 	if (!(domain)->is_iommupt)				\
 		(gather)->pgsize = (size);			\
 } while (0)
+
+#define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
 
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
@@ -60,6 +71,9 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_gather_set_pgsize(domain, gather, size) \
 	((void)(domain), (gather)->pgsize = (size))
+
+#define compat_zap_vma(vma, address, size) \
+	zap_page_range_single(vma, address, size, NULL)
 
 #endif
 

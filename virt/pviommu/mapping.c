@@ -53,57 +53,7 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 	INIT_LIST_HEAD(&map->limbo);
 	map->npages = npages;
 	map->nr_runs = nr_runs;
-	return map;
-}
-
-static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
-{
-	u32 runs = 1, i;
-
-	for (i = 1; i < n; i++)
-		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1 ||
-		    (gfns && gfns[i] != gfns[i - 1] + 1))
-			runs++;
-	return runs;
-}
-
-/**
- * pviommu_mapping_make() - make a mapping of pages, that is in no tree yet
- * @domain: the domain that it will be in, locked
- * @iova: first IOVA, page aligned
- * @gfns: the pages' frames in guest memory, or NULL: from @gfn on
- * @gfn: the first frame, if @gfns is NULL
- * @pages: the pages
- * @n: how many, not 0
- *
- * Return: the mapping, but for its page size and rights; or NULL.
- */
-struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain,
-					     u64 iova, const u64 *gfns, u64 gfn,
-					     struct page **pages, u32 n)
-{
-	struct pviommu_mapping *map;
-	struct pviommu_run *run;
-	u32 i;
-
-	map = pviommu_mapping_alloc(domain, iova, n, count_runs(gfns, pages, n),
-				    GFP_KERNEL_ACCOUNT);
-	if (!map)
-		return NULL;
-	run = map->runs;
-	for (i = 0; i < n; i++) {
-		u64 frame = gfns ? gfns[i] : gfn + i;
-
-		if (i && frame == run->gfn + run->npages &&
-		    page_to_pfn(pages[i]) == run->hpfn + run->npages) {
-			run->npages++;
-			continue;
-		}
-		run += !!i;
-		run->gfn = frame;
-		run->hpfn = page_to_pfn(pages[i]);
-		run->npages = 1;
-	}
+	map->loan = NULL;
 	return map;
 }
 
@@ -217,6 +167,9 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	tail->pgshift = map->pgshift;
 	tail->prot = map->prot;
+	tail->loan = map->loan;
+	if (tail->loan)
+		atomic_inc(&tail->loan->pieces);
 	memcpy(tail->runs, run, flex_array_size(tail, runs, tail->nr_runs));
 	tail->runs[0].gfn += offset;
 	tail->runs[0].hpfn += offset;
@@ -232,42 +185,4 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 	interval_tree_insert(&tail->it, &domain->mappings);
 	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, 1);
 	return tail;
-}
-
-/**
- * pviommu_mapping_in_slot() - the first pages of a mapping that are of a slot
- * @map: the mapping
- * @slot: the slot
- * @found: set to the pages; to none if there are none
- *
- * It does not matter how they lie in host memory: all that a large page has of
- * the slot is one stretch.
- *
- * Return: true if there are any.
- */
-bool pviommu_mapping_in_slot(const struct pviommu_mapping *map,
-			     const struct pviommu_slot *slot,
-			     struct pviommu_stretch *found)
-{
-	u64 first = slot->it.start >> PAGE_SHIFT, last = slot->it.last >> PAGE_SHIFT;
-	u64 pos = 0;
-	u32 i;
-
-	found->npages = 0;
-	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
-		const struct pviommu_run *run = &map->runs[i];
-		u64 lo = max(run->gfn, first);
-		u64 hi = min(run->gfn + run->npages - 1, last);
-
-		if (found->npages && (lo > hi || lo != found->gfn + found->npages))
-			break;
-		if (lo > hi)
-			continue;
-		if (!found->npages) {
-			found->page = pos + (lo - run->gfn);
-			found->gfn = lo;
-		}
-		found->npages += hi - lo + 1;
-	}
-	return found->npages;
 }
