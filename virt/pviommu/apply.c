@@ -5,6 +5,7 @@
  * It uses the generic IOMMU API alone. Removals are gathered and made
  * effective by pviommu_hw_sync(); pages may be unpinned only after that.
  */
+#include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -54,6 +55,15 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 	return hw;
 }
 
+/* All mapping is done here, and may be made to fail */
+static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
+					   u64 hpa, u64 size, u8 prot)
+{
+	return iommu_map(domain->hw, iova, hpa, size, hw_prot(prot),
+			 GFP_KERNEL_ACCOUNT);
+}
+ALLOW_ERROR_INJECTION(hw_map_piece, ERRNO);
+
 /*
  * Undo a map of [iova, end) that failed: what is there is the first part of it.
  * No more may be unmapped. Asked for an address that it has no table for, VT-d
@@ -83,8 +93,7 @@ static int hw_map_run(struct pviommu_domain *domain, u64 iova,
 	while (left) {
 		u64 n = min(left, piece);
 
-		ret = iommu_map(domain->hw, iova, hpa, n, hw_prot(map->prot),
-				GFP_KERNEL_ACCOUNT);
+		ret = hw_map_piece(domain, iova, hpa, n, map->prot);
 		if (ret)
 			return ret;
 		iova += n;
@@ -190,9 +199,9 @@ static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
 		while (i + len < n &&
 		       page_to_pfn(pages[i + len]) == page_to_pfn(pages[i]) + len)
 			len++;
-		ret = iommu_map(domain->hw, gpa + ((u64)i << PAGE_SHIFT),
-				page_to_phys(pages[i]), (u64)len << PAGE_SHIFT,
-				hw_prot(prot), GFP_KERNEL_ACCOUNT);
+		ret = hw_map_piece(domain, gpa + ((u64)i << PAGE_SHIFT),
+				   page_to_phys(pages[i]),
+				   (u64)len << PAGE_SHIFT, prot);
 		if (ret)
 			goto err_unmap;
 	}

@@ -270,6 +270,9 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return -EOPNOTSUPP;
 	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
+	if (le32_to_cpu(op->domain) == PVIOMMU_DOMAIN_BYPASS &&
+	    !(ctx->features & PVIOMMU_F_BYPASS))
+		return -EOPNOTSUPP;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep) {

@@ -7,6 +7,7 @@
  * make nor reshape them. A group is always in exactly one domain.
  */
 #include <linux/device/driver.h>
+#include <linux/error-injection.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 
@@ -138,6 +139,15 @@ static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
 	return ret;
 }
 
+/* May be made to fail */
+static noinline __noclone int hw_move_group(struct pviommu_group *grp,
+					    struct iommu_domain *hw)
+{
+	return grp->domain ? hw_replace(grp, hw) :
+			     iommu_attach_group(hw, grp->group);
+}
+ALLOW_ERROR_INJECTION(hw_move_group, ERRNO);
+
 /*
  * The domain is locked: VT-d may take a level away from its page table to fit the
  * device, and no other ring must be walking it then.
@@ -149,8 +159,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	mutex_lock(&domain->lock);
 	if (domain_conflicts(domain, grp))
 		goto out_unlock;
-	ret = grp->domain ? hw_replace(grp, domain->hw) :
-			    iommu_attach_group(domain->hw, grp->group);
+	ret = hw_move_group(grp, domain->hw);
 	if (ret && ret != -EINVAL && ret != -ENOMEM)
 		ret = -EIO;
 out_unlock:

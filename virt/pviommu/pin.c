@@ -7,6 +7,7 @@
  * a time and the VM keeps a small credit: used <= charged.
  */
 #include <linux/capability.h>
+#include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -38,7 +39,7 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
  *
  * Return: 0, or -ENOMEM when RLIMIT_MEMLOCK is exhausted.
  */
-int pviommu_charge(struct pviommu_vm *vm, u64 npages)
+noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 {
 	u64 need;
 	int ret = 0;
@@ -62,6 +63,7 @@ int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 	mutex_unlock(&vm->account_lock);
 	return ret ? -ENOMEM : 0;
 }
+ALLOW_ERROR_INJECTION(pviommu_charge, ERRNO);
 
 /**
  * pviommu_uncharge() - give pages back to the VMM's account
@@ -97,8 +99,9 @@ void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
  * Return: number of pages pinned, at least 1, or a negative errno: -EFAULT when
  * the first page is no memory that can be pinned.
  */
-long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
-		     unsigned long npages, bool write, struct page **pages)
+noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
+					unsigned long npages, bool write,
+					struct page **pages)
 {
 	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
 	long ret;
@@ -116,6 +119,7 @@ long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
 	mmput(vm->mm);
 	return ret ?: -EFAULT;
 }
+ALLOW_ERROR_INJECTION(pviommu_pin_hva, ERRNO);
 
 /*
  * Whether a page is pinned so often that the count of its references, of which a

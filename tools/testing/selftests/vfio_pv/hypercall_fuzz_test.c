@@ -655,7 +655,9 @@ static bool change_limits(struct run *run)
 
 static bool restart(struct run *run)
 {
-	const __u64 without[] = { 0, 0, PVIOMMU_F_MAP_LIST, PVIOMMU_F_STATS };
+	const __u64 without[] = {
+		0, 0, PVIOMMU_F_MAP_LIST, PVIOMMU_F_STATS, PVIOMMU_F_BYPASS,
+	};
 
 	run->restarts++;
 	model_reset(&run->model);

@@ -257,6 +257,19 @@ TEST_F(start, optional_parts_may_be_left_out)
 	pv_exec(&self->vm.ring[0], pv_op(PVIOMMU_OP_NOP));
 }
 
+TEST_F(start, bypass_without_the_feature_is_refused)
+{
+	struct pviommu_start *start = pv_start_prepare(&self->vm, 1, 4);
+	struct pv_ring *r = &self->vm.ring[0];
+	__u32 ep = self->vm.dev[0].id;
+
+	start->features &= ~PVIOMMU_F_BYPASS;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	pv_attach(r, ep, PVIOMMU_DOMAIN_BLOCKED);
+	pv_err_attach(PVIOMMU_EOPNOTSUPP, r, ep, PVIOMMU_DOMAIN_BYPASS);
+	pv_detach(r, ep, PVIOMMU_DOMAIN_BLOCKED);
+}
+
 TEST_F(start, events_without_the_feature_are_refused)
 {
 	struct pviommu_start *start = pv_start_prepare(&self->vm, 1, 6);

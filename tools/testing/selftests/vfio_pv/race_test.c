@@ -13,7 +13,7 @@
 
 #define IOVA		0x10000000ULL
 #define SLOTS		16
-#define SECONDS		5
+#define SECONDS		4
 
 /* What the threads share */
 struct game {
@@ -209,6 +209,113 @@ static void *random_ops(void *arg)
 	return NULL;
 }
 
+/* Any status that an op can have */
+static bool of_the_abi(__u32 status)
+{
+	return expected(status) || status == PVIOMMU_EACCES || status == PVIOMMU_ERANGE ||
+	       status == PVIOMMU_EOPNOTSUPP || status == PVIOMMU_ECANCELED;
+}
+
+/*
+ * Double fetch. This thread writes to ring 3 what is good or bad, and rings; the next one
+ * changes ops, lists and the event ring's header while they are read. Whatever the host
+ * makes of it, each op must end with a status of the ABI.
+ */
+static void *ops_that_change(void *arg)
+{
+	struct game *game = arg;
+	struct pv_ring *r = &game->vm.ring[3];
+	unsigned int n, i;
+
+	for (n = 0; !stopped(game); n++) {
+		__u32 first = r->hdr->prod;
+
+		for (i = 0; i < r->slots; i++)
+			pv_push(r, i % 3 ? pv_op_map_list(game->dom[i & 1], IOVA + i * PV_2M,
+							  PV_AT_LIST, 1 + i, PV_RW) :
+					   pv_op_unmap_all(game->dom[n & 1]));
+		pv_kick(r);
+		if (!pv_run(r))
+			return "ops that change: the ring has stopped";
+		for (i = 0; i < r->slots; i++)
+			if (!of_the_abi(r->ops[(first + i) & (r->slots - 1)].status))
+				return "ops that change";
+	}
+	game->rounds[0] = n;
+	return NULL;
+}
+
+/* All of an op but its status, which the host writes; the list; the event ring's header */
+static void *change_ops(void *arg)
+{
+	struct game *game = arg;
+	struct pv_ring *r = &game->vm.ring[3];
+	unsigned int n, seed = 7;
+
+	for (n = 0; !stopped(game); n++) {
+		struct pviommu_op *op = &r->ops[rand_r(&seed) % r->slots];
+		__u64 *word = &op->raw[rand_r(&seed) % 4];
+
+		pv_list(&game->vm)[rand_r(&seed) % 512] = rand_r(&seed) % 4 ?
+			(PV_DATA >> 12) + rand_r(&seed) % 2048 : -1ULL << rand_r(&seed) % 64;
+		__atomic_fetch_xor(word, 1ULL << rand_r(&seed) % 64, __ATOMIC_RELAXED);
+		if (!(n % 3))
+			__atomic_store_n(&op->domain, rand_r(&seed) % 6, __ATOMIC_RELAXED);
+		if (!(n % 5))
+			__atomic_store_n(&op->code, PVIOMMU_OP_MAP + rand_r(&seed) % 4,
+					 __ATOMIC_RELAXED);
+		if (!(n % 11))
+			pv_events(&game->vm)->cons = rand_r(&seed);
+	}
+	game->rounds[1] = n;
+	return NULL;
+}
+
+/* Headers: the ring may stop, and then does so for good */
+static void *change_headers(void *arg)
+{
+	struct game *game = arg;
+	unsigned int n, i, seed = 9;
+
+	for (n = 0; !stopped(game); n++) {
+		struct pviommu_ring_hdr *hdr = game->vm.ring[n % 4].hdr;
+
+		__atomic_fetch_add(&hdr->prod, rand_r(&seed) % 3, __ATOMIC_RELAXED);
+		__atomic_store_n(&hdr->cons, rand_r(&seed), __ATOMIC_RELAXED);
+		if (!(n % 1000))
+			__atomic_fetch_xor(&hdr->cookie, rand_r(&seed) % 2, __ATOMIC_RELAXED);
+		if (n % 5000)
+			continue;
+		if (__pv_reset(&game->vm))
+			return "change headers: stop";
+		for (i = 0; i < 4; i++) {
+			game->vm.ring[i].hdr->cookie = game->vm.cookie;
+			game->vm.ring[i].hdr->prod = 0;
+		}
+		if (pv_command(&game->vm, PVIOMMU_CMD_START, PV_AT_START))
+			return "change headers: start";
+	}
+	game->rounds[2] = n;
+	return NULL;
+}
+
+/* The VMM closes the second device, and opens it again */
+static void *close_and_open(void *arg)
+{
+	struct game *game = arg;
+	unsigned int last = game->vm.nr_devs - 1, n;
+	struct vfio_dev *dev = &game->vm.dev[last].vfio;
+
+	for (n = 0; !stopped(game); n++) {
+		vfio_dev_close(dev);
+		if (vfio_dev_open(dev) || vfio_dev_enable(dev, true, true))
+			return "close and open";
+		game->vm.dev[last].id = pv_cap_read(&game->vm, last, PVIOMMU_CAP_ENDPOINT_OFF);
+	}
+	game->rounds[3] = n;
+	return NULL;
+}
+
 /* A second container: the device's group joins and leaves without end */
 static void *join_and_leave(void *arg)
 {
@@ -322,6 +429,32 @@ TEST_F(race, small_doorbells)
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "3"));
 	race(map_and_unmap, attach_and_detach, memory_comes_and_goes, random_ops);
 	expect_empty();
+}
+
+TEST_F(race, map_and_attach_against_memory_and_close)
+{
+	if (self->game.vm.nr_devs < 2)
+		SKIP(return, "needs two devices");
+	race(map_and_unmap, attach_and_detach, memory_comes_and_goes, close_and_open);
+	expect_empty();
+}
+
+TEST_F(race, ops_that_change_while_they_are_read)
+{
+	race(ops_that_change, change_ops);
+	expect_empty();
+}
+
+TEST_F(race, ops_that_change_and_small_doorbells)
+{
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "3"));
+	race(ops_that_change, change_ops, memory_comes_and_goes);
+	expect_empty();
+}
+
+TEST_F(race, headers_that_change_while_they_are_read)
+{
+	race(kick_others, change_ops, change_headers);
 }
 
 TEST_F(race, restart_against_all)

@@ -621,6 +621,8 @@ static __u32 attach(struct model *m, struct pviommu_op *op)
 		return PVIOMMU_EOPNOTSUPP;
 	if (!no_args(op))
 		return PVIOMMU_EINVAL;
+	if (op->domain == PVIOMMU_DOMAIN_BYPASS && !(m->accepted & PVIOMMU_F_BYPASS))
+		return PVIOMMU_EOPNOTSUPP;
 	if (!ep || (op->domain >= PVIOMMU_DOMAIN_FIRST && !domain_of(m, op->domain)))
 		return PVIOMMU_ENOENT;
 	model_attach(m, ep - m->endpoints, op->domain);
