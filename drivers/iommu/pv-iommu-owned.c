@@ -74,6 +74,24 @@ static unsigned int next_pages(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	return shift;
 }
 
+int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
+		 phys_addr_t paddr, size_t size, int prot)
+{
+	struct pviommu_domain *dom = owned(domain);
+	u8 host_prot = pviommu_prot(dom, prot);
+	unsigned int shift;
+	size_t count;
+
+	if (!host_prot || !IS_ALIGNED(iova | paddr | size,
+				      1UL << __ffs(domain->pgsize_bitmap)))
+		return -EINVAL;
+	shift = next_pages(dom, iova, paddr, size, &count);
+	if (count << shift != size)
+		return -EAGAIN;
+	return pviommu_map_now(dom, iova, paddr, shift, count, host_prot);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_map);
+
 int pv_iommu_map_nosync(struct iommu_domain *domain,
 			struct pv_iommu_batch *batch, unsigned long iova,
 			phys_addr_t paddr, size_t size, int prot, bool may_sleep)
@@ -118,6 +136,31 @@ int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
 
+/* Is it certain that no device reaches what was removed */
+static int flush_result(struct pviommu_domain *dom, int ret)
+{
+	if (!ret && READ_ONCE(dom->unmap_refused))
+		ret = -EIO;
+	switch (ret) {
+	case 0:
+	case -EOPNOTSUPP:
+	case -EINVAL:
+		return ret;
+	default:
+		return -EIO;
+	}
+}
+
+int pv_iommu_unmap(struct iommu_domain *domain, unsigned long iova, size_t size)
+{
+	struct pviommu_domain *dom = owned(domain);
+	int ret = pviommu_unmap_now(dom, iova, size);
+
+	/* No device reaches anything in a domain that the host does not have */
+	return flush_result(dom, ret == -ENOENT ? 0 : ret);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_unmap);
+
 int pv_iommu_lookup(struct iommu_domain *domain, u64 iova, phys_addr_t *paddr)
 {
 	struct pviommu_domain *dom = owned(domain);
@@ -146,16 +189,7 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 		return -EINVAL;
 	ret = pviommu_domain_invalidate(dom, granularity, pasid, addr, size,
 					flags, true);
-	if (!ret && READ_ONCE(dom->unmap_refused))
-		ret = -EIO;
-	switch (ret) {
-	case 0:
-	case -EOPNOTSUPP:
-	case -EINVAL:
-		return ret;
-	default:
-		return -EIO;
-	}
+	return flush_result(dom, ret);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_invalidate);
 

@@ -178,6 +178,44 @@ int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
 	return ret;
 }
 
+/**
+ * pviommu_map_now() - have pages that lie one after the other mapped
+ * @dom: the domain, which has an owner
+ * @iova: where
+ * @gpa: the first page
+ * @pgshift: log2 of the page size
+ * @count: how many pages
+ * @prot: PVIOMMU_PROT_*
+ *
+ * As queueing and draining, in one go. May sleep.
+ *
+ * Return: 0 or a negative errno.
+ */
+int pviommu_map_now(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		    unsigned int pgshift, size_t count, u8 prot)
+{
+	struct pv_iommu_batch batch = {};
+	struct map_run run = {
+		.dom = dom,
+		.batch = &batch,
+		.iova = iova,
+		.gpa = gpa,
+		.count = count,
+		.pgshift = pgshift,
+		.prot = prot,
+	};
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_hold hold = { .may_sleep = true };
+	int ret;
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = map_append(ring, &run, &hold);
+	if (!ret)
+		pviommu_ring_drain(ring, ring->prod, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret ?: batch.error;
+}
+
 /* Put an unmap into the last op if the two touch */
 static bool unmap_coalesce(struct pviommu_ring *ring,
 			   struct pviommu_domain *dom, u64 iova, u64 size)
@@ -240,6 +278,36 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 		ring->nr_coalesced++;
 	else
 		ret = unmap_append(ring, dom, iova, size, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret;
+}
+
+/**
+ * pviommu_unmap_now() - have a removal done and made effective
+ * @dom: the domain, which has an owner; no removal in the range is queued
+ * @iova: where
+ * @size: bytes, whole pages
+ *
+ * As queueing and pviommu_invalidate(), in one go. May sleep.
+ *
+ * Return: as pviommu_invalidate().
+ */
+int pviommu_unmap_now(struct pviommu_domain *dom, u64 iova, u64 size)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_hold hold = { .may_sleep = true };
+	struct pviommu_op op;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
+	op.inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
+	op.inv.addr = cpu_to_le64(iova);
+	op.inv.size = cpu_to_le64(size);
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = unmap_append(ring, dom, iova, size, &hold);
+	if (!ret)
+		ret = pviommu_ring_request(ring, &op, dom, NULL, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

@@ -429,11 +429,20 @@ void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 	drain_range(dom, true, 0, U64_MAX, may_sleep);
 }
 
-/* Queue an op and wait for it, with the ring's lock held */
-static int request_locked(struct pviommu_ring *ring,
-			  const struct pviommu_op *op,
-			  struct pviommu_domain *dom, u64 *result,
-			  struct pviommu_op *answer, struct pviommu_hold *hold)
+/**
+ * pviommu_ring_request() - queue an op and wait for it
+ * @ring: the ring, locked
+ * @op: the op
+ * @dom: the domain that it is about, which @op need not name, or NULL
+ * @result: where to put its result, or NULL
+ * @answer: where to copy what the host has made of it, or NULL; may be @op
+ * @hold: how the ring is locked
+ *
+ * Return: as pviommu_request().
+ */
+int pviommu_ring_request(struct pviommu_ring *ring, const struct pviommu_op *op,
+			 struct pviommu_domain *dom, u64 *result,
+			 struct pviommu_op *answer, struct pviommu_hold *hold)
 {
 	struct pviommu_req req = {
 		.status = PVIOMMU_STATUS_PENDING,
@@ -465,7 +474,7 @@ static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, NULL, result, NULL, &hold);
+	ret = pviommu_ring_request(ring, op, NULL, result, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
@@ -516,7 +525,7 @@ int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op)
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, dom, NULL, op, &hold);
+	ret = pviommu_ring_request(ring, op, dom, NULL, op, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
@@ -580,7 +589,7 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		ring = drain_others(dom, 0, U64_MAX, &hold);
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, dom, NULL, NULL, &hold);
+	ret = pviommu_ring_request(ring, op, dom, NULL, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

@@ -406,6 +406,9 @@ void pviommu_ring_discard(struct pviommu_ring *ring, bool done);
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 					 struct pviommu_domain *dom,
 					 struct pviommu_hold *hold);
+int pviommu_ring_request(struct pviommu_ring *ring, const struct pviommu_op *op,
+			 struct pviommu_domain *dom, u64 *result,
+			 struct pviommu_op *answer, struct pviommu_hold *hold);
 void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep);
 void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
@@ -418,6 +421,9 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
 		      u64 iova, u64 gpa, unsigned int pgshift, size_t count,
 		      u8 prot, bool may_sleep);
+int pviommu_map_now(struct pviommu_domain *dom, u64 iova, u64 gpa,
+		    unsigned int pgshift, size_t count, u8 prot);
+int pviommu_unmap_now(struct pviommu_domain *dom, u64 iova, u64 size);
 int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep);
 

@@ -30,9 +30,7 @@ static bool vfio_pv_flush(struct iommu_domain *domain, unsigned long start,
 static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
 				    struct iommu_domain *domain)
 {
-	if (pv_iommu_unmap_nosync(domain, dma->node.start,
-				  vfio_pv_dma_size(dma)) ||
-	    !vfio_pv_flush(domain, dma->node.start, dma->node.last))
+	if (pv_iommu_unmap(domain, dma->node.start, vfio_pv_dma_size(dma)))
 		dma->stuck = true;
 }
 
@@ -64,16 +62,31 @@ static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 	return 0;
 }
 
+/* Memory that is one run, such as a page; -EAGAIN if it is not */
+static int vfio_pv_map_run(struct vfio_pv_dma *dma, struct iommu_domain *domain)
+{
+	const struct vfio_pv_chunk *chunk = &dma->mem.first;
+
+	if (chunk->nr != 1 || chunk->next)
+		return -EAGAIN;
+	return pv_iommu_map(domain, dma->node.start,
+			    PFN_PHYS(chunk->runs[0].pfn), vfio_pv_dma_size(dma),
+			    dma->prot | IOMMU_CACHE);
+}
+
 static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
 			      struct iommu_domain *domain)
 {
 	struct pv_iommu_batch batch = {};
 	int ret, err;
 
-	ret = vfio_pv_queue_runs(dma, domain, &batch, true);
-	err = pv_iommu_sync_map(domain, &batch, dma->node.start,
-				vfio_pv_dma_size(dma));
-	ret = ret ?: err;
+	ret = vfio_pv_map_run(dma, domain);
+	if (ret == -EAGAIN) {
+		ret = vfio_pv_queue_runs(dma, domain, &batch, true);
+		err = pv_iommu_sync_map(domain, &batch, dma->node.start,
+					vfio_pv_dma_size(dma));
+		ret = ret ?: err;
+	}
 	if (ret)
 		vfio_pv_clear_and_flush(dma, domain);
 	return ret;
@@ -172,6 +185,9 @@ static void vfio_pv_clear_domain(struct iommu_domain *domain,
 	unsigned long start = ULONG_MAX, last = 0;
 	struct vfio_pv_dma *dma;
 
+	if (flush && list_is_singular(dmas))
+		return vfio_pv_clear_and_flush(list_first_entry(dmas, struct vfio_pv_dma,
+								link), domain);
 	list_for_each_entry(dma, dmas, link) {
 		if (pv_iommu_unmap_nosync(domain, dma->node.start,
 					  vfio_pv_dma_size(dma)))

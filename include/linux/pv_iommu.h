@@ -83,6 +83,22 @@ int pv_iommu_own(struct iommu_domain *domain,
 u32 pv_iommu_restarts(struct iommu_domain *domain);
 
 /**
+ * pv_iommu_map() - map a range of which the memory is contiguous
+ * @domain: a domain of the caller
+ * @iova: page aligned
+ * @paddr: guest physical address, page aligned
+ * @size: bytes, page aligned, not 0; the range does not wrap
+ * @prot: IOMMU_READ and so on
+ *
+ * What was mapped in the range before must have been flushed. May sleep.
+ *
+ * Return: 0; -EAGAIN if it takes pages of several sizes, and several ops: use
+ * pv_iommu_map_nosync(); another negative errno: the caller unmaps the range.
+ */
+int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
+		 phys_addr_t paddr, size_t size, int prot);
+
+/**
  * pv_iommu_map_nosync() - queue a mapping without leaving the guest
  * @domain: a domain of the caller
  * @batch: what it belongs to
@@ -132,6 +148,18 @@ int pv_iommu_sync_map(struct iommu_domain *domain,
  */
 int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 			  size_t size);
+
+/**
+ * pv_iommu_unmap() - unmap a range and flush it
+ * @domain: a domain of the caller
+ * @iova: page aligned
+ * @size: bytes, page aligned, not 0; no page is cut
+ *
+ * Neither maps nor removals of the range are queued. May sleep.
+ *
+ * Return: 0; -EIO: it is not certain that no device reaches the range.
+ */
+int pv_iommu_unmap(struct iommu_domain *domain, unsigned long iova, size_t size);
 
 /**
  * pv_iommu_lookup() - ask the host where an IOVA leads, for debugging
