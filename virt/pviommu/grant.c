@@ -31,7 +31,7 @@ static bool grant_covers(const struct pviommu_grant *grant, u32 from, u64 gpa,
 	u8 access = prot & (PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE);
 
 	return (grant->from->id == from) & (gpa >= grant->gpa) &
-	       (last <= grant->last) & !(access & ~grant->prot);
+	       (last <= grant->last) & ((access & ~grant->prot) == 0);
 }
 
 /**

@@ -143,7 +143,7 @@ struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 	loan->domain = domain;
 	loan->iova = iova;
 	loan->npages = npages;
-	atomic_set(&loan->pieces, 1);
+	refcount_set(&loan->pieces, 1);
 
 	mutex_lock(&owner->loans_lock);
 	if (!borrow->grant->dead && borrow->epoch == owner->epoch)
@@ -240,7 +240,7 @@ void pviommu_loan_return(struct pviommu_mapping *map)
 	map->loan = NULL;
 	if (atomic_dec_and_test(&loan->taken))
 		wake_up_all(&loan_wait);
-	if (!atomic_dec_and_test(&loan->pieces))
+	if (!refcount_dec_and_test(&loan->pieces))
 		return;
 	mutex_lock(&owner->loans_lock);
 	interval_tree_remove(&loan->it, &owner->loans);
@@ -286,7 +286,7 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 		n++;
 	}
 	mutex_unlock(&domain->lock);
-	return atomic_sub_and_test(n, &loan->pieces);
+	return refcount_sub_and_test(n, &loan->pieces);
 }
 
 /*

@@ -169,7 +169,7 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 	tail->prot = map->prot;
 	tail->loan = map->loan;
 	if (tail->loan)
-		atomic_inc(&tail->loan->pieces);
+		refcount_inc(&tail->loan->pieces);
 	memcpy(tail->runs, run, flex_array_size(tail, runs, tail->nr_runs));
 	tail->runs[0].gfn += offset;
 	tail->runs[0].hpfn += offset;

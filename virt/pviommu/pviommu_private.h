@@ -156,7 +156,7 @@ struct pviommu_loan {
 	struct pviommu_domain *domain;	/* there while domain->nr_loans counts us */
 	u64 iova;			/* where it was mapped, and how much */
 	u64 npages;
-	atomic_t pieces;		/* mappings that have it as their loan */
+	refcount_t pieces;		/* mappings that have it as their loan */
 	atomic_t taken;			/* of these, being given back */
 };
 
