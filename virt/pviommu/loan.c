@@ -238,7 +238,8 @@ void pviommu_loan_return(struct pviommu_mapping *map)
 
 	piece_unpin(map);
 	map->loan = NULL;
-	if (atomic_dec_and_test(&loan->taken))
+	/* Who waits for that keeps the loan, the count does not */
+	if (!atomic_dec_return(&loan->taken))
 		wake_up_all(&loan_wait);
 	if (!refcount_dec_and_test(&loan->pieces))
 		return;
