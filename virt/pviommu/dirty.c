@@ -12,26 +12,13 @@
 /* The bits of one DIRTY_READ are put together in the ring's scratch page */
 static_assert(PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64) == PVIOMMU_DIRTY_PAGES);
 
-/* Domains of the guest, with its tables or without */
-static struct pviommu_domain *dirty_domain(struct pviommu_op_ctx *ctx,
-					   const struct pviommu_op *op)
-{
-	u32 id = le32_to_cpu(op->domain);
-	struct pviommu_domain *domain;
-
-	if (id < PVIOMMU_DOMAIN_FIRST)
-		return ERR_PTR(-EINVAL);
-	domain = pviommu_domain_get(ctx->vm, id);
-	return domain ?: ERR_PTR(-ENOENT);
-}
-
 static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool on)
 {
 	struct pviommu_domain *domain;
 
 	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
-	domain = dirty_domain(ctx, op);
+	domain = pviommu_domain_named(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	mutex_lock(&domain->lock);
@@ -126,7 +113,7 @@ int pviommu_op_dirty_read(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 	if (ret)
 		return ret;
-	domain = dirty_domain(ctx, op);
+	domain = pviommu_domain_named(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	npages = ((last - iova) >> PAGE_SHIFT) + 1;

@@ -153,6 +153,27 @@ struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
 }
 
 /**
+ * pviommu_domain_named() - the domain of the guest that an op names
+ * @vm: the VM
+ * @op: the op
+ *
+ * The fixed domains are none: what they translate is not the guest's to change.
+ *
+ * Return: the domain with a reference; ERR_PTR: -EINVAL a fixed one, -ENOENT.
+ */
+struct pviommu_domain *pviommu_domain_named(struct pviommu_vm *vm,
+					    const struct pviommu_op *op)
+{
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_domain *domain;
+
+	if (id < PVIOMMU_DOMAIN_FIRST)
+		return ERR_PTR(-EINVAL);
+	domain = pviommu_domain_get(vm, id);
+	return domain ?: ERR_PTR(-ENOENT);
+}
+
+/**
  * pviommu_domain_next() - look for a domain of the guest
  * @vm: the VM
  * @id: least id; set to that of the domain
@@ -560,16 +581,15 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		    u64 *result)
 {
-	u32 id = le32_to_cpu(op->domain);
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_domain *domain;
 	int ret = 0;
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)) || id < PVIOMMU_DOMAIN_FIRST)
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
-	domain = pviommu_domain_get(vm, id);
-	if (!domain)
-		return -ENOENT;
+	domain = pviommu_domain_named(vm, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
 
 	mutex_lock(&vm->cfg_lock);
 	if (domain->nr_groups) {
@@ -586,7 +606,7 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 	if (!domain_empty(domain, ctx->budget))
 		ret = -EINPROGRESS;
-	else if (xa_cmpxchg(&vm->domains, id, domain, NULL, 0) == domain)
+	else if (xa_cmpxchg(&vm->domains, domain->id, domain, NULL, 0) == domain)
 		pviommu_domain_put(domain);
 out_put:
 	pviommu_domain_put(domain);

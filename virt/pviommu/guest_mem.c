@@ -144,27 +144,14 @@ int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len)
 	return 0;
 }
 
-/* What the kernel calls the pages, and the other way round; pointers in place */
-static void pages_to_addresses(struct page **pages, u32 npages)
-{
-	void **addresses = (void **)pages;
-	u32 i;
-
-	for (i = 0; i < npages; i++)
-		addresses[i] = page_address(pages[i]);
-}
-
 static void window_unpin(struct pviommu_vm *vm, struct pviommu_window *win)
 {
-	struct page **pages = (struct page **)win->pages;
 	u32 i;
 
-	for (i = 0; i < win->npages; i++) {
-		pages[i] = virt_to_page(win->pages[i]);
-		set_page_dirty_lock(pages[i]);
-	}
+	for (i = 0; i < win->npages; i++)
+		set_page_dirty_lock(win->pages[i]);
 	pviommu_slot_put_pins(vm, win->gpa >> PAGE_SHIFT, win->npages);
-	pviommu_unpin_pages(vm, pages, win->npages);
+	pviommu_unpin_pages(vm, win->pages, win->npages);
 }
 
 /**
@@ -200,9 +187,8 @@ int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 		kvfree(pages);
 		return ret;
 	}
-	pages_to_addresses(pages, win->npages);
 	win->gpa = gpa;
-	win->pages = (void **)pages;
+	win->pages = pages;
 	list_add(&win->entry, &vm->windows);
 	return 0;
 }
@@ -249,7 +235,7 @@ static void *window_at(const struct pviommu_window *win, size_t offset)
 {
 	size_t at = offset_in_page(win->gpa) + offset;
 
-	return win->pages[at >> PAGE_SHIFT] + offset_in_page(at);
+	return page_address(win->pages[at >> PAGE_SHIFT]) + offset_in_page(at);
 }
 
 /**

@@ -290,17 +290,10 @@ static int map_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 					 const struct pviommu_op *op)
 {
-	u32 id = le32_to_cpu(op->domain);
-	struct pviommu_domain *domain;
+	struct pviommu_domain *domain = pviommu_domain_named(vm, op);
 
-	/* What the fixed domains translate is not the guest's to change */
-	if (id < PVIOMMU_DOMAIN_FIRST)
-		return ERR_PTR(-EINVAL);
-	domain = pviommu_domain_get(vm, id);
-	if (!domain)
-		return ERR_PTR(-ENOENT);
-	/* What it translates is in the guest's table */
-	if (domain->table) {
+	/* What it translates may be in the guest's table */
+	if (!IS_ERR(domain) && domain->table) {
 		pviommu_domain_put(domain);
 		return ERR_PTR(-EOPNOTSUPP);
 	}

@@ -90,7 +90,7 @@ struct pviommu_window {
 	struct list_head entry;		/* entry of vm->windows */
 	u64 gpa;
 	u32 npages;
-	void **pages;			/* where they are; NULL: not open */
+	struct page **pages;		/* NULL: not open */
 };
 
 /* ---- mappings (mapping.c) ------------------------------------------ */
@@ -506,6 +506,8 @@ struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 					     enum pviommu_domain_kind kind,
 					     struct device *dev, u32 *flags);
 struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id);
+struct pviommu_domain *pviommu_domain_named(struct pviommu_vm *vm,
+					    const struct pviommu_op *op);
 struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
 					   unsigned long *id);
 void pviommu_domain_put(struct pviommu_domain *domain);
