@@ -11,15 +11,23 @@
 
 #include "pv-iommu.h"
 
+/* Is there a log for this domain */
+static int dirty_check(struct iommu_domain *domain)
+{
+	if (!pviommu_domain_is_ours(domain))
+		return -EINVAL;
+	return to_pviommu_domain(domain)->pv->features & PVIOMMU_F_DIRTY ?
+	       0 : -EOPNOTSUPP;
+}
+
 static int dirty_request(struct iommu_domain *domain, u16 code)
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_op op;
+	int ret = dirty_check(domain);
 
-	if (!pviommu_domain_is_ours(domain))
-		return -EINVAL;
-	if (!(dom->pv->features & PVIOMMU_F_DIRTY))
-		return -EOPNOTSUPP;
+	if (ret)
+		return ret;
 	pviommu_op_init(&op, code);
 	op.domain = cpu_to_le32(dom->id);
 	return pviommu_request(dom->pv, &op, NULL);
@@ -48,12 +56,13 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_op op;
+	int ret;
 
-	if (!pviommu_domain_is_ours(domain) || !npages ||
-	    npages > PV_IOMMU_DIRTY_PAGES)
+	if (!npages || npages > PV_IOMMU_DIRTY_PAGES)
 		return -EINVAL;
-	if (!(dom->pv->features & PVIOMMU_F_DIRTY))
-		return -EOPNOTSUPP;
+	ret = dirty_check(domain);
+	if (ret)
+		return ret;
 	/* What is queued must be there to be reported */
 	pviommu_drain_maps(dom, iova, (u64)npages << PVIOMMU_PAGE_SHIFT, true);
 	pviommu_op_init(&op, PVIOMMU_OP_DIRTY_READ);

@@ -43,21 +43,25 @@ u8 pviommu_prot(struct pviommu_domain *dom, int prot)
 	return out;
 }
 
-/*
- * Map @count pages of one size; *mapped says how much of it is in the store,
- * also on failure.
- */
-static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, int iommu_prot,
-		      gfp_t gfp, size_t *mapped)
+/* *mapped says how much is in the store, also on failure. */
+static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
+			     phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			     int prot, gfp_t gfp, size_t *mapped)
 {
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_map_run run = {
+		.dom = dom,
+		.iova = iova,
+		.gpa = paddr,
+		.count = pgcount,
+		.pgshift = ilog2(pgsize),
+		.prot = pviommu_prot(dom, prot),
+	};
 	bool may_sleep = gfpflags_allow_blocking(gfp);
-	u8 prot = pviommu_prot(dom, iommu_prot);
-	size_t stored;
 	int ret, err;
 
 	*mapped = 0;
-	if (!prot || dom->owner_ops)
+	if (!run.prot || dom->owner_ops)
 		return -EINVAL;
 	if (READ_ONCE(dom->pv->broken))
 		return -EIO;
@@ -66,29 +70,18 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	 * The DMA API gives an IOVA out again only after a flush. Others may
 	 * map where they have unmapped just before.
 	 */
-	if (!iommu_is_dma_domain(&dom->domain))
-		pviommu_drain_unmaps(dom, iova, (u64)count << pgshift,
-				     may_sleep);
+	if (!iommu_is_dma_domain(domain))
+		pviommu_drain_unmaps(dom, iova, pgsize * pgcount, may_sleep);
 
-	ret = pviommu_store_insert(dom, iova, gpa, pgshift, count, prot, gfp,
-				   &stored);
-	*mapped = stored << pgshift;
-	if (!stored)
+	ret = pviommu_store_insert(&run, gfp, &run.count);
+	*mapped = run.count * pgsize;
+	if (!run.count)
 		return ret;
 
-	err = pviommu_queue_map(dom, NULL, iova, gpa, pgshift, stored, prot,
-				may_sleep);
+	err = pviommu_queue_map(&run, may_sleep);
 	if (err)
 		pviommu_store_fail(dom, iova, *mapped, err);
 	return ret ?: err;
-}
-
-static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
-			     phys_addr_t paddr, size_t pgsize, size_t pgcount,
-			     int prot, gfp_t gfp, size_t *mapped)
-{
-	return domain_map(to_pviommu_domain(domain), iova, paddr,
-			  ilog2(pgsize), pgcount, prot, gfp, mapped);
 }
 
 static int pviommu_iotlb_sync_map(struct iommu_domain *domain,

@@ -87,23 +87,18 @@ static int store_one(struct xa_state *xas, u64 iova, unsigned int order,
 
 /**
  * pviommu_store_insert() - enter pages that lie one after the other
- * @dom: the domain
- * @iova: where, aligned to the page size
- * @gpa: the first page
- * @pgshift: log2 of the page size
- * @count: how many pages
- * @prot: PVIOMMU_PROT_*
+ * @run: the pages; its batch is not used
  * @gfp: how to get memory for the store
  * @stored: how many pages were entered, from the first on, in any case
  *
  * Return: 0, -EEXIST (a page is there already), -ENOMEM.
  */
-int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
-			 unsigned int pgshift, size_t count, u8 prot,
-			 gfp_t gfp, size_t *stored)
+int pviommu_store_insert(const struct pviommu_map_run *run, gfp_t gfp,
+			 size_t *stored)
 {
-	XA_STATE(xas, &dom->store, 0);
-	unsigned int order = pgshift - PVIOMMU_PAGE_SHIFT;
+	XA_STATE(xas, &run->dom->store, 0);
+	unsigned int order = run->pgshift - PVIOMMU_PAGE_SHIFT;
+	size_t count = run->count;
 	unsigned long flags;
 	size_t done = 0, batch;
 	int ret = 0;
@@ -111,10 +106,11 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	do {
 		xas_lock_irqsave(&xas, flags);
 		for (batch = 0; done < count && batch < STORE_BATCH; batch++) {
-			u64 offset = (u64)done << pgshift;
+			u64 offset = (u64)done << run->pgshift;
 
-			ret = store_one(&xas, iova + offset, order,
-					entry_make(gpa + offset, order, prot));
+			ret = store_one(&xas, run->iova + offset, order,
+					entry_make(run->gpa + offset, order,
+						   run->prot));
 			if (ret || xas_error(&xas))
 				break;
 			done++;
@@ -296,20 +292,21 @@ phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
 void pviommu_store_replay(struct pviommu_domain *dom)
 {
 	XA_STATE(xas, &dom->store, 0);
+	struct pviommu_map_run run = { .dom = dom, .count = 1 };
 	unsigned int order;
 	void *entry;
-	u64 iova;
 
 	rcu_read_lock();
 	xas_for_each(&xas, entry, ULONG_MAX) {
 		if (xas_retry(&xas, entry) || entry_failed(entry))
 			continue;
 		order = entry_order(entry);
-		iova = (u64)round_down(xas.xa_index, 1UL << order) <<
-		       PVIOMMU_PAGE_SHIFT;
-		if (pviommu_queue_map(dom, NULL, iova, entry_gpa(entry),
-				      order + PVIOMMU_PAGE_SHIFT, 1,
-				      entry_prot(entry), false))
+		run.iova = (u64)round_down(xas.xa_index, 1UL << order) <<
+			   PVIOMMU_PAGE_SHIFT;
+		run.gpa = entry_gpa(entry);
+		run.pgshift = order + PVIOMMU_PAGE_SHIFT;
+		run.prot = entry_prot(entry);
+		if (pviommu_queue_map(&run, false))
 			break;
 	}
 	rcu_read_unlock();

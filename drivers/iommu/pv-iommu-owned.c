@@ -20,17 +20,12 @@
 
 #include "pv-iommu.h"
 
-static struct pviommu_domain *owned(struct iommu_domain *domain)
-{
-	return to_pviommu_domain(domain);
-}
-
 int pv_iommu_own(struct iommu_domain *domain,
 		 const struct pv_iommu_owner_ops *ops, void *owner)
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 
-	if (domain->ops != &pviommu_paging_ops || dom->owner_ops)
+	if (!pviommu_domain_is_ours(domain) || dom->owner_ops)
 		return -EINVAL;
 	dom->owner = owner;
 	/* Who sees the ops sees the owner */
@@ -41,28 +36,34 @@ EXPORT_SYMBOL_GPL(pv_iommu_own);
 
 u32 pv_iommu_restarts(struct iommu_domain *domain)
 {
-	return READ_ONCE(owned(domain)->pv->restarts);
+	return READ_ONCE(to_pviommu_domain(domain)->pv->restarts);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_restarts);
 
-/*
- * How to map the beginning of a range: the largest page size that fits, and
- * how many pages until a larger one does or the range ends. What is passed is
- * aligned to the smallest page size.
- */
-static unsigned int next_pages(struct pviommu_domain *dom, u64 iova, u64 gpa,
-			       size_t size, size_t *count)
+/* Are these the bounds of something that can be mapped */
+static bool run_good(const struct pviommu_map_run *run, size_t size)
 {
-	unsigned long sizes = dom->domain.pgsize_bitmap, fit;
-	u64 to_boundary, larger;
-	unsigned int shift;
+	unsigned long pgsize = 1UL << __ffs(run->dom->domain.pgsize_bitmap);
+
+	return run->prot && IS_ALIGNED(run->iova | run->gpa | size, pgsize);
+}
+
+/*
+ * How to map the beginning of a range of @size bytes, not 0: the largest page size
+ * that fits, and how many pages until a larger one does or the range ends. Its
+ * bounds are good. Returns bytes.
+ */
+static size_t run_choose(struct pviommu_map_run *run, size_t size)
+{
+	unsigned long sizes = run->dom->domain.pgsize_bitmap, fit;
+	u64 iova = run->iova, gpa = run->gpa, to_boundary, larger;
 
 	fit = sizes & GENMASK(__fls(size), 0);
 	if (iova | gpa)
 		fit &= GENMASK(__ffs(iova | gpa), 0);
-	shift = __fls(fit);
+	run->pgshift = __fls(fit);
 
-	fit = sizes & ~GENMASK(shift, 0);
+	fit = sizes & ~GENMASK(run->pgshift, 0);
 	if (fit) {
 		larger = 1ULL << __ffs(fit);
 		to_boundary = larger - (iova & (larger - 1));
@@ -70,25 +71,28 @@ static unsigned int next_pages(struct pviommu_domain *dom, u64 iova, u64 gpa,
 		    size - to_boundary >= larger)
 			size = to_boundary;
 	}
-	*count = size >> shift;
-	return shift;
+	run->count = size >> run->pgshift;
+	return run->count << run->pgshift;
 }
 
 int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 		 phys_addr_t paddr, size_t size, int prot)
 {
-	struct pviommu_domain *dom = owned(domain);
-	u8 host_prot = pviommu_prot(dom, prot);
-	unsigned int shift;
-	size_t count;
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pv_iommu_batch batch = {};
+	struct pviommu_map_run run = {
+		.dom = dom,
+		.batch = &batch,
+		.iova = iova,
+		.gpa = paddr,
+		.prot = pviommu_prot(dom, prot),
+	};
 
-	if (!host_prot || !IS_ALIGNED(iova | paddr | size,
-				      1UL << __ffs(domain->pgsize_bitmap)))
+	if (!run_good(&run, size))
 		return -EINVAL;
-	shift = next_pages(dom, iova, paddr, size, &count);
-	if (count << shift != size)
+	if (run_choose(&run, size) != size)
 		return -EAGAIN;
-	return pviommu_map_now(dom, iova, paddr, shift, count, host_prot);
+	return pviommu_map_now(&run);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_map);
 
@@ -96,25 +100,28 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 			struct pv_iommu_batch *batch, unsigned long iova,
 			phys_addr_t paddr, size_t size, int prot, bool may_sleep)
 {
-	struct pviommu_domain *dom = owned(domain);
-	u8 host_prot = pviommu_prot(dom, prot);
-	unsigned int shift;
-	size_t count;
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_map_run run = {
+		.dom = dom,
+		.batch = batch,
+		.iova = iova,
+		.gpa = paddr,
+		.prot = pviommu_prot(dom, prot),
+	};
+	size_t chosen;
 	int ret;
 
-	if (!host_prot || !IS_ALIGNED(iova | paddr | size,
-				      1UL << __ffs(domain->pgsize_bitmap)))
+	if (!run_good(&run, size))
 		return -EINVAL;
 
 	while (size) {
-		shift = next_pages(dom, iova, paddr, size, &count);
-		ret = pviommu_queue_map(dom, batch, iova, paddr, shift, count,
-					host_prot, may_sleep);
+		chosen = run_choose(&run, size);
+		ret = pviommu_queue_map(&run, may_sleep);
 		if (ret)
 			return ret;
-		iova += count << shift;
-		paddr += count << shift;
-		size -= count << shift;
+		run.iova += chosen;
+		run.gpa += chosen;
+		size -= chosen;
 	}
 	return 0;
 }
@@ -124,7 +131,7 @@ int pv_iommu_sync_map(struct iommu_domain *domain,
 		      const struct pv_iommu_batch *batch, unsigned long iova,
 		      size_t size)
 {
-	pviommu_drain_maps(owned(domain), iova, size, true);
+	pviommu_drain_maps(to_pviommu_domain(domain), iova, size, true);
 	return batch->error;
 }
 EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
@@ -132,7 +139,7 @@ EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
 int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 			  size_t size)
 {
-	return pviommu_queue_unmap(owned(domain), iova, size, true);
+	return pviommu_queue_unmap(to_pviommu_domain(domain), iova, size, true);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
 
@@ -153,7 +160,7 @@ static int flush_result(struct pviommu_domain *dom, int ret)
 
 int pv_iommu_unmap(struct iommu_domain *domain, unsigned long iova, size_t size)
 {
-	struct pviommu_domain *dom = owned(domain);
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	int ret = pviommu_unmap_now(dom, iova, size);
 
 	/* No device reaches anything in a domain that the host does not have */
@@ -163,7 +170,7 @@ EXPORT_SYMBOL_GPL(pv_iommu_unmap);
 
 int pv_iommu_lookup(struct iommu_domain *domain, u64 iova, phys_addr_t *paddr)
 {
-	struct pviommu_domain *dom = owned(domain);
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_op op;
 	int ret;
 
@@ -180,7 +187,7 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags)
 {
-	struct pviommu_domain *dom = owned(domain);
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	int ret;
 
 	if ((flags & ~PVIOMMU_INV_F_LEAF) ||

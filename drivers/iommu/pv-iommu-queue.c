@@ -55,20 +55,9 @@ static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
 	return true;
 }
 
-/* What is to be mapped: @count pages that lie one after the other */
-struct map_run {
-	struct pviommu_domain *dom;
-	struct pv_iommu_batch *batch;
-	u64 iova;
-	u64 gpa;
-	size_t count;
-	unsigned int pgshift;
-	u8 prot;
-};
-
 /* May @run go into the list that @slot is, or can become */
 static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
-			  const struct map_run *run)
+			  const struct pviommu_map_run *run)
 {
 	size_t count = slot->size >> slot->pgshift;
 
@@ -80,7 +69,7 @@ static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
 }
 
 /* Put @run into the last op if it goes on where that one ends */
-static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
+static bool map_coalesce(struct pviommu_ring *ring, const struct pviommu_map_run *run,
 			 struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot = ring_last(ring);
@@ -107,7 +96,7 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
 	return true;
 }
 
-static int map_append(struct pviommu_ring *ring, const struct map_run *run,
+static int map_append(struct pviommu_ring *ring, const struct pviommu_map_run *run,
 		      struct pviommu_hold *hold)
 {
 	u64 size = (u64)run->count << run->pgshift;
@@ -137,14 +126,7 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
 
 /**
  * pviommu_queue_map() - queue a mapping of pages that lie one after the other
- * @dom: the domain; its store has the pages, or its owner
- * @batch: of the owner: told of a failure, and there until the op is done; NULL
- *	if the domain has none
- * @iova: where
- * @gpa: the first page
- * @pgshift: log2 of the page size
- * @count: how many pages
- * @prot: PVIOMMU_PROT_*
+ * @run: the pages, which are in the domain's store, or its owner's
  * @may_sleep: the caller may sleep
  *
  * If the host refuses, the batch says so, or the entries in the store become
@@ -152,68 +134,41 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
  *
  * Return: 0 or -EIO, nothing is queued then.
  */
-int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
-		      u64 iova, u64 gpa, unsigned int pgshift, size_t count,
-		      u8 prot, bool may_sleep)
+int pviommu_queue_map(const struct pviommu_map_run *run, bool may_sleep)
 {
-	struct map_run run = {
-		.dom = dom,
-		.batch = batch,
-		.iova = iova,
-		.gpa = gpa,
-		.count = count,
-		.pgshift = pgshift,
-		.prot = prot,
-	};
-	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_ring *ring = pviommu_ring_mine(run->dom->pv);
 	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	int ret = 0;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	if (map_coalesce(ring, &run, &hold))
+	if (map_coalesce(ring, run, &hold))
 		ring->nr_coalesced++;
 	else
-		ret = map_append(ring, &run, &hold);
+		ret = map_append(ring, run, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
 
 /**
  * pviommu_map_now() - have pages that lie one after the other mapped
- * @dom: the domain, which has an owner
- * @iova: where
- * @gpa: the first page
- * @pgshift: log2 of the page size
- * @count: how many pages
- * @prot: PVIOMMU_PROT_*
+ * @run: the pages, of a domain with an owner; its batch has no others
  *
  * As queueing and draining, in one go. May sleep.
  *
  * Return: 0 or a negative errno.
  */
-int pviommu_map_now(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		    unsigned int pgshift, size_t count, u8 prot)
+int pviommu_map_now(const struct pviommu_map_run *run)
 {
-	struct pv_iommu_batch batch = {};
-	struct map_run run = {
-		.dom = dom,
-		.batch = &batch,
-		.iova = iova,
-		.gpa = gpa,
-		.count = count,
-		.pgshift = pgshift,
-		.prot = prot,
-	};
-	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_ring *ring = pviommu_ring_mine(run->dom->pv);
 	struct pviommu_hold hold = { .may_sleep = true };
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = map_append(ring, &run, &hold);
+	ret = map_append(ring, run, &hold);
 	if (!ret)
 		pviommu_ring_drain(ring, ring->prod, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
-	return ret ?: batch.error;
+	return ret ?: run->batch->error;
 }
 
 /* Put an unmap into the last op if the two touch */

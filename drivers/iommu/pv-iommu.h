@@ -215,6 +215,27 @@ struct pviommu_slot {
 };
 
 /**
+ * struct pviommu_map_run - what is to be mapped: pages that lie one after the other
+ * @dom: the domain
+ * @batch: of its owner: told of a failure, and there until the op is done; NULL if
+ *	it has none
+ * @iova: where
+ * @gpa: the first page
+ * @count: how many
+ * @pgshift: log2 of the page size
+ * @prot: PVIOMMU_PROT_*
+ */
+struct pviommu_map_run {
+	struct pviommu_domain *dom;
+	struct pv_iommu_batch *batch;
+	u64 iova;
+	u64 gpa;
+	size_t count;
+	unsigned int pgshift;
+	u8 prot;
+};
+
+/**
  * struct pviommu_hold - how somebody has a ring locked
  * @flags: of the interrupts before
  * @may_sleep: may sleep where the lock is let go between two doorbells
@@ -418,11 +439,8 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		       bool may_sleep);
 
 /* pv-iommu-queue.c */
-int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
-		      u64 iova, u64 gpa, unsigned int pgshift, size_t count,
-		      u8 prot, bool may_sleep);
-int pviommu_map_now(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		    unsigned int pgshift, size_t count, u8 prot);
+int pviommu_queue_map(const struct pviommu_map_run *run, bool may_sleep);
+int pviommu_map_now(const struct pviommu_map_run *run);
 int pviommu_unmap_now(struct pviommu_domain *dom, u64 iova, u64 size);
 int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep);
@@ -450,9 +468,8 @@ pviommu_domain_alloc_flags(struct device *dev, u32 flags,
 #endif
 
 /* pv-iommu-map.c */
-int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
-			 unsigned int pgshift, size_t count, u8 prot,
-			 gfp_t gfp, size_t *stored);
+int pviommu_store_insert(const struct pviommu_map_run *run, gfp_t gfp,
+			 size_t *stored);
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 			   bool *failed);
 void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
