@@ -18,15 +18,6 @@
 
 #include "vfio_pv_priv.h"
 
-/* Return: false if devices may still reach what was unmapped. */
-static bool vfio_pv_flush(struct iommu_domain *domain, unsigned long start,
-			  unsigned long last)
-{
-	return !pv_iommu_invalidate(domain, PVIOMMU_INV_PAGE,
-				    PVIOMMU_PASID_NONE, start, last - start + 1,
-				    0);
-}
-
 static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
 				    struct iommu_domain *domain)
 {
@@ -197,7 +188,9 @@ static void vfio_pv_clear_domain(struct iommu_domain *domain,
 		if (!list_is_last(&dma->link, dmas))
 			cond_resched();
 	}
-	if (flush && !vfio_pv_flush(domain, start, last))
+	if (flush && pv_iommu_invalidate(domain, PVIOMMU_INV_PAGE,
+					 PVIOMMU_PASID_NONE, start,
+					 last - start + 1, 0))
 		vfio_pv_all_stuck(dmas);
 }
 
@@ -265,18 +258,17 @@ u32 vfio_pv_restarts(struct vfio_pv_container *c)
 /* As the owner of domains */
 
 /*
- * Nothing else runs, and nobody is preempted with the tree lock held: the tree
- * is whole.
+ * Queue all mappings, which nobody changes, for a domain that has none of them;
+ * @nr batches take turns.
  */
-static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
+static int vfio_pv_queue_all(struct vfio_pv_domain *d,
+			     struct pv_iommu_batch *batches, unsigned int nr,
+			     bool may_sleep)
 {
-	struct vfio_pv_domain *d = owner;
 	struct interval_tree_node *node;
 	unsigned int n = 0;
 	int ret = 0;
 
-	if (!d->live)
-		return 0;
 	for (node = interval_tree_iter_first(&d->container->tree, 0, ULONG_MAX);
 	     node && !ret;
 	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
@@ -284,10 +276,23 @@ static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
 
 		if (dma->state & (VFIO_PV_MAPPED | VFIO_PV_TAKEN))
 			ret = vfio_pv_queue_runs(dma, d->domain,
-						 &batches[n++ % PV_IOMMU_REPLAY_BATCHES],
-						 false);
+						 &batches[n++ % nr], may_sleep);
+		if (may_sleep)
+			cond_resched();
 	}
 	return ret;
+}
+
+/*
+ * Nothing else runs, and nobody is preempted with the tree lock held: the tree
+ * is whole.
+ */
+static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
+{
+	struct vfio_pv_domain *d = owner;
+
+	return d->live ? vfio_pv_queue_all(d, batches, PV_IOMMU_REPLAY_BATCHES,
+					   false) : 0;
 }
 
 static phys_addr_t vfio_pv_owner_iova_to_phys(void *owner, unsigned long iova)
@@ -313,32 +318,29 @@ const struct pv_iommu_owner_ops vfio_pv_owner_ops = {
 	.iova_to_phys = vfio_pv_owner_iova_to_phys,
 };
 
-/* All mappings, which nobody changes, into a domain that has none of them */
-static int vfio_pv_fill_once(struct vfio_pv_domain *d, unsigned long *start,
-			     unsigned long *last)
+static int vfio_pv_fill_once(struct vfio_pv_domain *d)
+{
+	struct pv_iommu_batch batch = {};
+	int ret, err;
+
+	ret = vfio_pv_queue_all(d, &batch, 1, true);
+	err = pv_iommu_sync_map(d->domain, &batch, 0, SIZE_MAX);
+	return ret ?: err;
+}
+
+/* Take out what a restart has left of the mappings */
+static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 {
 	struct vfio_pv_container *c = d->container;
-	struct pv_iommu_batch batch = {};
-	struct interval_tree_node *node;
-	int ret = 0, err = 0;
+	struct vfio_pv_dma *first, *last;
 
-	*start = ULONG_MAX;
-	*last = 0;
-	for (node = interval_tree_iter_first(&c->tree, 0, ULONG_MAX);
-	     node && !ret; node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
-		struct vfio_pv_dma *dma = vfio_pv_dma_of(node);
-
-		if (dma->state != VFIO_PV_MAPPED)
-			continue;
-		*start = min(*start, node->start);
-		*last = node->last;
-		ret = vfio_pv_queue_runs(dma, d->domain, &batch, true);
-		cond_resched();
-	}
-	if (*start < *last)
-		err = pv_iommu_sync_map(d->domain, &batch, *start,
-					*last - *start + 1);
-	return ret ?: err;
+	first = vfio_pv_dma_of(interval_tree_iter_first(&c->tree, 0, ULONG_MAX));
+	if (!first)
+		return 0;
+	/* They do not overlap: the last one to start is the last one to end */
+	last = rb_entry(rb_last(&c->tree.rb_root), struct vfio_pv_dma, node.rb);
+	return pv_iommu_unmap(d->domain, first->node.start,
+			      last->node.last - first->node.start + 1);
 }
 
 /**
@@ -352,14 +354,13 @@ static int vfio_pv_fill_once(struct vfio_pv_domain *d, unsigned long *start,
 int vfio_pv_fill_domain(struct vfio_pv_domain *d)
 {
 	struct vfio_pv_container *c = d->container;
-	unsigned long start, last;
 	u32 restarts;
 	int ret;
 
 	lockdep_assert_held_write(&c->lock);
-	for (;;) {
+	do {
 		restarts = pv_iommu_restarts(d->domain);
-		ret = vfio_pv_fill_once(d, &start, &last);
+		ret = vfio_pv_fill_once(d);
 		if (ret)
 			return ret;
 
@@ -368,9 +369,7 @@ int vfio_pv_fill_domain(struct vfio_pv_domain *d)
 		spin_unlock(&c->tree_lock);
 		if (d->live)
 			return 0;
-		if (start < last &&
-		    (pv_iommu_unmap_nosync(d->domain, start, last - start + 1) ||
-		     !vfio_pv_flush(d->domain, start, last)))
-			return -EIO;
-	}
+		ret = vfio_pv_empty_domain(d);
+	} while (!ret);
+	return ret;
 }
