@@ -153,6 +153,26 @@ struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
 }
 
 /**
+ * pviommu_domain_next() - look for a domain of the guest
+ * @vm: the VM
+ * @id: least id; set to that of the domain
+ *
+ * Return: the domain with a reference, or NULL.
+ */
+struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
+					   unsigned long *id)
+{
+	struct pviommu_domain *domain;
+
+	xa_lock(&vm->domains);
+	domain = xa_find(&vm->domains, id, ULONG_MAX, XA_PRESENT);
+	if (domain)
+		kref_get(&domain->kref);
+	xa_unlock(&vm->domains);
+	return domain;
+}
+
+/**
  * pviommu_domain_put() - drop a reference
  * @domain: the domain
  *

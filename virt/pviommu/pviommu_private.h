@@ -270,6 +270,7 @@ struct pviommu_vm {
 	refcount_t users;		/* the container, and calls that use it */
 	struct completion unused;
 	struct mm_struct *mm;		/* of the VMM, mmgrab()ed */
+	struct pid *pid;		/* its process */
 
 	struct mutex control_lock;	/* serializes START and RESET */
 	struct rw_semaphore iface_lock;
@@ -299,7 +300,12 @@ struct pviommu_vm {
 /* main.c */
 extern atomic64_t pviommu_totals[PVIOMMU_NR_COUNTERS];
 extern bool pviommu_default_blocked;
+extern const char *const pviommu_counter_names[PVIOMMU_NR_COUNTERS];
+struct pviommu_vm *pviommu_vm_get(u32 id);
+struct pviommu_vm *pviommu_vm_next(unsigned long *id);
+void pviommu_vm_put(struct pviommu_vm *vm);
 struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm);
+struct pviommu_vm *pviommu_vm_withdraw(u32 id);
 void pviommu_vm_destroy(struct pviommu_vm *vm);
 
 static inline void pviommu_count(struct pviommu_vm *vm, enum pviommu_counter c,
@@ -308,6 +314,10 @@ static inline void pviommu_count(struct pviommu_vm *vm, enum pviommu_counter c,
 	atomic64_add(n, &vm->counters[c]);
 	atomic64_add(n, &pviommu_totals[c]);
 }
+
+/* admin.c */
+int pviommu_admin_init(void);
+void pviommu_admin_exit(void);
 
 /* container.c */
 int pviommu_container_init(void);
@@ -387,6 +397,8 @@ struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 					     enum pviommu_domain_kind kind,
 					     struct device *dev, u32 *flags);
 struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id);
+struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
+					   unsigned long *id);
 void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
