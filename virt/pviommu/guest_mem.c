@@ -9,6 +9,7 @@
  * in threads of the VMM. Doorbells arrive in these; in any other thread it is
  * -EFAULT. What each doorbell uses is a window: pinned pages.
  */
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -120,6 +121,32 @@ int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len)
 {
 	return guest_copy(vm, gpa, (void *)buf, len, true);
+}
+
+/**
+ * pviommu_guest_peek() - copy from guest memory in any thread
+ * @vm: the VM, mem_lock held
+ * @gpa: source
+ * @buf: destination
+ * @len: bytes, all within a page
+ *
+ * Return: 0 or -EFAULT.
+ */
+int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
+{
+	struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
+	struct page *page;
+	long ret;
+
+	if (!slot || !slot->ram)
+		return -EFAULT;
+	ret = pviommu_pin_hva(vm, slot->hva + (round_down(gpa, PAGE_SIZE) - slot->it.start),
+			      1, false, &page);
+	if (ret < 0)
+		return -EFAULT;
+	memcpy_from_page(buf, page, offset_in_page(gpa), len);
+	unpin_user_page(page);
+	return 0;
 }
 
 /**

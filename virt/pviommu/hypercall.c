@@ -61,6 +61,8 @@ static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_detach },
 	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
+	{ PVIOMMU_OP_TYPE_SET, 0, 0, PVIOMMU_F_MEM_TYPES, pviommu_op_type_set },
+	{ PVIOMMU_OP_TYPE_GET, 0, 0, PVIOMMU_F_MEM_TYPES, pviommu_op_type_get },
 };
 
 static const struct op_desc *find_op(u16 code)

@@ -128,6 +128,7 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	mutex_init(&vm->cfg_lock);
 	mutex_init(&vm->account_lock);
 	spin_lock_init(&vm->events.lock);
+	pviommu_types_init(vm);
 	INIT_LIST_HEAD(&vm->groups);
 	INIT_LIST_HEAD(&vm->bypass);
 	xa_init_flags(&vm->endpoints, XA_FLAGS_ALLOC1);
@@ -163,6 +164,7 @@ struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 void pviommu_vm_destroy(struct pviommu_vm *vm)
 {
 	debugfs_remove_recursive(vm->debugfs);
+	pviommu_types_exit(vm);
 	xa_destroy(&vm->endpoints);
 	xa_destroy(&vm->domains);
 	mmdrop(vm->mm);
@@ -180,11 +182,16 @@ static int __init pviommu_host_init(void)
 	ret = pviommu_admin_init();
 	if (ret)
 		goto err_debugfs;
-	ret = pviommu_container_init();
+	ret = pviommu_servers_init();
 	if (ret)
 		goto err_admin;
+	ret = pviommu_container_init();
+	if (ret)
+		goto err_servers;
 	return 0;
 
+err_servers:
+	pviommu_servers_exit();
 err_admin:
 	pviommu_admin_exit();
 err_debugfs:
@@ -195,6 +202,7 @@ err_debugfs:
 static void __exit pviommu_host_exit(void)
 {
 	pviommu_container_exit();
+	pviommu_servers_exit();
 	pviommu_admin_exit();
 	/* Fault handlers and debugfs readers are through; endpoints are freed by RCU */
 	rcu_barrier();

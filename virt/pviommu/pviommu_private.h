@@ -28,6 +28,8 @@
  *   domain->lock            mappings, limbo, page table
  *   vm->account_lock        what is charged to the VMM
  *   mmap_lock of the VMM    taken by pinning and accounting
+ *   vm->types.lock          spinlock: who is the server
+ *   server->lock            spinlock: a server's ring
  *   vm->events.lock         irq-safe spinlock, innermost
  *
  * A doorbell through a tracked page runs under KVM's SRCU read locks. None of
@@ -48,7 +50,9 @@
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/pv_iommu.h>
+#include <uapi/linux/pv_iommu_server.h>
 
 /* Page sizes of MAP: what can be unmapped again page by page */
 #define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
@@ -249,6 +253,15 @@ struct pviommu_events {
 	u64 seq;
 };
 
+/* ---- memory types (types.c) ---------------------------------------- */
+
+struct pviommu_types {
+	spinlock_t lock;		/* server, tag */
+	struct pviommu_server *server;	/* who has the claim, NULL: nobody */
+	unsigned long tag;		/* of the claim's pages; the next has another */
+	struct work_struct sweep;	/* lets go of pages of claims that have ended */
+};
+
 /* ---- the VM -------------------------------------------------------- */
 
 enum pviommu_counter {
@@ -293,6 +306,7 @@ struct pviommu_vm {
 	u64 used;			/* of these, pages in use */
 
 	struct pviommu_events events;
+	struct pviommu_types types;
 	atomic64_t counters[PVIOMMU_NR_COUNTERS];
 	struct dentry *debugfs;
 };
@@ -335,6 +349,7 @@ int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len);
 int pviommu_guest_read_words(struct pviommu_vm *vm, u64 gpa, u64 *buf, u32 words);
+int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
 int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 			u64 gpa, u64 len);
@@ -484,6 +499,23 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
 int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
+
+/* types.c */
+void pviommu_types_init(struct pviommu_vm *vm);
+void pviommu_types_exit(struct pviommu_vm *vm);
+int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
+void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa);
+int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
+int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
+
+/* server.c */
+void pviommu_server_get(struct pviommu_server *server);
+void pviommu_server_put(struct pviommu_server *server);
+void pviommu_server_end(struct pviommu_server *server);
+int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec);
+int pviommu_servers_init(void);
+void pviommu_servers_exit(void);
 
 /* ring.c */
 void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,

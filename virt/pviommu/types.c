@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Types of a VM's pages: plain memory, or memory of which a server on the host
+ * is told each write.
+ *
+ * Which pages are of the server's type is known to the doorbell transport, which
+ * watches them: each has a tag, the number of the claim under which it got its
+ * type. When a claim ends its tag is stale, and the pages are plain from then
+ * on. They are let go of lazily: by a work item, and by whoever writes to them.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* What to watch a page costs of a doorbell's budget: KVM flushes TLBs each time */
+#define COST_WATCH	64
+
+/* Stale pages that are let go of at a time */
+#define SWEEP_PAGES	64
+
+static unsigned long current_tag(struct pviommu_vm *vm)
+{
+	unsigned long tag;
+
+	spin_lock(&vm->types.lock);
+	tag = vm->types.server ? vm->types.tag : 0;
+	spin_unlock(&vm->types.lock);
+	return tag;
+}
+
+/* Let go of some stale pages, true if there are more */
+static bool sweep_some(struct pviommu_vm *vm)
+{
+	struct pviommu_iface *iface;
+	bool more = false;
+
+	down_read(&vm->iface_lock);
+	iface = vm->iface;
+	if (iface && iface->doorbell)
+		more = iface->doorbell_ops->unwatch_stale(iface->doorbell,
+							  current_tag(vm), SWEEP_PAGES);
+	up_read(&vm->iface_lock);
+	return more;
+}
+
+static void sweep_work(struct work_struct *work)
+{
+	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, types.sweep);
+
+	while (sweep_some(vm))
+		cond_resched();
+}
+
+/**
+ * pviommu_types_init() - a VM without a server
+ * @vm: the VM
+ */
+void pviommu_types_init(struct pviommu_vm *vm)
+{
+	spin_lock_init(&vm->types.lock);
+	INIT_WORK(&vm->types.sweep, sweep_work);
+}
+
+/**
+ * pviommu_types_exit() - the VM goes
+ * @vm: the VM, which nobody can look up any more
+ */
+void pviommu_types_exit(struct pviommu_vm *vm)
+{
+	pviommu_types_disclaim(vm, NULL);
+	cancel_work_sync(&vm->types.sweep);
+}
+
+/**
+ * pviommu_types_claim() - a server wants the type
+ * @vm: the VM
+ * @server: the server; the VM holds a reference until the claim ends
+ *
+ * Return: 0, or -EBUSY: there is one.
+ */
+int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
+{
+	int ret = -EBUSY;
+
+	spin_lock(&vm->types.lock);
+	if (!vm->types.server) {
+		pviommu_server_get(server);
+		vm->types.server = server;
+		/* Small enough for the transport, and no claim's in living memory */
+		vm->types.tag = vm->types.tag % PVIOMMU_MAX_TAG + 1;
+		ret = 0;
+	}
+	spin_unlock(&vm->types.lock);
+	return ret;
+}
+
+/**
+ * pviommu_types_disclaim() - a claim ends
+ * @vm: the VM
+ * @server: whose claim; NULL for whoever has it
+ *
+ * All pages of the type are plain memory when this returns. The server is told
+ * by its ring. Nothing happens if it has no claim (any more).
+ *
+ * Context: process, any lock but those within vm->iface_lock may be held.
+ */
+void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
+{
+	struct pviommu_server *was;
+
+	spin_lock(&vm->types.lock);
+	was = vm->types.server;
+	if (server && was != server)
+		was = NULL;
+	if (was)
+		vm->types.server = NULL;
+	spin_unlock(&vm->types.lock);
+	if (!was)
+		return;
+	pviommu_server_end(was);
+	pviommu_server_put(was);
+	schedule_work(&vm->types.sweep);
+}
+
+/* Tell the server that claimed under @tag; false if that claim has ended */
+static bool tell(struct pviommu_vm *vm, unsigned long tag,
+		 const struct pviommu_server_record *rec)
+{
+	struct pviommu_server *server = NULL;
+	int ret;
+
+	spin_lock(&vm->types.lock);
+	if (vm->types.server && vm->types.tag == tag) {
+		server = vm->types.server;
+		pviommu_server_get(server);
+	}
+	spin_unlock(&vm->types.lock);
+	if (!server)
+		return false;
+	ret = pviommu_server_tell(server, rec);
+	if (ret == -ETIMEDOUT) {
+		pr_warn_ratelimited("VM %u: the server of its memory does not keep up, disclaimed\n",
+				    vm->id);
+		pviommu_types_disclaim(vm, server);
+	}
+	pviommu_server_put(server);
+	return !ret;
+}
+
+bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
+{
+	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
+
+	while (len > 0) {
+		rec.gpa = gpa;
+		rec.size = min(len, PVIOMMU_REC_DATA);
+		memset(rec.data, 0, sizeof(rec.data));
+		memcpy(rec.data, data, rec.size);
+		if (!tell(ctx, tag, &rec))
+			return false;
+		gpa += rec.size;
+		data += rec.size;
+		len -= rec.size;
+	}
+	return true;
+}
+EXPORT_SYMBOL_GPL(pviommu_page_written);
+
+static void tell_page(struct pviommu_vm *vm, unsigned long tag, u16 type, u64 gpa)
+{
+	struct pviommu_server_record rec = {
+		.type = type,
+		.size = PAGE_SIZE,
+		.gpa = gpa,
+	};
+
+	tell(vm, tag, &rec);
+}
+
+/**
+ * pviommu_types_is() - is a page of the server's type
+ * @vm: the VM
+ * @server: the server
+ * @gpa: the page
+ *
+ * Context: process, vm->iface_lock not held.
+ */
+bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa)
+{
+	struct pviommu_iface *iface;
+	unsigned long tag = 0;
+	bool is = false;
+
+	down_read(&vm->iface_lock);
+	iface = vm->iface;
+	if (iface && iface->doorbell)
+		tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	spin_lock(&vm->types.lock);
+	is = tag && vm->types.server == server && vm->types.tag == tag;
+	spin_unlock(&vm->types.lock);
+	up_read(&vm->iface_lock);
+	return is;
+}
+
+/* ---- ops ------------------------------------------------------------ */
+
+static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
+{
+	unsigned long tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
+
+	if (!tag)
+		return 0;
+	iface->doorbell_ops->unwatch(iface->doorbell, gpa);
+	tell_page(vm, tag, PVIOMMU_REC_NO_PAGE, gpa);
+	return 0;
+}
+
+static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
+{
+	unsigned long tag = current_tag(vm);
+	int ret;
+
+	if (!tag)
+		return -ENOENT;
+	if (iface->doorbell_ops->watched(iface->doorbell, gpa) == tag)
+		return 0;
+	ret = pviommu_guest_check(vm, gpa, PAGE_SIZE) ?:
+	      iface->doorbell_ops->watch(iface->doorbell, gpa, tag);
+	if (!ret)
+		tell_page(vm, tag, PVIOMMU_REC_PAGE, gpa);
+	return ret == -EINVAL ? -EFAULT : ret;
+}
+
+static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
+{
+	struct pviommu_iface *iface = ctx->vm->iface;
+	int ret;
+
+	while (ctx->done < size) {
+		if (!*ctx->budget)
+			return -EINPROGRESS;
+		pviommu_spend(ctx->budget, COST_WATCH);
+		if (type == PVIOMMU_MEM_RAM_RW)
+			ret = set_plain(ctx->vm, iface, gpa + ctx->done);
+		else
+			ret = set_server(ctx->vm, iface, gpa + ctx->done);
+		/* Somebody waits for all CPUs to leave KVM: let this one go, too */
+		if (ret == -EAGAIN) {
+			*ctx->budget = 0;
+			return -EINPROGRESS;
+		}
+		if (ret)
+			return ret;
+		ctx->done += PAGE_SIZE;
+	}
+	return 0;
+}
+
+/**
+ * pviommu_op_type_set() - TYPE_SET
+ * @ctx: where and how much
+ * @op: the op
+ * @result: set to the bytes that have the type now
+ *
+ * Return: 0, -EINPROGRESS, -EINVAL, -EOPNOTSUPP, -ERANGE, -ENOENT, -EFAULT,
+ * -ENOSPC, -ENOMEM.
+ */
+int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
+{
+	u64 gpa = le64_to_cpu(op->mem.gpa), size = le64_to_cpu(op->mem.size), sum;
+	u32 type = le32_to_cpu(op->mem.type);
+	int ret;
+
+	if (op->mem.reserved0 || op->mem.reserved)
+		return -EINVAL;
+	if (type != PVIOMMU_MEM_RAM_RW && type != PVIOMMU_MEM_IOREQ_SERVER)
+		return -EOPNOTSUPP;
+	if (!size || !PAGE_ALIGNED(gpa | size))
+		return -EINVAL;
+	if (check_add_overflow(gpa, size - 1, &sum))
+		return -ERANGE;
+	lockdep_assert_held(&ctx->vm->iface_lock);
+	/* Without a transport that watches pages there are no types */
+	if (!ctx->vm->iface->doorbell)
+		return -EOPNOTSUPP;
+	ret = set_pages(ctx, type, gpa, size);
+	*result = ctx->done;
+	return ret;
+}
+
+/**
+ * pviommu_op_type_get() - TYPE_GET
+ * @ctx: where
+ * @op: the op
+ * @result: set to the type of the page
+ *
+ * Return: 0, -EINVAL, -EFAULT.
+ */
+int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
+{
+	struct pviommu_iface *iface = ctx->vm->iface;
+	u64 gpa = le64_to_cpu(op->mem.gpa);
+	unsigned long tag = 0;
+
+	if (op->mem.size || op->mem.type || op->mem.reserved0 || op->mem.reserved ||
+	    !PAGE_ALIGNED(gpa))
+		return -EINVAL;
+	if (pviommu_guest_check(ctx->vm, gpa, PAGE_SIZE))
+		return -EFAULT;
+	if (iface->doorbell)
+		tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	*result = tag && tag == current_tag(ctx->vm) ? PVIOMMU_MEM_IOREQ_SERVER :
+						       PVIOMMU_MEM_RAM_RW;
+	return 0;
+}
