@@ -98,6 +98,7 @@ void pviommu_server_end(struct pviommu_server *server)
 {
 	spin_lock(&server->lock);
 	server->ended = true;
+	/* Who sees it sees the last record, too */
 	smp_store_release(&server->ring->state, PVIOMMU_SERVER_ENDED);
 	spin_unlock(&server->lock);
 	signal_server(server);

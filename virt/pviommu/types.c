@@ -185,6 +185,7 @@ static void tell_page(struct pviommu_vm *vm, unsigned long tag, u16 type, u64 gp
  * @gpa: the page
  *
  * Context: process, vm->iface_lock not held.
+ * Return: true if the claim of @server has not ended and the page is of its type.
  */
 bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa)
 {

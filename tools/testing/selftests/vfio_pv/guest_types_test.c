@@ -20,6 +20,7 @@
 #define PAGE		4096UL
 #define PAGES		16
 #define THREADS		4
+#define ASK		"ask"
 #define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
 
 /* ---- the server ------------------------------------------------------- */
@@ -37,8 +38,8 @@ static const char *ask(const char *command)
 	unsigned int i;
 	FILE *file;
 
-	share_path(name, sizeof(name), "ask");
-	share_path(new, sizeof(new), "ask.new");
+	share_path(name, sizeof(name), ASK);
+	share_path(new, sizeof(new), ASK ".new");
 	file = fopen(new, "w");
 	if (!file)
 		return NULL;
@@ -80,6 +81,16 @@ struct memory {
 	unsigned char *pages;
 	__u64 gpa[PAGES];
 };
+
+static void store8(unsigned char *p, unsigned char value)
+{
+	__atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+static void store16(unsigned char *p, unsigned short value)
+{
+	__atomic_store_n((unsigned short *)p, value, __ATOMIC_RELAXED);
+}
 
 static __u64 gpa_of(const void *p)
 {
@@ -219,7 +230,7 @@ TEST_F(types, end_with_the_claim)
 	must_ask("take");
 	/* A new claim does not bring the old one's pages back */
 	EXPECT_EQ(1, type_after(self->mem.gpa[1], 1, NULL));
-	*(volatile unsigned char *)self->mem.pages = 2;
+	store8(self->mem.pages, 2);
 	file = ask_file("writes");
 	ASSERT_NE(NULL, file);
 	EXPECT_EQ(EOF, fgetc(file));
@@ -339,7 +350,7 @@ TEST_F(types, plain_again)
 
 	ASSERT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
 	ASSERT_EQ(0, set_type(self->mem.gpa[0], PAGE, 0));
-	*(volatile unsigned char *)self->mem.pages = 1;
+	store8(self->mem.pages, 1);
 	EXPECT_EQ(0, hear(heard, 4));
 }
 
@@ -373,7 +384,7 @@ static void *writes(void *arg)
 
 		switch (rand_r(&w->seed) % 8) {
 		case 0:
-			*(volatile unsigned char *)p = n;
+			store8(p, n);
 			break;
 		case 1:
 			asm volatile("movq %1, (%0)" : : "r"(p), "r"((__u64)n * 0x01010101ULL)
@@ -393,7 +404,7 @@ static void *writes(void *arg)
 			break;
 		case 5:
 			w->last++;
-			*(volatile unsigned long *)shared_word(w->mem, w->nr + 1) = w->last;
+			__atomic_store_n(shared_word(w->mem, w->nr + 1), w->last, __ATOMIC_RELAXED);
 			break;
 		default:
 			__sync_fetch_and_add(shared_word(w->mem, 0), 1);
@@ -499,7 +510,7 @@ TEST_F(types, slow_server_slows_writers)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 400"));
 	usleep(300000);
 	for (i = 0; i < 400; i++)
-		*(volatile unsigned short *)(p + 2 * i) = i;
+		store16(p + 2 * i, i);
 	pthread_join(thread, NULL);
 	n = hear(heard, 512);
 	ASSERT_EQ(400, n);
@@ -522,10 +533,10 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 15000"));
 	usleep(300000);
 	for (i = 0; i < 2000; i++)
-		*(volatile unsigned short *)(p + 2 * i) = i;
+		store16(p + 2 * i, i);
 	EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[1], PAGE, 1));
 	for (i = 0; i < 2000; i++)
-		EXPECT_EQ(i, *(volatile unsigned short *)(p + 2 * i));
+		EXPECT_EQ(i, __atomic_load_n((unsigned short *)(p + 2 * i), __ATOMIC_RELAXED));
 	pthread_join(thread, NULL);
 	must_ask("take");
 	ASSERT_EQ(0, set_all(&self->mem, 1));

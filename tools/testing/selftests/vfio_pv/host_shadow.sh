@@ -5,7 +5,8 @@
 # example server for the VM and gives it the guest's commands.
 
 debugfs=/sys/kernel/debug/pviommu
-server=$(dirname "$0")/../pvshadow/pvshadow
+# Run from the source, it is not beside the programs that were built
+server=${PVIOMMU_SHADOW:-$(dirname "$0")/../../../../build/user/pvshadow/pvshadow}
 
 start_server() {
 	coproc SERVER { exec "$server" "$vm"; }
