@@ -188,6 +188,7 @@ static int admin_endpoint_get(struct sk_buff *skb, struct netlink_callback *cb)
 static const char *const domain_kinds[] = {
 	[PVIOMMU_KIND_GUEST] = "paging",
 	[PVIOMMU_KIND_BYPASS] = "bypass",
+	[PVIOMMU_KIND_TABLE] = "table",
 };
 
 static int put_domain(struct sk_buff *skb, struct netlink_callback *cb,
