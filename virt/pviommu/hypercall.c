@@ -38,8 +38,11 @@ static int op_nop(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result
 static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		       u64 *result)
 {
-	*result = pviommu_features();
-	return no_args(op);
+	int ret = no_args(op);
+
+	if (!ret)
+		*result = pviommu_features();
+	return ret;
 }
 
 /* Looked through from the start: the frequent ones stand first */

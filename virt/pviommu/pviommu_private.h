@@ -295,6 +295,7 @@ struct pviommu_vm {
 	struct list_head groups;
 	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
 	struct xarray endpoints;
+	u32 next_endpoint;		/* ids are not used again soon */
 	struct xarray domains;		/* guest's, by id */
 
 	struct rw_semaphore mem_lock;

@@ -134,6 +134,9 @@ TEST_F(op, good_ops_are_good)
 	EXPECT_EQ(status, __pv_exec(self->r, op)) {			\
 		TH_LOG(__VA_ARGS__);					\
 	}								\
+	EXPECT_EQ(0, self->r->last.result) {				\
+		TH_LOG(__VA_ARGS__);					\
+	}								\
 	__after = pv_state(self->r);					\
 	EXPECT_TRUE(pv_state_same(&__before, &__after)) {		\
 		TH_LOG(__VA_ARGS__);					\
