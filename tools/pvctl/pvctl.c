@@ -10,13 +10,16 @@
 struct command {
 	const char *name;
 	const char *usage;
-	void (*fn)(struct words *words);
+	void (*fn)(struct words *words);	/* NULL: see the command above */
 };
 
 static const struct command commands[] = {
 	{ "vm", "[vm ID]", cmd_vm },
 	{ "endpoint", "[vm ID]", cmd_endpoint },
 	{ "domain", "[vm ID]", cmd_domain },
+	{ "grant", "[vm ID]", cmd_grant },
+	{ "grant add", "from VM to VM gpa GPA size BYTES access r|w|rw", NULL },
+	{ "grant del", "grant ID", NULL },
 };
 
 void die(int code, const char *format, ...)
@@ -115,7 +118,7 @@ int main(int argc, char **argv)
 		return PVCTL_USAGE;
 	}
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(argv[first], commands[i].name))
+		if (!commands[i].fn || strcmp(argv[first], commands[i].name))
 			continue;
 		commands[i].fn(&words);
 		return 0;

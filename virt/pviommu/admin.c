@@ -268,11 +268,107 @@ static int admin_domain_get(struct sk_buff *skb, struct netlink_callback *cb)
 	return admin_dump(skb, cb, dump_domains);
 }
 
+/* ---- grants --------------------------------------------------------- */
+
+static int put_grant(struct sk_buff *skb, struct netlink_callback *cb,
+		     const struct pviommu_grant_info *info)
+{
+	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_GRANT_GET);
+
+	if (!msg)
+		return -EMSGSIZE;
+	return admin_end(skb, msg,
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_GRANT, info->id) ?:
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, info->from) ?:
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TO, info->to) ?:
+			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_GPA, info->gpa,
+					   PVIOMMU_ADMIN_A_PAD) ?:
+			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_LAST, info->last,
+					   PVIOMMU_ADMIN_A_PAD) ?:
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, info->prot) ?:
+			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_VALUE, info->pages,
+					   PVIOMMU_ADMIN_A_PAD));
+}
+
+static int admin_grant_get(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct nlattr *only = genl_dumpit_info(cb)->info.attrs[PVIOMMU_ADMIN_A_VM];
+	unsigned long id = cb->args[0];
+	struct pviommu_grant_info info;
+
+	for (; pviommu_grant_next(&id, &info); id++) {
+		if ((!only || info.from == nla_get_u32(only)) &&
+		    put_grant(skb, cb, &info))
+			break;
+		cb->args[0] = id + 1;
+	}
+	return skb->len;
+}
+
+static int admin_grant_new(struct sk_buff *skb, struct genl_info *info)
+{
+	struct sk_buff *reply;
+	void *msg;
+	u32 id;
+	int ret;
+
+	if (GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_VM) ||
+	    GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_TO) ||
+	    GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_GPA) ||
+	    GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_LAST) ||
+	    GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_FLAGS))
+		return -EINVAL;
+	reply = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!reply)
+		return -ENOMEM;
+	ret = pviommu_grant_add(nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_VM]),
+				nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_TO]),
+				nla_get_u64(info->attrs[PVIOMMU_ADMIN_A_GPA]),
+				nla_get_u64(info->attrs[PVIOMMU_ADMIN_A_LAST]),
+				nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_FLAGS]), &id);
+	if (ret)
+		goto err_free;
+	/* It has room for that */
+	msg = genlmsg_put_reply(reply, info, &admin_family, 0,
+				PVIOMMU_ADMIN_CMD_GRANT_NEW);
+	nla_put_u32(reply, PVIOMMU_ADMIN_A_GRANT, id);
+	genlmsg_end(reply, msg);
+	return genlmsg_reply(reply, info);
+
+err_free:
+	nlmsg_free(reply);
+	return ret;
+}
+
+static int admin_grant_del(struct sk_buff *skb, struct genl_info *info)
+{
+	if (GENL_REQ_ATTR_CHECK(info, PVIOMMU_ADMIN_A_GRANT))
+		return -EINVAL;
+	return pviommu_grant_remove(nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_GRANT]));
+}
+
 /* ---- the family ----------------------------------------------------- */
 
 static const struct nla_policy only_vm_policy[] = {
 	[PVIOMMU_ADMIN_A_VM] = { .type = NLA_U32 },
 };
+
+static const struct nla_policy grant_policy[] = {
+	[PVIOMMU_ADMIN_A_VM] = { .type = NLA_U32 },
+	[PVIOMMU_ADMIN_A_FLAGS] = NLA_POLICY_MASK(NLA_U32, PVIOMMU_PROT_READ |
+							   PVIOMMU_PROT_WRITE),
+	[PVIOMMU_ADMIN_A_GRANT] = { .type = NLA_U32 },
+	[PVIOMMU_ADMIN_A_TO] = { .type = NLA_U32 },
+	[PVIOMMU_ADMIN_A_GPA] = { .type = NLA_U64 },
+	[PVIOMMU_ADMIN_A_LAST] = { .type = NLA_U64 },
+};
+
+#define ADMIN_DO(_cmd, _fn) {				\
+	.cmd = (_cmd),					\
+	.doit = (_fn),					\
+	.policy = grant_policy,				\
+	.maxattr = ARRAY_SIZE(grant_policy) - 1,	\
+}
 
 #define ADMIN_DUMP(_cmd, _fn) {				\
 	.cmd = (_cmd),					\
@@ -286,6 +382,9 @@ static const struct genl_ops admin_ops[] = {
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_VM_GET, admin_vm_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_ENDPOINT_GET, admin_endpoint_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_DOMAIN_GET, admin_domain_get),
+	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_GRANT_GET, admin_grant_get),
+	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_NEW, admin_grant_new),
+	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_DEL, admin_grant_del),
 };
 
 static struct genl_family admin_family __ro_after_init = {

@@ -37,6 +37,7 @@ const char *const pviommu_counter_names[PVIOMMU_NR_COUNTERS] = {
 	[PVIOMMU_NR_MAPPINGS] = "mappings",
 	[PVIOMMU_NR_FAULTS] = "faults",
 	[PVIOMMU_NR_EVENTS_LOST] = "events_lost",
+	[PVIOMMU_NR_PAGES_LENT] = "pages_lent",
 };
 
 static int counters_show(struct seq_file *s, void *unused)
@@ -127,6 +128,13 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	INIT_LIST_HEAD(&vm->windows);
 	mutex_init(&vm->cfg_lock);
 	mutex_init(&vm->account_lock);
+	mutex_init(&vm->loans_lock);
+	vm->loans = RB_ROOT_CACHED;
+	mutex_init(&vm->release_lock);
+	INIT_LIST_HEAD(&vm->releases);
+	vm->epoch = 1;
+	spin_lock_init(&vm->grants_lock);
+	INIT_LIST_HEAD(&vm->grants);
 	spin_lock_init(&vm->events.lock);
 	pviommu_types_init(vm);
 	INIT_LIST_HEAD(&vm->groups);
@@ -152,6 +160,8 @@ struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 {
 	struct pviommu_vm *vm = xa_erase(&vms, id);
 
+	/* Loans hold the VM too */
+	pviommu_grants_end(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->unused);
 	return vm;

@@ -25,12 +25,23 @@
  * @PVIOMMU_ADMIN_CMD_ENDPOINT_GET: opened devices: VM, ENDPOINT, NAME on the host's
  *	bus, GROUP, DOMAIN, FLAGS (PVIOMMU_PROBE_*)
  * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: domains: VM, DOMAIN, NAME of its kind, GROUPS
+ * @PVIOMMU_ADMIN_CMD_GRANT_GET: grants: GRANT, VM whose memory it is, TO, GPA, LAST,
+ *	FLAGS (PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE), VALUE: how many 4 KiB pages are
+ *	mapped by it
+ * @PVIOMMU_ADMIN_CMD_GRANT_NEW: let a VM map memory of another: VM, TO, GPA, LAST,
+ *	FLAGS; answers with GRANT. ENOENT no such VM; EINVAL a bad value; ENOSPC too
+ *	many for the VM that it is given to. No dump
+ * @PVIOMMU_ADMIN_CMD_GRANT_DEL: take GRANT back. What was mapped by it is unmapped,
+ *	flushed and unpinned when the answer comes. ENOENT no such grant. No dump
  */
 enum pviommu_admin_cmd {
 	PVIOMMU_ADMIN_CMD_UNSPEC,
 	PVIOMMU_ADMIN_CMD_VM_GET,
 	PVIOMMU_ADMIN_CMD_ENDPOINT_GET,
 	PVIOMMU_ADMIN_CMD_DOMAIN_GET,
+	PVIOMMU_ADMIN_CMD_GRANT_GET,
+	PVIOMMU_ADMIN_CMD_GRANT_NEW,
+	PVIOMMU_ADMIN_CMD_GRANT_DEL,
 };
 
 /**
@@ -47,6 +58,10 @@ enum pviommu_admin_cmd {
  * @PVIOMMU_ADMIN_A_DOMAIN: u32, domain id of the VM, or PVIOMMU_DOMAIN_*
  * @PVIOMMU_ADMIN_A_FLAGS: u32
  * @PVIOMMU_ADMIN_A_GROUPS: u32, how many isolation groups are attached
+ * @PVIOMMU_ADMIN_A_GRANT: u32, number of a grant; not used again soon
+ * @PVIOMMU_ADMIN_A_TO: u32, number of the VM that a grant is given to
+ * @PVIOMMU_ADMIN_A_GPA: u64, first guest physical address, page aligned
+ * @PVIOMMU_ADMIN_A_LAST: u64, last guest physical address, inclusive
  */
 enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_UNSPEC,
@@ -61,6 +76,10 @@ enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_DOMAIN,
 	PVIOMMU_ADMIN_A_FLAGS,
 	PVIOMMU_ADMIN_A_GROUPS,
+	PVIOMMU_ADMIN_A_GRANT,
+	PVIOMMU_ADMIN_A_TO,
+	PVIOMMU_ADMIN_A_GPA,
+	PVIOMMU_ADMIN_A_LAST,
 	/* private: */
 	__PVIOMMU_ADMIN_A_MAX
 };
