@@ -555,6 +555,18 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return ret;
 }
 
+/* Would the removal of a range cut a page at one of its ends */
+static bool unmap_cuts_page(struct pviommu_domain *domain, u64 iova, u64 last)
+{
+	struct pviommu_mapping *map = pviommu_mapping_first(domain, iova, last);
+
+	/* The common case: just what was mapped, or nothing */
+	if (!map || (map->it.start >= iova && map->it.last == last))
+		return false;
+	return pviommu_mapping_cuts_page(domain, iova) ||
+	       (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1));
+}
+
 /**
  * pviommu_op_unmap() - UNMAP
  * @ctx: where and how much
@@ -582,8 +594,7 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return PTR_ERR(domain);
 
 	mutex_lock(&domain->lock);
-	if (pviommu_mapping_cuts_page(domain, iova) ||
-	    (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1))) {
+	if (unmap_cuts_page(domain, iova, last)) {
 		ret = -EINVAL;
 	} else {
 		ctx->done += pviommu_domain_unmap(domain, iova, last, ctx->budget);

@@ -94,7 +94,7 @@ struct pviommu_window {
 	struct list_head entry;		/* entry of vm->windows */
 	u64 gpa;
 	u32 npages;
-	struct page **pages;		/* NULL: not open */
+	void **pages;			/* where they are; NULL: not open */
 };
 
 /* ---- mappings (mapping.c) ------------------------------------------ */

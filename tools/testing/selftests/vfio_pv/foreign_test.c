@@ -574,11 +574,15 @@ TEST_F(foreign, owner_is_killed_under_load)
 {
 	struct borrower b = { .r = self->r, .owner = self->owner, .dom = self->dom, .iova = IOVA };
 	pthread_t thread;
+	int i;
 
 	let(PV_DATA, 1024 * PV_PAGE, "rw");
 	ASSERT_EQ(0, pthread_create(&thread, NULL, borrow_all_the_time, &b));
 	usleep(300000);
 	owner_end(&self->pid, SIGKILL);
+	/* What is being pinned just then keeps the owner's memory for as long as that */
+	for (i = 0; i < 1000 && pv_total("pages_lent"); i++)
+		usleep(10000);
 	EXPECT_EQ(0, pv_total("pages_lent"));
 	b.stop = true;
 	ASSERT_EQ(0, pthread_join(thread, NULL));
