@@ -127,8 +127,9 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
  *         go of all locks of KVM; -EINVAL: there is no memory; -ENOSPC; -ENOMEM.
  * @unwatch: stop to do so. Idempotent.
  * @watched: the tag of a page, 0 if it is not watched.
- * @unwatch_stale: stop to watch up to @max pages that have another tag than
- *                 @tag; true if there may be more.
+ * @unwatch_stale: stop to watch up to @max pages whose tags pviommu_page_wanted()
+ *                 says are not wanted; true if there may be more. It is asked when
+ *                 no page can get another tag.
  * @destroy: take down, unwatch all, wait until no call of pviommu_doorbell_write() for it
  *           is under way, free. Called with no lock held that
  *           pviommu_doorbell_write() takes.
@@ -143,7 +144,7 @@ struct pviommu_doorbell_ops {
 	int (*watch)(void *doorbell, u64 gpa, unsigned long tag);
 	void (*unwatch)(void *doorbell, u64 gpa);
 	unsigned long (*watched)(void *doorbell, u64 gpa);
-	bool (*unwatch_stale)(void *doorbell, unsigned long tag, unsigned int max);
+	bool (*unwatch_stale)(void *doorbell, unsigned int max);
 	void (*destroy)(void *doorbell);
 };
 
@@ -183,6 +184,16 @@ void pviommu_doorbell_write(void *ctx, unsigned int offset, const u8 *data,
  */
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data,
 			  int len);
+
+/**
+ * pviommu_page_wanted() - does anybody want to know of writes to pages
+ * @ctx: what @create was given
+ * @tag: the pages' tag
+ *
+ * Context: any in which spinlocks may be taken.
+ * Return: false if the claim has ended; it does not come back.
+ */
+bool pviommu_page_wanted(void *ctx, unsigned long tag);
 
 /**
  * pviommu_doorbell_gone() - the memory of the doorbell page has left the guest

@@ -22,7 +22,8 @@
  *
  * Locks: slots_lock, or the SRCU read locks that a vCPU holds, or none; then
  * those that the engine takes in pviommu_doorbell_write(); then @lock; then
- * kvm->srcu for reading and mmu_lock, in which nothing waits. What the engine
+ * kvm->srcu for reading and mmu_lock, or the engine's spinlock in
+ * pviommu_page_wanted(); in these nothing waits. What the engine
  * holds when it creates or destroys a doorbell comes before slots_lock. SRCU
  * is waited for in pv_kvm_destroy() and, when it fails, pv_kvm_create() only.
  */
@@ -155,27 +156,35 @@ static unsigned long pv_kvm_watched(void *doorbell, u64 gpa)
 	return tag ? xa_to_value(tag) : 0;
 }
 
-/* Up to @max pages of [first, last] that have another tag; true: there may be more */
-static bool unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last,
-			  unsigned long tag, unsigned int max)
+static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last)
 {
 	unsigned long gfn;
 	void *entry;
 
 	guard(mutex)(&db->lock);
-	xa_for_each_range(&db->pages, gfn, entry, first, last) {
-		if (xa_to_value(entry) == tag)
+	xa_for_each_range(&db->pages, gfn, entry, first, last)
+		unwatch_locked(db, gfn);
+}
+
+/*
+ * Whether a tag is wanted is asked with the lock held, without which no page gets
+ * one: a page that was just given that of a new claim stays.
+ */
+static bool pv_kvm_unwatch_stale(void *doorbell, unsigned int max)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+	unsigned long gfn;
+	void *entry;
+
+	guard(mutex)(&db->lock);
+	xa_for_each(&db->pages, gfn, entry) {
+		if (pviommu_page_wanted(db->ctx, xa_to_value(entry)))
 			continue;
 		if (!max--)
 			return true;
 		unwatch_locked(db, gfn);
 	}
 	return false;
-}
-
-static bool pv_kvm_unwatch_stale(void *doorbell, unsigned long tag, unsigned int max)
-{
-	return unwatch_range(doorbell, 0, ULONG_MAX, tag, max);
 }
 
 /*
@@ -222,7 +231,7 @@ static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 		container_of(node, struct pv_kvm_doorbell, node);
 	gfn_t ours = gpa_to_gfn(db->gpa);
 
-	unwatch_range(db, gfn, gfn + nr_pages - 1, 0, UINT_MAX);
+	unwatch_range(db, gfn, gfn + nr_pages - 1);
 	if (ours < gfn || ours - gfn >= nr_pages)
 		return;
 	if (pv_kvm_untrack(db))
@@ -284,7 +293,7 @@ static void pv_kvm_destroy(void *doorbell)
 	struct pv_kvm_doorbell *db = doorbell;
 
 	pv_kvm_untrack(db);
-	unwatch_range(db, 0, ULONG_MAX, 0, UINT_MAX);
+	unwatch_range(db, 0, ULONG_MAX);
 	kvm_page_track_unregister_notifier(db->kvm, &db->node);
 	pv_kvm_free(db);
 }

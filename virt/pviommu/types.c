@@ -38,8 +38,7 @@ static bool sweep_some(struct pviommu_vm *vm)
 	down_read(&vm->iface_lock);
 	iface = vm->iface;
 	if (iface && iface->doorbell)
-		more = iface->doorbell_ops->unwatch_stale(iface->doorbell,
-							  current_tag(vm), SWEEP_PAGES);
+		more = iface->doorbell_ops->unwatch_stale(iface->doorbell, SWEEP_PAGES);
 	up_read(&vm->iface_lock);
 	return more;
 }
@@ -166,6 +165,12 @@ bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data,
 	return true;
 }
 EXPORT_SYMBOL_GPL(pviommu_page_written);
+
+bool pviommu_page_wanted(void *ctx, unsigned long tag)
+{
+	return tag == current_tag(ctx);
+}
+EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
 static void tell_page(struct pviommu_vm *vm, unsigned long tag, u16 type, u64 gpa)
 {
