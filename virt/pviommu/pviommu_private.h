@@ -637,6 +637,9 @@ int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 void pviommu_server_get(struct pviommu_server *server);
 void pviommu_server_put(struct pviommu_server *server);
 void pviommu_server_end(struct pviommu_server *server);
+int pviommu_server_keep_room(struct pviommu_server *server);
+void pviommu_server_use_room(struct pviommu_server *server,
+			     const struct pviommu_server_record *rec);
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec);
 int pviommu_servers_init(void);
 void pviommu_servers_exit(void);

@@ -4,8 +4,9 @@
  * device, claims, and the rings.
  *
  * A ring has one producer at a time (server->lock) and our own count is the one
- * that matters. Whoever finds it full waits for room, asleep, and looks again
- * now and then: servers make room by writing to memory.
+ * that matters. A CPU that writes and finds it full waits for room, asleep, and
+ * looks again now and then: servers make room by writing to memory. An op, which
+ * has locks, does not wait: it has room kept before it changes anything.
  */
 #include <linux/capability.h>
 #include <linux/delay.h>
@@ -42,7 +43,10 @@ struct pviommu_server {
 
 	spinlock_t lock;		/* the rest */
 	u32 prod;
+	u32 kept;			/* room that is kept for records to come */
 	u64 seq;
+	ktime_t full_since;		/* 0: it is not known to be full */
+	u32 full_cons;			/* what the server had taken then */
 	bool ended;
 };
 
@@ -104,28 +108,104 @@ void pviommu_server_end(struct pviommu_server *server)
 	signal_server(server);
 }
 
-/* -EAGAIN: no room */
-static int ring_put(struct pviommu_server *server, const struct pviommu_server_record *rec)
+/*
+ * -EAGAIN: no room. -ETIMEDOUT: nor has the server made any since somebody found
+ * so first, which is too long ago.
+ */
+static int find_room(struct pviommu_server *server)
+{
+	u32 cons = READ_ONCE(server->ring->cons);
+	ktime_t now;
+
+	lockdep_assert_held(&server->lock);
+
+	if (server->ended)
+		return -ESHUTDOWN;
+	if (server->prod - cons < server->entries - server->kept) {
+		server->full_since = 0;
+		return 0;
+	}
+	now = ktime_get();
+	if (!server->full_since || server->full_cons != cons) {
+		server->full_since = now;
+		server->full_cons = cons;
+	}
+	if (ktime_ms_delta(now, server->full_since) > READ_ONCE(server_timeout_ms))
+		return -ETIMEDOUT;
+	return -EAGAIN;
+}
+
+/* There is room */
+static void fill(struct pviommu_server *server, const struct pviommu_server_record *rec)
 {
 	struct pviommu_server_ring *ring = server->ring;
 	struct pviommu_server_record *slot;
-	int ret = 0;
+
+	lockdep_assert_held(&server->lock);
+
+	slot = &ring->rec[server->prod & (server->entries - 1)];
+	*slot = *rec;
+	slot->seq = server->seq++;
+	slot->thread = task_pid_nr(current);
+	/* Who sees the count sees the record */
+	smp_store_release(&ring->prod, ++server->prod);
+}
+
+static int ring_put(struct pviommu_server *server, const struct pviommu_server_record *rec)
+{
+	int ret;
 
 	spin_lock(&server->lock);
-	if (server->ended) {
-		ret = -ESHUTDOWN;
-	} else if (server->prod - READ_ONCE(ring->cons) >= server->entries) {
-		ret = -EAGAIN;
-	} else {
-		slot = &ring->rec[server->prod & (server->entries - 1)];
-		*slot = *rec;
-		slot->seq = server->seq++;
-		slot->thread = task_pid_nr(current);
-		/* Who sees the count sees the record */
-		smp_store_release(&ring->prod, ++server->prod);
-	}
+	ret = find_room(server);
+	if (!ret)
+		fill(server, rec);
 	spin_unlock(&server->lock);
+	return ret == -ETIMEDOUT ? -EAGAIN : ret;
+}
+
+/**
+ * pviommu_server_keep_room() - have room for one record kept
+ * @server: the server
+ *
+ * To be followed by pviommu_server_use_room().
+ *
+ * Context: any in which spinlocks may be taken; does not wait.
+ * Return: 0; -EAGAIN no room now, the server is reminded; -ETIMEDOUT it has made
+ * none for server_timeout_ms; -ESHUTDOWN the claim has ended.
+ */
+int pviommu_server_keep_room(struct pviommu_server *server)
+{
+	int ret;
+
+	spin_lock(&server->lock);
+	ret = find_room(server);
+	if (!ret)
+		server->kept++;
+	spin_unlock(&server->lock);
+	if (ret == -EAGAIN)
+		signal_server(server);
 	return ret;
+}
+
+/**
+ * pviommu_server_use_room() - put a record where room was kept for it
+ * @server: the server
+ * @rec: the record, but for number and thread; NULL: there is none after all
+ *
+ * Context: as pviommu_server_keep_room().
+ */
+void pviommu_server_use_room(struct pviommu_server *server,
+			     const struct pviommu_server_record *rec)
+{
+	spin_lock(&server->lock);
+	server->kept--;
+	if (server->ended)
+		rec = NULL;
+	if (rec)
+		fill(server, rec);
+	spin_unlock(&server->lock);
+	if (rec)
+		signal_server(server);
 }
 
 /**

@@ -122,12 +122,10 @@ void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server
 	schedule_work(&vm->types.sweep);
 }
 
-/* Tell the server that claimed under @tag; false if that claim has ended */
-static bool tell(struct pviommu_vm *vm, unsigned long tag,
-		 const struct pviommu_server_record *rec)
+/* Who claimed under @tag, referenced; NULL if that claim has ended */
+static struct pviommu_server *claimant(struct pviommu_vm *vm, unsigned long tag)
 {
 	struct pviommu_server *server = NULL;
-	int ret;
 
 	spin_lock(&vm->types.lock);
 	if (vm->types.server && vm->types.tag == tag) {
@@ -135,14 +133,28 @@ static bool tell(struct pviommu_vm *vm, unsigned long tag,
 		pviommu_server_get(server);
 	}
 	spin_unlock(&vm->types.lock);
+	return server;
+}
+
+static void disclaim_slow(struct pviommu_vm *vm, struct pviommu_server *server)
+{
+	pr_warn_ratelimited("VM %u: the server of its memory does not keep up, disclaimed\n",
+			    vm->id);
+	pviommu_types_disclaim(vm, server);
+}
+
+/* Tell the server that claimed under @tag; false if that claim has ended */
+static bool tell(struct pviommu_vm *vm, unsigned long tag,
+		 const struct pviommu_server_record *rec)
+{
+	struct pviommu_server *server = claimant(vm, tag);
+	int ret;
+
 	if (!server)
 		return false;
 	ret = pviommu_server_tell(server, rec);
-	if (ret == -ETIMEDOUT) {
-		pr_warn_ratelimited("VM %u: the server of its memory does not keep up, disclaimed\n",
-				    vm->id);
-		pviommu_types_disclaim(vm, server);
-	}
+	if (ret == -ETIMEDOUT)
+		disclaim_slow(vm, server);
 	pviommu_server_put(server);
 	return !ret;
 }
@@ -172,16 +184,6 @@ bool pviommu_page_wanted(void *ctx, unsigned long tag)
 }
 EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
-static void tell_page(struct pviommu_vm *vm, unsigned long tag, u16 type, u64 gpa)
-{
-	struct pviommu_server_record rec = {
-		.type = type,
-		.size = PAGE_SIZE,
-		.gpa = gpa,
-	};
-
-	tell(vm, tag, &rec);
-}
 
 /**
  * pviommu_types_is() - is a page of the server's type
@@ -211,31 +213,82 @@ bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server
 
 /* ---- ops ------------------------------------------------------------ */
 
+/*
+ * Ops run with the locks of a doorbell, which a server that reads memory may need
+ * before it makes room: they don't wait for it. What is to be told has its room
+ * kept before a page changes, so that an op that is resumed has not changed it.
+ */
+
+/* -ENOENT: the claim has ended; -EAGAIN: there is no room now */
+static int keep_room(struct pviommu_vm *vm, unsigned long tag, struct pviommu_server **server)
+{
+	int ret;
+
+	*server = claimant(vm, tag);
+	if (!*server)
+		return -ENOENT;
+	ret = pviommu_server_keep_room(*server);
+	if (!ret)
+		return 0;
+	if (ret == -ETIMEDOUT)
+		disclaim_slow(vm, *server);
+	pviommu_server_put(*server);
+	return ret == -EAGAIN ? ret : -ENOENT;
+}
+
+/* After keep_room(); @type 0: nothing is to be told */
+static void use_room(struct pviommu_server *server, u16 type, u64 gpa)
+{
+	struct pviommu_server_record rec = {
+		.type = type,
+		.size = PAGE_SIZE,
+		.gpa = gpa,
+	};
+
+	pviommu_server_use_room(server, type ? &rec : NULL);
+	pviommu_server_put(server);
+}
+
 static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
 	unsigned long tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	struct pviommu_server *server;
+	int ret;
 
 	if (!tag)
 		return 0;
+	ret = keep_room(vm, tag, &server);
+	if (ret == -EAGAIN)
+		return ret;
 	iface->doorbell_ops->unwatch(iface->doorbell, gpa);
-	tell_page(vm, tag, PVIOMMU_REC_NO_PAGE, gpa);
+	if (!ret)
+		use_room(server, PVIOMMU_REC_NO_PAGE, gpa);
 	return 0;
 }
 
 static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
 	unsigned long tag = current_tag(vm);
+	struct pviommu_server *server;
 	int ret;
 
 	if (!tag)
 		return -ENOENT;
 	if (iface->doorbell_ops->watched(iface->doorbell, gpa) == tag)
 		return 0;
-	ret = pviommu_guest_check(vm, gpa, PAGE_SIZE) ?:
-	      iface->doorbell_ops->watch(iface->doorbell, gpa, tag);
-	if (!ret)
-		tell_page(vm, tag, PVIOMMU_REC_PAGE, gpa);
-	return ret == -EINVAL ? -EFAULT : ret;
+	ret = pviommu_guest_check(vm, gpa, PAGE_SIZE) ?: keep_room(vm, tag, &server);
+	if (ret)
+		return ret;
+	ret = iface->doorbell_ops->watch(iface->doorbell, gpa, tag);
+	use_room(server, ret ? 0 : PVIOMMU_REC_PAGE, gpa);
+	if (ret)
+		return ret == -EINVAL ? -EFAULT : ret;
+	/* Who lets go of the pages of a claim that has ended may have been through */
+	if (!pviommu_page_wanted(vm, tag)) {
+		iface->doorbell_ops->unwatch(iface->doorbell, gpa);
+		return -ENOENT;
+	}
+	return 0;
 }
 
 static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
@@ -251,7 +304,10 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 			ret = set_plain(ctx->vm, iface, gpa + ctx->done);
 		else
 			ret = set_server(ctx->vm, iface, gpa + ctx->done);
-		/* Somebody waits for all CPUs to leave KVM: let this one go, too */
+		/*
+		 * Somebody waits for all CPUs to leave KVM, or the server has to
+		 * make room: let go of all locks
+		 */
 		if (ret == -EAGAIN) {
 			*ctx->budget = 0;
 			return -EINPROGRESS;

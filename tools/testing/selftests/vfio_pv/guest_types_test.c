@@ -523,6 +523,47 @@ TEST_F(types, slow_server_slows_writers)
 	}
 }
 
+/* Types change while the ring is full: the op goes on when there is room */
+TEST_F(types, slow_server_slows_types)
+{
+	unsigned int round;
+	pthread_t thread;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 600"));
+	usleep(300000);
+	/* More records than there is room for, the last set is of type 1 */
+	for (round = 0; round < 7; round++)
+		ASSERT_EQ(0, set_all(&self->mem, round % 2));
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	pthread_join(thread, NULL);
+	store8(self->mem.pages, 7);
+	store8(self->mem.pages + (PAGES - 1) * PAGE, 8);
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* Nobody makes room: the claim ends, and types can be set to plain, in good time */
+TEST_F(types, server_that_sleeps_is_dropped_by_an_op)
+{
+	unsigned int round, i;
+	pthread_t thread;
+	int ret = 0;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 5000"));
+	usleep(300000);
+	for (round = 0; round < 20 && !ret; round++)
+		ret = set_all(&self->mem, round % 2);
+	EXPECT_EQ(-ENOENT, ret);
+	EXPECT_EQ(0, set_all(&self->mem, 0));
+	for (i = 0; i < PAGES; i++)
+		store8(self->mem.pages + i * PAGE, i);
+	pthread_join(thread, NULL);
+	must_ask("take");
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
 TEST_F(types, server_that_sleeps_is_dropped)
 {
 	unsigned char *p = self->mem.pages;
