@@ -52,6 +52,7 @@
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -640,7 +641,9 @@ void pviommu_server_end(struct pviommu_server *server);
 int pviommu_server_keep_room(struct pviommu_server *server);
 void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);
-int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec);
+ktime_t pviommu_server_patience(void);
+int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
+			ktime_t end);
 int pviommu_servers_init(void);
 void pviommu_servers_exit(void);
 

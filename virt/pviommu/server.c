@@ -12,7 +12,6 @@
 #include <linux/delay.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
-#include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
@@ -25,10 +24,13 @@
 static uint server_timeout_ms = 1000;
 module_param(server_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(server_timeout_ms,
-		 "How long a CPU waits for a server whose ring is full before the server is dropped");
+		 "How long a server may leave its ring full before it is dropped");
 
 /* How often one that waits looks for room */
 #define LOOK_US		200
+
+/* A CPU waits so many times the time-out for a server that makes room for others */
+#define PATIENCE	4
 
 /* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
 #define MAX_READ	SZ_16M
@@ -160,7 +162,7 @@ static int ring_put(struct pviommu_server *server, const struct pviommu_server_r
 	if (!ret)
 		fill(server, rec);
 	spin_unlock(&server->lock);
-	return ret == -ETIMEDOUT ? -EAGAIN : ret;
+	return ret;
 }
 
 /**
@@ -209,26 +211,36 @@ void pviommu_server_use_room(struct pviommu_server *server,
 }
 
 /**
+ * pviommu_server_patience() - until when a write may wait
+ *
+ * Return: the time for pviommu_server_tell(), the same for all records of a write.
+ */
+ktime_t pviommu_server_patience(void)
+{
+	return ktime_add_ms(ktime_get(), (u64)PATIENCE * READ_ONCE(server_timeout_ms));
+}
+
+/**
  * pviommu_server_tell() - put a record into a server's ring
  * @server: the server
  * @rec: the record, but for number and thread
+ * @end: from pviommu_server_patience()
  *
  * Waits while the ring is full. Records of one thread arrive in the order of the
  * calls.
  *
- * Context: process; may sleep for server_timeout_ms.
+ * Context: process; may sleep until @end.
  * Return: 0; -ESHUTDOWN the claim has ended; -ETIMEDOUT the server has made no
- * room; -EINTR the thread is being killed.
+ * room, for server_timeout_ms to anybody or until @end to us; -EINTR the thread
+ * is being killed.
  */
-int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec)
+int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
+			ktime_t end)
 {
-	ktime_t end = 0;
 	int ret;
 
 	while ((ret = ring_put(server, rec)) == -EAGAIN) {
-		if (!end)
-			end = ktime_add_ms(ktime_get(), READ_ONCE(server_timeout_ms));
-		else if (ktime_after(ktime_get(), end))
+		if (ktime_after(ktime_get(), end))
 			return -ETIMEDOUT;
 		if (fatal_signal_pending(current))
 			return -EINTR;

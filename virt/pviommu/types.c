@@ -145,14 +145,14 @@ static void disclaim_slow(struct pviommu_vm *vm, struct pviommu_server *server)
 
 /* Tell the server that claimed under @tag; false if that claim has ended */
 static bool tell(struct pviommu_vm *vm, unsigned long tag,
-		 const struct pviommu_server_record *rec)
+		 const struct pviommu_server_record *rec, ktime_t end)
 {
 	struct pviommu_server *server = claimant(vm, tag);
 	int ret;
 
 	if (!server)
 		return false;
-	ret = pviommu_server_tell(server, rec);
+	ret = pviommu_server_tell(server, rec, end);
 	if (ret == -ETIMEDOUT)
 		disclaim_slow(vm, server);
 	pviommu_server_put(server);
@@ -162,13 +162,14 @@ static bool tell(struct pviommu_vm *vm, unsigned long tag,
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
 {
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
+	ktime_t end = pviommu_server_patience();
 
 	while (len > 0) {
 		rec.gpa = gpa;
 		rec.size = min(len, PVIOMMU_REC_DATA);
 		memset(rec.data, 0, sizeof(rec.data));
 		memcpy(rec.data, data, rec.size);
-		if (!tell(ctx, tag, &rec))
+		if (!tell(ctx, tag, &rec, end))
 			return false;
 		gpa += rec.size;
 		data += rec.size;

@@ -48,7 +48,7 @@ struct pviommu_server_claim {
  * PVIOMMU_SERVER_CLAIM: claim or disclaim.
  *
  * A claim ends also when the file is closed, the VM ends, or the server leaves
- * the ring full for longer than the host waits.
+ * the ring full, or nearly, for longer than the host waits.
  */
 #define PVIOMMU_SERVER_CLAIM	_IOW(PVIOMMU_SERVER_MAGIC, 0, struct pviommu_server_claim)
 
