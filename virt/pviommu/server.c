@@ -380,42 +380,46 @@ static long ioctl_claim(struct server_file *file, unsigned long arg)
 
 /* ---- reading ----------------------------------------------------------- */
 
-static int read_page(struct pviommu_vm *vm, struct pviommu_server *server, u64 gpa,
-		     void *page, u32 len)
+/*
+ * The VM is held for this page only: its end waits for whoever holds it, and to
+ * write to the server's memory may take as long as the server likes.
+ */
+static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len)
 {
-	int ret;
+	struct pviommu_vm *vm = pviommu_vm_get(server->vm_id);
+	int ret = -EACCES;
 
-	if (!pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE)))
-		return -EACCES;
-	down_read(&vm->mem_lock);
-	ret = pviommu_guest_peek(vm, gpa, page, len);
-	up_read(&vm->mem_lock);
+	if (!vm)
+		return -ENOENT;
+	if (pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE))) {
+		down_read(&vm->mem_lock);
+		ret = pviommu_guest_peek(vm, gpa, page, len);
+		up_read(&vm->mem_lock);
+	}
+	pviommu_vm_put(vm);
 	return ret;
 }
 
 static int read_pages(struct pviommu_server *server, const struct pviommu_server_read *req)
 {
-	struct pviommu_vm *vm = pviommu_vm_get(server->vm_id);
 	u64 done, len;
 	void *page;
 	int ret = 0;
 
-	if (!vm)
-		return -ENOENT;
 	page = (void *)__get_free_page(GFP_KERNEL);
 	if (!page)
-		ret = -ENOMEM;
+		return -ENOMEM;
 	for (done = 0; done < req->size && !ret; done += len) {
 		u64 gpa = req->gpa + done;
 
 		len = min(PAGE_SIZE - offset_in_page(gpa), req->size - done);
-		ret = read_page(vm, server, gpa, page, len);
+		ret = fatal_signal_pending(current) ? -EINTR :
+						      read_page(server, gpa, page, len);
 		if (!ret && copy_to_user(u64_to_user_ptr(req->addr + done), page, len))
 			ret = -EFAULT;
 		cond_resched();
 	}
 	free_page((unsigned long)page);
-	pviommu_vm_put(vm);
 	return ret;
 }
 
