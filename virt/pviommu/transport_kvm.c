@@ -15,6 +15,8 @@
  *   the place before we have cleared @tracked. Until then the page is in the
  *   slot that has our count or in none, and taking from none is harmless.
  * - KVM does not move slots while there are notifiers.
+ * - It tells of slots of the address space of system management mode, too. Counts
+ *   are those of the other address space, whose slots stay then.
  *
  * The same holds for each page in @pages, which is what is watched besides. They
  * are added in doorbells, under KVM's SRCU, where slots_lock can't be waited for:
@@ -156,14 +158,25 @@ static unsigned long pv_kvm_watched(void *doorbell, u64 gpa)
 	return tag ? xa_to_value(tag) : 0;
 }
 
-static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last)
+/*
+ * Is the slot that has our count at the page there still, and not being deleted.
+ * For who has slots_lock.
+ */
+static bool slot_stays(struct kvm *kvm, gfn_t gfn)
+{
+	return kvm_is_visible_memslot(__gfn_to_memslot(__kvm_memslots(kvm, 0), gfn));
+}
+
+/* All pages of [first, last], or those whose slots are being deleted */
+static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last, bool all)
 {
 	unsigned long gfn;
 	void *entry;
 
 	guard(mutex)(&db->lock);
 	xa_for_each_range(&db->pages, gfn, entry, first, last)
-		unwatch_locked(db, gfn);
+		if (all || !slot_stays(db->kvm, gfn))
+			unwatch_locked(db, gfn);
 }
 
 /*
@@ -220,10 +233,7 @@ static void pv_kvm_write(gpa_t gpa, const u8 *data, int bytes,
 			       end - first);
 }
 
-/*
- * The slot may be one of the address space of system management mode, and the
- * page still be there in the other: then we let go of it all the same.
- */
+/* A slot of any address space is being deleted, slots_lock is held */
 static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 				 struct kvm_page_track_notifier_node *node)
 {
@@ -231,8 +241,8 @@ static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 		container_of(node, struct pv_kvm_doorbell, node);
 	gfn_t ours = gpa_to_gfn(db->gpa);
 
-	unwatch_range(db, gfn, gfn + nr_pages - 1);
-	if (ours < gfn || ours - gfn >= nr_pages)
+	unwatch_range(db, gfn, gfn + nr_pages - 1, false);
+	if (ours < gfn || ours - gfn >= nr_pages || slot_stays(db->kvm, ours))
 		return;
 	if (pv_kvm_untrack(db))
 		pviommu_doorbell_gone(db->ctx);
@@ -293,7 +303,7 @@ static void pv_kvm_destroy(void *doorbell)
 	struct pv_kvm_doorbell *db = doorbell;
 
 	pv_kvm_untrack(db);
-	unwatch_range(db, 0, ULONG_MAX);
+	unwatch_range(db, 0, ULONG_MAX, true);
 	kvm_page_track_unregister_notifier(db->kvm, &db->node);
 	pv_kvm_free(db);
 }
