@@ -12,6 +12,8 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -123,30 +125,68 @@ int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 	return guest_copy(vm, gpa, (void *)buf, len, true);
 }
 
+/* The user address of a GPA; 0: it is no RAM of the guest */
+static unsigned long find_hva(struct pviommu_vm *vm, u64 gpa)
+{
+	void __user *uaddr;
+	u64 room;
+
+	down_read(&vm->mem_lock);
+	uaddr = guest_uaddr(vm, gpa, false, &room);
+	up_read(&vm->mem_lock);
+	return (unsigned long)uaddr;
+}
+
+/* The page at a user address of the VMM, brought in if need be; to be put */
+static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **page)
+{
+	int locked = 1;
+	long ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	ret = mmap_read_lock_killable(mm);
+	if (!ret) {
+		ret = get_user_pages_remote(mm, hva, 1, 0, page, &locked);
+		if (locked)
+			mmap_read_unlock(mm);
+	}
+	mmput(mm);
+	if (ret == 1)
+		return 0;
+	return fatal_signal_pending(current) ? -EINTR : -EFAULT;
+}
+
 /**
  * pviommu_guest_peek() - copy from guest memory in any thread
- * @vm: the VM, mem_lock held
+ * @vm: the VM, mem_lock not held
  * @gpa: source
  * @buf: destination
  * @len: bytes, all within a page
  *
- * Return: 0 or -EFAULT.
+ * The page is brought in with no lock of the VM held: that may take as long as
+ * the VMM likes. A page that has left the VM meanwhile is not read.
+ *
+ * Context: process, sleeps.
+ * Return: 0; -EFAULT; -EINTR the thread is being killed.
  */
 int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 {
-	struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
+	unsigned long hva = find_hva(vm, gpa);
 	struct page *page;
-	long ret;
+	int ret;
 
-	if (!slot || !slot->ram)
+	if (!hva)
 		return -EFAULT;
-	ret = pviommu_pin_hva(vm, slot->hva + (round_down(gpa, PAGE_SIZE) - slot->it.start),
-			      1, false, &page);
-	if (ret < 0)
-		return -EFAULT;
-	memcpy_from_page(buf, page, offset_in_page(gpa), len);
-	unpin_user_page(page);
-	return 0;
+	ret = get_page_of(vm->mm, hva, &page);
+	if (ret)
+		return ret;
+	if (find_hva(vm, gpa) == hva)
+		memcpy_from_page(buf, page, offset_in_page(gpa), len);
+	else
+		ret = -EFAULT;
+	put_page(page);
+	return ret;
 }
 
 /**

@@ -391,11 +391,8 @@ static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len
 
 	if (!vm)
 		return -ENOENT;
-	if (pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE))) {
-		down_read(&vm->mem_lock);
+	if (pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE)))
 		ret = pviommu_guest_peek(vm, gpa, page, len);
-		up_read(&vm->mem_lock);
-	}
 	pviommu_vm_put(vm);
 	return ret;
 }
