@@ -127,9 +127,9 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
  *         go of all locks of KVM; -EINVAL: there is no memory; -ENOSPC; -ENOMEM.
  * @unwatch: stop to do so. Idempotent.
  * @watched: the tag of a page, 0 if it is not watched.
- * @unwatch_stale: stop to watch up to @max pages whose tags pviommu_page_wanted()
- *                 says are not wanted; true if there may be more. It is asked when
- *                 no page can get another tag.
+ * @unwatch_stale: look at some pages from *@gpa on and stop to watch those whose
+ *                 tags pviommu_page_wanted() says are not wanted; it is asked when
+ *                 no page can get another tag. True if there are more, from *@gpa on.
  * @destroy: take down, unwatch all, wait until no call of pviommu_doorbell_write() for it
  *           is under way, free. Called with no lock held that
  *           pviommu_doorbell_write() takes.
@@ -144,7 +144,7 @@ struct pviommu_doorbell_ops {
 	int (*watch)(void *doorbell, u64 gpa, unsigned long tag);
 	void (*unwatch)(void *doorbell, u64 gpa);
 	unsigned long (*watched)(void *doorbell, u64 gpa);
-	bool (*unwatch_stale)(void *doorbell, unsigned int max);
+	bool (*unwatch_stale)(void *doorbell, u64 *gpa);
 	void (*destroy)(void *doorbell);
 };
 

@@ -69,6 +69,9 @@ struct pv_kvm_doorbell {
 	unsigned int nr_pages;
 };
 
+/* Pages that are looked at with the lock held, at a time */
+#define LOOK_PAGES	64
+
 static uint max_watched = 65536;
 module_param(max_watched, uint, 0644);
 MODULE_PARM_DESC(max_watched, "Pages of one VM that servers watch");
@@ -167,37 +170,61 @@ static bool slot_stays(struct kvm *kvm, gfn_t gfn)
 	return kvm_is_visible_memslot(__gfn_to_memslot(__kvm_memslots(kvm, 0), gfn));
 }
 
-/* All pages of [first, last], or those whose slots are being deleted */
-static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last, bool all)
-{
-	unsigned long gfn;
-	void *entry;
+/* Whether to let go of a page, asked with the lock held: no page gets a tag then */
+typedef bool (*pv_kvm_choice)(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag);
 
-	guard(mutex)(&db->lock);
-	xa_for_each_range(&db->pages, gfn, entry, first, last)
-		if (all || !slot_stays(db->kvm, gfn))
-			unwatch_locked(db, gfn);
+static bool is_any(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return true;
+}
+
+static bool is_deleted(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return !slot_stays(db->kvm, gfn);
+}
+
+static bool is_stale(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return !pviommu_page_wanted(db->ctx, tag);
 }
 
 /*
- * Whether a tag is wanted is asked with the lock held, without which no page gets
- * one: a page that was just given that of a new claim stays.
+ * A look at some pages of [*at, last], no more: others wait for the lock meanwhile,
+ * TYPE_SET with slots_lock. True: there are more, from *at on.
  */
-static bool pv_kvm_unwatch_stale(void *doorbell, unsigned int max)
+static bool unwatch_some(struct pv_kvm_doorbell *db, gfn_t *at, gfn_t last,
+			 pv_kvm_choice choice)
 {
-	struct pv_kvm_doorbell *db = doorbell;
+	unsigned int left = LOOK_PAGES;
 	unsigned long gfn;
 	void *entry;
 
 	guard(mutex)(&db->lock);
-	xa_for_each(&db->pages, gfn, entry) {
-		if (pviommu_page_wanted(db->ctx, xa_to_value(entry)))
-			continue;
-		if (!max--)
+	xa_for_each_range(&db->pages, gfn, entry, *at, last) {
+		if (!left--) {
+			*at = gfn;
 			return true;
-		unwatch_locked(db, gfn);
+		}
+		if (choice(db, gfn, xa_to_value(entry)))
+			unwatch_locked(db, gfn);
 	}
 	return false;
+}
+
+static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last,
+			  pv_kvm_choice choice)
+{
+	while (unwatch_some(db, &first, last, choice))
+		cond_resched();
+}
+
+static bool pv_kvm_unwatch_stale(void *doorbell, u64 *gpa)
+{
+	gfn_t at = gpa_to_gfn(*gpa);
+	bool more = unwatch_some(doorbell, &at, ULONG_MAX, is_stale);
+
+	*gpa = gfn_to_gpa(at);
+	return more;
 }
 
 /*
@@ -241,7 +268,7 @@ static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 		container_of(node, struct pv_kvm_doorbell, node);
 	gfn_t ours = gpa_to_gfn(db->gpa);
 
-	unwatch_range(db, gfn, gfn + nr_pages - 1, false);
+	unwatch_range(db, gfn, gfn + nr_pages - 1, is_deleted);
 	if (ours < gfn || ours - gfn >= nr_pages || slot_stays(db->kvm, ours))
 		return;
 	if (pv_kvm_untrack(db))
@@ -303,7 +330,7 @@ static void pv_kvm_destroy(void *doorbell)
 	struct pv_kvm_doorbell *db = doorbell;
 
 	pv_kvm_untrack(db);
-	unwatch_range(db, 0, ULONG_MAX, true);
+	unwatch_range(db, 0, ULONG_MAX, is_any);
 	kvm_page_track_unregister_notifier(db->kvm, &db->node);
 	pv_kvm_free(db);
 }

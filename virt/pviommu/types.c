@@ -16,9 +16,6 @@
 /* What to watch a page costs of a doorbell's budget: KVM flushes TLBs each time */
 #define COST_WATCH	64
 
-/* Stale pages that are let go of at a time */
-#define SWEEP_PAGES	64
-
 static unsigned long current_tag(struct pviommu_vm *vm)
 {
 	unsigned long tag;
@@ -29,8 +26,8 @@ static unsigned long current_tag(struct pviommu_vm *vm)
 	return tag;
 }
 
-/* Let go of some stale pages, true if there are more */
-static bool sweep_some(struct pviommu_vm *vm)
+/* Let go of some stale pages from *@gpa on, true if there may be more */
+static bool sweep_some(struct pviommu_vm *vm, u64 *gpa)
 {
 	struct pviommu_iface *iface;
 	bool more = false;
@@ -38,7 +35,7 @@ static bool sweep_some(struct pviommu_vm *vm)
 	down_read(&vm->iface_lock);
 	iface = vm->iface;
 	if (iface && iface->doorbell)
-		more = iface->doorbell_ops->unwatch_stale(iface->doorbell, SWEEP_PAGES);
+		more = iface->doorbell_ops->unwatch_stale(iface->doorbell, gpa);
 	up_read(&vm->iface_lock);
 	return more;
 }
@@ -46,8 +43,9 @@ static bool sweep_some(struct pviommu_vm *vm)
 static void sweep_work(struct work_struct *work)
 {
 	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, types.sweep);
+	u64 gpa = 0;
 
-	while (sweep_some(vm))
+	while (sweep_some(vm, &gpa))
 		cond_resched();
 }
 
