@@ -106,6 +106,17 @@ static void new_page(__u64 gpa)
 	look(i, gpa, PAGE);
 }
 
+/* Pages of a range may not be ours any more */
+static void look_at_range(__u64 gpa, __u64 last)
+{
+	unsigned int i;
+
+	/* From the end: the last takes the place of one that is dropped */
+	for (i = server.nr_pages; i-- > 0;)
+		if (server.pages[i]->gpa >= gpa && server.pages[i]->gpa <= last)
+			look(i, server.pages[i]->gpa, PAGE);
+}
+
 static void take_record(const struct pviommu_server_record *rec)
 {
 	unsigned int i = find_page(rec->gpa);
@@ -117,6 +128,9 @@ static void take_record(const struct pviommu_server_record *rec)
 	case PVIOMMU_REC_NO_PAGE:
 		if (i < server.nr_pages)
 			drop_page(i);
+		break;
+	case PVIOMMU_REC_LOST:
+		look_at_range(rec->gpa, rec->last);
 		break;
 	case PVIOMMU_REC_WRITE:
 		/* The page's own record comes later when a CPU was very quick */

@@ -196,6 +196,17 @@ bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data,
 bool pviommu_page_wanted(void *ctx, unsigned long tag);
 
 /**
+ * pviommu_pages_lost() - pages are not watched any more because their memory left
+ * @ctx: what @create was given
+ * @gpa: start of a range that holds them all
+ * @last: its last byte
+ *
+ * Who wanted to know of writes is told later. Not to be called after @unwatch.
+ * Context: any in which spinlocks may be taken.
+ */
+void pviommu_pages_lost(void *ctx, u64 gpa, u64 last);
+
+/**
  * pviommu_doorbell_gone() - the memory of the doorbell page has left the guest
  * @ctx: what @create was given
  *

@@ -201,6 +201,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	if (iface && iface->doorbell) {
 		iface->doorbell_ops->destroy(iface->doorbell);
 		module_put(iface->doorbell_ops->owner);
+		pviommu_pages_lost(vm, 0, U64_MAX);
 	}
 
 	pviommu_releases_stop(vm);

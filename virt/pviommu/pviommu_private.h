@@ -32,6 +32,7 @@
  *   vm->account_lock        what is charged to the VMM
  *   vm->release_lock        list of releases; takes nothing
  *   mmap_lock of the VMM    taken by pinning and accounting
+ *   vm->types.change_lock   a page gets a type, and the server is told; never waits
  *   vm->types.lock          spinlock: who is the server
  *   server->lock            spinlock: a server's ring
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
@@ -316,10 +317,13 @@ struct pviommu_events {
 /* ---- memory types (types.c) ---------------------------------------- */
 
 struct pviommu_types {
-	spinlock_t lock;		/* server, tag */
+	spinlock_t lock;		/* server, tag, lost_* */
 	struct pviommu_server *server;	/* who has the claim, NULL: nobody */
 	unsigned long tag;		/* of the claim's pages; the next has another */
-	struct work_struct sweep;	/* lets go of pages of claims that have ended */
+	u64 lost_first;			/* GPAs of which the server is to be told */
+	u64 lost_last;			/* first > last when none */
+	struct mutex change_lock;	/* see above; takes the transport's locks, too */
+	struct work_struct work;	/* stale and lost pages */
 };
 
 /* ---- the VM -------------------------------------------------------- */

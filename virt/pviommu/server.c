@@ -148,7 +148,7 @@ static void fill(struct pviommu_server *server, const struct pviommu_server_reco
 	slot = &ring->rec[server->prod & (server->entries - 1)];
 	*slot = *rec;
 	slot->seq = server->seq++;
-	slot->thread = task_pid_nr(current);
+	slot->thread = current->flags & PF_KTHREAD ? 0 : task_pid_nr(current);
 	/* Who sees the count sees the record */
 	smp_store_release(&ring->prod, ++server->prod);
 }

@@ -25,7 +25,7 @@
  * Locks: slots_lock, or the SRCU read locks that a vCPU holds, or none; then
  * those that the engine takes in pviommu_doorbell_write(); then @lock; then
  * kvm->srcu for reading and mmu_lock, or the engine's spinlock in
- * pviommu_page_wanted(); in these nothing waits. What the engine
+ * pviommu_page_wanted() and pviommu_pages_lost(); in these nothing waits. What the engine
  * holds when it creates or destroys a doorbell comes before slots_lock. SRCU
  * is waited for in pv_kvm_destroy() and, when it fails, pv_kvm_create() only.
  */
@@ -267,8 +267,14 @@ static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 	struct pv_kvm_doorbell *db =
 		container_of(node, struct pv_kvm_doorbell, node);
 	gfn_t ours = gpa_to_gfn(db->gpa);
+	unsigned int before;
 
+	before = READ_ONCE(db->nr_pages);
 	unwatch_range(db, gfn, gfn + nr_pages - 1, is_deleted);
+	/* Nothing is added meanwhile, that needs slots_lock; others may take pages away */
+	if (READ_ONCE(db->nr_pages) != before)
+		pviommu_pages_lost(db->ctx, gfn_to_gpa(gfn),
+				   gfn_to_gpa(gfn + nr_pages) - 1);
 	if (ours < gfn || ours - gfn >= nr_pages || slot_stays(db->kvm, ours))
 		return;
 	if (pv_kvm_untrack(db))

@@ -7,6 +7,9 @@
  * watches them: each has a tag, the number of the claim under which it got its
  * type. When a claim ends its tag is stale, and the pages are plain from then
  * on. They are let go of lazily: by a work item, and by whoever writes to them.
+ *
+ * Pages also cease to be watched when memory or the interface goes. Who does that
+ * can't wait for a server; the work item tells it where to look.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -24,100 +27,6 @@ static unsigned long current_tag(struct pviommu_vm *vm)
 	tag = vm->types.server ? vm->types.tag : 0;
 	spin_unlock(&vm->types.lock);
 	return tag;
-}
-
-/* Let go of some stale pages from *@gpa on, true if there may be more */
-static bool sweep_some(struct pviommu_vm *vm, u64 *gpa)
-{
-	struct pviommu_iface *iface;
-	bool more = false;
-
-	down_read(&vm->iface_lock);
-	iface = vm->iface;
-	if (iface && iface->doorbell)
-		more = iface->doorbell_ops->unwatch_stale(iface->doorbell, gpa);
-	up_read(&vm->iface_lock);
-	return more;
-}
-
-static void sweep_work(struct work_struct *work)
-{
-	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, types.sweep);
-	u64 gpa = 0;
-
-	while (sweep_some(vm, &gpa))
-		cond_resched();
-}
-
-/**
- * pviommu_types_init() - a VM without a server
- * @vm: the VM
- */
-void pviommu_types_init(struct pviommu_vm *vm)
-{
-	spin_lock_init(&vm->types.lock);
-	INIT_WORK(&vm->types.sweep, sweep_work);
-}
-
-/**
- * pviommu_types_exit() - the VM goes
- * @vm: the VM, which nobody can look up any more
- */
-void pviommu_types_exit(struct pviommu_vm *vm)
-{
-	pviommu_types_disclaim(vm, NULL);
-	cancel_work_sync(&vm->types.sweep);
-}
-
-/**
- * pviommu_types_claim() - a server wants the type
- * @vm: the VM
- * @server: the server; the VM holds a reference until the claim ends
- *
- * Return: 0, or -EBUSY: there is one.
- */
-int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
-{
-	int ret = -EBUSY;
-
-	spin_lock(&vm->types.lock);
-	if (!vm->types.server) {
-		pviommu_server_get(server);
-		vm->types.server = server;
-		/* Small enough for the transport, and no claim's in living memory */
-		vm->types.tag = vm->types.tag % PVIOMMU_MAX_TAG + 1;
-		ret = 0;
-	}
-	spin_unlock(&vm->types.lock);
-	return ret;
-}
-
-/**
- * pviommu_types_disclaim() - a claim ends
- * @vm: the VM
- * @server: whose claim; NULL for whoever has it
- *
- * All pages of the type are plain memory when this returns. The server is told
- * by its ring. Nothing happens if it has no claim (any more).
- *
- * Context: process, any lock but those within vm->iface_lock may be held.
- */
-void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
-{
-	struct pviommu_server *was;
-
-	spin_lock(&vm->types.lock);
-	was = vm->types.server;
-	if (server && was != server)
-		was = NULL;
-	if (was)
-		vm->types.server = NULL;
-	spin_unlock(&vm->types.lock);
-	if (!was)
-		return;
-	pviommu_server_end(was);
-	pviommu_server_put(was);
-	schedule_work(&vm->types.sweep);
 }
 
 /* Who claimed under @tag, referenced; NULL if that claim has ended */
@@ -155,6 +64,135 @@ static bool tell(struct pviommu_vm *vm, unsigned long tag,
 		disclaim_slow(vm, server);
 	pviommu_server_put(server);
 	return !ret;
+}
+
+/* Let go of some stale pages from *@gpa on, true if there may be more */
+static bool sweep_some(struct pviommu_vm *vm, u64 *gpa)
+{
+	struct pviommu_iface *iface;
+	bool more = false;
+
+	down_read(&vm->iface_lock);
+	iface = vm->iface;
+	if (iface && iface->doorbell)
+		more = iface->doorbell_ops->unwatch_stale(iface->doorbell, gpa);
+	up_read(&vm->iface_lock);
+	return more;
+}
+
+static void no_lost(struct pviommu_types *types)
+{
+	types->lost_first = U64_MAX;
+	types->lost_last = 0;
+}
+
+/* The record of lost pages and under which claim they were lost; false: none were */
+static bool take_lost(struct pviommu_types *types, struct pviommu_server_record *rec,
+		      unsigned long *tag)
+{
+	bool any;
+
+	spin_lock(&types->lock);
+	any = types->server && types->lost_first <= types->lost_last;
+	if (any) {
+		*rec = (struct pviommu_server_record) {
+			.type = PVIOMMU_REC_LOST,
+			.gpa = types->lost_first,
+			.last = types->lost_last,
+		};
+		*tag = types->tag;
+		no_lost(types);
+	}
+	spin_unlock(&types->lock);
+	return any;
+}
+
+static void types_work(struct work_struct *work)
+{
+	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, types.work);
+	struct pviommu_server_record rec;
+	unsigned long tag;
+	u64 gpa = 0;
+
+	while (sweep_some(vm, &gpa))
+		cond_resched();
+	if (take_lost(&vm->types, &rec, &tag))
+		tell(vm, tag, &rec, pviommu_server_patience());
+}
+
+/**
+ * pviommu_types_init() - a VM without a server
+ * @vm: the VM
+ */
+void pviommu_types_init(struct pviommu_vm *vm)
+{
+	spin_lock_init(&vm->types.lock);
+	mutex_init(&vm->types.change_lock);
+	no_lost(&vm->types);
+	INIT_WORK(&vm->types.work, types_work);
+}
+
+/**
+ * pviommu_types_exit() - the VM goes
+ * @vm: the VM, which nobody can look up any more
+ */
+void pviommu_types_exit(struct pviommu_vm *vm)
+{
+	pviommu_types_disclaim(vm, NULL);
+	cancel_work_sync(&vm->types.work);
+	mutex_destroy(&vm->types.change_lock);
+}
+
+/**
+ * pviommu_types_claim() - a server wants the type
+ * @vm: the VM
+ * @server: the server; the VM holds a reference until the claim ends
+ *
+ * Return: 0, or -EBUSY: there is one.
+ */
+int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
+{
+	int ret = -EBUSY;
+
+	spin_lock(&vm->types.lock);
+	if (!vm->types.server) {
+		pviommu_server_get(server);
+		vm->types.server = server;
+		/* Small enough for the transport, and no claim's in living memory */
+		vm->types.tag = vm->types.tag % PVIOMMU_MAX_TAG + 1;
+		no_lost(&vm->types);
+		ret = 0;
+	}
+	spin_unlock(&vm->types.lock);
+	return ret;
+}
+
+/**
+ * pviommu_types_disclaim() - a claim ends
+ * @vm: the VM
+ * @server: whose claim; NULL for whoever has it
+ *
+ * All pages of the type are plain memory when this returns. The server is told
+ * by its ring. Nothing happens if it has no claim (any more).
+ *
+ * Context: process, any lock but those within vm->iface_lock may be held.
+ */
+void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
+{
+	struct pviommu_server *was;
+
+	spin_lock(&vm->types.lock);
+	was = vm->types.server;
+	if (server && was != server)
+		was = NULL;
+	if (was)
+		vm->types.server = NULL;
+	spin_unlock(&vm->types.lock);
+	if (!was)
+		return;
+	pviommu_server_end(was);
+	pviommu_server_put(was);
+	schedule_work(&vm->types.work);
 }
 
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
@@ -210,6 +248,21 @@ bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server
 	return is;
 }
 
+void pviommu_pages_lost(void *ctx, u64 gpa, u64 last)
+{
+	struct pviommu_vm *vm = ctx;
+	struct pviommu_types *types = &vm->types;
+
+	spin_lock(&types->lock);
+	if (types->server) {
+		types->lost_first = min(types->lost_first, gpa);
+		types->lost_last = max(types->lost_last, last);
+		schedule_work(&types->work);
+	}
+	spin_unlock(&types->lock);
+}
+EXPORT_SYMBOL_GPL(pviommu_pages_lost);
+
 /* ---- ops ------------------------------------------------------------ */
 
 /*
@@ -254,6 +307,8 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 	struct pviommu_server *server;
 	int ret;
 
+	lockdep_assert_held(&vm->types.change_lock);
+
 	if (!tag)
 		return 0;
 	ret = keep_room(vm, tag, &server);
@@ -270,6 +325,8 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 	unsigned long tag = current_tag(vm);
 	struct pviommu_server *server;
 	int ret;
+
+	lockdep_assert_held(&vm->types.change_lock);
 
 	if (!tag)
 		return -ENOENT;
@@ -290,19 +347,33 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 	return 0;
 }
 
+/*
+ * One page at a time: the server hears of changes by other rings in the order in
+ * which they were made, and no page gets the tag of a claim that another has
+ * followed already.
+ */
+static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
+{
+	int ret;
+
+	mutex_lock(&vm->types.change_lock);
+	if (type == PVIOMMU_MEM_RAM_RW)
+		ret = set_plain(vm, vm->iface, gpa);
+	else
+		ret = set_server(vm, vm->iface, gpa);
+	mutex_unlock(&vm->types.change_lock);
+	return ret;
+}
+
 static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 {
-	struct pviommu_iface *iface = ctx->vm->iface;
 	int ret;
 
 	while (ctx->done < size) {
 		if (!*ctx->budget)
 			return -EINPROGRESS;
 		pviommu_spend(ctx->budget, COST_WATCH);
-		if (type == PVIOMMU_MEM_RAM_RW)
-			ret = set_plain(ctx->vm, iface, gpa + ctx->done);
-		else
-			ret = set_server(ctx->vm, iface, gpa + ctx->done);
+		ret = set_page(ctx->vm, type, gpa + ctx->done);
 		/*
 		 * Somebody waits for all CPUs to leave KVM, or the server has to
 		 * make room: let go of all locks

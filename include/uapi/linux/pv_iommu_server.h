@@ -77,18 +77,24 @@ struct pviommu_server_read {
 #define PVIOMMU_REC_WRITE	1	/* gpa, size and data of a write, after it was made */
 #define PVIOMMU_REC_PAGE	2	/* a page was given the type: writes are told from now */
 #define PVIOMMU_REC_NO_PAGE	3	/* a page was given another type */
+#define PVIOMMU_REC_LOST	4	/* pages from gpa to last may have lost the type */
 
 #define PVIOMMU_REC_DATA	16
 
 /**
  * struct pviommu_server_record - one entry of the ring
  * @type: PVIOMMU_REC_*
- * @size: bytes; up to PVIOMMU_REC_DATA, all in one page, for a write
- * @thread: the VMM's thread that did it; for a write that of the CPU
+ * @size: bytes; up to PVIOMMU_REC_DATA, all in one page, for a write; 0 for LOST
+ * @thread: the VMM's thread that did it; for a write that of the CPU; 0: none of it
  * @seq: free-running number of the record
  * @gpa: where
  * @data: what was written, in the order of addresses
+ * @last: last byte of the range for LOST, else 0
  * @reserved: zero
+ *
+ * PVIOMMU_REC_LOST comes when memory has left the VM, or the guest's IOMMU driver
+ * the interface: some time after, and pages of the range may have kept the type,
+ * or have it again. PVIOMMU_SERVER_READ tells: EACCES.
  */
 struct pviommu_server_record {
 	__u16 type;
@@ -97,7 +103,8 @@ struct pviommu_server_record {
 	__u64 seq;
 	__u64 gpa;
 	__u8 data[PVIOMMU_REC_DATA];
-	__u64 reserved[3];
+	__u64 last;
+	__u64 reserved[2];
 };
 
 #define PVIOMMU_SERVER_ACTIVE	0

@@ -22,6 +22,7 @@
 #define THREADS		4
 #define ASK		"ask"
 #define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
+#define RESTART		"/sys/kernel/debug/pv-iommu/restart"
 
 /* ---- the server ------------------------------------------------------- */
 
@@ -237,6 +238,42 @@ TEST_F(types, end_with_the_claim)
 	fclose(file);
 }
 
+/* How many pages the server has */
+static unsigned int mirror_pages(void)
+{
+	FILE *file = ask_file("mirror");
+	unsigned int n = 0;
+	char page[8 + PAGE];
+
+	if (!file)
+		return ~0U;
+	while (fread(page, sizeof(page), 1, file) == 1)
+		n++;
+	fclose(file);
+	return n;
+}
+
+/* The interface stops and starts: pages are plain, and the server hears so */
+TEST_F(types, lost_with_the_interface)
+{
+	unsigned int i;
+	int fd;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_TRUE(mirrored(&self->mem));
+	fd = open(RESTART, O_WRONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, write(fd, "1", 1));
+	close(fd);
+	for (i = 0; i < 50 && mirror_pages(); i++)
+		usleep(100000);
+	EXPECT_EQ(0, mirror_pages());
+	/* The claim has not ended */
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	store8(self->mem.pages, 9);
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
 /* ---- what is heard ----------------------------------------------------------- */
 
 struct heard {
@@ -342,6 +379,40 @@ TEST_F(types, across_pages)
 	i = 0;
 	EXPECT_EQ(1, n);
 	expect_heard(self->mem.gpa[0] + PAGE - 3, 3, "110203");
+}
+
+static void *toggler(void *arg)
+{
+	struct memory *mem = arg;
+	unsigned int i;
+	long ret = 0;
+
+	for (i = 0; i < 64 && !ret; i++)
+		ret = set_type(mem->gpa[i % 4], PAGE, i / 4 % 2);
+	return (void *)ret;
+}
+
+/* CPUs give and take types of the same pages: the server knows the outcome */
+TEST_F(types, told_in_the_order_of_changes)
+{
+	struct heard heard[8];
+	pthread_t thread[THREADS];
+	unsigned int round, i;
+	void *ret;
+
+	for (round = 0; round < 8; round++) {
+		for (i = 0; i < THREADS; i++)
+			ASSERT_EQ(0, pthread_create(&thread[i], NULL, toggler, &self->mem));
+		for (i = 0; i < THREADS; i++) {
+			ASSERT_EQ(0, pthread_join(thread[i], &ret));
+			EXPECT_EQ(NULL, ret);
+		}
+		/* Pages that are of the type are those whose writes are told of */
+		ASSERT_EQ(0, hear(heard, 8));
+		for (i = 0; i < 4; i++)
+			store8(self->mem.pages + i * PAGE, round);
+		EXPECT_EQ(hear(heard, 8), mirror_pages());
+	}
 }
 
 TEST_F(types, plain_again)
