@@ -124,6 +124,8 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	list_for_each_entry(d, &c->domains, link)
 		if (!iommu_attach_group(d->domain, group))
 			return d;
+		else if (d->table)
+			return ERR_PTR(-EINVAL);
 	d = vfio_pv_domain_create(group);
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);

@@ -106,12 +106,14 @@ struct vfio_pv_group {
  * @groups: groups attached to it, at least one
  * @domain: the domain
  * @coherent: DMA that asks not to snoop is made to snoop
+ * @table: it translates what a table of the user says, and has no mappings
  */
 struct vfio_pv_domain {
 	struct list_head link;
 	struct list_head groups;
 	struct iommu_domain *domain;
 	bool coherent;
+	bool table;
 };
 
 /**
@@ -344,5 +346,8 @@ int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
 void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vdev);
 void vfio_pv_unregister_device(struct vfio_pv_container *c, struct vfio_device *vdev);
 bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+
+/* vfio_pv_table.c */
+long vfio_pv_bind_table(struct vfio_pv_container *c, unsigned long arg);
 
 #endif /* _VFIO_PV_PRIV_H */

@@ -30,6 +30,23 @@ bool pv_iommu_group(struct iommu_group *group);
 bool pv_iommu_msi_isolated(struct iommu_group *group);
 
 /**
+ * pv_iommu_make_table() - have a domain translate what a page table says
+ * @domain: a paging domain of pv-iommu that was never attached nor used
+ * @dev: the device that it was made for
+ * @format: PVIOMMU_TABLE_*
+ * @root: guest physical address of the table's first page
+ *
+ * It takes no mappings any more. pv_iommu_invalidate() makes the host look at the
+ * table. May sleep.
+ *
+ * Return: 0; -EOPNOTSUPP the host has no such domains or formats; -EINVAL @root is
+ * not aligned; -EFAULT it is not RAM; -ENOMEM; -EIO. After an error the domain can
+ * only be freed.
+ */
+int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 format,
+			u64 root);
+
+/**
  * pv_iommu_map_nosync() - queue a mapping without leaving the guest
  * @domain: a paging domain of pv-iommu
  * @iova: page aligned
