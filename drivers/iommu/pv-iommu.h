@@ -58,7 +58,8 @@
 
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
-	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES)
+	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
+	 PVIOMMU_F_DIRTY)
 
 struct dentry;
 struct pviommu;
@@ -145,6 +146,7 @@ struct pviommu_pending {
  *	promise that devices reach only what is mapped
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
  * @event_token: for @event_fn
+ * @dirty: its log of dirty pages is on
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @nr_pending: how many @pending, that is rings
@@ -164,6 +166,7 @@ struct pviommu_domain {
 	bool unmap_refused;
 	pv_iommu_event_fn event_fn;
 	void *event_token;
+	bool dirty;
 	struct xarray store;
 	unsigned long nr_failed;
 	unsigned int nr_pending;
@@ -415,6 +418,13 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep);
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
+
+#ifdef PVIOMMU_HAVE_DIRTY_OPS
+/* pv-iommu-dirty.c */
+struct iommu_domain *
+pviommu_domain_alloc_flags(struct device *dev, u32 flags,
+			   const struct iommu_user_data *user_data);
+#endif
 
 /* pv-iommu-map.c */
 int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
