@@ -30,7 +30,7 @@ int pv_iommu_own(struct iommu_domain *domain,
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 
-	if (domain->ops != &pviommu_paging_ops || dom->owner_ops)
+	if (domain->ops != &pviommu_paging_ops || dom->owner_ops || dom->table_format)
 		return -EINVAL;
 	dom->owner = owner;
 	/* Who sees the ops sees the owner */
