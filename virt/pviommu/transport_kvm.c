@@ -118,7 +118,7 @@ static int watch_locked(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag
 	if (ret)
 		xa_erase(&db->pages, gfn);
 	else
-		db->nr_pages++;
+		WRITE_ONCE(db->nr_pages, db->nr_pages + 1);
 	return ret;
 }
 
@@ -128,7 +128,7 @@ static void unwatch_locked(struct pv_kvm_doorbell *db, gfn_t gfn)
 
 	if (!xa_erase(&db->pages, gfn))
 		return;
-	db->nr_pages--;
+	WRITE_ONCE(db->nr_pages, db->nr_pages - 1);
 	kvm_write_track_remove_gfn(db->kvm, gfn);
 }
 

@@ -175,7 +175,7 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
  * All pages of the type are plain memory when this returns. The server is told
  * by its ring. Nothing happens if it has no claim (any more).
  *
- * Context: process, any lock but those within vm->iface_lock may be held.
+ * Context: process; takes spinlocks only, so all but these may be held.
  */
 void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
 {
