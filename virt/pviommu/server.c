@@ -29,7 +29,10 @@ MODULE_PARM_DESC(server_timeout_ms,
 /* How often one that waits looks for room */
 #define LOOK_US		200
 
-/* A CPU waits so many times the time-out for a server that makes room for others */
+/*
+ * Who wants room waits so many times the time-out for a server that seems to work: it
+ * makes room for others, or counts on without making any
+ */
 #define PATIENCE	4
 
 /* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
@@ -47,7 +50,8 @@ struct pviommu_server {
 	u32 prod;
 	u32 kept;			/* room that is kept for records to come */
 	u64 seq;
-	ktime_t full_since;		/* 0: it is not known to be full */
+	ktime_t full_from;		/* nobody has found room since; 0: not known to be full */
+	ktime_t full_since;		/* nor has @cons moved since */
 	u32 full_cons;			/* what the server had taken then */
 	bool ended;
 };
@@ -110,31 +114,39 @@ void pviommu_server_end(struct pviommu_server *server)
 	signal_server(server);
 }
 
-/*
- * -EAGAIN: no room. -ETIMEDOUT: nor has the server made any since somebody found
- * so first, which is too long ago.
- */
+/* Nobody finds room; has that lasted too long */
+static bool is_too_slow(struct pviommu_server *server, u32 cons)
+{
+	unsigned int timeout = READ_ONCE(server_timeout_ms);
+	ktime_t now = ktime_get();
+
+	lockdep_assert_held(&server->lock);
+
+	if (!server->full_from || server->full_cons != cons) {
+		server->full_since = now;
+		server->full_cons = cons;
+	}
+	if (!server->full_from)
+		server->full_from = now;
+	/* @cons may also move for ever and never make room */
+	return ktime_ms_delta(now, server->full_since) > timeout ||
+	       ktime_ms_delta(now, server->full_from) > (s64)PATIENCE * timeout;
+}
+
+/* -EAGAIN: no room; -ETIMEDOUT: nor has there been any for too long */
 static int find_room(struct pviommu_server *server)
 {
 	u32 cons = READ_ONCE(server->ring->cons);
-	ktime_t now;
 
 	lockdep_assert_held(&server->lock);
 
 	if (server->ended)
 		return -ESHUTDOWN;
 	if (server->prod - cons < server->entries - server->kept) {
-		server->full_since = 0;
+		server->full_from = 0;
 		return 0;
 	}
-	now = ktime_get();
-	if (!server->full_since || server->full_cons != cons) {
-		server->full_since = now;
-		server->full_cons = cons;
-	}
-	if (ktime_ms_delta(now, server->full_since) > READ_ONCE(server_timeout_ms))
-		return -ETIMEDOUT;
-	return -EAGAIN;
+	return is_too_slow(server, cons) ? -ETIMEDOUT : -EAGAIN;
 }
 
 /* There is room */

@@ -221,7 +221,6 @@ bool pviommu_page_wanted(void *ctx, unsigned long tag)
 }
 EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
-
 /**
  * pviommu_types_is() - is a page of the server's type
  * @vm: the VM
