@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: counters in debugfs.
+ * Paravirtual IOMMU, guest driver: counters and types of memory in debugfs.
  */
 #include <linux/debugfs.h>
+#include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -95,6 +96,87 @@ static int stats_show(struct seq_file *s, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
 
+/* ---- types of memory ------------------------------------------------ */
+
+/* An open file: the page that was named last */
+struct mem_type_file {
+	struct pviommu *pv;
+	u64 gpa;
+};
+
+static int mem_type_open(struct inode *inode, struct file *filp)
+{
+	struct mem_type_file *file;
+
+	file = kzalloc(sizeof(*file), GFP_KERNEL);
+	if (!file)
+		return -ENOMEM;
+	file->pv = inode->i_private;
+	filp->private_data = file;
+	return 0;
+}
+
+static int mem_type_release(struct inode *inode, struct file *filp)
+{
+	kfree(filp->private_data);
+	return 0;
+}
+
+/* Write "GPA SIZE TYPE", the first two in hexadecimal: pages get a type */
+static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t len,
+			      loff_t *pos)
+{
+	struct mem_type_file *file = filp->private_data;
+	struct pviommu_op op;
+	u64 gpa, size;
+	char buf[64];
+	u32 type;
+	int ret;
+
+	if (len >= sizeof(buf))
+		return -EINVAL;
+	if (copy_from_user(buf, ubuf, len))
+		return -EFAULT;
+	buf[len] = 0;
+	if (sscanf(buf, "%llx %llx %u", &gpa, &size, &type) != 3)
+		return -EINVAL;
+	pviommu_op_init(&op, PVIOMMU_OP_TYPE_SET);
+	op.mem.gpa = cpu_to_le64(gpa);
+	op.mem.size = cpu_to_le64(size);
+	op.mem.type = cpu_to_le32(type);
+	ret = pviommu_request_long(file->pv, &op);
+	if (ret)
+		return ret;
+	file->gpa = gpa;
+	return len;
+}
+
+/* Read: the type that the first of these pages has now */
+static ssize_t mem_type_read(struct file *filp, char __user *ubuf, size_t len, loff_t *pos)
+{
+	struct mem_type_file *file = filp->private_data;
+	struct pviommu_op op;
+	char buf[24];
+	u64 type;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_TYPE_GET);
+	op.mem.gpa = cpu_to_le64(file->gpa);
+	ret = pviommu_request(file->pv, &op, &type);
+	if (ret)
+		return ret;
+	return simple_read_from_buffer(ubuf, len, pos, buf,
+				       scnprintf(buf, sizeof(buf), "%llu\n", type));
+}
+
+static const struct file_operations mem_type_fops = {
+	.owner = THIS_MODULE,
+	.open = mem_type_open,
+	.release = mem_type_release,
+	.write = mem_type_write,
+	.read = mem_type_read,
+};
+
 /* What waking up does; brings a broken interface back, too. For tests. */
 static int restart_set(void *data, u64 unused)
 {
@@ -144,6 +226,7 @@ void pviommu_debugfs_add(struct pviommu *pv)
 {
 	pv->debugfs = debugfs_create_dir("pv-iommu", NULL);
 	debugfs_create_file("stats", 0444, pv->debugfs, pv, &stats_fops);
+	debugfs_create_file("mem_type", 0600, pv->debugfs, pv, &mem_type_fops);
 	debugfs_create_file_unsafe("restart", 0200, pv->debugfs, pv,
 				   &restart_fops);
 	debugfs_create_file("inject", 0200, pv->debugfs, pv, &inject_fops);

@@ -63,6 +63,8 @@ static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 	*mapped = 0;
 	if (!run.prot || dom->owner_ops)
 		return -EINVAL;
+	if (dom->table_format)
+		return -EOPNOTSUPP;
 	if (READ_ONCE(dom->pv->broken))
 		return -EIO;
 
@@ -294,7 +296,10 @@ static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
 
 	pviommu_op_init(&op, PVIOMMU_OP_ALLOC);
 	op.endpoint = cpu_to_le32(endpoint);
-	op.alloc.type = cpu_to_le32(PVIOMMU_TYPE_PAGING);
+	op.alloc.type = cpu_to_le32(dom->table_format ? PVIOMMU_TYPE_TABLE :
+							PVIOMMU_TYPE_PAGING);
+	op.alloc.format = cpu_to_le32(dom->table_format);
+	op.alloc.root = cpu_to_le64(dom->table_root);
 	ret = pviommu_request(dom->pv, &op, &id);
 	if (ret)
 		return ret;
@@ -393,6 +398,8 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 	else
 		pviommu_store_replay(dom);
 	pviommu_drain_domain(dom, false);
+	if (dom->table_format)
+		domain_flush(dom, PVIOMMU_INV_DOMAIN, 0, 0);
 	return 0;
 }
 
@@ -437,3 +444,25 @@ bool pviommu_domain_is_ours(struct iommu_domain *domain)
 {
 	return domain->ops == &pviommu_paging_ops;
 }
+
+int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 format,
+			u64 root)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	int ret;
+
+	if (!pviommu_domain_is_ours(domain) || dom->owner_ops || !ep || dom->pv != ep->pv)
+		return -EINVAL;
+	if (format == PVIOMMU_TABLE_NONE || !(dom->pv->features & PVIOMMU_F_TABLES))
+		return -EOPNOTSUPP;
+	mutex_lock(&dom->pv->lock);
+	domain_free_id(dom);
+	dom->id = U32_MAX;
+	dom->table_format = format;
+	dom->table_root = root;
+	ret = domain_alloc_id(dom, ep->id);
+	mutex_unlock(&dom->pv->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_make_table);

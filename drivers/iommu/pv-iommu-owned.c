@@ -25,7 +25,7 @@ int pv_iommu_own(struct iommu_domain *domain,
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 
-	if (!pviommu_domain_is_ours(domain) || dom->owner_ops)
+	if (!pviommu_domain_is_ours(domain) || dom->owner_ops || dom->table_format)
 		return -EINVAL;
 	dom->owner = owner;
 	/* Who sees the ops sees the owner */

@@ -61,7 +61,8 @@
 
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
-	 PVIOMMU_F_STATS | PVIOMMU_F_DIRTY)
+	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
+	 PVIOMMU_F_DIRTY)
 
 struct dentry;
 struct pviommu;
@@ -137,6 +138,9 @@ struct pviommu_pending {
  * @pv: its interface
  * @node: in pviommu.domains
  * @id: the host's number for it, U32_MAX if the host does not have it
+ * @table_format: PVIOMMU_TABLE_*; but for _NONE it has no mappings, and what it
+ *	translates is in a table that somebody keeps
+ * @table_root: GPA of that table
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
@@ -159,6 +163,8 @@ struct pviommu_domain {
 	struct pviommu *pv;
 	struct list_head node;
 	u32 id;
+	u32 table_format;
+	u64 table_root;
 	bool coherent;
 	bool noexec;
 	bool enforced;

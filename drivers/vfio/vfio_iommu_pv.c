@@ -290,6 +290,7 @@ static const struct vfio_pv_ioctl {
 	{ VFIO_PV_IOMMU_EVENTFD,	true,	vfio_pv_set_eventfd },
 	{ VFIO_PV_IOMMU_READ_EVENTS,	true,	vfio_pv_read_events },
 	{ VFIO_PV_IOMMU_LOOKUP,		true,	vfio_pv_lookup_iova },
+	{ VFIO_PV_IOMMU_BIND_TABLE,	true,	vfio_pv_bind_table },
 };
 
 static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,

@@ -125,9 +125,13 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	struct vfio_pv_domain *d;
 
 	lockdep_assert_held_write(&c->lock);
-	list_for_each_entry(d, &c->domains, link)
+	list_for_each_entry(d, &c->domains, link) {
 		if (!iommu_attach_group(d->domain, group))
 			return d;
+		/* There is one table, and no mappings that another domain could have */
+		if (d->table)
+			return ERR_PTR(-EINVAL);
+	}
 	d = vfio_pv_domain_create(c, group);
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);

@@ -383,6 +383,8 @@ static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
 	struct vfio_pv_dma *dma = NULL;
 	int ret;
 
+	if (vfio_pv_has_table(c))
+		return ERR_PTR(-EOPNOTSUPP);
 	for (;;) {
 		spin_lock(&c->tree_lock);
 		ret = vfio_pv_try_reserve(c, map, wait, &dma);
@@ -470,7 +472,8 @@ static int vfio_pv_map_reserved(struct vfio_pv_container *c,
  * @map: from the user; flags are known ones, other fields are unchecked
  *
  * Return: 0; the errors of type1; -EBUSY if the range overlaps one that waits
- * to be flushed; -ENODEV if the last group is being detached.
+ * to be flushed; -ENODEV if the last group is being detached; -EOPNOTSUPP if a
+ * table is bound.
  */
 int vfio_pv_map(struct vfio_pv_container *c,
 		const struct vfio_iommu_type1_dma_map *map)

@@ -121,6 +121,8 @@ struct vfio_pv_group {
  * @groups: groups attached to it, at least one
  * @domain: the domain
  * @coherent: DMA that asks not to snoop is made to snoop
+ * @table: it translates what a table of the user says, and has no mappings; the
+ *	container has no other domain then, and is not the owner of this one
  */
 struct vfio_pv_domain {
 	struct list_head link;
@@ -129,6 +131,7 @@ struct vfio_pv_domain {
 	struct list_head groups;
 	struct iommu_domain *domain;
 	bool coherent;
+	bool table;
 };
 
 /**
@@ -407,5 +410,9 @@ int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
 void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vdev);
 void vfio_pv_unregister_device(struct vfio_pv_container *c, struct vfio_device *vdev);
 bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+
+/* vfio_pv_table.c */
+bool vfio_pv_has_table(struct vfio_pv_container *c);
+long vfio_pv_bind_table(struct vfio_pv_container *c, unsigned long arg);
 
 #endif /* _VFIO_PV_PRIV_H */

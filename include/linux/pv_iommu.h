@@ -65,7 +65,8 @@ struct pv_iommu_owner_ops {
  * From then on, mappings are changed by the functions below, not by iommu_map()
  * and iommu_unmap().
  *
- * Return: 0; -EINVAL if it is not a paging domain of pv-iommu, or has an owner.
+ * Return: 0; -EINVAL if it is not a paging domain of pv-iommu, or has an owner or
+ * a table.
  */
 int pv_iommu_own(struct iommu_domain *domain,
 		 const struct pv_iommu_owner_ops *ops, void *owner);
@@ -97,6 +98,25 @@ u32 pv_iommu_restarts(struct iommu_domain *domain);
  */
 int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 		 phys_addr_t paddr, size_t size, int prot);
+
+/**
+ * pv_iommu_make_table() - have a domain translate what a page table says
+ * @domain: a paging domain of pv-iommu that was never attached nor used, and has no
+ *	owner
+ * @dev: the device that it was made for
+ * @format: PVIOMMU_TABLE_*
+ * @root: guest physical address of the table's first page
+ *
+ * It takes no mappings any more, nor an owner: what brings it back after the host has
+ * forgotten it is the table. pv_iommu_invalidate() makes the host look at the
+ * table. May sleep.
+ *
+ * Return: 0; -EOPNOTSUPP the host has no such domains or formats; -EINVAL @root is
+ * not aligned; -EFAULT it is not RAM; -ENOMEM; -EIO. After an error the domain can
+ * only be freed.
+ */
+int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 format,
+			u64 root);
 
 /**
  * pv_iommu_map_nosync() - queue a mapping without leaving the guest

@@ -18,6 +18,9 @@ struct module;
 struct pviommu_endpoint;
 struct vfio_device;
 
+/** PVIOMMU_MAX_TAG: the greatest tag of a watched page */
+#define PVIOMMU_MAX_TAG		0xfffffff
+
 /* How a doorbell arrived; also the index of the counter */
 enum pviommu_kick_source {
 	PVIOMMU_KICK_TRACKED,
@@ -118,14 +121,30 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
  *          Returns an ERR_PTR on failure.
  * @take_down: stop to watch the page. May be called from within
  *             pviommu_doorbell_write(), so it must not wait for it. Idempotent.
- * @destroy: take down, wait until no call of pviommu_doorbell_write() for it
+ * @watch: report stores to another page too, by pviommu_page_written() with a
+ *         tag from 1 to PVIOMMU_MAX_TAG; of a page that is watched already only
+ *         the tag changes. Returns 0; -EAGAIN: again, after the thread has let
+ *         go of all locks of KVM; -EINVAL: there is no memory; -ENOSPC; -ENOMEM.
+ * @unwatch: stop to do so. Idempotent.
+ * @watched: the tag of a page, 0 if it is not watched.
+ * @unwatch_stale: look at some pages from *@gpa on and stop to watch those whose
+ *                 tags pviommu_page_wanted() says are not wanted; it is asked when
+ *                 no page can get another tag. True if there are more, from *@gpa on.
+ * @destroy: take down, unwatch all, wait until no call of pviommu_doorbell_write() for it
  *           is under way, free. Called with no lock held that
  *           pviommu_doorbell_write() takes.
+ *
+ * All but @create and @destroy may be called from within
+ * pviommu_doorbell_write() and pviommu_page_written().
  */
 struct pviommu_doorbell_ops {
 	struct module *owner;
 	void *(*create)(struct kvm *kvm, u64 gpa, void *ctx);
 	void (*take_down)(void *doorbell);
+	int (*watch)(void *doorbell, u64 gpa, unsigned long tag);
+	void (*unwatch)(void *doorbell, u64 gpa);
+	unsigned long (*watched)(void *doorbell, u64 gpa);
+	bool (*unwatch_stale)(void *doorbell, u64 *gpa);
 	void (*destroy)(void *doorbell);
 };
 
@@ -151,6 +170,41 @@ void pviommu_unregister_doorbell(const struct pviommu_doorbell_ops *ops);
  */
 void pviommu_doorbell_write(void *ctx, unsigned int offset, const u8 *data,
 			    int len);
+
+/**
+ * pviommu_page_written() - a vCPU stored to a page that is watched
+ * @ctx: what @create was given
+ * @tag: the page's tag
+ * @gpa: where
+ * @data: what was stored
+ * @len: bytes stored, all in one page
+ *
+ * Context: as pviommu_doorbell_write(); sleeps while the server has no room.
+ * Return: false if nobody wants to know any more: the transport unwatches it.
+ */
+bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data,
+			  int len);
+
+/**
+ * pviommu_page_wanted() - does anybody want to know of writes to pages
+ * @ctx: what @create was given
+ * @tag: the pages' tag
+ *
+ * Context: any in which spinlocks may be taken.
+ * Return: false if the claim has ended; it does not come back.
+ */
+bool pviommu_page_wanted(void *ctx, unsigned long tag);
+
+/**
+ * pviommu_pages_lost() - pages are not watched any more because their memory left
+ * @ctx: what @create was given
+ * @gpa: start of a range that holds them all
+ * @last: its last byte
+ *
+ * Who wanted to know of writes is told later. Not to be called after @unwatch.
+ * Context: any in which spinlocks may be taken.
+ */
+void pviommu_pages_lost(void *ctx, u64 gpa, u64 last);
 
 /**
  * pviommu_doorbell_gone() - the memory of the doorbell page has left the guest

@@ -9,8 +9,11 @@
  * in threads of the VMM. Doorbells arrive in these; in any other thread it is
  * -EFAULT. What each doorbell uses is a window: pinned pages.
  */
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -120,6 +123,70 @@ int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len)
 {
 	return guest_copy(vm, gpa, (void *)buf, len, true);
+}
+
+/* The user address of a GPA; 0: it is no RAM of the guest */
+static unsigned long find_hva(struct pviommu_vm *vm, u64 gpa)
+{
+	void __user *uaddr;
+	u64 room;
+
+	down_read(&vm->mem_lock);
+	uaddr = guest_uaddr(vm, gpa, false, &room);
+	up_read(&vm->mem_lock);
+	return (unsigned long)uaddr;
+}
+
+/* The page at a user address of the VMM, brought in if need be; to be put */
+static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **page)
+{
+	int locked = 1;
+	long ret;
+
+	if (!mmget_not_zero(mm))
+		return -EFAULT;
+	ret = mmap_read_lock_killable(mm);
+	if (!ret) {
+		ret = get_user_pages_remote(mm, hva, 1, 0, page, &locked);
+		if (locked)
+			mmap_read_unlock(mm);
+	}
+	mmput(mm);
+	if (ret == 1)
+		return 0;
+	return fatal_signal_pending(current) ? -EINTR : -EFAULT;
+}
+
+/**
+ * pviommu_guest_peek() - copy from guest memory in any thread
+ * @vm: the VM, mem_lock not held
+ * @gpa: source
+ * @buf: destination
+ * @len: bytes, all within a page
+ *
+ * The page is brought in with no lock of the VM held: that may take as long as
+ * the VMM likes. A page that has left the VM meanwhile is not read.
+ *
+ * Context: process, sleeps.
+ * Return: 0; -EFAULT; -EINTR the thread is being killed.
+ */
+int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
+{
+	unsigned long hva = find_hva(vm, gpa);
+	struct page *page;
+	int ret;
+
+	if (!hva)
+		return -EFAULT;
+	ret = get_page_of(vm->mm, hva, &page);
+	if (ret)
+		return ret;
+	if (find_hva(vm, gpa) == hva)
+		memcpy_from_page(buf, page, offset_in_page(gpa), len);
+	else
+		ret = -EFAULT;
+	put_page(page);
+	return ret;
 }
 
 /**

@@ -60,8 +60,8 @@ static const struct pviommu_doorbell_ops *get_doorbell_ops(void)
 u64 pviommu_features(void)
 {
 	return PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
-	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_DIRTY |
-	       PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE;
+	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES |
+	       PVIOMMU_F_DIRTY | PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE;
 }
 
 static int check_start(const struct pviommu_start *start)
@@ -201,6 +201,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	if (iface && iface->doorbell) {
 		iface->doorbell_ops->destroy(iface->doorbell);
 		module_put(iface->doorbell_ops->owner);
+		pviommu_pages_lost(vm, 0, U64_MAX);
 	}
 
 	pviommu_releases_stop(vm);

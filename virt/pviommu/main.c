@@ -136,6 +136,7 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	spin_lock_init(&vm->grants_lock);
 	INIT_LIST_HEAD(&vm->grants);
 	spin_lock_init(&vm->events.lock);
+	pviommu_types_init(vm);
 	INIT_LIST_HEAD(&vm->groups);
 	INIT_LIST_HEAD(&vm->bypass);
 	xa_init_flags(&vm->endpoints, XA_FLAGS_ALLOC1);
@@ -173,6 +174,7 @@ struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 void pviommu_vm_destroy(struct pviommu_vm *vm)
 {
 	debugfs_remove_recursive(vm->debugfs);
+	pviommu_types_exit(vm);
 	xa_destroy(&vm->endpoints);
 	xa_destroy(&vm->domains);
 	mmdrop(vm->mm);
@@ -190,11 +192,16 @@ static int __init pviommu_host_init(void)
 	ret = pviommu_admin_init();
 	if (ret)
 		goto err_debugfs;
-	ret = pviommu_container_init();
+	ret = pviommu_servers_init();
 	if (ret)
 		goto err_admin;
+	ret = pviommu_container_init();
+	if (ret)
+		goto err_servers;
 	return 0;
 
+err_servers:
+	pviommu_servers_exit();
 err_admin:
 	pviommu_admin_exit();
 err_debugfs:
@@ -205,6 +212,7 @@ err_debugfs:
 static void __exit pviommu_host_exit(void)
 {
 	pviommu_container_exit();
+	pviommu_servers_exit();
 	pviommu_admin_exit();
 	/* Fault handlers and debugfs readers are through; endpoints are freed by RCU */
 	rcu_barrier();

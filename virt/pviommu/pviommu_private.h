@@ -32,6 +32,9 @@
  *   vm->account_lock        what is charged to the VMM
  *   vm->release_lock        list of releases; takes nothing
  *   mmap_lock of the VMM    taken by pinning and accounting
+ *   vm->types.change_lock   a page gets a type, and the server is told; never waits
+ *   vm->types.lock          spinlock: who is the server
+ *   server->lock            spinlock: a server's ring
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
  *   vm->events.lock         irq-safe spinlock, innermost
  *
@@ -50,6 +53,7 @@
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -58,7 +62,9 @@
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
 #include <linux/xarray.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/pv_iommu.h>
+#include <uapi/linux/pv_iommu_server.h>
 
 #include "frames.h"
 
@@ -308,6 +314,18 @@ struct pviommu_events {
 	u64 seq;
 };
 
+/* ---- memory types (types.c) ---------------------------------------- */
+
+struct pviommu_types {
+	spinlock_t lock;		/* server, tag, lost_* */
+	struct pviommu_server *server;	/* who has the claim, NULL: nobody */
+	unsigned long tag;		/* of the claim's pages; the next has another */
+	u64 lost_first;			/* GPAs of which the server is to be told */
+	u64 lost_last;			/* first > last when none */
+	struct mutex change_lock;	/* see above; takes the transport's locks, too */
+	struct work_struct work;	/* stale and lost pages */
+};
+
 /* ---- the VM -------------------------------------------------------- */
 
 enum pviommu_counter {
@@ -365,6 +383,7 @@ struct pviommu_vm {
 	u64 used;			/* of these, pages in use */
 
 	struct pviommu_events events;
+	struct pviommu_types types;
 	atomic64_t counters[PVIOMMU_NR_COUNTERS];
 	struct dentry *debugfs;
 };
@@ -407,6 +426,7 @@ int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len);
 int pviommu_guest_read_words(struct pviommu_vm *vm, u64 gpa, u64 *buf, u32 words);
+int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
 int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 			u64 gpa, u64 len);
@@ -610,6 +630,28 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
 int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
+
+/* types.c */
+void pviommu_types_init(struct pviommu_vm *vm);
+void pviommu_types_exit(struct pviommu_vm *vm);
+int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
+void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa);
+int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
+int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
+
+/* server.c */
+void pviommu_server_get(struct pviommu_server *server);
+void pviommu_server_put(struct pviommu_server *server);
+void pviommu_server_end(struct pviommu_server *server);
+int pviommu_server_keep_room(struct pviommu_server *server);
+void pviommu_server_use_room(struct pviommu_server *server,
+			     const struct pviommu_server_record *rec);
+ktime_t pviommu_server_patience(void);
+int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
+			ktime_t end);
+int pviommu_servers_init(void);
+void pviommu_servers_exit(void);
 
 /* ring.c */
 void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,

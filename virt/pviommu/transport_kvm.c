@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Doorbell through KVM: the guest's stores to one page of its memory reach the
- * engine in the vCPU's thread, by KVM's page write tracking.
+ * engine in the vCPU's thread, by KVM's page write tracking. So do stores to
+ * pages that a server watches.
  *
  * KVM keeps a count of trackers for each page of a memory slot. The count
  * lives and dies with the slot, and taking from a page whose count is zero is
@@ -14,10 +15,17 @@
  *   the place before we have cleared @tracked. Until then the page is in the
  *   slot that has our count or in none, and taking from none is harmless.
  * - KVM does not move slots while there are notifiers.
+ * - It tells of slots of the address space of system management mode, too. Counts
+ *   are those of the other address space, whose slots stay then.
+ *
+ * The same holds for each page in @pages, which is what is watched besides. They
+ * are added in doorbells, under KVM's SRCU, where slots_lock can't be waited for:
+ * who holds it may wait for that SRCU. If it is not free the guest tries again.
  *
  * Locks: slots_lock, or the SRCU read locks that a vCPU holds, or none; then
  * those that the engine takes in pviommu_doorbell_write(); then @lock; then
- * kvm->srcu for reading and mmu_lock, in which nothing waits. What the engine
+ * kvm->srcu for reading and mmu_lock, or the engine's spinlock in
+ * pviommu_page_wanted() and pviommu_pages_lost(); in these nothing waits. What the engine
  * holds when it creates or destroys a doorbell comes before slots_lock. SRCU
  * is waited for in pv_kvm_destroy() and, when it fails, pv_kvm_create() only.
  */
@@ -30,6 +38,7 @@
 #include <linux/pv_iommu_host.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
+#include <linux/xarray.h>
 
 #include <asm/kvm_page_track.h>
 
@@ -44,17 +53,28 @@
  * @kvm: the VM
  * @gpa: address of the page
  * @ctx: whom to tell
- * @lock: protects @tracked
+ * @lock: protects @tracked; @pages and @nr_pages change
  * @tracked: whether KVM counts us among the trackers of the page
+ * @pages: the tags of watched pages, by frame number
+ * @nr_pages: how many there are
  */
 struct pv_kvm_doorbell {
 	struct kvm_page_track_notifier_node node;
 	struct kvm *kvm;
 	gpa_t gpa;
 	void *ctx;
-	struct mutex lock; /* for tracked */
+	struct mutex lock; /* for the rest */
 	bool tracked;
+	struct xarray pages;
+	unsigned int nr_pages;
 };
+
+/* Pages that are looked at with the lock held, at a time */
+#define LOOK_PAGES	64
+
+static uint max_watched = 65536;
+module_param(max_watched, uint, 0644);
+MODULE_PARM_DESC(max_watched, "Pages of one VM that servers watch");
 
 static int pv_kvm_track(struct pv_kvm_doorbell *db)
 {
@@ -80,6 +100,145 @@ static bool pv_kvm_untrack(struct pv_kvm_doorbell *db)
 	return true;
 }
 
+/* ---- pages that are watched ------------------------------------------- */
+
+static int watch_locked(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	bool was = xa_load(&db->pages, gfn);
+	int ret;
+
+	lockdep_assert_held(&db->lock);
+
+	if (!was && db->nr_pages >= READ_ONCE(max_watched))
+		return -ENOSPC;
+	ret = xa_err(xa_store(&db->pages, gfn, xa_mk_value(tag), GFP_KERNEL_ACCOUNT));
+	if (ret || was)
+		return ret;
+	ret = kvm_write_track_add_gfn(db->kvm, gfn);
+	if (ret)
+		xa_erase(&db->pages, gfn);
+	else
+		WRITE_ONCE(db->nr_pages, db->nr_pages + 1);
+	return ret;
+}
+
+static void unwatch_locked(struct pv_kvm_doorbell *db, gfn_t gfn)
+{
+	lockdep_assert_held(&db->lock);
+
+	if (!xa_erase(&db->pages, gfn))
+		return;
+	WRITE_ONCE(db->nr_pages, db->nr_pages - 1);
+	kvm_write_track_remove_gfn(db->kvm, gfn);
+}
+
+static int pv_kvm_watch(void *doorbell, u64 gpa, unsigned long tag)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+	int ret;
+
+	if (!mutex_trylock(&db->kvm->slots_lock))
+		return -EAGAIN;
+	scoped_guard(mutex, &db->lock)
+		ret = watch_locked(db, gpa_to_gfn(gpa), tag);
+	mutex_unlock(&db->kvm->slots_lock);
+	return ret;
+}
+
+static void pv_kvm_unwatch(void *doorbell, u64 gpa)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+
+	guard(mutex)(&db->lock);
+	unwatch_locked(db, gpa_to_gfn(gpa));
+}
+
+static unsigned long pv_kvm_watched(void *doorbell, u64 gpa)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+	void *tag = xa_load(&db->pages, gpa_to_gfn(gpa));
+
+	return tag ? xa_to_value(tag) : 0;
+}
+
+/*
+ * Is the slot that has our count at the page there still, and not being deleted.
+ * For who has slots_lock.
+ */
+static bool slot_stays(struct kvm *kvm, gfn_t gfn)
+{
+	return kvm_is_visible_memslot(__gfn_to_memslot(__kvm_memslots(kvm, 0), gfn));
+}
+
+/* Whether to let go of a page, asked with the lock held: no page gets a tag then */
+typedef bool (*pv_kvm_choice)(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag);
+
+static bool is_any(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return true;
+}
+
+static bool is_deleted(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return !slot_stays(db->kvm, gfn);
+}
+
+static bool is_stale(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	return !pviommu_page_wanted(db->ctx, tag);
+}
+
+/*
+ * A look at some pages of [*at, last], no more: others wait for the lock meanwhile,
+ * TYPE_SET with slots_lock. True: there are more, from *at on.
+ */
+static bool unwatch_some(struct pv_kvm_doorbell *db, gfn_t *at, gfn_t last,
+			 pv_kvm_choice choice)
+{
+	unsigned int left = LOOK_PAGES;
+	unsigned long gfn;
+	void *entry;
+
+	guard(mutex)(&db->lock);
+	xa_for_each_range(&db->pages, gfn, entry, *at, last) {
+		if (!left--) {
+			*at = gfn;
+			return true;
+		}
+		if (choice(db, gfn, xa_to_value(entry)))
+			unwatch_locked(db, gfn);
+	}
+	return false;
+}
+
+static void unwatch_range(struct pv_kvm_doorbell *db, gfn_t first, gfn_t last,
+			  pv_kvm_choice choice)
+{
+	while (unwatch_some(db, &first, last, choice))
+		cond_resched();
+}
+
+static bool pv_kvm_unwatch_stale(void *doorbell, u64 *gpa)
+{
+	gfn_t at = gpa_to_gfn(*gpa);
+	bool more = unwatch_some(doorbell, &at, ULONG_MAX, is_stale);
+
+	*gpa = gfn_to_gpa(at);
+	return more;
+}
+
+/*
+ * A stale page is let go of by who writes to it, unless it has a new tag by then
+ */
+static void unwatch_if(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
+{
+	guard(mutex)(&db->lock);
+	if (xa_load(&db->pages, gfn) == xa_mk_value(tag))
+		unwatch_locked(db, gfn);
+}
+
+/* ---- what KVM tells ---------------------------------------------------- */
+
 /*
  * KVM tells of each store that it emulates, to any page, after it was made.
  * One that crosses into another page comes in two parts.
@@ -91,25 +250,32 @@ static void pv_kvm_write(gpa_t gpa, const u8 *data, int bytes,
 		container_of(node, struct pv_kvm_doorbell, node);
 	gpa_t first = max(gpa, db->gpa);
 	gpa_t end = min(gpa + bytes, db->gpa + PAGE_SIZE);
+	unsigned long tag = pv_kvm_watched(db, gpa);
 
+	if (tag && !pviommu_page_written(db->ctx, tag, gpa, data, bytes))
+		unwatch_if(db, gpa_to_gfn(gpa), tag);
 	if (first >= end || !READ_ONCE(db->tracked))
 		return;
 	pviommu_doorbell_write(db->ctx, first - db->gpa, data + (first - gpa),
 			       end - first);
 }
 
-/*
- * The slot may be one of the address space of system management mode, and the
- * page still be there in the other: then we let go of it all the same.
- */
+/* A slot of any address space is being deleted, slots_lock is held */
 static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 				 struct kvm_page_track_notifier_node *node)
 {
 	struct pv_kvm_doorbell *db =
 		container_of(node, struct pv_kvm_doorbell, node);
 	gfn_t ours = gpa_to_gfn(db->gpa);
+	unsigned int before;
 
-	if (ours < gfn || ours - gfn >= nr_pages)
+	before = READ_ONCE(db->nr_pages);
+	unwatch_range(db, gfn, gfn + nr_pages - 1, is_deleted);
+	/* Nothing is added meanwhile, that needs slots_lock; others may take pages away */
+	if (READ_ONCE(db->nr_pages) != before)
+		pviommu_pages_lost(db->ctx, gfn_to_gpa(gfn),
+				   gfn_to_gpa(gfn + nr_pages) - 1);
+	if (ours < gfn || ours - gfn >= nr_pages || slot_stays(db->kvm, ours))
 		return;
 	if (pv_kvm_untrack(db))
 		pviommu_doorbell_gone(db->ctx);
@@ -122,6 +288,7 @@ static void pv_kvm_take_down(void *doorbell)
 
 static void pv_kvm_free(struct pv_kvm_doorbell *db)
 {
+	xa_destroy(&db->pages);
 	mutex_destroy(&db->lock);
 	kfree(db);
 }
@@ -145,6 +312,7 @@ static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
 	db->gpa = gpa;
 	db->ctx = ctx;
 	mutex_init(&db->lock);
+	xa_init(&db->pages);
 
 	/* The first to register has KVM walk its slots */
 	scoped_guard(srcu, &kvm->srcu)
@@ -168,6 +336,7 @@ static void pv_kvm_destroy(void *doorbell)
 	struct pv_kvm_doorbell *db = doorbell;
 
 	pv_kvm_untrack(db);
+	unwatch_range(db, 0, ULONG_MAX, is_any);
 	kvm_page_track_unregister_notifier(db->kvm, &db->node);
 	pv_kvm_free(db);
 }
@@ -176,6 +345,10 @@ static const struct pviommu_doorbell_ops pv_kvm_ops = {
 	.owner = THIS_MODULE,
 	.create = pv_kvm_create,
 	.take_down = pv_kvm_take_down,
+	.watch = pv_kvm_watch,
+	.unwatch = pv_kvm_unwatch,
+	.watched = pv_kvm_watched,
+	.unwatch_stale = pv_kvm_unwatch_stale,
 	.destroy = pv_kvm_destroy,
 };
 

@@ -259,6 +259,10 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_TABLE_X86_64_4	1	/* IOVAs of 48 bits */
 #define PVIOMMU_TABLE_X86_64_5	2	/* IOVAs of 57 bits */
 
+/* Types of memory, for TYPE_SET */
+#define PVIOMMU_MEM_RAM_RW	0	/* plain */
+#define PVIOMMU_MEM_IOREQ_SERVER	1	/* a server on the host is told of writes by CPUs */
+
 #define PVIOMMU_PASID_NONE	0xffffffff
 #define PVIOMMU_VM_SELF		0
 
@@ -316,6 +320,8 @@ enum pviommu_granularity {
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.
+ * @mem: TYPE_SET gives [gpa, gpa + size) a type, page by page; result is how
+ *	many bytes have it. TYPE_GET takes gpa alone; result is the type.
  * @dirty: DIRTY_START and DIRTY_STOP switch the log of a domain on and off, and
  *	take no arguments. DIRTY_READ writes, to guest memory at the 8-byte aligned
  *	gpa, a bit for each page of (1 << pgshift) bytes in [iova, iova + size), at
@@ -385,6 +391,13 @@ struct pviommu_op {
 			__le32 reserved0;
 			__le64 reserved[2];
 		} buf;
+		struct {
+			__le64 gpa;
+			__le64 size;
+			__le32 type;
+			__le32 reserved0;
+			__le64 reserved;
+		} mem;
 		struct {
 			__le64 list;
 			__le32 count;

@@ -282,6 +282,44 @@ struct vfio_pv_iommu_lookup {
 #define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
 
 /* ------------------------------------------------------------------ */
+/* Tables of one's own                                                 */
+
+/**
+ * struct vfio_pv_iommu_bind_table - argument of VFIO_PV_IOMMU_BIND_TABLE
+ * @argsz: size of this structure
+ * @flags: 0
+ * @format: PVIOMMU_TABLE_X86_64_4 or _5 of <linux/pv_iommu.h>
+ * @reserved: 0
+ * @root: physical address of the table's first page, page aligned
+ */
+struct vfio_pv_iommu_bind_table {
+	__u32 argsz;
+	__u32 flags;
+	__u32 format;
+	__u32 reserved;
+	__aligned_u64 root;
+};
+
+/**
+ * VFIO_PV_IOMMU_BIND_TABLE - devices reach what a page table says; for
+ * CAP_SYS_ADMIN
+ *
+ * The table, and what it leads to, are named by physical addresses of the
+ * machine, and the kernel neither checks nor pins them: with it devices reach all
+ * memory. The caller sees to it that the pages stay where they are.
+ *
+ * The container must have devices and no mappings, and takes none from then on
+ * (EOPNOTSUPP), until its last group has left. VFIO_PV_IOMMU_INVALIDATE makes the
+ * host look at the table, before the first of which nothing is translated. An
+ * entry that is bad is a hole, and an event.
+ *
+ * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
+ * domains; EINVAL a bad argsz, @reserved or @root; EFAULT @root is not RAM; EBUSY
+ * there are mappings, a table, or no or several kinds of devices; ENOMEM; EIO.
+ */
+#define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
+
+/* ------------------------------------------------------------------ */
 /* VFIO_IOMMU_GET_INFO                                                 */
 
 /** VFIO_PV_INFO_CAP_LIMITS: id of a capability of VFIO_IOMMU_GET_INFO */

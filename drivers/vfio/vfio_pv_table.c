@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: page tables of the user's own.
+ *
+ * Their entries are physical addresses of this machine, which the host looks up
+ * in the VM's memory. That keeps other VMs safe, but not this one: who binds a
+ * table has devices reach any memory. Hence the capability. A user without it has
+ * memory mapped page by page, each of which is looked up in the user's own address
+ * space and pinned.
+ */
+#include <linux/capability.h>
+#include <linux/interval_tree.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vfio_pv_priv.h"
+
+static int vfio_pv_first_device(struct device *dev, void *data)
+{
+	*(struct device **)data = dev;
+	return 1;
+}
+
+static struct iommu_domain *vfio_pv_table_alloc(struct iommu_group *group,
+						const struct vfio_pv_iommu_bind_table *bind)
+{
+	struct iommu_domain *domain;
+	struct device *dev = NULL;
+	int ret;
+
+	iommu_group_for_each_dev(group, &dev, vfio_pv_first_device);
+	if (!dev)
+		return ERR_PTR(-ENODEV);
+	domain = iommu_paging_domain_alloc(dev);
+	if (IS_ERR(domain))
+		return domain;
+	ret = pv_iommu_make_table(domain, dev, bind->format, bind->root);
+	if (!ret)
+		return domain;
+	iommu_domain_free(domain);
+	return ERR_PTR(ret);
+}
+
+/*
+ * Move all groups from one domain to another. On failure they are where they were; one
+ * that the host doesn't let back is in none, and can do no DMA.
+ */
+static int vfio_pv_move_groups(struct vfio_pv_domain *d, struct iommu_domain *from,
+			       struct iommu_domain *to)
+{
+	struct vfio_pv_group *g, *undo;
+	int ret;
+
+	list_for_each_entry(g, &d->groups, link) {
+		iommu_detach_group(from, g->group);
+		ret = iommu_attach_group(to, g->group);
+		if (ret)
+			goto err_back;
+	}
+	return 0;
+
+err_back:
+	iommu_attach_group(from, g->group);
+	list_for_each_entry(undo, &d->groups, link) {
+		if (undo == g)
+			break;
+		iommu_detach_group(to, undo->group);
+		iommu_attach_group(from, undo->group);
+	}
+	return ret;
+}
+
+/**
+ * vfio_pv_has_table() - does the container take no mappings
+ * @c: the container, locked
+ *
+ * Return: true if a table is bound.
+ */
+bool vfio_pv_has_table(struct vfio_pv_container *c)
+{
+	struct vfio_pv_domain *d;
+
+	lockdep_assert_held(&c->lock);
+	d = list_first_entry_or_null(&c->domains, struct vfio_pv_domain, link);
+	return d && d->table;
+}
+
+/* Is there anything mapped, or not yet flushed, that devices could lose? */
+static bool vfio_pv_has_mappings(struct vfio_pv_container *c)
+{
+	bool has;
+
+	spin_lock(&c->tree_lock);
+	has = interval_tree_iter_first(&c->tree, 0, ULONG_MAX) || !list_empty(&c->unflushed);
+	spin_unlock(&c->tree_lock);
+	return has;
+}
+
+static int vfio_pv_bind(struct vfio_pv_container *c,
+			const struct vfio_pv_iommu_bind_table *bind)
+{
+	struct iommu_domain *domain, *old;
+	struct vfio_pv_domain *d;
+	int ret;
+
+	lockdep_assert_held_write(&c->lock);
+	if (!list_is_singular(&c->domains) || !list_empty(&c->emulated) ||
+	    vfio_pv_has_mappings(c))
+		return -EBUSY;
+	d = list_first_entry(&c->domains, struct vfio_pv_domain, link);
+	if (d->table)
+		return -EBUSY;
+	domain = vfio_pv_table_alloc(list_first_entry(&d->groups, struct vfio_pv_group,
+						      link)->group, bind);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	old = d->domain;
+	ret = vfio_pv_move_groups(d, old, domain);
+	if (ret) {
+		iommu_domain_free(domain);
+		return ret;
+	}
+	vfio_pv_events_unwatch(c, old);
+	d->domain = domain;
+	d->table = true;
+	d->coherent = domain->ops->enforce_cache_coherency(domain);
+	vfio_pv_events_watch(c, domain);
+	if (c->dirty)
+		pv_iommu_dirty_start(domain);
+	/* We were its owner; there is nothing that it could have asked of us */
+	iommu_domain_free(old);
+	return 0;
+}
+
+/**
+ * vfio_pv_bind_table() - VFIO_PV_IOMMU_BIND_TABLE
+ * @c: the container
+ * @arg: user address of the argument
+ *
+ * Return: 0 or a negative errno, as said at the ioctl; then nothing has changed.
+ */
+long vfio_pv_bind_table(struct vfio_pv_container *c, unsigned long arg)
+{
+	struct vfio_pv_iommu_bind_table bind;
+	int ret = vfio_pv_copy_arg(&bind, sizeof(bind), arg);
+
+	if (ret)
+		return ret;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (bind.flags)
+		return vfio_pv_refuse(-EOPNOTSUPP, "BIND_TABLE", "unknown flag in", bind.flags);
+	if (bind.reserved)
+		return vfio_pv_refuse(-EINVAL, "BIND_TABLE", "reserved is", bind.reserved);
+	if (down_write_killable(&c->lock))
+		return -EINTR;
+	ret = vfio_pv_bind(c, &bind);
+	up_write(&c->lock);
+	return ret;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Paravirtual IOMMU: servers of memory types, on the host.
+ *
+ * A server is a process that is told what a VM's CPUs write to some of the VM's
+ * pages. It opens /dev/pv-iommu, which needs CAP_SYS_ADMIN (or is given the open
+ * file by somebody who has it), and claims a type of a VM. The VM's guest then
+ * gives pages this type. Numbers are those of the host's CPU.
+ */
+#ifndef _UAPI_LINUX_PV_IOMMU_SERVER_H
+#define _UAPI_LINUX_PV_IOMMU_SERVER_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define PVIOMMU_SERVER_MAGIC	0xd7
+
+/** PVIOMMU_CLAIM_WRITES: the server is told of writes; without it, disclaim */
+#define PVIOMMU_CLAIM_WRITES	(1U << 0)
+
+#define PVIOMMU_SERVER_MIN_ENTRIES	16
+#define PVIOMMU_SERVER_MAX_ENTRIES	65536
+
+/**
+ * struct pviommu_server_claim - argument of PVIOMMU_SERVER_CLAIM
+ * @argsz: size of this structure
+ * @flags: PVIOMMU_CLAIM_WRITES to claim, 0 to disclaim
+ * @vm: number of the VM
+ * @type: PVIOMMU_MEM_IOREQ_SERVER
+ * @entries: records that the ring has room for, a power of two between
+ *           PVIOMMU_SERVER_MIN_ENTRIES and _MAX_ENTRIES; 0 to disclaim
+ * @eventfd: signalled when there are records, and at the end; -1 for none
+ *
+ * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, ENOENT no such VM,
+ * EBUSY the VM's type has a server or this file has a claim, EACCES to disclaim
+ * what this file has not claimed, EBADF @eventfd, ENOMEM.
+ */
+struct pviommu_server_claim {
+	__u32 argsz;
+	__u32 flags;
+	__u32 vm;
+	__u32 type;
+	__u32 entries;
+	__s32 eventfd;
+};
+
+/**
+ * PVIOMMU_SERVER_CLAIM: claim or disclaim.
+ *
+ * A claim ends also when the file is closed, the VM ends, or the server leaves
+ * the ring full, or nearly, for longer than the host waits.
+ */
+#define PVIOMMU_SERVER_CLAIM	_IOW(PVIOMMU_SERVER_MAGIC, 0, struct pviommu_server_claim)
+
+/**
+ * struct pviommu_server_read - argument of PVIOMMU_SERVER_READ
+ * @argsz: size of this structure
+ * @flags: must be zero
+ * @gpa: where in the VM's memory; all of it must be of the claimed type
+ * @addr: where to
+ * @size: bytes
+ *
+ * Errors: EINVAL, EOPNOTSUPP flags, ENOENT no claim (any more), EACCES pages
+ * that are not of the type, EFAULT; then a part may have been read.
+ */
+struct pviommu_server_read {
+	__u32 argsz;
+	__u32 flags;
+	__u64 gpa;
+	__u64 addr;
+	__u64 size;
+};
+
+/** PVIOMMU_SERVER_READ: what pages hold now, all writes that were told included */
+#define PVIOMMU_SERVER_READ	_IOW(PVIOMMU_SERVER_MAGIC, 1, struct pviommu_server_read)
+
+#define PVIOMMU_REC_WRITE	1	/* gpa, size and data of a write, after it was made */
+#define PVIOMMU_REC_PAGE	2	/* a page was given the type: writes are told from now */
+#define PVIOMMU_REC_NO_PAGE	3	/* a page was given another type */
+#define PVIOMMU_REC_LOST	4	/* pages from gpa to last may have lost the type */
+
+#define PVIOMMU_REC_DATA	16
+
+/**
+ * struct pviommu_server_record - one entry of the ring
+ * @type: PVIOMMU_REC_*
+ * @size: bytes; up to PVIOMMU_REC_DATA, all in one page, for a write; 0 for LOST
+ * @thread: the VMM's thread that did it; for a write that of the CPU; 0: none of it
+ * @seq: free-running number of the record
+ * @gpa: where
+ * @data: what was written, in the order of addresses
+ * @last: last byte of the range for LOST, else 0
+ * @reserved: zero
+ *
+ * PVIOMMU_REC_LOST comes when memory has left the VM, or the guest's IOMMU driver
+ * the interface: some time after, and pages of the range may have kept the type,
+ * or have it again. PVIOMMU_SERVER_READ tells: EACCES.
+ */
+struct pviommu_server_record {
+	__u16 type;
+	__u16 size;
+	__u32 thread;
+	__u64 seq;
+	__u64 gpa;
+	__u8 data[PVIOMMU_REC_DATA];
+	__u64 last;
+	__u64 reserved[2];
+};
+
+#define PVIOMMU_SERVER_ACTIVE	0
+#define PVIOMMU_SERVER_ENDED	1	/* the claim is no more; what is in the ring is the last */
+
+/**
+ * struct pviommu_server_ring - what mmap() of the file shows, after a claim
+ * @prod: free-running count of records that the host has written
+ * @cons: free-running count of records that the server has taken
+ * @entries: how many there is room for
+ * @state: PVIOMMU_SERVER_*
+ * @reserved: zero
+ * @rec: record number n is at n modulo @entries
+ *
+ * The server reads @prod, then records, then writes @cons. A CPU that writes
+ * when the ring is full waits.
+ */
+struct pviommu_server_ring {
+	__u32 prod;
+	__u32 cons;
+	__u32 entries;
+	__u32 state;
+	__u64 reserved[6];
+	struct pviommu_server_record rec[];
+};
+
+#endif /* _UAPI_LINUX_PV_IOMMU_SERVER_H */

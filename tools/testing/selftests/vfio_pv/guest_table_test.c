@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VFIO_PV_IOMMU_BIND_TABLE in a guest: a page table that a privileged program keeps
+ * in its own memory, tried by a device's DMA.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <linux/pv_iommu.h>
+#include <linux/vfio_pv.h>
+
+#include "lib/guest_test.h"
+
+#define P	1ULL
+#define RW	3ULL
+#define TABLES	4	/* pages: a table of each level */
+#define DATA	4
+#define RESTART	"/sys/kernel/debug/pv-iommu/restart"
+
+FIXTURE(table)
+{
+	struct guest_vfio g;
+	struct dma_window window;
+	unsigned char *pages;	/* the tables, then data */
+	__u64 gpa[TABLES + DATA];
+};
+
+static __u64 gpa_of(const void *p)
+{
+	__u64 entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0 || pread(fd, &entry, 8, (unsigned long)p / GUEST_PAGE * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * GUEST_PAGE;
+}
+
+static int bind_table(const struct guest_vfio *g, __u32 format, __u64 root)
+{
+	struct vfio_pv_iommu_bind_table bind = {
+		.argsz = sizeof(bind),
+		.format = format,
+		.root = root,
+	};
+
+	return guest_ioctl(g->container, VFIO_PV_IOMMU_BIND_TABLE, &bind);
+}
+
+/* The entry of the lowest table for page @nr from GUEST_IOVA_WINDOW on */
+static __u64 *leaf(unsigned char *pages, unsigned int nr)
+{
+	return (__u64 *)(pages + 3 * GUEST_PAGE) + GUEST_IOVA_WINDOW / GUEST_PAGE % 512 + nr;
+}
+
+FIXTURE_SETUP(table)
+{
+	__u64 *entry;
+	int i;
+
+	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
+	self->pages = mmap(NULL, (TABLES + DATA) * GUEST_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->pages);
+	for (i = 0; i < TABLES + DATA; i++) {
+		self->gpa[i] = gpa_of(self->pages + i * GUEST_PAGE);
+		ASSERT_NE(0, self->gpa[i]);
+	}
+	for (i = 0; i < TABLES - 1; i++) {
+		entry = (__u64 *)(self->pages + i * GUEST_PAGE);
+		entry[GUEST_IOVA_WINDOW >> (39 - 9 * i) & 511] = self->gpa[i + 1] | RW;
+	}
+	/* The first data page is what the device's buffer is looked at by */
+	self->window.iova = GUEST_IOVA_WINDOW;
+	self->window.memory = self->pages + TABLES * GUEST_PAGE;
+	*leaf(self->pages, 0) = self->gpa[TABLES] | RW;
+}
+
+FIXTURE_TEARDOWN(table)
+{
+	guest_vfio_close(&self->g);
+	munmap(self->pages, (TABLES + DATA) * GUEST_PAGE);
+}
+
+#define DATA_PAGE(n)	(self->pages + (TABLES + (n)) * GUEST_PAGE)
+#define IOVA(n)		(GUEST_IOVA_WINDOW + (n) * GUEST_PAGE)
+
+TEST_F(table, refusals)
+{
+	struct vfio_pv_iommu_bind_table bind = { .argsz = sizeof(bind) - 8 };
+	__u64 root = self->gpa[0];
+
+	EXPECT_EQ(-EINVAL, guest_ioctl(self->g.container, VFIO_PV_IOMMU_BIND_TABLE, &bind));
+	bind.argsz = sizeof(bind);
+	bind.flags = 1;
+	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(self->g.container, VFIO_PV_IOMMU_BIND_TABLE, &bind));
+	EXPECT_EQ(-EOPNOTSUPP, bind_table(&self->g, PVIOMMU_TABLE_NONE, root));
+	EXPECT_EQ(-EOPNOTSUPP, bind_table(&self->g, 99, root));
+	EXPECT_EQ(-EINVAL, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, root + 8));
+	EXPECT_EQ(-EFAULT, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, 1ULL << 46));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(1), DATA_PAGE(1), GUEST_PAGE, true));
+	EXPECT_EQ(-EBUSY, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, root));
+	EXPECT_EQ(0, guest_unmap(&self->g, IOVA(1), GUEST_PAGE, 0, NULL));
+	/* All of that has left the container as it was */
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(0), DATA_PAGE(0), GUEST_PAGE, true));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(1), DATA_PAGE(1), GUEST_PAGE, true));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+}
+
+TEST_F(table, is_not_for_everybody)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setuid(65534))
+			_exit(2);
+		_exit(bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]) != -EPERM);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(table, devices_reach_what_it_says)
+{
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	EXPECT_EQ(-EBUSY, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	EXPECT_EQ(-EOPNOTSUPP, vfio_map_dma(self->g.container, IOVA(2), DATA_PAGE(2), GUEST_PAGE,
+					    true));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	/* Another page, a hole, a bad entry: each from the INVALIDATE on */
+	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+	*leaf(self->pages, 1) = 0;
+	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+	*leaf(self->pages, 1) = 1ULL << 46 | RW;
+	*leaf(self->pages, 2) = self->gpa[TABLES + 3] | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), 2 * GUEST_PAGE));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(2), DATA_PAGE(3), &self->window));
+}
+
+/* What the host has forgotten is the table's name, not what it says */
+TEST_F(table, comes_back_after_a_restart)
+{
+	int fd;
+
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(1, write(fd, "1", 1));
+	close(fd);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,658 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Types of memory: what a server on the host hears of what CPUs write. The server
+ * is the example "pvshadow", which host_shadow.sh gives our commands.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	240
+
+#define PAGE		4096UL
+#define PAGES		16
+#define THREADS		4
+#define ASK		"ask"
+#define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
+#define RESTART		"/sys/kernel/debug/pv-iommu/restart"
+
+/* ---- the server ------------------------------------------------------- */
+
+static void share_path(char *path, size_t size, const char *name)
+{
+	snprintf(path, size, "%s/%s", getenv("PVVM_SHARE") ?: "/share", name);
+}
+
+/* Have the server do something; NULL for no answer */
+static const char *ask(const char *command)
+{
+	static char reply[256];
+	char name[128], new[128];
+	unsigned int i;
+	FILE *file;
+
+	share_path(name, sizeof(name), ASK);
+	share_path(new, sizeof(new), ASK ".new");
+	file = fopen(new, "w");
+	if (!file)
+		return NULL;
+	fprintf(file, "%s\n", command);
+	if (fclose(file) || rename(new, name))
+		return NULL;
+	share_path(name, sizeof(name), "answer");
+	for (i = 0; i < 600; i++, usleep(100000)) {
+		file = fopen(name, "r");
+		if (!file)
+			continue;
+		if (!fgets(reply, sizeof(reply), file))
+			reply[0] = 0;
+		fclose(file);
+		unlink(name);
+		reply[strcspn(reply, "\n")] = 0;
+		return reply;
+	}
+	return NULL;
+}
+
+/* A command that writes to a file of ours; the file */
+static FILE *ask_file(const char *command)
+{
+	char line[256], path[128];
+
+	share_path(path, sizeof(path), "file");
+	snprintf(line, sizeof(line), "%s %s", command, path);
+	if (strcmp(ask(line) ?: "", "ok"))
+		return NULL;
+	return fopen(path, "r");
+}
+
+#define must_ask(command)	ASSERT_STREQ("ok", ask(command) ?: "no answer")
+
+/* ---- memory ------------------------------------------------------------- */
+
+struct memory {
+	unsigned char *pages;
+	__u64 gpa[PAGES];
+};
+
+static void store8(unsigned char *p, unsigned char value)
+{
+	__atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+static void store16(unsigned char *p, unsigned short value)
+{
+	__atomic_store_n((unsigned short *)p, value, __ATOMIC_RELAXED);
+}
+
+static __u64 gpa_of(const void *p)
+{
+	__u64 entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0 || pread(fd, &entry, 8, (unsigned long)p / PAGE * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * PAGE;
+}
+
+/* 0 or a negative errno */
+static int set_type(__u64 gpa, __u64 size, unsigned int type)
+{
+	char line[64];
+	int fd = open(MEM_TYPE, O_RDWR), ret = 0;
+
+	snprintf(line, sizeof(line), "%llx %llx %u", (unsigned long long)gpa,
+		 (unsigned long long)size, type);
+	if (fd < 0 || write(fd, line, strlen(line)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+/* The type that a page has after it was given another; a negative errno */
+static int type_after(__u64 gpa, unsigned int type, const char *command)
+{
+	char line[64];
+	int fd = open(MEM_TYPE, O_RDWR), ret;
+
+	snprintf(line, sizeof(line), "%llx 1000 %u", (unsigned long long)gpa, type);
+	if (fd < 0 || write(fd, line, strlen(line)) < 0)
+		return -errno;
+	if (command)
+		ask(command);
+	memset(line, 0, sizeof(line));
+	ret = read(fd, line, sizeof(line) - 1) > 0 ? atoi(line) : -errno;
+	close(fd);
+	return ret;
+}
+
+static int set_all(const struct memory *mem, unsigned int type)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < PAGES && !ret; i++)
+		ret = set_type(mem->gpa[i], PAGE, type);
+	return ret;
+}
+
+/* Is what the server has of our pages what they hold? */
+static bool mirrored(const struct memory *mem)
+{
+	FILE *file = ask_file("mirror");
+	unsigned char page[8 + PAGE];
+	unsigned int found = 0, i;
+	bool good = true;
+	__u64 gpa;
+
+	if (!file)
+		return false;
+	while (fread(page, sizeof(page), 1, file) == 1) {
+		memcpy(&gpa, page, sizeof(gpa));
+		for (i = 0; i < PAGES; i++) {
+			if (mem->gpa[i] != gpa)
+				continue;
+			found++;
+			good &= !memcmp(mem->pages + i * PAGE, page + 8, PAGE);
+		}
+	}
+	fclose(file);
+	return good && found == PAGES;
+}
+
+FIXTURE(types)
+{
+	struct memory mem;
+};
+
+FIXTURE_SETUP(types)
+{
+	struct memory *mem = &self->mem;
+	unsigned int i;
+
+	if (access(MEM_TYPE, F_OK))
+		SKIP(return, "needs debugfs of pviommu_guest");
+	mem->pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+	ASSERT_NE(MAP_FAILED, mem->pages);
+	for (i = 0; i < PAGES; i++) {
+		mem->gpa[i] = gpa_of(mem->pages + i * PAGE);
+		ASSERT_NE(0, mem->gpa[i]);
+	}
+	ask("drop");
+	must_ask("take");
+}
+
+FIXTURE_TEARDOWN(types)
+{
+	EXPECT_EQ(0, set_all(&self->mem, 0));
+	ask("drop");
+	munmap(self->mem.pages, PAGES * PAGE);
+}
+
+/* ---- setting types -------------------------------------------------------- */
+
+TEST_F(types, refusals)
+{
+	__u64 gpa = self->mem.gpa[0];
+
+	EXPECT_EQ(-EOPNOTSUPP, set_type(gpa, PAGE, 2));
+	EXPECT_EQ(-EINVAL, set_type(gpa + 1, PAGE, 1));
+	EXPECT_EQ(-EINVAL, set_type(gpa, 0, 1));
+	EXPECT_EQ(-ERANGE, set_type(~0xfffULL, 2 * PAGE, 1));
+	EXPECT_EQ(-EFAULT, set_type(1ULL << 45, PAGE, 1));
+	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
+	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
+	EXPECT_EQ(0, set_type(gpa, PAGE, 0));
+	EXPECT_STREQ("error: Device or resource busy", ask("take"));
+	must_ask("drop");
+	EXPECT_STREQ("error: Permission denied", ask("drop"));
+	EXPECT_EQ(-ENOENT, set_type(gpa, PAGE, 1));
+	EXPECT_EQ(0, set_type(gpa, PAGE, 0));
+	must_ask("take");
+}
+
+TEST_F(types, end_with_the_claim)
+{
+	FILE *file;
+
+	EXPECT_EQ(1, type_after(self->mem.gpa[0], 1, NULL));
+	EXPECT_EQ(0, type_after(self->mem.gpa[0], 0, NULL));
+	EXPECT_EQ(0, type_after(self->mem.gpa[0], 1, "drop"));
+	must_ask("take");
+	/* A new claim does not bring the old one's pages back */
+	EXPECT_EQ(1, type_after(self->mem.gpa[1], 1, NULL));
+	store8(self->mem.pages, 2);
+	file = ask_file("writes");
+	ASSERT_NE(NULL, file);
+	EXPECT_EQ(EOF, fgetc(file));
+	fclose(file);
+}
+
+/* How many pages the server has */
+static unsigned int mirror_pages(void)
+{
+	FILE *file = ask_file("mirror");
+	unsigned int n = 0;
+	char page[8 + PAGE];
+
+	if (!file)
+		return ~0U;
+	while (fread(page, sizeof(page), 1, file) == 1)
+		n++;
+	fclose(file);
+	return n;
+}
+
+/* The interface stops and starts: pages are plain, and the server hears so */
+TEST_F(types, lost_with_the_interface)
+{
+	unsigned int i;
+	int fd;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_TRUE(mirrored(&self->mem));
+	fd = open(RESTART, O_WRONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, write(fd, "1", 1));
+	close(fd);
+	for (i = 0; i < 50 && mirror_pages(); i++)
+		usleep(100000);
+	EXPECT_EQ(0, mirror_pages());
+	/* The claim has not ended */
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	store8(self->mem.pages, 9);
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* ---- what is heard ----------------------------------------------------------- */
+
+struct heard {
+	unsigned long long gpa;
+	unsigned int size;
+	char data[40];
+};
+
+/* What the server heard; @n as long as there is room for */
+static unsigned int hear(struct heard *heard, unsigned int n)
+{
+	FILE *file = ask_file("writes");
+	unsigned int i = 0;
+
+	if (!file)
+		return ~0U;
+	while (i < n && fscanf(file, "%llx %u %39s", &heard[i].gpa, &heard[i].size,
+			       heard[i].data) == 3)
+		i++;
+	fclose(file);
+	return i;
+}
+
+#define expect_heard(at, bytes, text) do {					\
+	ASSERT_LT(i, n);							\
+	EXPECT_EQ(at, heard[i].gpa);						\
+	EXPECT_EQ(bytes, heard[i].size);					\
+	EXPECT_STREQ(text, heard[i].data);					\
+	i++;									\
+} while (0)
+
+TEST_F(types, stores_of_each_size)
+{
+	unsigned char *p = self->mem.pages;
+	__u64 gpa = self->mem.gpa[0];
+	struct heard heard[16];
+	unsigned int n, i = 0;
+
+	ASSERT_EQ(0, set_type(gpa, PAGE, 1));
+	ASSERT_EQ(0, hear(heard, 16));
+	asm volatile("movb $0x11, (%0)" : : "r"(p) : "memory");
+	asm volatile("movw $0x2222, 2(%0)" : : "r"(p) : "memory");
+	asm volatile("movl $0x33333333, 4(%0)" : : "r"(p) : "memory");
+	asm volatile("movq %1, 8(%0)" : : "r"(p), "r"(0x4444444444444444ULL) : "memory");
+	asm volatile("pcmpeqd %%xmm0, %%xmm0; movups %%xmm0, 17(%0)" : : "r"(p) : "xmm0", "memory");
+	n = hear(heard, 16);
+	EXPECT_EQ(5, n);
+	expect_heard(gpa, 1, "11");
+	expect_heard(gpa + 2, 2, "2222");
+	expect_heard(gpa + 4, 4, "33333333");
+	expect_heard(gpa + 8, 8, "4444444444444444");
+	expect_heard(gpa + 17, 16, "ffffffffffffffffffffffffffffffff");
+}
+
+TEST_F(types, read_modify_write)
+{
+	unsigned char *p = self->mem.pages;
+	__u64 gpa = self->mem.gpa[0];
+	struct heard heard[16];
+	unsigned int n, i = 0, old;
+
+	memset(p, 0, PAGE);
+	ASSERT_EQ(0, set_type(gpa, PAGE, 1));
+	ASSERT_EQ(0, hear(heard, 16));
+	asm volatile("incl (%0)" : : "r"(p) : "memory");
+	asm volatile("lock; addl $0x10, (%0)" : : "r"(p) : "memory");
+	old = 0x99;
+	asm volatile("xchgl %1, (%0)" : : "r"(p), "r"(old) : "memory");
+	old = 1;
+	asm volatile("lock; xaddl %1, (%0)" : "+r"(p), "+r"(old) : : "memory");
+	EXPECT_EQ(0x99, old);
+	EXPECT_TRUE(__sync_bool_compare_and_swap((unsigned long long *)(p + 8), 0, 0x77));
+	asm volatile("orb $0x80, 16(%0)" : : "r"(p) : "memory");
+	n = hear(heard, 16);
+	EXPECT_EQ(6, n);
+	expect_heard(gpa, 4, "01000000");
+	expect_heard(gpa, 4, "11000000");
+	expect_heard(gpa, 4, "99000000");
+	expect_heard(gpa, 4, "9a000000");
+	expect_heard(gpa + 8, 8, "7700000000000000");
+	expect_heard(gpa + 16, 1, "80");
+}
+
+TEST_F(types, across_pages)
+{
+	struct heard heard[4];
+	unsigned int n, i = 0;
+
+	ASSERT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
+	ASSERT_EQ(0, set_type(self->mem.gpa[1], PAGE, 1));
+	ASSERT_EQ(0, hear(heard, 4));
+	asm volatile("movq %1, (%0)" : : "r"(self->mem.pages + PAGE - 3),
+		     "r"(0x0807060504030201ULL) : "memory");
+	n = hear(heard, 4);
+	EXPECT_EQ(2, n);
+	expect_heard(self->mem.gpa[0] + PAGE - 3, 3, "010203");
+	expect_heard(self->mem.gpa[1], 5, "0405060708");
+	/* Only one of the two is the server's */
+	ASSERT_EQ(0, set_type(self->mem.gpa[1], PAGE, 0));
+	asm volatile("movq %1, (%0)" : : "r"(self->mem.pages + PAGE - 3),
+		     "r"(0x1807060504030211ULL) : "memory");
+	n = hear(heard, 4);
+	i = 0;
+	EXPECT_EQ(1, n);
+	expect_heard(self->mem.gpa[0] + PAGE - 3, 3, "110203");
+}
+
+static void *toggler(void *arg)
+{
+	struct memory *mem = arg;
+	unsigned int i;
+	long ret = 0;
+
+	for (i = 0; i < 64 && !ret; i++)
+		ret = set_type(mem->gpa[i % 4], PAGE, i / 4 % 2);
+	return (void *)ret;
+}
+
+/* CPUs give and take types of the same pages: the server knows the outcome */
+TEST_F(types, told_in_the_order_of_changes)
+{
+	struct heard heard[8];
+	pthread_t thread[THREADS];
+	unsigned int round, i;
+	void *ret;
+
+	for (round = 0; round < 8; round++) {
+		for (i = 0; i < THREADS; i++)
+			ASSERT_EQ(0, pthread_create(&thread[i], NULL, toggler, &self->mem));
+		for (i = 0; i < THREADS; i++) {
+			ASSERT_EQ(0, pthread_join(thread[i], &ret));
+			EXPECT_EQ(NULL, ret);
+		}
+		/* Pages that are of the type are those whose writes are told of */
+		ASSERT_EQ(0, hear(heard, 8));
+		for (i = 0; i < 4; i++)
+			store8(self->mem.pages + i * PAGE, round);
+		EXPECT_EQ(hear(heard, 8), mirror_pages());
+	}
+}
+
+TEST_F(types, plain_again)
+{
+	struct heard heard[4];
+
+	ASSERT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
+	ASSERT_EQ(0, set_type(self->mem.gpa[0], PAGE, 0));
+	store8(self->mem.pages, 1);
+	EXPECT_EQ(0, hear(heard, 4));
+}
+
+/* ---- many CPUs ------------------------------------------------------------------ */
+
+struct writer {
+	pthread_t thread;
+	struct memory *mem;
+	unsigned int seed;
+	unsigned int limit;	/* writes, or until told to stop */
+	bool stop;
+	unsigned long adds;	/* to the counter that all share */
+	unsigned long last;	/* written to the word that is its own */
+	unsigned int nr;
+};
+
+/* The last page: a counter, then a word for each thread */
+static unsigned long *shared_word(struct memory *mem, unsigned int nr)
+{
+	return (unsigned long *)(mem->pages + (PAGES - 1) * PAGE + 64 * nr);
+}
+
+static void *writes(void *arg)
+{
+	struct writer *w = arg;
+	unsigned int n;
+
+	for (n = 0; n < w->limit && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED); n++) {
+		unsigned int at = rand_r(&w->seed) % ((PAGES - 1) * PAGE - 16);
+		unsigned char *p = w->mem->pages + at;
+
+		switch (rand_r(&w->seed) % 8) {
+		case 0:
+			store8(p, n);
+			break;
+		case 1:
+			asm volatile("movq %1, (%0)" : : "r"(p), "r"((__u64)n * 0x01010101ULL)
+				     : "memory");
+			break;
+		case 2:
+			asm volatile("movd %1, %%xmm0; movups %%xmm0, (%0)" : : "r"(p), "r"(n)
+				     : "xmm0", "memory");
+			break;
+		case 3:
+			asm volatile("addl %1, (%0)" : : "r"(w->mem->pages + at / 4 * 4), "r"(n)
+				     : "memory");
+			break;
+		case 4:
+			__atomic_exchange_n((unsigned long *)(w->mem->pages + at / 8 * 8), n,
+					    __ATOMIC_SEQ_CST);
+			break;
+		case 5:
+			w->last++;
+			__atomic_store_n(shared_word(w->mem, w->nr + 1), w->last, __ATOMIC_RELAXED);
+			break;
+		default:
+			__sync_fetch_and_add(shared_word(w->mem, 0), 1);
+			w->adds++;
+		}
+	}
+	return NULL;
+}
+
+static bool start(struct writer *w, struct memory *mem, unsigned int limit)
+{
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++) {
+		w[i].mem = mem;
+		w[i].nr = i;
+		w[i].seed += i + 1;
+		w[i].limit = limit;
+		w[i].stop = false;
+		if (pthread_create(&w[i].thread, NULL, writes, &w[i]))
+			return false;
+	}
+	return true;
+}
+
+static void stop(struct writer *w)
+{
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++)
+		__atomic_store_n(&w[i].stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < THREADS; i++)
+		pthread_join(w[i].thread, NULL);
+}
+
+/* No write was lost, whoever heard of it */
+static bool all_there(const struct writer *w, struct memory *mem)
+{
+	unsigned long adds = 0;
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++) {
+		adds += w[i].adds;
+		if (w[i].last != *shared_word(mem, i + 1))
+			return false;
+	}
+	return adds == *shared_word(mem, 0);
+}
+
+TEST_F(types, mirror_of_four_writers)
+{
+	struct writer w[THREADS] = {};
+	unsigned int round;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	for (round = 0; round < 4; round++) {
+		ASSERT_TRUE(start(w, &self->mem, ~0U));
+		usleep(500000);
+		stop(w);
+		EXPECT_TRUE(mirrored(&self->mem));
+		EXPECT_TRUE(all_there(w, &self->mem));
+	}
+}
+
+TEST_F(types, claim_taken_and_dropped_under_writers)
+{
+	struct writer w[THREADS] = {};
+	unsigned int round;
+
+	for (round = 0; round < 4; round++) {
+		ASSERT_EQ(0, set_all(&self->mem, 1));
+		ASSERT_TRUE(start(w, &self->mem, ~0U));
+		usleep(200000);
+		must_ask(round % 2 ? "quit" : "drop");
+		EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[3], PAGE, 1));
+		must_ask("take");
+		ASSERT_EQ(0, set_all(&self->mem, 1));
+		usleep(200000);
+		stop(w);
+		EXPECT_TRUE(mirrored(&self->mem));
+		EXPECT_TRUE(all_there(w, &self->mem));
+	}
+}
+
+/* ---- a server that is slow --------------------------------------------------------- */
+
+static void *sleeper(void *arg)
+{
+	ask(arg);
+	return NULL;
+}
+
+TEST_F(types, slow_server_slows_writers)
+{
+	unsigned char *p = self->mem.pages;
+	__u64 gpa = self->mem.gpa[0];
+	struct heard heard[512];
+	pthread_t thread;
+	unsigned int i, n;
+
+	ASSERT_EQ(0, set_type(gpa, PAGE, 1));
+	hear(heard, 512);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 400"));
+	usleep(300000);
+	for (i = 0; i < 400; i++)
+		store16(p + 2 * i, i);
+	pthread_join(thread, NULL);
+	n = hear(heard, 512);
+	ASSERT_EQ(400, n);
+	for (i = 0; i < n; i++) {
+		char text[8];
+
+		snprintf(text, sizeof(text), "%02x%02x", i & 0xff, i >> 8);
+		EXPECT_EQ(gpa + 2 * i, heard[i].gpa);
+		EXPECT_STREQ(text, heard[i].data);
+	}
+}
+
+/* Types change while the ring is full: the op goes on when there is room */
+TEST_F(types, slow_server_slows_types)
+{
+	unsigned int round;
+	pthread_t thread;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 600"));
+	usleep(300000);
+	/* More records than there is room for, the last set is of type 1 */
+	for (round = 0; round < 7; round++)
+		ASSERT_EQ(0, set_all(&self->mem, round % 2));
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	pthread_join(thread, NULL);
+	store8(self->mem.pages, 7);
+	store8(self->mem.pages + (PAGES - 1) * PAGE, 8);
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* Nobody makes room: the claim ends, and types can be set to plain, in good time */
+TEST_F(types, server_that_sleeps_is_dropped_by_an_op)
+{
+	unsigned int round, i;
+	pthread_t thread;
+	int ret = 0;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 5000"));
+	usleep(300000);
+	for (round = 0; round < 20 && !ret; round++)
+		ret = set_all(&self->mem, round % 2);
+	EXPECT_EQ(-ENOENT, ret);
+	EXPECT_EQ(0, set_all(&self->mem, 0));
+	for (i = 0; i < PAGES; i++)
+		store8(self->mem.pages + i * PAGE, i);
+	pthread_join(thread, NULL);
+	must_ask("take");
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+TEST_F(types, server_that_sleeps_is_dropped)
+{
+	unsigned char *p = self->mem.pages;
+	pthread_t thread;
+	unsigned int i;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 15000"));
+	usleep(300000);
+	for (i = 0; i < 2000; i++)
+		store16(p + 2 * i, i);
+	EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[1], PAGE, 1));
+	for (i = 0; i < 2000; i++)
+		EXPECT_EQ(i, __atomic_load_n((unsigned short *)(p + 2 * i), __ATOMIC_RELAXED));
+	pthread_join(thread, NULL);
+	must_ask("take");
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The interface of servers of memory types, at the host level: claims, and what
+ * there is of types where no KVM watches pages. What servers hear is tested with
+ * a guest, by guest_types_test.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <linux/pv_iommu_server.h>
+
+#include "lib/pv_test.h"
+
+#define ENTRIES		16
+#define DEVICE		"/dev/pv-iommu"
+
+FIXTURE(server)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	__u32 id;
+	int fd;
+};
+
+/* The number of the only VM: the one for which a claim of nothing is not ENOENT */
+static __u32 find_vm(int fd)
+{
+	struct pviommu_server_claim req = {
+		.argsz = sizeof(req),
+		.flags = PVIOMMU_CLAIM_WRITES,
+		.type = PVIOMMU_MEM_IOREQ_SERVER,
+		.entries = ENTRIES,
+		.eventfd = -1,
+	};
+
+	for (req.vm = 1; req.vm < 10000; req.vm++) {
+		if (ioctl(fd, PVIOMMU_SERVER_CLAIM, &req))
+			continue;
+		req.flags = 0;
+		req.entries = 0;
+		return ioctl(fd, PVIOMMU_SERVER_CLAIM, &req) ? 0 : req.vm;
+	}
+	return 0;
+}
+
+FIXTURE_SETUP(server)
+{
+	self->before = pv_begin();
+	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
+	self->r = &self->vm.ring[0];
+	pv_start(&self->vm, 1, 6);
+	self->fd = open(DEVICE, O_RDWR);
+	ASSERT_LE(0, self->fd);
+	self->id = find_vm(self->fd);
+	ASSERT_NE(0, self->id);
+}
+
+FIXTURE_TEARDOWN(server)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+static struct pviommu_server_claim claim_of(__u32 vm)
+{
+	return (struct pviommu_server_claim) {
+		.argsz = sizeof(struct pviommu_server_claim),
+		.flags = PVIOMMU_CLAIM_WRITES,
+		.vm = vm,
+		.type = PVIOMMU_MEM_IOREQ_SERVER,
+		.entries = ENTRIES,
+		.eventfd = -1,
+	};
+}
+
+static int do_claim(int fd, struct pviommu_server_claim req)
+{
+	return ioctl(fd, PVIOMMU_SERVER_CLAIM, &req) ? -errno : 0;
+}
+
+static int disclaim(int fd, __u32 vm)
+{
+	struct pviommu_server_claim req = claim_of(vm);
+
+	req.flags = 0;
+	req.entries = 0;
+	return do_claim(fd, req);
+}
+
+#define refused(err, field, value) do {						\
+	struct pviommu_server_claim __req = claim_of(self->id);			\
+										\
+	__req.field = value;							\
+	EXPECT_EQ(-(err), do_claim(self->fd, __req));				\
+} while (0)
+
+TEST_F(server, claim_refuses)
+{
+	refused(EINVAL, argsz, sizeof(struct pviommu_server_claim) - 4);
+	refused(EOPNOTSUPP, flags, 2);
+	refused(EOPNOTSUPP, type, PVIOMMU_MEM_RAM_RW);
+	refused(EOPNOTSUPP, type, 2);
+	refused(ENOENT, vm, 0);
+	refused(ENOENT, vm, self->id + 1000000);
+	refused(EINVAL, entries, 0);
+	refused(EINVAL, entries, 8);
+	refused(EINVAL, entries, 48);
+	refused(EINVAL, entries, 1 << 17);
+	refused(EINVAL, eventfd, -2);
+	refused(EBADF, eventfd, 999);
+	refused(EINVAL, eventfd, self->fd);
+	EXPECT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	EXPECT_EQ(-1, ioctl(self->fd, _IO(PVIOMMU_SERVER_MAGIC, 99), 0));
+	EXPECT_EQ(ENOTTY, errno);
+}
+
+TEST_F(server, one_claim)
+{
+	int other = open(DEVICE, O_RDWR);
+
+	ASSERT_LE(0, other);
+	EXPECT_EQ(-EACCES, disclaim(self->fd, self->id));
+	EXPECT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	EXPECT_EQ(-EBUSY, do_claim(self->fd, claim_of(self->id)));
+	EXPECT_EQ(-EBUSY, do_claim(other, claim_of(self->id)));
+	EXPECT_EQ(-EACCES, disclaim(other, self->id));
+	EXPECT_EQ(-EACCES, disclaim(self->fd, self->id + 1));
+	EXPECT_EQ(0, disclaim(self->fd, self->id));
+	EXPECT_EQ(-EACCES, disclaim(self->fd, self->id));
+	EXPECT_EQ(0, do_claim(other, claim_of(self->id)));
+	EXPECT_EQ(-EBUSY, do_claim(self->fd, claim_of(self->id)));
+	close(other);
+	EXPECT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+}
+
+/* Whoever has no right to open it can't be a server */
+TEST_F(server, needs_a_right)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setuid(65534))
+			_exit(2);
+		_exit(open(DEVICE, O_RDWR) < 0 && (errno == EACCES || errno == EPERM) ? 0 : 1);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(server, ring_outlives_the_claim)
+{
+	size_t size = sizeof(struct pviommu_server_ring) +
+		      ENTRIES * sizeof(struct pviommu_server_record);
+	struct pviommu_server_claim req = claim_of(self->id);
+	struct pviommu_server_ring *ring;
+	struct pollfd poll_fd = { .events = POLLIN };
+
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, size, PROT_READ, MAP_SHARED, self->fd, 0));
+	poll_fd.fd = eventfd(0, 0);
+	ASSERT_LE(0, poll_fd.fd);
+	req.eventfd = poll_fd.fd;
+	ASSERT_EQ(0, do_claim(self->fd, req));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 1 << 20, PROT_READ, MAP_SHARED, self->fd, 0));
+	ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	EXPECT_EQ(ENTRIES, ring->entries);
+	EXPECT_EQ(0, ring->prod);
+	EXPECT_EQ(PVIOMMU_SERVER_ACTIVE, ring->state);
+	EXPECT_EQ(0, poll(&poll_fd, 1, 0));
+	/* The VM ends, and with it the claim */
+	pv_vm_close_devices(&self->vm);
+	pv_vm_close_groups(&self->vm);
+	pv_vm_close_container(&self->vm);
+	EXPECT_EQ(1, poll(&poll_fd, 1, 1000));
+	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
+	EXPECT_EQ(-EACCES, disclaim(self->fd, self->id));
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_EQ(ENTRIES, ring->entries);
+	munmap(ring, size);
+	close(poll_fd.fd);
+}
+
+TEST_F(server, reads_only_what_is_its_own)
+{
+	char buf[8];
+	struct pviommu_server_read req = {
+		.argsz = sizeof(req),
+		.gpa = PV_DATA,
+		.addr = (unsigned long)buf,
+		.size = sizeof(buf),
+	};
+
+	EXPECT_EQ(-1, ioctl(self->fd, PVIOMMU_SERVER_READ, &req));
+	EXPECT_EQ(ENOENT, errno);
+	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	EXPECT_EQ(-1, ioctl(self->fd, PVIOMMU_SERVER_READ, &req));
+	EXPECT_EQ(EACCES, errno);
+	req.size = 0;
+	EXPECT_EQ(-1, ioctl(self->fd, PVIOMMU_SERVER_READ, &req));
+	EXPECT_EQ(EINVAL, errno);
+	req.size = 8;
+	req.gpa = ~7ULL + 4;
+	EXPECT_EQ(-1, ioctl(self->fd, PVIOMMU_SERVER_READ, &req));
+	EXPECT_EQ(EINVAL, errno);
+	req.flags = 1;
+	EXPECT_EQ(-1, ioctl(self->fd, PVIOMMU_SERVER_READ, &req));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+}
+
+/* The ops, where nothing watches pages */
+TEST_F(server, no_types_without_kvm)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+
+	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	op.mem.gpa = PV_DATA;
+	op.mem.size = PV_PAGE;
+	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	op.mem.type = 2;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	op.mem.type = PVIOMMU_MEM_RAM_RW;
+	op.mem.size = 1;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	op.mem.size = ~0xfffULL;
+	pv_err_exec(PVIOMMU_ERANGE, self->r, op);
+	op = pv_op(PVIOMMU_OP_TYPE_GET);
+	op.mem.gpa = PV_DATA;
+	pv_exec(self->r, op);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, self->r->last.result);
+	op.mem.gpa = PV_NOWHERE;
+	pv_err_exec(PVIOMMU_EFAULT, self->r, op);
+	op.mem.size = PV_PAGE;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+}
+
+TEST_HARNESS_MAIN

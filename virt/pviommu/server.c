@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Servers: processes of the host that are told what VMs write. The control
+ * device, claims, and the rings.
+ *
+ * A ring has one producer at a time (server->lock) and our own count is the one
+ * that matters. A CPU that writes and finds it full waits for room, asleep, and
+ * looks again now and then: servers make room by writing to memory. An op, which
+ * has locks, does not wait: it has room kept before it changes anything.
+ */
+#include <linux/capability.h>
+#include <linux/delay.h>
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#include "pviommu_private.h"
+
+static uint server_timeout_ms = 1000;
+module_param(server_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(server_timeout_ms,
+		 "How long a server may leave its ring full before it is dropped");
+
+/* How often one that waits looks for room */
+#define LOOK_US		200
+
+/*
+ * Who wants room waits so many times the time-out for a server that seems to work: it
+ * makes room for others, or counts on without making any
+ */
+#define PATIENCE	4
+
+/* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
+#define MAX_READ	SZ_16M
+
+struct pviommu_server {
+	struct kref kref;		/* its file, the VM, who tells it */
+	u32 vm_id;
+	u32 entries;
+	size_t size;			/* of the ring */
+	struct pviommu_server_ring *ring;
+	struct eventfd_ctx *eventfd;	/* NULL for none */
+
+	spinlock_t lock;		/* the rest */
+	u32 prod;
+	u32 kept;			/* room that is kept for records to come */
+	u64 seq;
+	ktime_t full_from;		/* nobody has found room since; 0: not known to be full */
+	ktime_t full_since;		/* nor has @cons moved since */
+	u32 full_cons;			/* what the server had taken then */
+	bool ended;
+};
+
+/* An open control device */
+struct server_file {
+	struct mutex lock;		/* @server changes */
+	struct pviommu_server *server;	/* NULL: no claim was made */
+};
+
+/* ---- the ring -------------------------------------------------------- */
+
+/**
+ * pviommu_server_get() - hold a server
+ * @server: the server
+ */
+void pviommu_server_get(struct pviommu_server *server)
+{
+	kref_get(&server->kref);
+}
+
+static void server_release(struct kref *kref)
+{
+	struct pviommu_server *server = container_of(kref, struct pviommu_server, kref);
+
+	if (server->eventfd)
+		eventfd_ctx_put(server->eventfd);
+	vfree(server->ring);
+	kfree(server);
+}
+
+/**
+ * pviommu_server_put() - let go of a server
+ * @server: the server
+ *
+ * Context: process.
+ */
+void pviommu_server_put(struct pviommu_server *server)
+{
+	kref_put(&server->kref, server_release);
+}
+
+static void signal_server(struct pviommu_server *server)
+{
+	if (server->eventfd)
+		eventfd_signal(server->eventfd);
+}
+
+/**
+ * pviommu_server_end() - the claim is no more
+ * @server: the server, which is told
+ */
+void pviommu_server_end(struct pviommu_server *server)
+{
+	spin_lock(&server->lock);
+	server->ended = true;
+	/* Who sees it sees the last record, too */
+	smp_store_release(&server->ring->state, PVIOMMU_SERVER_ENDED);
+	spin_unlock(&server->lock);
+	signal_server(server);
+}
+
+/* Nobody finds room; has that lasted too long */
+static bool is_too_slow(struct pviommu_server *server, u32 cons)
+{
+	unsigned int timeout = READ_ONCE(server_timeout_ms);
+	ktime_t now = ktime_get();
+
+	lockdep_assert_held(&server->lock);
+
+	if (!server->full_from || server->full_cons != cons) {
+		server->full_since = now;
+		server->full_cons = cons;
+	}
+	if (!server->full_from)
+		server->full_from = now;
+	/* @cons may also move for ever and never make room */
+	return ktime_ms_delta(now, server->full_since) > timeout ||
+	       ktime_ms_delta(now, server->full_from) > (s64)PATIENCE * timeout;
+}
+
+/* -EAGAIN: no room; -ETIMEDOUT: nor has there been any for too long */
+static int find_room(struct pviommu_server *server)
+{
+	u32 cons = READ_ONCE(server->ring->cons);
+
+	lockdep_assert_held(&server->lock);
+
+	if (server->ended)
+		return -ESHUTDOWN;
+	if (server->prod - cons < server->entries - server->kept) {
+		server->full_from = 0;
+		return 0;
+	}
+	return is_too_slow(server, cons) ? -ETIMEDOUT : -EAGAIN;
+}
+
+/* There is room */
+static void fill(struct pviommu_server *server, const struct pviommu_server_record *rec)
+{
+	struct pviommu_server_ring *ring = server->ring;
+	struct pviommu_server_record *slot;
+
+	lockdep_assert_held(&server->lock);
+
+	slot = &ring->rec[server->prod & (server->entries - 1)];
+	*slot = *rec;
+	slot->seq = server->seq++;
+	slot->thread = current->flags & PF_KTHREAD ? 0 : task_pid_nr(current);
+	/* Who sees the count sees the record */
+	smp_store_release(&ring->prod, ++server->prod);
+}
+
+static int ring_put(struct pviommu_server *server, const struct pviommu_server_record *rec)
+{
+	int ret;
+
+	spin_lock(&server->lock);
+	ret = find_room(server);
+	if (!ret)
+		fill(server, rec);
+	spin_unlock(&server->lock);
+	return ret;
+}
+
+/**
+ * pviommu_server_keep_room() - have room for one record kept
+ * @server: the server
+ *
+ * To be followed by pviommu_server_use_room().
+ *
+ * Context: any in which spinlocks may be taken; does not wait.
+ * Return: 0; -EAGAIN no room now, the server is reminded; -ETIMEDOUT it has made
+ * none for server_timeout_ms; -ESHUTDOWN the claim has ended.
+ */
+int pviommu_server_keep_room(struct pviommu_server *server)
+{
+	int ret;
+
+	spin_lock(&server->lock);
+	ret = find_room(server);
+	if (!ret)
+		server->kept++;
+	spin_unlock(&server->lock);
+	if (ret == -EAGAIN)
+		signal_server(server);
+	return ret;
+}
+
+/**
+ * pviommu_server_use_room() - put a record where room was kept for it
+ * @server: the server
+ * @rec: the record, but for number and thread; NULL: there is none after all
+ *
+ * Context: as pviommu_server_keep_room().
+ */
+void pviommu_server_use_room(struct pviommu_server *server,
+			     const struct pviommu_server_record *rec)
+{
+	spin_lock(&server->lock);
+	server->kept--;
+	if (server->ended)
+		rec = NULL;
+	if (rec)
+		fill(server, rec);
+	spin_unlock(&server->lock);
+	if (rec)
+		signal_server(server);
+}
+
+/**
+ * pviommu_server_patience() - until when a write may wait
+ *
+ * Return: the time for pviommu_server_tell(), the same for all records of a write.
+ */
+ktime_t pviommu_server_patience(void)
+{
+	return ktime_add_ms(ktime_get(), (u64)PATIENCE * READ_ONCE(server_timeout_ms));
+}
+
+/**
+ * pviommu_server_tell() - put a record into a server's ring
+ * @server: the server
+ * @rec: the record, but for number and thread
+ * @end: from pviommu_server_patience()
+ *
+ * Waits while the ring is full. Records of one thread arrive in the order of the
+ * calls.
+ *
+ * Context: process; may sleep until @end.
+ * Return: 0; -ESHUTDOWN the claim has ended; -ETIMEDOUT the server has made no
+ * room, for server_timeout_ms to anybody or until @end to us; -EINTR the thread
+ * is being killed.
+ */
+int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
+			ktime_t end)
+{
+	int ret;
+
+	while ((ret = ring_put(server, rec)) == -EAGAIN) {
+		if (ktime_after(ktime_get(), end))
+			return -ETIMEDOUT;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		signal_server(server);
+		usleep_range(LOOK_US, 2 * LOOK_US);
+	}
+	if (!ret)
+		signal_server(server);
+	return ret;
+}
+
+/* ---- claims ----------------------------------------------------------- */
+
+static struct pviommu_server *server_create(const struct pviommu_server_claim *claim)
+{
+	struct pviommu_server *server;
+	int ret = -ENOMEM;
+
+	server = kzalloc(sizeof(*server), GFP_KERNEL_ACCOUNT);
+	if (!server)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&server->kref);
+	spin_lock_init(&server->lock);
+	server->vm_id = claim->vm;
+	server->entries = claim->entries;
+	server->size = PAGE_ALIGN(struct_size(server->ring, rec, claim->entries));
+	server->ring = vmalloc_user(server->size);
+	if (!server->ring)
+		goto err_free;
+	server->ring->entries = claim->entries;
+	if (claim->eventfd >= 0) {
+		server->eventfd = eventfd_ctx_fdget(claim->eventfd);
+		if (IS_ERR(server->eventfd)) {
+			ret = PTR_ERR(server->eventfd);
+			goto err_ring;
+		}
+	}
+	return server;
+
+err_ring:
+	vfree(server->ring);
+err_free:
+	kfree(server);
+	return ERR_PTR(ret);
+}
+
+static bool has_ended(struct pviommu_server *server)
+{
+	bool ended;
+
+	spin_lock(&server->lock);
+	ended = server->ended;
+	spin_unlock(&server->lock);
+	return ended;
+}
+
+/* End the claim of a file, if it has one (still) */
+static void give_up(struct server_file *file)
+{
+	struct pviommu_vm *vm;
+
+	lockdep_assert_held(&file->lock);
+
+	if (!file->server)
+		return;
+	/* A VM that is gone has ended all claims */
+	vm = pviommu_vm_get(file->server->vm_id);
+	if (vm) {
+		pviommu_types_disclaim(vm, file->server);
+		pviommu_vm_put(vm);
+	}
+	pviommu_server_put(file->server);
+	file->server = NULL;
+}
+
+static int do_claim(struct server_file *file, const struct pviommu_server_claim *claim)
+{
+	struct pviommu_server *server;
+	struct pviommu_vm *vm;
+	int ret;
+
+	if (claim->entries < PVIOMMU_SERVER_MIN_ENTRIES ||
+	    claim->entries > PVIOMMU_SERVER_MAX_ENTRIES ||
+	    !is_power_of_2(claim->entries) || claim->eventfd < -1)
+		return -EINVAL;
+	if (file->server && !has_ended(file->server))
+		return -EBUSY;
+	vm = pviommu_vm_get(claim->vm);
+	if (!vm)
+		return -ENOENT;
+	server = server_create(claim);
+	ret = PTR_ERR_OR_ZERO(server);
+	if (ret)
+		goto out_put;
+	ret = pviommu_types_claim(vm, server);
+	if (ret) {
+		pviommu_server_put(server);
+		goto out_put;
+	}
+	give_up(file);
+	file->server = server;
+out_put:
+	pviommu_vm_put(vm);
+	return ret;
+}
+
+static int do_disclaim(struct server_file *file, const struct pviommu_server_claim *claim)
+{
+	if (claim->entries || claim->eventfd != -1)
+		return -EINVAL;
+	if (!file->server || file->server->vm_id != claim->vm || has_ended(file->server))
+		return -EACCES;
+	give_up(file);
+	return 0;
+}
+
+static long ioctl_claim(struct server_file *file, unsigned long arg)
+{
+	unsigned long minsz = offsetofend(struct pviommu_server_claim, eventfd);
+	struct pviommu_server_claim claim;
+	int ret;
+
+	if (copy_from_user(&claim, (void __user *)arg, minsz))
+		return -EFAULT;
+	if (claim.argsz < minsz)
+		return -EINVAL;
+	if (claim.flags & ~PVIOMMU_CLAIM_WRITES || claim.type != PVIOMMU_MEM_IOREQ_SERVER)
+		return -EOPNOTSUPP;
+	mutex_lock(&file->lock);
+	if (claim.flags)
+		ret = do_claim(file, &claim);
+	else
+		ret = do_disclaim(file, &claim);
+	mutex_unlock(&file->lock);
+	return ret;
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+/*
+ * The VM is held for this page only: its end waits for whoever holds it, and to
+ * write to the server's memory may take as long as the server likes.
+ */
+static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len)
+{
+	struct pviommu_vm *vm = pviommu_vm_get(server->vm_id);
+	int ret = -EACCES;
+
+	if (!vm)
+		return -ENOENT;
+	if (pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE)))
+		ret = pviommu_guest_peek(vm, gpa, page, len);
+	pviommu_vm_put(vm);
+	return ret;
+}
+
+static int read_pages(struct pviommu_server *server, const struct pviommu_server_read *req)
+{
+	u64 done, len;
+	void *page;
+	int ret = 0;
+
+	page = (void *)__get_free_page(GFP_KERNEL);
+	if (!page)
+		return -ENOMEM;
+	for (done = 0; done < req->size && !ret; done += len) {
+		u64 gpa = req->gpa + done;
+
+		len = min(PAGE_SIZE - offset_in_page(gpa), req->size - done);
+		ret = fatal_signal_pending(current) ? -EINTR :
+						      read_page(server, gpa, page, len);
+		if (!ret && copy_to_user(u64_to_user_ptr(req->addr + done), page, len))
+			ret = -EFAULT;
+		cond_resched();
+	}
+	free_page((unsigned long)page);
+	return ret;
+}
+
+static long ioctl_read(struct server_file *file, unsigned long arg)
+{
+	unsigned long minsz = offsetofend(struct pviommu_server_read, size);
+	struct pviommu_server_read req;
+	struct pviommu_server *server;
+	int ret;
+
+	if (copy_from_user(&req, (void __user *)arg, minsz))
+		return -EFAULT;
+	if (req.argsz < minsz)
+		return -EINVAL;
+	if (req.flags)
+		return -EOPNOTSUPP;
+	if (!req.size || req.size > MAX_READ || req.gpa + req.size - 1 < req.gpa)
+		return -EINVAL;
+	mutex_lock(&file->lock);
+	server = file->server;
+	if (server)
+		pviommu_server_get(server);
+	mutex_unlock(&file->lock);
+	if (!server)
+		return -ENOENT;
+	ret = has_ended(server) ? -ENOENT : read_pages(server, &req);
+	pviommu_server_put(server);
+	return ret;
+}
+
+/* ---- the control device -------------------------------------------------- */
+
+static int server_open(struct inode *inode, struct file *filp)
+{
+	struct server_file *file;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	file = kzalloc(sizeof(*file), GFP_KERNEL_ACCOUNT);
+	if (!file)
+		return -ENOMEM;
+	mutex_init(&file->lock);
+	filp->private_data = file;
+	return 0;
+}
+
+static int server_close(struct inode *inode, struct file *filp)
+{
+	struct server_file *file = filp->private_data;
+
+	mutex_lock(&file->lock);
+	give_up(file);
+	mutex_unlock(&file->lock);
+	mutex_destroy(&file->lock);
+	kfree(file);
+	return 0;
+}
+
+static long server_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case PVIOMMU_SERVER_CLAIM:
+		return ioctl_claim(filp->private_data, arg);
+	case PVIOMMU_SERVER_READ:
+		return ioctl_read(filp->private_data, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int server_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	struct server_file *file = filp->private_data;
+	int ret = -ENOENT;
+
+	if (vma->vm_pgoff)
+		return -EINVAL;
+	mutex_lock(&file->lock);
+	/* The mapping holds the pages, so that it outlives the server */
+	if (file->server)
+		ret = remap_vmalloc_range(vma, file->server->ring, 0);
+	mutex_unlock(&file->lock);
+	return ret;
+}
+
+static const struct file_operations server_fops = {
+	.owner = THIS_MODULE,
+	.open = server_open,
+	.release = server_close,
+	.unlocked_ioctl = server_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = server_mmap,
+};
+
+static struct miscdevice server_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "pv-iommu",
+	.fops = &server_fops,
+	.mode = 0600,
+};
+
+/**
+ * pviommu_servers_init() - make the control device
+ *
+ * Return: 0 or a negative errno.
+ */
+int pviommu_servers_init(void)
+{
+	return misc_register(&server_misc);
+}
+
+/**
+ * pviommu_servers_exit() - undo pviommu_servers_init()
+ */
+void pviommu_servers_exit(void)
+{
+	misc_deregister(&server_misc);
+}
