@@ -136,7 +136,9 @@ static int attach_request(struct pviommu_endpoint *ep,
 {
 	int ret = 0;
 
-	if (domain_number(domain) == U32_MAX)
+	if (domain->type != IOMMU_DOMAIN_BLOCKED)
+		ret = pviommu_recover_endpoint(ep);
+	if (!ret && domain_number(domain) == U32_MAX)
 		ret = pviommu_domain_restart(to_pviommu_domain(domain), ep->id);
 	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH,
 				       domain_number(domain));
@@ -272,11 +274,52 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
  * pviommu_isolated() - the host has moved an endpoint to the blocked domain
  * @ep: the endpoint; pviommu.lock held
  *
- * The IOMMU core does not know, but its next attach will reach the host.
+ * And with it its group. The IOMMU core does not know, but its next attach will
+ * reach the host.
  */
 void pviommu_isolated(struct pviommu_endpoint *ep)
 {
-	group_moved(ep->pv, ep->group, &blocked_domain);
+	struct pviommu *pv = ep->pv;
+	struct pviommu_endpoint *other;
+
+	group_moved(pv, ep->group, &blocked_domain);
+	if (!(pv->features & PVIOMMU_F_RECOVER))
+		return;
+	list_for_each_entry(other, &pv->endpoints, node) {
+		if (other->group != ep->group)
+			continue;
+		other->isolated = true;
+		other->to_recover = true;
+	}
+	schedule_work(&pv->recover_work);
+}
+
+/**
+ * pviommu_recover_endpoint() - have the host let an endpoint be attached again
+ * @ep: the endpoint; pviommu.lock held
+ *
+ * Return: 0 also if it is not isolated; -EBUSY the host is not done with the error;
+ * or another negative errno.
+ */
+int pviommu_recover_endpoint(struct pviommu_endpoint *ep)
+{
+	struct pviommu_endpoint *other;
+	struct pviommu_op op;
+	int ret;
+
+	lockdep_assert_held(&ep->pv->lock);
+	if (!ep->isolated)
+		return 0;
+	pviommu_op_init(&op, PVIOMMU_OP_RECOVER);
+	op.endpoint = cpu_to_le32(ep->id);
+	ret = pviommu_request(ep->pv, &op, NULL);
+	if (ret)
+		return ret;
+	list_for_each_entry(other, &ep->pv->endpoints, node) {
+		if (other->group == ep->group)
+			other->isolated = false;
+	}
+	return 0;
 }
 
 #ifdef PVIOMMU_HAVE_ATTACH_OLD

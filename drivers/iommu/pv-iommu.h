@@ -58,7 +58,7 @@
 
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
-	 PVIOMMU_F_STATS)
+	 PVIOMMU_F_STATS | PVIOMMU_F_RECOVER)
 
 struct dentry;
 struct pviommu;
@@ -89,6 +89,9 @@ struct pviommu_door {
  * @window_last: last usable IOVA
  * @gone: the host has taken it away: there is nothing to be moved, and its
  *	number may be another's; pviommu.lock
+ * @isolated: the host has cut it off after an error and holds it in the blocked
+ *	domain; pviommu.lock
+ * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -108,6 +111,8 @@ struct pviommu_endpoint {
 	u64 window_start;
 	u64 window_last;
 	bool gone;
+	bool isolated;
+	bool to_recover;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -305,6 +310,7 @@ struct pviommu_report {
  * @report: what @event_work is to print
  * @event_work: takes events now
  * @event_poll: takes events now and then
+ * @recover_work: brings isolated endpoints back
  * @debugfs: our folder
  * @nr_rings: how many @rings
  * @rings: the rings
@@ -334,6 +340,7 @@ struct pviommu {
 	struct pviommu_report report;
 	struct work_struct event_work;
 	struct delayed_work event_poll;
+	struct work_struct recover_work;
 	struct dentry *debugfs;
 	unsigned int nr_rings;
 	struct pviommu_ring rings[] __counted_by(nr_rings);
@@ -347,6 +354,7 @@ struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
+int pviommu_recover_endpoint(struct pviommu_endpoint *ep);
 void pviommu_isolated(struct pviommu_endpoint *ep);
 void pviommu_endpoint_again(struct pviommu_endpoint *ep);
 int pviommu_reattach(struct pviommu_endpoint *ep);
@@ -455,5 +463,10 @@ static inline bool pviommu_overlap(u64 a, u64 a_size, u64 b, u64 b_size)
 {
 	return a <= b + (b_size - 1) && b <= a + (a_size - 1);
 }
+
+/* pv-iommu-recover.c */
+void pviommu_recover_init(struct pviommu *pv);
+void pviommu_recover_stop(struct pviommu *pv);
+void pviommu_recover_bound(struct pviommu *pv, struct device *dev);
 
 #endif /* _PV_IOMMU_H */

@@ -103,10 +103,23 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
  * pviommu_endpoint_isolate() - cut the endpoint's group off, now
  * @ep: the endpoint
  *
- * The group moves to the blocked domain and the guest gets an event.
+ * The group moves to the blocked domain and the guest gets an event. It is held there
+ * until the guest recovers it, the VMM resets the device, or its last device is
+ * closed.
+ * Context: process, may sleep; from the PCI error handler.
+ * Return: true if the guest's driver recovers devices itself, so that the VMM need
+ * not hear of the error (it would stop the VM).
+ */
+bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
+
+/**
+ * pviommu_endpoint_handled() - the host is done with the error
+ * @ep: an endpoint that was isolated
+ *
+ * From now on the guest may recover it.
  * Context: process, may sleep; from the PCI error handler.
  */
-void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
+void pviommu_endpoint_handled(struct pviommu_endpoint *ep);
 
 /**
  * struct pviommu_doorbell_ops - a way to hear of stores to a guest page

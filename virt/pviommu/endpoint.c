@@ -87,8 +87,11 @@ void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 	xa_erase(&vm->endpoints, ep->id);
 	none_left = xa_empty(&vm->endpoints);
 	/* The guest can't take it out of a domain any more */
-	if (!group_has_endpoint(ep->group))
+	if (!group_has_endpoint(ep->group)) {
 		pviommu_group_attach(ep->group, NULL);
+		/* Whoever opens it next resets it */
+		ep->group->isolation = PVIOMMU_ISO_NONE;
+	}
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 	post_endpoint_event(ep, PVIOMMU_EV_GONE);
@@ -175,11 +178,14 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_command);
 
 void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
 {
+	mutex_lock(&ep->vm->cfg_lock);
+	ep->group->isolation = PVIOMMU_ISO_NONE;
+	mutex_unlock(&ep->vm->cfg_lock);
 	pviommu_endpoint_command(ep, false);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_reset);
 
-void pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
+bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 {
 	struct pviommu_vm *vm = ep->vm;
 
@@ -187,11 +193,22 @@ void pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	pviommu_group_attach(ep->group, NULL);
+	ep->group->isolation = PVIOMMU_ISO_HANDLED;
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 	post_endpoint_event(ep, PVIOMMU_EV_ISOLATED);
+	return READ_ONCE(vm->recovers);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
+
+void pviommu_endpoint_handled(struct pviommu_endpoint *ep)
+{
+	mutex_lock(&ep->vm->cfg_lock);
+	if (ep->group->isolation == PVIOMMU_ISO_HANDLED)
+		ep->group->isolation = PVIOMMU_ISO_HELD;
+	mutex_unlock(&ep->vm->cfg_lock);
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_handled);
 
 /**
  * pviommu_endpoint_by_dev() - the number of a device
@@ -241,8 +258,14 @@ static bool in_bypass(const struct pviommu_group *grp)
 static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 {
 	bool was = in_bypass(grp);
-	int ret = attach(ctx->vm, grp, id);
+	int ret;
 
+	/* Who knows nothing of RECOVER attaches, as it always did, to recover */
+	if (grp->isolation && id != PVIOMMU_DOMAIN_BLOCKED && READ_ONCE(ctx->vm->recovers))
+		return -EACCES;
+	ret = attach(ctx->vm, grp, id);
+	if (!ret && id != PVIOMMU_DOMAIN_BLOCKED)
+		grp->isolation = PVIOMMU_ISO_NONE;
 	if (was != in_bypass(grp) || (ret && id == PVIOMMU_DOMAIN_BYPASS))
 		*ctx->budget = 0;
 	return ret;
@@ -254,8 +277,8 @@ static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
  * @op: the op
  * @result: unused
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ERANGE, -ENOMEM, -EFAULT, -EIO;
- * on failure the endpoint is where it was.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -ERANGE, -ENOMEM, -EFAULT,
+ * -EIO; on failure the endpoint is where it was.
  */
 int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)
@@ -309,6 +332,38 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 	else if (ep)
 		ret = -EINVAL;
+	mutex_unlock(&vm->cfg_lock);
+	return ret;
+}
+
+/**
+ * pviommu_op_recover() - RECOVER: the guest knows that it was cut off
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * The endpoint's group stays blocked, but can be attached from now on. One that is
+ * not cut off is left as it is.
+ *
+ * Return: 0; -EINVAL; -ENOENT; -EBUSY the host is still handling the error.
+ */
+int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	int ret = 0;
+
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
+		return -EINVAL;
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (!ep)
+		ret = -ENOENT;
+	else if (ep->group->isolation == PVIOMMU_ISO_HANDLED)
+		ret = -EBUSY;
+	else
+		ep->group->isolation = PVIOMMU_ISO_NONE;
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }

@@ -248,17 +248,18 @@ int pviommu_group_bypass(struct pviommu_group *grp)
  * @grp: the group
  *
  * Bypass, or blocked if the administrator wants that. When bypass can't be had
- * the group is blocked.
+ * the group is blocked. One that was cut off after an error stays so.
  * Context: vm->cfg_lock and vm->mem_lock held.
  * Return: 0, or why it is not in bypass.
  */
 int pviommu_group_default(struct pviommu_group *grp)
 {
+	bool blocked = pviommu_default_blocked || grp->isolation;
 	int ret = 0;
 
-	if (!pviommu_default_blocked)
+	if (!blocked)
 		ret = pviommu_group_bypass(grp);
-	if (ret || pviommu_default_blocked)
+	if (ret || blocked)
 		pviommu_group_attach(grp, NULL);
 	return ret;
 }

@@ -61,6 +61,7 @@ static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_detach },
 	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
+	{ PVIOMMU_OP_RECOVER, 0, TAKES_ENDPOINT, PVIOMMU_F_RECOVER, pviommu_op_recover },
 };
 
 static const struct op_desc *find_op(u16 code)

@@ -132,6 +132,12 @@ struct pviommu_domain {
 
 /* ---- groups and endpoints (endpoint.c) ----------------------------- */
 
+enum pviommu_isolation {
+	PVIOMMU_ISO_NONE,
+	PVIOMMU_ISO_HANDLED,	/* cut off, the host is handling the error */
+	PVIOMMU_ISO_HELD,	/* cut off, until RECOVER or a reset by the VMM */
+};
+
 struct pviommu_group {
 	struct list_head global_entry;	/* pviommu_groups_lock */
 	struct list_head entry;		/* entry of vm->groups; vm->cfg_lock */
@@ -141,6 +147,7 @@ struct pviommu_group {
 	/* By which the kernel knows the domain, and will know the next one */
 	struct iommu_attach_handle handles[2];
 	u32 next_handle;		/* vm->cfg_lock */
+	enum pviommu_isolation isolation; /* vm->cfg_lock */
 	u32 id;
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
@@ -261,6 +268,7 @@ struct pviommu_vm {
 	struct mutex control_lock;	/* serializes START and RESET */
 	struct rw_semaphore iface_lock;
 	struct pviommu_iface *iface;	/* NULL: stopped */
+	bool recovers;			/* the guest hears of errors and recovers; as iface */
 	u16 control_error;
 
 	struct mutex cfg_lock;		/* groups, endpoints, domains */
@@ -413,6 +421,8 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
 int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
+int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result);
 int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 

@@ -97,6 +97,7 @@
 #define PVIOMMU_F_FOREIGN	(1ULL << 11)	/* the vm field of MAP and MAP_LIST */
 #define PVIOMMU_F_DIRTY		(1ULL << 12)	/* dirty page logging */
 #define PVIOMMU_F_RELEASE	(1ULL << 13)	/* release of specific pages */
+#define PVIOMMU_F_RECOVER	(1ULL << 14)	/* isolation on error holds until RECOVER */
 
 /* ------------------------------------------------------------------ */
 /* Start block, rings, doorbell                                        */
@@ -293,6 +294,8 @@ enum pviommu_granularity {
  *	no device reaches the removed pages and they are unpinned.
  * @alloc: ALLOC makes a domain of this type for use with @endpoint; result is
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
+ *	RECOVER: the guest knows that @endpoint was cut off; its group can be
+ *	attached again. EBUSY while the host is still handling the error.
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.

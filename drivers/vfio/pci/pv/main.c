@@ -285,22 +285,53 @@ static int pv_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return vfio_pci_core_sriov_configure(&pv_vfio_drvdata(pdev)->core, nr_virtfn);
 }
 
-/* The group is cut off before the VMM hears of the error */
+/*
+ * The group is cut off before anyone hears of the error. A guest that recovers
+ * devices itself is told by an event; the VMM, which would only stop the VM, is not.
+ */
 static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 					       pci_channel_state_t state)
+{
+	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+	bool recovers = false;
+
+	mutex_lock(&pv->ep_lock);
+	if (pv->ep)
+		recovers = pviommu_endpoint_isolate(pv->ep);
+	mutex_unlock(&pv->ep_lock);
+
+	if (!recovers || state == pci_channel_io_perm_failure)
+		return vfio_pci_core_aer_err_detected(pdev, state);
+	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
+						PCI_ERS_RESULT_CAN_RECOVER;
+}
+
+/* The link was reset: BARs and interrupts are what they were when it was opened */
+static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
+{
+	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+
+	mutex_lock(&pv->ep_lock);
+	if (pv->ep && !pci_load_saved_state(pdev, pv->core.pci_saved_state))
+		pci_restore_state(pdev);
+	mutex_unlock(&pv->ep_lock);
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static void pv_vfio_error_resume(struct pci_dev *pdev)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
 
 	mutex_lock(&pv->ep_lock);
 	if (pv->ep)
-		pviommu_endpoint_isolate(pv->ep);
+		pviommu_endpoint_handled(pv->ep);
 	mutex_unlock(&pv->ep_lock);
-
-	return vfio_pci_core_aer_err_detected(pdev, state);
 }
 
 static const struct pci_error_handlers pv_vfio_err_handlers = {
 	.error_detected = pv_vfio_error_detected,
+	.slot_reset = pv_vfio_slot_reset,
+	.resume = pv_vfio_error_resume,
 };
 
 static const struct pci_device_id pv_vfio_table[] = {

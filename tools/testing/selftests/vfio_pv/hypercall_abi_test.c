@@ -53,7 +53,7 @@ FIXTURE_TEARDOWN(op)
 #define TAKES_VM	8	/* to say that there is no access */
 
 enum kind {
-	NOP, FEATURES, PROBE, STATS, ALLOC, ATTACH, MAP, MAP_LIST, LOOKUP, UNMAP, UNMAP_ALL,
+	NOP, FEATURES, PROBE, STATS, ALLOC, RECOVER, ATTACH, MAP, MAP_LIST, LOOKUP, UNMAP, UNMAP_ALL,
 	INVALIDATE, INV_DOMAIN, DETACH, FREE_OP, KINDS
 };
 
@@ -67,6 +67,7 @@ static const struct {
 	[PROBE] = { "PROBE", TAKES_ENDPOINT, 0 },
 	[STATS] = { "STATS", 0, 0 },
 	[ALLOC] = { "ALLOC", TAKES_ENDPOINT, 0 },
+	[RECOVER] = { "RECOVER", TAKES_ENDPOINT, 0 },
 	[ATTACH] = { "ATTACH", TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0 },
 	[MAP] = { "MAP", TAKES_DOMAIN | TAKES_VM, 0 },
 	[MAP_LIST] = { "MAP_LIST", TAKES_DOMAIN | TAKES_VM, 0 },
@@ -90,6 +91,8 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 		return pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, PV_PAGE);
 	case ALLOC:
 		return pv_op_alloc(ep);
+	case RECOVER:
+		return pv_op_recover(ep);
 	case ATTACH:
 		return pv_op_attach(ep, SPARE);
 	case MAP:
@@ -147,7 +150,6 @@ TEST_F(op, unknown_codes)
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_SET, PVIOMMU_OP_TYPE_GET,
 		PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE, PVIOMMU_OP_RELEASE_ACK,
 		PVIOMMU_OP_DIRTY_START, PVIOMMU_OP_DIRTY_STOP, PVIOMMU_OP_DIRTY_READ,
-		PVIOMMU_OP_RECOVER,
 	};
 	unsigned int i;
 
