@@ -126,6 +126,7 @@ static void domain_release(struct kref *kref)
 	}
 	pviommu_count(domain->vm, PVIOMMU_NR_DOMAINS, -1);
 	pviommu_mapping_drop_spare(domain);
+	pviommu_table_free(domain->table);
 	iommu_domain_free(domain->hw);
 	mutex_destroy(&domain->lock);
 	kfree(domain);
@@ -319,57 +320,88 @@ void pviommu_domain_revoke(struct pviommu_domain *domain,
 	pviommu_flush_finish(domain, NULL);
 }
 
+/* The table that ALLOC names, NULL for none */
+static struct pviommu_table *alloc_table(struct pviommu_op_ctx *ctx,
+					 const struct pviommu_op *op)
+{
+	u32 format = le32_to_cpu(op->alloc.format);
+	u64 root = le64_to_cpu(op->alloc.root);
+
+	switch (le32_to_cpu(op->alloc.type)) {
+	case PVIOMMU_TYPE_PAGING:
+		return format || root ? ERR_PTR(-EINVAL) : NULL;
+	case PVIOMMU_TYPE_TABLE:
+		if (ctx->features & PVIOMMU_F_TABLES)
+			return pviommu_table_create(ctx->vm, format, root);
+		fallthrough;
+	default:
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+}
+
+/* A domain for an endpoint, with an id; it owns the table from then on */
+static struct pviommu_domain *alloc_domain(struct pviommu_vm *vm, u32 endpoint,
+					   struct pviommu_table *table)
+{
+	struct pviommu_endpoint *ep = xa_load(&vm->endpoints, endpoint);
+	struct pviommu_domain *domain;
+	int ret;
+
+	lockdep_assert_held(&vm->cfg_lock);
+
+	if (!ep)
+		return ERR_PTR(-ENOENT);
+	domain = pviommu_domain_create(vm, table ? PVIOMMU_KIND_TABLE : PVIOMMU_KIND_GUEST,
+				       ep->dev, NULL);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain) == -ENOMEM ? domain : ERR_PTR(-EIO);
+	/* It need not know its width yet: see learn_window() */
+	domain->hw->geometry.aperture_end = min(domain->hw->geometry.aperture_end,
+						ep->group->window_last);
+	domain->table = table;
+	ret = xa_alloc(&vm->domains, &domain->id, domain,
+		       XA_LIMIT(PVIOMMU_DOMAIN_FIRST, U16_MAX), GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		domain->table = NULL;
+		pviommu_domain_put(domain);
+		return ERR_PTR(ret == -EBUSY ? -ENOSPC : ret);
+	}
+	return domain;
+}
+
 /**
  * pviommu_op_alloc() - ALLOC
  * @ctx: where
  * @op: the op
  * @result: set to the domain's id
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ENOSPC, -ENOMEM, -EIO.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -EFAULT, -ENOENT, -ENOSPC, -ENOMEM, -EIO.
  */
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result)
 {
 	struct pviommu_vm *vm = ctx->vm;
-	struct pviommu_endpoint *ep;
 	struct pviommu_domain *domain;
-	int ret;
+	struct pviommu_table *table;
 
-	if (op->alloc.reserved0 ||
-	    memchr_inv(op->alloc.reserved, 0, sizeof(op->alloc.reserved)))
+	if (memchr_inv(op->alloc.reserved, 0, sizeof(op->alloc.reserved)))
 		return -EINVAL;
-	if (le32_to_cpu(op->alloc.type) != PVIOMMU_TYPE_PAGING)
-		return -EOPNOTSUPP;
+	table = alloc_table(ctx, op);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
 
 	mutex_lock(&vm->cfg_lock);
-	ret = pviommu_quota_domains(vm);
-	if (ret)
-		goto out_unlock;
-	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (!ep) {
-		ret = -ENOENT;
-		goto out_unlock;
-	}
-	domain = pviommu_domain_create(vm, PVIOMMU_KIND_GUEST, ep->dev, NULL);
-	if (IS_ERR(domain)) {
-		ret = PTR_ERR(domain) == -ENOMEM ? -ENOMEM : -EIO;
-		goto out_unlock;
-	}
-	/* It need not know its width yet: see learn_window() */
-	domain->hw->geometry.aperture_end = min(domain->hw->geometry.aperture_end,
-						ep->group->window_last);
-	ret = xa_alloc(&vm->domains, &domain->id, domain,
-		       XA_LIMIT(PVIOMMU_DOMAIN_FIRST, U16_MAX),
-		       GFP_KERNEL_ACCOUNT);
-	if (ret) {
-		pviommu_domain_put(domain);
-		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out_unlock;
-	}
-	*result = domain->id;
-out_unlock:
+	domain = ERR_PTR(pviommu_quota_domains(vm));
+	if (!domain)
+		domain = alloc_domain(vm, le32_to_cpu(op->endpoint), table);
+	/* Before the lock is dropped: once it has an id, others may free it */
+	if (!IS_ERR(domain))
+		*result = domain->id;
 	mutex_unlock(&vm->cfg_lock);
-	return ret;
+	if (!IS_ERR(domain))
+		return 0;
+	pviommu_table_free(table);
+	return PTR_ERR(domain);
 }
 
 /**

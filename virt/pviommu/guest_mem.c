@@ -72,6 +72,41 @@ int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 }
 
 /**
+ * pviommu_guest_read_words() - copy words from guest memory, each of them at once
+ * @vm: the VM, mem_lock held
+ * @gpa: source, aligned to 8 bytes
+ * @buf: destination
+ * @words: words of 8 bytes, all within a page
+ *
+ * A word that the guest writes meanwhile is what it was before or what it is
+ * after, never a mixture.
+ *
+ * Return: 0, or -EFAULT when the source is not RAM of the guest.
+ */
+int pviommu_guest_read_words(struct pviommu_vm *vm, u64 gpa, u64 *buf, u32 words)
+{
+	const u64 __user *from;
+	u64 room;
+	u32 i;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	if (current->mm != vm->mm)
+		return -EFAULT;
+	from = guest_uaddr(vm, gpa, false, &room);
+	if (!from || !user_read_access_begin(from, words * sizeof(*buf)))
+		return -EFAULT;
+	for (i = 0; i < words; i++)
+		unsafe_get_user(buf[i], from + i, err_fault);
+	user_read_access_end();
+	return 0;
+
+err_fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+/**
  * pviommu_guest_write() - copy to guest memory
  * @vm: the VM, mem_lock held
  * @gpa: destination

@@ -106,6 +106,7 @@ int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
 
 	if (!desc || (desc->feature & ~features))
 		return -EOPNOTSUPP;
+	ctx->features = features;
 	ret = check_common(desc, op);
 	return ret ?: desc->fn(ctx, op, result);
 }

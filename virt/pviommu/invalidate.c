@@ -115,13 +115,35 @@ static int inv_range(const struct pviommu_op *op, u64 *iova, u64 *last)
 	}
 }
 
+/* Look, flush, unpin: each for as long as the budget lasts */
+static int invalidate(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		      struct pviommu_op *op, u64 iova, u64 last, u64 *result)
+{
+	int ret = 0;
+
+	if (domain->table)
+		ret = pviommu_table_look(ctx, domain, op, result);
+	if (ret == -EINPROGRESS)
+		return ret;
+	/* What a look has removed is flushed also when it was of no success */
+	if (domain->table || !ctx->resumed) {
+		mutex_lock(&domain->lock);
+		pviommu_flush(domain, iova, last);
+		mutex_unlock(&domain->lock);
+	}
+	if (!pviommu_flush_finish(domain, ctx->budget) && !ret)
+		ret = -EINPROGRESS;
+	return ret;
+}
+
 /**
  * pviommu_op_invalidate() - INVALIDATE
  * @ctx: where and how much
  * @op: the op
- * @result: unused
+ * @result: set to where a look at a guest-owned table failed
  *
- * Return: 0, -EINPROGRESS, -EINVAL, -ERANGE, -EOPNOTSUPP, -ENOENT.
+ * Return: 0, -EINPROGRESS, -EINVAL, -ERANGE, -EOPNOTSUPP, -ENOENT; and of a
+ * guest-owned table -ENOSPC, -ENOMEM, -EIO.
  */
 int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 			  u64 *result)
@@ -129,7 +151,6 @@ int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	u32 id = le32_to_cpu(op->domain);
 	struct pviommu_domain *domain;
 	u64 iova, last;
-	bool done;
 	int ret;
 
 	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
@@ -143,12 +164,7 @@ int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	domain = pviommu_domain_get(ctx->vm, id);
 	if (!domain)
 		return -ENOENT;
-	if (!ctx->resumed) {
-		mutex_lock(&domain->lock);
-		pviommu_flush(domain, iova, last);
-		mutex_unlock(&domain->lock);
-	}
-	done = pviommu_flush_finish(domain, ctx->budget);
+	ret = invalidate(ctx, domain, op, iova, last, result);
 	pviommu_domain_put(domain);
-	return done ? 0 : -EINPROGRESS;
+	return ret;
 }

@@ -11,15 +11,6 @@
 
 #include "pviommu_private.h"
 
-/* What MAP and MAP_LIST have in common, checked */
-struct map_args {
-	u64 iova;
-	u64 last;
-	u64 npages;
-	u8 pgshift;
-	u8 prot;
-};
-
 static bool any_set(const u8 reserved[3])
 {
 	return reserved[0] | reserved[1] | reserved[2];
@@ -38,7 +29,7 @@ static int check_pgshift(u8 pgshift)
 }
 
 static int check_iova(struct pviommu_vm *vm, struct pviommu_domain *domain,
-		      const struct map_args *args)
+		      const struct pviommu_map_args *args)
 {
 	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
 
@@ -60,7 +51,7 @@ static u32 count_runs(const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 
 /* A mapping of @n pinned pages; their frames are @gfns[] or from @gfn on */
 static struct pviommu_mapping *make_mapping(struct pviommu_domain *domain,
-					    const struct map_args *args, u64 iova,
+					    const struct pviommu_map_args *args, u64 iova,
 					    const u64 *gfns, u64 gfn,
 					    struct page **pages, u32 n)
 {
@@ -123,10 +114,20 @@ static void put_pinned(struct pviommu_vm *vm, const u64 *gfns, u64 gfn,
 	pviommu_unpin_pages(vm, pages, n);
 }
 
-/* Map @n pinned pages; on failure they are unpinned */
-static int map_pinned(struct pviommu_domain *domain, const struct map_args *args,
-		      u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
-		      u32 n)
+/**
+ * pviommu_map_pinned() - map pages that are pinned
+ * @domain: the domain, not locked; vm->mem_lock held
+ * @args: page size and protection
+ * @iova: where
+ * @gfns: their frames, or NULL
+ * @gfn: without @gfns, the first of contiguous frames
+ * @pages: the pages, as pviommu_pin_guest() gave them
+ * @n: how many, up to PVIOMMU_CHUNK
+ *
+ * Return: 0, -ENOENT, -EEXIST, -ENOMEM, -EIO; on failure they are unpinned.
+ */
+int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
+		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
 	struct pviommu_mapping *map;
 	int ret;
@@ -168,7 +169,7 @@ static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
 
 /* MAP from ctx->done on, until it is done or the budget is used up */
 static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-		     const struct map_args *args, u64 gpa)
+		     const struct pviommu_map_args *args, u64 gpa)
 {
 	bool write = args->prot & PVIOMMU_PROT_WRITE;
 	u64 size = args->npages << PAGE_SHIFT;
@@ -186,8 +187,8 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		if (!ret)
 			ret = pviommu_pin_guest(ctx->vm, gfn, n, write, pages);
 		if (!ret)
-			ret = map_pinned(domain, args, args->iova + ctx->done,
-					 NULL, gfn, pages, n);
+			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
+						 NULL, gfn, pages, n);
 		if (ret) {
 			undo_map(domain, args->iova, ctx->done);
 			return ret;
@@ -197,7 +198,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 	return 0;
 }
 
-static int map_args(const struct pviommu_op *op, struct map_args *args)
+static int map_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 {
 	u64 iova = le64_to_cpu(op->map.iova), gpa = le64_to_cpu(op->map.gpa);
 	u64 size = le64_to_cpu(op->map.size), sum;
@@ -231,7 +232,14 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 	if (id < PVIOMMU_DOMAIN_FIRST)
 		return ERR_PTR(-EINVAL);
 	domain = pviommu_domain_get(vm, id);
-	return domain ?: ERR_PTR(-ENOENT);
+	if (!domain)
+		return ERR_PTR(-ENOENT);
+	/* What it translates is in the guest's table */
+	if (domain->table) {
+		pviommu_domain_put(domain);
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+	return domain;
 }
 
 /**
@@ -246,7 +254,7 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
 	struct pviommu_domain *domain;
-	struct map_args args;
+	struct pviommu_map_args args;
 	int ret;
 
 	if (op->vm)
@@ -268,7 +276,7 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	return ret;
 }
 
-static int list_args(const struct pviommu_op *op, struct map_args *args)
+static int list_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 {
 	u64 iova = le64_to_cpu(op->list.iova), list = le64_to_cpu(op->list.list);
 	u32 count = le32_to_cpu(op->list.count);
@@ -295,7 +303,7 @@ static int list_args(const struct pviommu_op *op, struct map_args *args)
 
 /* Turn the guest's list of frames, in place, into frames of our page size */
 static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
-		     const struct map_args *args, u32 count)
+		     const struct pviommu_map_args *args, u32 count)
 {
 	u8 shift = args->pgshift - PAGE_SHIFT;
 	__le64 *list = ctx->scratch->list;
@@ -325,9 +333,18 @@ static void unpin_list(struct pviommu_vm *vm, const u64 *gfns,
 		put_pinned(vm, gfns, 0, pages, n);
 }
 
-/* Pin scattered pages, contiguous ones together */
-static int pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
-		    struct page **pages)
+/**
+ * pviommu_pin_list() - pin scattered pages, contiguous ones together
+ * @vm: the VM, mem_lock held
+ * @gfns: their frames
+ * @count: how many
+ * @write: whether devices may write to them
+ * @pages: filled with the pages
+ *
+ * Return: as pviommu_pin_guest().
+ */
+int pviommu_pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
+		     struct page **pages)
 {
 	u32 i, n;
 	int ret;
@@ -346,25 +363,25 @@ static int pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool writ
 
 static int map_small_list(struct pviommu_op_ctx *ctx,
 			  struct pviommu_domain *domain,
-			  const struct map_args *args, const u64 *gfns, u32 count)
+			  const struct pviommu_map_args *args, const u64 *gfns, u32 count)
 {
 	struct page **pages = ctx->scratch->pages;
 	int ret;
 
 	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
-	ret = pin_list(ctx->vm, gfns, count, args->prot & PVIOMMU_PROT_WRITE,
-		       pages);
+	ret = pviommu_pin_list(ctx->vm, gfns, count, args->prot & PVIOMMU_PROT_WRITE,
+			       pages);
 	if (ret)
 		return ret;
-	return map_pinned(domain, args, args->iova, gfns, 0, pages, count);
+	return pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages, count);
 }
 
 /* Large pages one by one, until the budget is used up */
 static int map_large_list(struct pviommu_op_ctx *ctx,
 			  struct pviommu_domain *domain,
-			  const struct map_args *args, const u64 *gfns, u32 count)
+			  const struct pviommu_map_args *args, const u64 *gfns, u32 count)
 {
-	struct map_args one = *args;
+	struct pviommu_map_args one = *args;
 	u64 size = 1ULL << args->pgshift;
 	u32 i;
 	int ret;
@@ -404,7 +421,7 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	u32 count = le32_to_cpu(op->list.count);
 	struct pviommu_domain *domain;
-	struct map_args args;
+	struct pviommu_map_args args;
 	u64 *gfns = (u64 *)ctx->scratch->list;
 	int ret;
 

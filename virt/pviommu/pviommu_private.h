@@ -24,6 +24,7 @@
  *   ring->lock              one server of a ring at a time
  *   vm->mem_lock            read: slots and groups are used; write: they change
  *   vm->cfg_lock            endpoints, domains, which domain a group is in
+ *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
  *   vm->account_lock        what is charged to the VMM
  *   mmap_lock of the VMM    taken by pinning and accounting
@@ -107,6 +108,14 @@ struct pviommu_mapping {
 enum pviommu_domain_kind {
 	PVIOMMU_KIND_GUEST,	/* filled by MAP and MAP_LIST */
 	PVIOMMU_KIND_BYPASS,	/* all slots, IOVA is GPA; has no mappings */
+	PVIOMMU_KIND_TABLE,	/* mirrors a guest-owned table */
+};
+
+/* A guest-owned table; what was seen of it are the domain's mappings */
+struct pviommu_table {
+	struct mutex lock;		/* who looks, until what it saw is mapped */
+	u64 root;			/* GPA */
+	u8 levels;
 };
 
 struct pviommu_domain {
@@ -117,6 +126,7 @@ struct pviommu_domain {
 	u32 id;
 	u32 nr_groups;			/* vm->cfg_lock */
 	struct iommu_domain *hw;
+	struct pviommu_table *table;	/* of PVIOMMU_KIND_TABLE, else NULL */
 
 	struct mutex lock;		/* protects the rest */
 	struct rb_root_cached mappings;
@@ -171,6 +181,7 @@ struct pviommu_endpoint {
 struct pviommu_op_ctx {
 	struct pviommu_vm *vm;
 	struct pviommu_scratch *scratch;
+	u64 features;			/* what the guest accepted */
 	u32 *budget;			/* work left in this doorbell */
 	u64 done;			/* bytes done by the op so far */
 	bool resumed;			/* the op used up a doorbell before */
@@ -189,6 +200,8 @@ typedef int (*pviommu_op_fn)(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 #define PVIOMMU_COST_MAP	4
 #define PVIOMMU_COST_UNMAP	1
 #define PVIOMMU_COST_UNPIN	1
+/* and that of reading so many entries of a table */
+#define PVIOMMU_LOOK_ENTRIES	8
 
 static inline void pviommu_spend(u32 *budget, u64 cost)
 {
@@ -319,6 +332,7 @@ int pviommu_memory_remove(struct pviommu_vm *vm, u64 gpa, u64 size, bool all,
 int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len);
 int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len);
+int pviommu_guest_read_words(struct pviommu_vm *vm, u64 gpa, u64 *buf, u32 words);
 int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len);
 int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 			u64 gpa, u64 len);
@@ -392,7 +406,50 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		    u64 *result);
 
+/* table_walk.c */
+
+/* What a guest-owned table says from an IOVA on, as long as it says the same */
+enum pviommu_view_kind {
+	PVIOMMU_VIEW_NOTHING,
+	PVIOMMU_VIEW_BAD,	/* one entry */
+	PVIOMMU_VIEW_PAGES,
+};
+
+struct pviommu_view {
+	enum pviommu_view_kind kind;
+	u64 iova;		/* below what was asked for within a large page */
+	u64 last;
+	u64 entry;		/* GPA of the first entry */
+	u16 reason;		/* PVIOMMU_BAD_* */
+	u8 pgshift;		/* PAGES; of 2 MiB it is one page */
+	u8 prot;
+	u64 *gfns;		/* up to PVIOMMU_CHUNK */
+};
+
+void pviommu_table_view(struct pviommu_op_ctx *ctx, const struct pviommu_table *table,
+			u64 iova, u64 last, struct pviommu_view *view);
+
+/* table.c */
+struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root);
+void pviommu_table_free(struct pviommu_table *table);
+int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       struct pviommu_op *op, u64 *result);
+
 /* map_ops.c */
+
+/* Where pages are mapped, and how */
+struct pviommu_map_args {
+	u64 iova;
+	u64 last;
+	u64 npages;
+	u8 pgshift;
+	u8 prot;
+};
+
+int pviommu_pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
+		     struct page **pages);
+int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
+		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n);
 int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		   u64 *result);
 int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

@@ -221,7 +221,7 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_OP_LOOKUP	0x0303
 /* Flush */
 #define PVIOMMU_OP_INVALIDATE	0x0400
-/* Guest-owned tables; the numbers below are reserved for their features */
+/* The numbers below are reserved for their features */
 #define PVIOMMU_OP_TABLE_BIND	0x0500
 /* Memory types */
 #define PVIOMMU_OP_TYPE_SET	0x0600
@@ -251,6 +251,11 @@ struct pviommu_ring_hdr {
 /* Types for ALLOC */
 #define PVIOMMU_TYPE_PAGING	0	/* filled by MAP and MAP_LIST */
 #define PVIOMMU_TYPE_TABLE	1	/* guest-owned table; PVIOMMU_F_TABLES */
+
+/* Formats of guest-owned tables: those of the CPU, of 4 and of 5 levels */
+#define PVIOMMU_TABLE_NONE	0	/* not a table */
+#define PVIOMMU_TABLE_X86_64_4	1	/* IOVAs of 48 bits */
+#define PVIOMMU_TABLE_X86_64_5	2	/* IOVAs of 57 bits */
 
 #define PVIOMMU_PASID_NONE	0xffffffff
 #define PVIOMMU_VM_SELF		0
@@ -291,9 +296,13 @@ enum pviommu_granularity {
  * @lookup: LOOKUP answers where iova leads: gpa, pgshift and prot, and how
  *	many bytes from iova on (within its page) that holds for. ENOENT.
  * @inv: INVALIDATE makes the removals before it effective: when it is done,
- *	no device reaches the removed pages and they are unpinned.
+ *	no device reaches the removed pages and they are unpinned. In a domain
+ *	that has a guest-owned table it first makes the host look at the entries
+ *	of the range: devices then reach what these say, and nothing else.
  * @alloc: ALLOC makes a domain of this type for use with @endpoint; result is
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
+ *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's
+ *	first page; else both are 0.
  *	RECOVER: the guest knows that @endpoint was cut off; its group can be
  *	attached again. EBUSY while the host is still handling the error.
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
@@ -301,7 +310,9 @@ enum pviommu_granularity {
  *	result is how many bytes there are in all.
  * @raw: the arguments as words
  * @result: written by the host: MAP, MAP_LIST: bytes mapped; UNMAP: bytes
- *	unmapped; ALLOC: domain id; FEATURES: feature bits; PROBE, STATS: bytes
+ *	unmapped; ALLOC: domain id; FEATURES: feature bits; PROBE, STATS: bytes;
+ *	INVALIDATE: of a guest-owned table, the first IOVA that was not looked
+ *	at when it failed
  */
 struct pviommu_op {
 	__le16 code;
@@ -351,8 +362,9 @@ struct pviommu_op {
 		} inv;
 		struct {
 			__le32 type;
-			__le32 reserved0;
-			__le64 reserved[3];
+			__le32 format;
+			__le64 root;
+			__le64 reserved[2];
 		} alloc;
 		struct {
 			__le64 gpa;
@@ -449,6 +461,19 @@ struct pviommu_stats {
 #define PVIOMMU_EV_GONE		4	/* the endpoint has left the VM */
 
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
+/*
+ * FAULT: no DMA yet, but the host found a bad entry when it looked at a table:
+ * addr and size are the IOVAs that fault, gpa is where the entry is
+ */
+#define PVIOMMU_EV_F_ENTRY	(1U << 1)
+/** PVIOMMU_EV_REASON: what is bad about an entry, from the flags of its event */
+#define PVIOMMU_EV_REASON(flags)	(((flags) >> 8) & 0xff)
+
+#define PVIOMMU_BAD_RESERVED	1	/* a reserved bit is set */
+#define PVIOMMU_BAD_TABLE	2	/* it names a table that is not guest RAM */
+#define PVIOMMU_BAD_LOOP	3	/* it names a table that leads to it */
+#define PVIOMMU_BAD_PAGE	4	/* its page is not guest RAM, or not writable */
+#define PVIOMMU_BAD_IOVA	5	/* its IOVA is in a reserved region */
 
 /**
  * struct pviommu_event - one entry of the event ring

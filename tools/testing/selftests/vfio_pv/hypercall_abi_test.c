@@ -241,11 +241,12 @@ static const struct row {
 
 	{ ALLOC, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
 	{ ALLOC, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
-	{ ALLOC, "type not offered", F32(alloc.type), PVIOMMU_TYPE_TABLE, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC, "table without format", F32(alloc.type), PVIOMMU_TYPE_TABLE, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "type unknown", F32(alloc.type), 0xffffffff, PVIOMMU_EOPNOTSUPP },
-	{ ALLOC, "reserved0", F32(alloc.reserved0), 1, PVIOMMU_EINVAL },
+	{ ALLOC, "format without table", F32(alloc.format), 1, PVIOMMU_EINVAL },
+	{ ALLOC, "root without table", F64(alloc.root), PV_DATA, PVIOMMU_EINVAL },
 	{ ALLOC, "reserved[0]", F64(alloc.reserved[0]), 1, PVIOMMU_EINVAL },
-	{ ALLOC, "reserved[2]", F64(alloc.reserved[2]), 1ULL << 63, PVIOMMU_EINVAL },
+	{ ALLOC, "reserved[1]", F64(alloc.reserved[1]), 1ULL << 63, PVIOMMU_EINVAL },
 
 	{ FREE_OP, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
 	{ FREE_OP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },

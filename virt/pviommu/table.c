@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest-owned page tables as domains: the host's mirror of them.
+ *
+ * The guest's table is never given to the physical IOMMU, whose tables hold
+ * host addresses. INVALIDATE makes us look at a range of it, and what it says
+ * there is pinned and mapped as MAP would do it: the domain's mappings are the
+ * mirror. What the mirror has already stays as it is, so that devices which use
+ * it are not disturbed. A bad entry is a hole, and the guest gets an event.
+ *
+ * table->lock is held from when an entry is read until it is mapped: of two
+ * looks at an entry, the one that saw the newer value has the last word.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+#define NO_FRAME	U64_MAX
+
+/* A place in the mirror; to ask for IOVAs one after the other is cheap */
+struct cursor {
+	struct pviommu_domain *domain;
+	const struct pviommu_mapping *map;
+	const struct pviommu_run *run;
+	u64 offset;
+};
+
+/**
+ * pviommu_table_create() - a table that a domain shall mirror
+ * @vm: the VM, mem_lock held
+ * @format: PVIOMMU_TABLE_*
+ * @root: GPA of its first page
+ *
+ * Return: the table; ERR_PTR: -EOPNOTSUPP the format, -EINVAL alignment, -EFAULT
+ * the root is not RAM of the guest, -ENOMEM.
+ */
+struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root)
+{
+	struct pviommu_table *table;
+	u64 probe;
+
+	if (format != PVIOMMU_TABLE_X86_64_4 && format != PVIOMMU_TABLE_X86_64_5)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!PAGE_ALIGNED(root))
+		return ERR_PTR(-EINVAL);
+	if (pviommu_guest_read_words(vm, root, &probe, 1))
+		return ERR_PTR(-EFAULT);
+	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&table->lock);
+	table->root = root;
+	table->levels = format == PVIOMMU_TABLE_X86_64_5 ? 5 : 4;
+	return table;
+}
+
+/**
+ * pviommu_table_free() - undo pviommu_table_create()
+ * @table: the table, or NULL
+ */
+void pviommu_table_free(struct pviommu_table *table)
+{
+	if (!table)
+		return;
+	mutex_destroy(&table->lock);
+	kfree(table);
+}
+
+/* The last IOVA that the format can translate */
+static u64 table_last(const struct pviommu_table *table)
+{
+	return (1ULL << (PAGE_SHIFT + 9 * table->levels)) - 1;
+}
+
+/* ---- what the mirror has ------------------------------------------- */
+
+/* The frame that is mirrored at an IOVA, or NO_FRAME */
+static u64 mirrored(struct cursor *cur, u64 iova)
+{
+	if (!cur->map || iova > cur->map->it.last) {
+		cur->map = pviommu_mapping_first(cur->domain, iova, iova);
+		if (!cur->map)
+			return NO_FRAME;
+		cur->run = pviommu_mapping_run(cur->map,
+					       (iova - cur->map->it.start) >> PAGE_SHIFT,
+					       &cur->offset);
+	} else if (++cur->offset == cur->run->npages) {
+		cur->run++;
+		cur->offset = 0;
+	}
+	return cur->run->gfn + cur->offset;
+}
+
+/* Is a page of a view in the mirror already? */
+static bool page_alike(struct cursor *cur, const struct pviommu_view *view, u32 page)
+{
+	return mirrored(cur, view->iova + ((u64)page << PAGE_SHIFT)) == view->gfns[page] &&
+	       cur->map->pgshift == view->pgshift && cur->map->prot == view->prot;
+}
+
+static u32 view_pages(const struct pviommu_view *view)
+{
+	return (view->last - view->iova + 1) >> PAGE_SHIFT;
+}
+
+/* From @page on, how many pages are in the mirror already, or all are not (@alike) */
+static u32 compare(struct pviommu_domain *domain, const struct pviommu_view *view,
+		   u32 page, bool *alike)
+{
+	struct cursor cur = { .domain = domain };
+	u32 npages = view_pages(view), n = 1;
+
+	mutex_lock(&domain->lock);
+	*alike = page_alike(&cur, view, page);
+	while (page + n < npages && page_alike(&cur, view, page + n) == *alike)
+		n++;
+	mutex_unlock(&domain->lock);
+	/* A large page is one; so is, hence, what is mapped with it */
+	if (view->pgshift != PAGE_SHIFT && n < npages) {
+		*alike = false;
+		n = npages;
+	}
+	return n;
+}
+
+/* ---- changing it ---------------------------------------------------- */
+
+/* The bounds of the pages that are mapped at the ends of a range */
+static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+{
+	struct pviommu_mapping *map;
+
+	lockdep_assert_held(&domain->lock);
+
+	map = pviommu_mapping_first(domain, *iova, *iova);
+	if (map)
+		*iova = round_down(*iova, 1ULL << map->pgshift);
+	map = pviommu_mapping_first(domain, *last, *last);
+	if (map)
+		*last |= (1ULL << map->pgshift) - 1;
+}
+
+/* Take a range out of the mirror; true when all of it is */
+static bool forget(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
+{
+	bool done;
+
+	mutex_lock(&domain->lock);
+	whole_pages(domain, &iova, &last);
+	pviommu_domain_unmap(domain, iova, last, budget);
+	done = !pviommu_mapping_first(domain, iova, last);
+	mutex_unlock(&domain->lock);
+	return done;
+}
+
+static void post_bad(struct pviommu_domain *domain, u64 iova, u64 last, u64 entry,
+		     u16 reason)
+{
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(PVIOMMU_EV_FAULT),
+		.flags = cpu_to_le16(PVIOMMU_EV_F_ENTRY | reason << 8),
+		.domain = cpu_to_le32(domain->id),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(iova),
+		.gpa = cpu_to_le64(entry),
+		.size = cpu_to_le64(last - iova + 1),
+	};
+
+	pviommu_count(domain->vm, PVIOMMU_NR_FAULTS, 1);
+	pviommu_event_post(domain->vm, &ev);
+}
+
+static u64 page_iova(const struct pviommu_view *view, u32 page)
+{
+	return view->iova + ((u64)page << PAGE_SHIFT);
+}
+
+static void post_bad_pages(struct pviommu_domain *domain, const struct pviommu_view *view,
+			   u32 page, u32 n, u16 reason)
+{
+	post_bad(domain, page_iova(view, page), page_iova(view, page + n) - 1,
+		 view->entry + page * sizeof(u64), reason);
+}
+
+static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			const struct pviommu_view *view, u32 page, u32 n);
+
+/* What can't be had together may be had one by one, but for those that are bad */
+static int mirror_singly(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			 const struct pviommu_view *view, u32 page, u32 n, u16 reason)
+{
+	u32 i;
+	int ret;
+
+	if (n == 1 || view->pgshift != PAGE_SHIFT) {
+		post_bad_pages(domain, view, page, n, reason);
+		return 0;
+	}
+	for (i = 0; i < n; i++) {
+		ret = mirror_pages(ctx, domain, view, page + i, 1);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Map @n pages of a view from @page on where nothing is mapped */
+static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			const struct pviommu_view *view, u32 page, u32 n)
+{
+	struct pviommu_map_args args = { .pgshift = view->pgshift, .prot = view->prot };
+	const u64 *gfns = view->gfns + page;
+	u64 iova = page_iova(view, page);
+	int ret;
+
+	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * n);
+	if (pviommu_range_reserved(ctx->vm, iova, page_iova(view, page + n) - 1))
+		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_IOVA);
+	ret = pviommu_quota_mappings(ctx->vm, 1) ?:
+	      pviommu_pin_list(ctx->vm, gfns, n, view->prot & PVIOMMU_PROT_WRITE,
+			       ctx->scratch->pages);
+	if (ret == -EFAULT || ret == -EACCES)
+		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_PAGE);
+	if (ret)
+		return ret;
+	return pviommu_map_pinned(domain, &args, iova, gfns, 0, ctx->scratch->pages, n);
+}
+
+static int adopt_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       const struct pviommu_view *view)
+{
+	u32 npages = view_pages(view), page, n;
+	bool alike;
+	int ret;
+
+	for (page = 0; page < npages; page += n) {
+		n = compare(domain, view, page, &alike);
+		if (alike)
+			continue;
+		forget(domain, page_iova(view, page), page_iova(view, page + n) - 1, NULL);
+		ret = mirror_pages(ctx, domain, view, page, n);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Make the mirror what was seen; -EINPROGRESS: see it anew with more budget */
+static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		 const struct pviommu_view *view)
+{
+	if (view->kind == PVIOMMU_VIEW_PAGES)
+		return adopt_pages(ctx, domain, view);
+	/* However small the budget, a look gets on */
+	*ctx->budget = max(*ctx->budget, 1U);
+	if (!forget(domain, view->iova, view->last, ctx->budget))
+		return -EINPROGRESS;
+	if (view->kind == PVIOMMU_VIEW_BAD)
+		post_bad(domain, view->iova, view->last, view->entry, view->reason);
+	return 0;
+}
+
+/*
+ * Where to look: at what was asked for, as far as there can be something, and at
+ * all of a large page that part of it is asked for. That is found out once and
+ * kept in our copy of the op.
+ */
+static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       struct pviommu_op *op, u64 *iova, u64 *last)
+{
+	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
+
+	*iova = le64_to_cpu(op->inv.addr);
+	*last = *iova + le64_to_cpu(op->inv.size) - 1;
+	if (ctx->resumed)
+		return true;
+	if (le32_to_cpu(op->inv.granularity) == PVIOMMU_INV_DOMAIN)
+		*last = U64_MAX;
+	*iova = max_t(u64, *iova, geo->aperture_start);
+	*last = min3(*last, (u64)geo->aperture_end, table_last(domain->table));
+	if (*iova > *last)
+		return false;
+	mutex_lock(&domain->lock);
+	whole_pages(domain, iova, last);
+	mutex_unlock(&domain->lock);
+	op->inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
+	op->inv.addr = cpu_to_le64(*iova);
+	op->inv.size = cpu_to_le64(*last - *iova + 1);
+	return true;
+}
+
+/**
+ * pviommu_table_look() - make the mirror of a range what the table says
+ * @ctx: where and how much; @ctx->done counts the bytes that were looked at
+ * @domain: a domain with a table, not locked
+ * @op: our copy of the INVALIDATE, its range checked; the range may be changed
+ * @result: when it fails, set to the first IOVA that was not looked at
+ *
+ * What has left the mirror is in limbo: the caller flushes.
+ *
+ * Context: a thread of the VMM, vm->mem_lock held.
+ * Return: 0 all is looked at; -EINPROGRESS; -ENOENT the domain is being freed;
+ * -ENOSPC, -ENOMEM, -EIO something good could not be mapped. Then what comes
+ * before *@result is as in the table, and devices may reach more than that.
+ */
+int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       struct pviommu_op *op, u64 *result)
+{
+	struct pviommu_view view = { .gfns = (u64 *)ctx->scratch->list };
+	struct pviommu_table *table = domain->table;
+	u64 iova, last, at;
+	int ret = 0;
+
+	if (!look_range(ctx, domain, op, &iova, &last)) {
+		ctx->done = U64_MAX;
+		return 0;
+	}
+	mutex_lock(&table->lock);
+	while (ctx->done <= last - iova) {
+		at = iova + ctx->done;
+		if (!*ctx->budget) {
+			ret = -EINPROGRESS;
+			break;
+		}
+		pviommu_table_view(ctx, table, at, last, &view);
+		ret = adopt(ctx, domain, &view);
+		if (ret) {
+			*result = at;
+			break;
+		}
+		ctx->done = view.last - iova + 1;
+		cond_resched();
+	}
+	mutex_unlock(&table->lock);
+	return ret;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reading guest-owned page tables: what they say from an IOVA on.
+ *
+ * Each entry is copied, at once and once, and the copy is checked. A walk goes
+ * down by at most the levels of the format, so that it ends whatever the guest
+ * has linked to what. Nothing is changed here.
+ *
+ * The format is that of the CPU. Of an entry the host uses P, R/W, PS, the
+ * address and XD; U/S, the types of caching, A, D, G and all that is left to
+ * software or to protection keys are ignored, and nothing is ever set.
+ */
+#include "pviommu_private.h"
+
+#define ENTRY_P		BIT_ULL(0)
+#define ENTRY_W		BIT_ULL(1)
+#define ENTRY_PS	BIT_ULL(7)
+#define ENTRY_PAT	BIT_ULL(12)	/* of large pages; part of the address of others */
+#define ENTRY_XD	BIT_ULL(63)
+#define ENTRY_ADDR	GENMASK_ULL(51, 12)
+
+#define ENTRIES		512
+#define MAX_LEVELS	5
+
+static_assert(ENTRIES <= PVIOMMU_CHUNK && ENTRIES <= PVIOMMU_LIST_MAX);
+
+/* One way down */
+struct walk {
+	struct pviommu_op_ctx *ctx;
+	u64 iova;
+	u64 last;		/* nobody asks beyond */
+	u64 tables[MAX_LEVELS];	/* GPAs, of the level below the root at [1] */
+	u32 depth;		/* how many there are */
+	bool write;		/* what all entries so far permit */
+	bool noexec;
+};
+
+/* The level of a table: 1 for what points to pages of 4 KiB */
+static u32 level_shift(u32 level)
+{
+	return PAGE_SHIFT + 9 * (level - 1);
+}
+
+static u32 level_index(u64 iova, u32 level)
+{
+	return (iova >> level_shift(level)) % ENTRIES;
+}
+
+static u64 current_table(const struct walk *walk)
+{
+	return walk->tables[walk->depth - 1];
+}
+
+static u64 entry_gpa(const struct walk *walk, u32 index)
+{
+	return current_table(walk) + index * sizeof(u64);
+}
+
+static int read_entries(struct walk *walk, u32 index, u32 n, u64 *entries)
+{
+	pviommu_spend(walk->ctx->budget, DIV_ROUND_UP(n, PVIOMMU_LOOK_ENTRIES));
+	return pviommu_guest_read_words(walk->ctx->vm, entry_gpa(walk, index),
+					entries, n);
+}
+
+/* Entries of the table at @level from the IOVA on that somebody asks for */
+static u32 entries_wanted(const struct walk *walk, u32 level)
+{
+	u32 shift = level_shift(level);
+	u64 more = (walk->last >> shift) - (walk->iova >> shift);
+
+	return min_t(u64, more + 1, ENTRIES - level_index(walk->iova, level));
+}
+
+static void set_view(struct pviommu_view *view, enum pviommu_view_kind kind,
+		     const struct walk *walk, u32 level, u32 entries)
+{
+	u32 shift = level_shift(level);
+
+	view->kind = kind;
+	view->iova = walk->iova;
+	view->last = min(walk->last, (((walk->iova >> shift) + entries) << shift) - 1);
+	view->entry = entry_gpa(walk, level_index(walk->iova, level));
+}
+
+static void set_bad(struct pviommu_view *view, const struct walk *walk, u32 level,
+		    u32 entries, u16 reason)
+{
+	set_view(view, PVIOMMU_VIEW_BAD, walk, level, entries);
+	view->reason = reason;
+}
+
+static u8 walk_prot(const struct walk *walk, u64 entry)
+{
+	return PVIOMMU_PROT_READ |
+	       (walk->write && entry & ENTRY_W ? PVIOMMU_PROT_WRITE : 0) |
+	       (walk->noexec || entry & ENTRY_XD ? PVIOMMU_PROT_NOEXEC : 0);
+}
+
+/* An entry that is not there: neither are, perhaps, those that follow */
+static void view_hole(struct walk *walk, u32 level, struct pviommu_view *view)
+{
+	u32 index = level_index(walk->iova, level), n = 1;
+	u32 more = entries_wanted(walk, level) - 1;
+
+	if (more && !read_entries(walk, index + 1, more, view->gfns))
+		while (n <= more && !(view->gfns[n - 1] & ENTRY_P))
+			n++;
+	set_view(view, PVIOMMU_VIEW_NOTHING, walk, level, n);
+}
+
+/* A page of 2 MiB, or that much of one of 1 GiB */
+static void view_large(struct walk *walk, u32 level, u64 entry, struct pviommu_view *view)
+{
+	u64 mask = (1ULL << level_shift(level)) - 1, gfn;
+	u32 i;
+
+	if (level > 3 || entry & ENTRY_ADDR & mask & ~ENTRY_PAT) {
+		set_bad(view, walk, level, 1, PVIOMMU_BAD_RESERVED);
+		return;
+	}
+	set_view(view, PVIOMMU_VIEW_PAGES, walk, level, 1);
+	view->iova = walk->iova & ~(u64)(SZ_2M - 1);
+	view->last = view->iova + SZ_2M - 1;
+	view->pgshift = ilog2(SZ_2M);
+	view->prot = walk_prot(walk, entry);
+	gfn = ((entry & ENTRY_ADDR & ~mask) | (view->iova & mask)) >> PAGE_SHIFT;
+	for (i = 0; i < SZ_2M / PAGE_SIZE; i++)
+		view->gfns[i] = gfn + i;
+}
+
+/* Pages of 4 KiB, as many as are alike */
+static void view_small(struct walk *walk, struct pviommu_view *view)
+{
+	u32 wanted = entries_wanted(walk, 1), n;
+	u64 *entries = view->gfns, first;
+
+	if (read_entries(walk, level_index(walk->iova, 1), wanted, entries)) {
+		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_TABLE);
+		return;
+	}
+	first = entries[0];
+	for (n = 1; n < wanted; n++)
+		if ((entries[n] ^ first) & ENTRY_P ||
+		    (first & ENTRY_P && walk_prot(walk, entries[n]) != walk_prot(walk, first)))
+			break;
+	if (!(first & ENTRY_P)) {
+		set_view(view, PVIOMMU_VIEW_NOTHING, walk, 1, n);
+		return;
+	}
+	set_view(view, PVIOMMU_VIEW_PAGES, walk, 1, n);
+	view->pgshift = PAGE_SHIFT;
+	view->prot = walk_prot(walk, first);
+	while (n--)
+		view->gfns[n] = (entries[n] & ENTRY_ADDR) >> PAGE_SHIFT;
+}
+
+static bool in_walk(const struct walk *walk, u64 table)
+{
+	u32 i;
+
+	for (i = 0; i < walk->depth; i++)
+		if (walk->tables[i] == table)
+			return true;
+	return false;
+}
+
+/* Look at one entry that is no page of 4 KiB; true: there is a table below */
+static bool descend(struct walk *walk, u32 level, struct pviommu_view *view)
+{
+	u64 entry, next, probe;
+
+	if (read_entries(walk, level_index(walk->iova, level), 1, &entry)) {
+		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_TABLE);
+		return false;
+	}
+	next = entry & ENTRY_ADDR;
+	if (!(entry & ENTRY_P)) {
+		view_hole(walk, level, view);
+	} else if (entry & ENTRY_PS) {
+		view_large(walk, level, entry, view);
+	} else if (in_walk(walk, next)) {
+		set_bad(view, walk, level, 1, PVIOMMU_BAD_LOOP);
+	} else if (pviommu_guest_read_words(walk->ctx->vm, next, &probe, 1)) {
+		set_bad(view, walk, level, 1, PVIOMMU_BAD_TABLE);
+	} else {
+		walk->write &= !!(entry & ENTRY_W);
+		walk->noexec |= !!(entry & ENTRY_XD);
+		walk->tables[walk->depth++] = next;
+		return true;
+	}
+	return false;
+}
+
+/**
+ * pviommu_table_view() - what a table says from an IOVA on
+ * @ctx: where; the budget is spent for each entry that is read
+ * @table: the table, locked, so that what is seen becomes effective in order
+ * @iova: the IOVA, page aligned
+ * @last: the last IOVA that the caller cares for, the end of a page
+ * @view: set to it, but for @view->gfns, which has room for PVIOMMU_CHUNK frames
+ *
+ * A view covers @iova and as much after it as is alike and was easily seen. It
+ * does not end within a page. Frames are what the table says and may be no RAM.
+ * Of a table that is not RAM (any more), such as the root, all entries are bad.
+ *
+ * Context: vm->mem_lock held; in threads of the VMM, others see nothing.
+ */
+void pviommu_table_view(struct pviommu_op_ctx *ctx, const struct pviommu_table *table,
+			u64 iova, u64 last, struct pviommu_view *view)
+{
+	struct walk walk = {
+		.ctx = ctx,
+		.iova = iova,
+		.last = last,
+		.tables = { table->root },
+		.depth = 1,
+		.write = true,
+	};
+	u32 level;
+
+	lockdep_assert_held(&table->lock);
+
+	for (level = table->levels; level > 1; level--)
+		if (!descend(&walk, level, view))
+			return;
+	view_small(&walk, view);
+}
