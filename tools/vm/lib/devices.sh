@@ -70,7 +70,8 @@ outer_device() {
 	if [ $port = 0 ] && is_conventional "$name"; then
 		bus=pcie.0,addr=$slot
 	else
-		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1))")
+		# A faster link never comes up again after a reset of the bus, the kernel finds
+		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1)),x-speed=5")
 		bus=rp$i
 	fi
 	device_back_end "$i" "$name"

@@ -236,6 +236,24 @@ TEST_F(error, cut_off_and_recovered)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 
+/* Again and again; PV_ERRORS says how often */
+TEST_F_TIMEOUT(error, again, 1800)
+{
+	const char *env = getenv("PV_ERRORS");
+	int i, nr = env ? atoi(env) : 10;
+	struct pv_usage idle = pv_usage_get();
+
+	for (i = 0; i < nr; i++) {
+		cut_off(variant->error);
+		ASSERT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+		ASSERT_EQ(0, vfio_dev_enable(self->victim, true, true));
+		pv_attach(self->r, self->ep, self->dom);
+		EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+		pv_expect_unchanged(&idle);
+	}
+	TH_LOG("%d times", i);
+}
+
 /* A VMM that resets the device, as it does when it resets its VM */
 TEST_F(error, reset_by_the_vmm)
 {
