@@ -9,6 +9,9 @@
 
 #include "pv-iommu.h"
 
+/* Events made up by one write */
+#define INJECT_MAX	1024
+
 struct host_counter {
 	const char *name;
 	size_t offset;
@@ -105,6 +108,34 @@ static int restart_set(void *data, u64 unused)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(restart_fops, NULL, restart_set, "%llu\n");
 
+/* "TYPE IOVA COUNT": events as if the host had told of them. For tests. */
+static ssize_t inject_write(struct file *file, const char __user *from,
+			    size_t len, loff_t *pos)
+{
+	unsigned int count;
+	char text[64];
+	u16 type;
+	u64 addr;
+	int ret;
+
+	if (len >= sizeof(text))
+		return -EINVAL;
+	if (copy_from_user(text, from, len))
+		return -EFAULT;
+	text[len] = 0;
+	if (sscanf(text, "%hu %llx %u", &type, &addr, &count) != 3 ||
+	    count > INJECT_MAX)
+		return -EINVAL;
+	ret = pviommu_events_inject(file->private_data, type, addr, count);
+	return ret ?: len;
+}
+
+static const struct file_operations inject_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = inject_write,
+};
+
 /**
  * pviommu_debugfs_add() - make our files in debugfs
  * @pv: the interface, started
@@ -115,6 +146,7 @@ void pviommu_debugfs_add(struct pviommu *pv)
 	debugfs_create_file("stats", 0444, pv->debugfs, pv, &stats_fops);
 	debugfs_create_file_unsafe("restart", 0200, pv->debugfs, pv,
 				   &restart_fops);
+	debugfs_create_file("inject", 0200, pv->debugfs, pv, &inject_fops);
 }
 
 /**

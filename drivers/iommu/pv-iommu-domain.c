@@ -417,7 +417,13 @@ const struct iommu_domain_ops pviommu_paging_ops = {
 
 /* --- for other modules, see <linux/pv_iommu.h> --------------------------- */
 
-static bool domain_is_ours(struct iommu_domain *domain)
+/**
+ * pviommu_domain_is_ours() - is this a paging domain of ours
+ * @domain: any domain
+ *
+ * Return: true if it is.
+ */
+bool pviommu_domain_is_ours(struct iommu_domain *domain)
 {
 	return domain->ops == &pviommu_paging_ops;
 }
@@ -460,7 +466,7 @@ int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
 	unsigned int shift;
 	int ret = 0;
 
-	if (!domain_is_ours(domain) || !size ||
+	if (!pviommu_domain_is_ours(domain) || !size ||
 	    !IS_ALIGNED(iova | paddr | size, 1UL << __ffs(domain->pgsize_bitmap)))
 		return -EINVAL;
 
@@ -487,7 +493,7 @@ EXPORT_SYMBOL_GPL(pv_iommu_map_nosync);
 int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
 		      size_t size)
 {
-	if (!domain_is_ours(domain))
+	if (!pviommu_domain_is_ours(domain))
 		return -EINVAL;
 	return domain_sync_map(to_pviommu_domain(domain), iova, size, true);
 }
@@ -496,7 +502,7 @@ EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
 size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 			     size_t size, struct iommu_iotlb_gather *gather)
 {
-	if (!domain_is_ours(domain))
+	if (!pviommu_domain_is_ours(domain))
 		return 0;
 	return domain_unmap(to_pviommu_domain(domain), iova, size, gather, true);
 }
@@ -508,7 +514,7 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 {
 	int ret;
 
-	if (!domain_is_ours(domain) || (flags & ~PVIOMMU_INV_F_LEAF) ||
+	if (!pviommu_domain_is_ours(domain) || (flags & ~PVIOMMU_INV_F_LEAF) ||
 	    (granularity == PVIOMMU_INV_PAGE &&
 	     (!size || addr + (size - 1) < addr)))
 		return -EINVAL;

@@ -45,13 +45,40 @@ static struct pviommu_domain *event_domain(struct pviommu *pv,
 	return NULL;
 }
 
+/* Tell who has the domain; false if nobody wants to know */
+static bool event_tell(struct pviommu_domain *dom,
+		       const struct pv_iommu_event *event)
+{
+	lockdep_assert_held(&dom->pv->lock);
+	if (!dom->event_fn)
+		return false;
+	dom->event_fn(dom->event_token, event);
+	return true;
+}
+
+/* Tell who has the domain that an endpoint is in */
+static bool event_tell_endpoint(struct pviommu_endpoint *ep,
+				struct pv_iommu_event *event)
+{
+	event->dev = ep->dev;
+	if (!ep->domain || !pviommu_domain_is_ours(ep->domain))
+		return false;
+	return event_tell(to_pviommu_domain(ep->domain), event);
+}
+
 static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
 	bool write = le16_to_cpu(ev->flags) & PVIOMMU_EV_F_WRITE;
 	u64 addr = le64_to_cpu(ev->addr);
+	struct pv_iommu_event event = {
+		.type = PVIOMMU_EV_FAULT,
+		.write = write,
+		.pasid = le32_to_cpu(ev->pasid),
+		.iova = addr,
+	};
 
-	if (!ep)
+	if (!ep || event_tell_endpoint(ep, &event))
 		return;
 	/* A handler that returns 0 has dealt with it */
 	if (ep->domain && (ep->domain->type & __IOMMU_DOMAIN_PAGING) &&
@@ -67,10 +94,17 @@ static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
 	struct pviommu_domain *dom = event_domain(pv, ev);
 	u64 addr = le64_to_cpu(ev->addr);
 	u64 size = le64_to_cpu(ev->size);
+	struct pv_iommu_event event = {
+		.type = PVIOMMU_EV_REVOKED,
+		.pasid = PVIOMMU_PASID_NONE,
+		.iova = addr,
+		.size = size,
+	};
 
 	if (!dom || !size || addr + (size - 1) < addr)
 		return;
 	pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
+	event_tell(dom, &event);
 	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
 			    dom->id, size, addr, le64_to_cpu(ev->gpa));
 }
@@ -78,9 +112,14 @@ static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
 static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
+	struct pv_iommu_event event = {
+		.type = PVIOMMU_EV_ISOLATED,
+		.pasid = PVIOMMU_PASID_NONE,
+	};
 
 	if (!ep)
 		return;
+	event_tell_endpoint(ep, &event);
 	pviommu_isolated(ep);
 	dev_err(ep->dev, "the host has cut this device off after an error\n");
 }
@@ -88,9 +127,14 @@ static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
 static void event_gone(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
+	struct pv_iommu_event event = {
+		.type = PVIOMMU_EV_GONE,
+		.pasid = PVIOMMU_PASID_NONE,
+	};
 
 	if (!ep)
 		return;
+	event_tell_endpoint(ep, &event);
 	ep->gone = true;
 	dev_warn(ep->dev, "the host has taken this device away\n");
 }
@@ -109,12 +153,54 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 	}
 }
 
+/**
+ * pviommu_events_inject() - make up events, for tests
+ * @pv: the interface
+ * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page that led to GPA 0
+ * @addr: IOVA
+ * @count: how many for each endpoint that has a domain of its own
+ *
+ * Return: 0, or -EINVAL for another type.
+ */
+int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
+			  unsigned int count)
+{
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(type),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(addr),
+		.size = cpu_to_le64(1 << PVIOMMU_PAGE_SHIFT),
+	};
+	struct pviommu_endpoint *ep;
+	unsigned int i;
+
+	if (type != PVIOMMU_EV_FAULT && type != PVIOMMU_EV_REVOKED)
+		return -EINVAL;
+	mutex_lock(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!ep->domain || !pviommu_domain_is_ours(ep->domain))
+			continue;
+		ev.endpoint = cpu_to_le32(ep->id);
+		ev.domain = cpu_to_le32(to_pviommu_domain(ep->domain)->id);
+		for (i = 0; i < count; i++)
+			event_handle(pv, &ev);
+	}
+	mutex_unlock(&pv->lock);
+	return 0;
+}
+
 static void events_report_lost(struct pviommu *pv)
 {
 	u32 lost = le32_to_cpu(READ_ONCE(pv->events->lost));
+	struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
+	struct pviommu_domain *dom;
 
 	if (lost == pv->events_lost)
 		return;
+	/* Nobody knows whose they were */
+	event.size = lost - pv->events_lost;
+	list_for_each_entry(dom, &pv->domains, node)
+		event_tell(dom, &event);
 	pr_warn_ratelimited("%u events of the host were lost\n",
 			    lost - pv->events_lost);
 	pv->events_lost = lost;
@@ -282,6 +368,22 @@ void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 	spin_unlock_irqrestore(&report->lock, flags);
 	schedule_work(&dom->pv->event_work);
 }
+
+int pv_iommu_set_event_handler(struct iommu_domain *domain, pv_iommu_event_fn fn,
+			       void *token)
+{
+	struct pviommu_domain *dom;
+
+	if (!pviommu_domain_is_ours(domain))
+		return -EINVAL;
+	dom = to_pviommu_domain(domain);
+	mutex_lock(&dom->pv->lock);
+	dom->event_fn = fn;
+	dom->event_token = token;
+	mutex_unlock(&dom->pv->lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_set_event_handler);
 
 /**
  * pviommu_events_init() - prepare the works

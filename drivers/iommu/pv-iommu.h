@@ -145,6 +145,8 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @event_fn: who wants to know of its events, or NULL; pviommu.lock
+ * @event_token: for @event_fn
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @nr_pending: how many @pending, that is rings
@@ -160,6 +162,8 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	pv_iommu_event_fn event_fn;
+	void *event_token;
 	struct xarray store;
 	unsigned long nr_failed;
 	unsigned int nr_pending;
@@ -409,6 +413,7 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 
 /* pv-iommu-domain.c */
 extern const struct iommu_domain_ops pviommu_paging_ops;
+bool pviommu_domain_is_ours(struct iommu_domain *domain);
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep);
@@ -433,6 +438,8 @@ void pviommu_store_destroy(struct pviommu_domain *dom);
 void pviommu_events_init(struct pviommu *pv);
 void pviommu_events_start(struct pviommu *pv);
 void pviommu_events_stop(struct pviommu *pv);
+int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
+			  unsigned int count);
 void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);

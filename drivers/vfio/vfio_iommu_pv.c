@@ -6,6 +6,8 @@
  * after type1, answers to the same types, and takes groups behind the
  * paravirtual IOMMU only; a container with any other group goes to type1.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/hashtable.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
@@ -72,12 +74,63 @@ static void vfio_pv_put(struct vfio_pv_container *c)
 /* ------------------------------------------------------------------ */
 /* ioctls */
 
+/**
+ * vfio_pv_refuse() - say why an ioctl is refused, to who wants to know
+ * @error: negative errno
+ * @what: which ioctl, without its prefix
+ * @why: what is wrong
+ * @value: with which value
+ *
+ * Return: @error.
+ */
+int vfio_pv_refuse(int error, const char *what, const char *why, u64 value)
+{
+	pr_debug_ratelimited("%s refused, error %d: %s %#llx\n", what, -error, why,
+			     value);
+	return error;
+}
+
+/**
+ * vfio_pv_copy_arg() - copy a structure that begins with argsz
+ * @to: copied here
+ * @size: of the structure that we know
+ * @arg: user address
+ *
+ * A user who knows a larger one may use it, if what we do not know is zero.
+ *
+ * Return: 0, -EINVAL, -E2BIG, -EFAULT.
+ */
+int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg)
+{
+	void __user *uarg = (void __user *)arg;
+	u32 argsz;
+
+	if (get_user(argsz, (u32 __user *)uarg))
+		return -EFAULT;
+	if (argsz < size)
+		return vfio_pv_refuse(-EINVAL, "an ioctl", "argsz is too small,", argsz);
+	if (argsz > PAGE_SIZE)
+		return vfio_pv_refuse(-E2BIG, "an ioctl", "argsz is too large,", argsz);
+	return copy_struct_from_user(to, size, uarg, argsz);
+}
+
+/**
+ * vfio_pv_entry_limit() - how many mappings a container may have
+ *
+ * Return: the module parameter, for containers that are opened now.
+ */
+u32 vfio_pv_entry_limit(void)
+{
+	return READ_ONCE(dma_entry_limit);
+}
+
 /* Unknown flags: type1 says EINVAL, VFIO_PV_IOMMU can tell them from bad values. */
 static int vfio_pv_check_flags(struct vfio_pv_container *c, u32 flags, u32 known)
 {
 	if (!(flags & ~known))
 		return 0;
-	return c->pv ? -EOPNOTSUPP : -EINVAL;
+	return vfio_pv_refuse(c->pv ? -EOPNOTSUPP : -EINVAL, "MAP or UNMAP",
+			      "unknown flag in", flags);
 }
 
 /* @c is NULL when no container is meant. */
@@ -177,21 +230,16 @@ static int vfio_pv_check_invalidate(const struct vfio_pv_iommu_invalidate *inv)
 
 static long vfio_pv_invalidate_iotlb(struct vfio_pv_container *c, unsigned long arg)
 {
-	void __user *uarg = (void __user *)arg;
 	struct vfio_pv_iommu_invalidate inv;
-	u32 argsz;
-	int ret;
+	int ret = vfio_pv_copy_arg(&inv, sizeof(inv), arg);
 
-	if (get_user(argsz, (u32 __user *)uarg))
-		return -EFAULT;
-	if (argsz < sizeof(inv))
-		return -EINVAL;
-	if (argsz > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&inv, sizeof(inv), uarg, argsz);
-	if (!ret)
-		ret = vfio_pv_check_invalidate(&inv);
-	return ret ?: vfio_pv_invalidate(c, &inv);
+	if (ret)
+		return ret;
+	ret = vfio_pv_check_invalidate(&inv);
+	if (ret)
+		return vfio_pv_refuse(ret, "INVALIDATE", "bad range or kind, address",
+				      inv.addr);
+	return vfio_pv_invalidate(c, &inv);
 }
 
 static const struct vfio_pv_ioctl {
@@ -204,6 +252,11 @@ static const struct vfio_pv_ioctl {
 	{ VFIO_IOMMU_MAP_DMA,		false,	vfio_pv_map_dma },
 	{ VFIO_IOMMU_UNMAP_DMA,		false,	vfio_pv_unmap_dma },
 	{ VFIO_PV_IOMMU_INVALIDATE,	true,	vfio_pv_invalidate_iotlb },
+	{ VFIO_PV_IOMMU_MAP,		true,	vfio_pv_map_batch },
+	{ VFIO_PV_IOMMU_UNMAP,		true,	vfio_pv_unmap_batch },
+	{ VFIO_PV_IOMMU_EVENTFD,	true,	vfio_pv_set_eventfd },
+	{ VFIO_PV_IOMMU_READ_EVENTS,	true,	vfio_pv_read_events },
+	{ VFIO_PV_IOMMU_LOOKUP,		true,	vfio_pv_lookup_iova },
 };
 
 static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,
@@ -217,7 +270,7 @@ static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,
 		if (entry->cmd == cmd && (c->pv || !entry->pv_only))
 			return entry->handler(c, arg);
 	}
-	return -ENOTTY;
+	return vfio_pv_refuse(-ENOTTY, "an ioctl", "unknown command", cmd);
 }
 
 static long vfio_pv_op_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
@@ -253,7 +306,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	c->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&c->unflushed);
 	INIT_HLIST_HEAD(&c->spare);
-	c->avail = dma_entry_limit;
+	c->avail = vfio_pv_entry_limit();
 	init_waitqueue_head(&c->wait);
 	mutex_init(&c->devices_lock);
 	INIT_LIST_HEAD(&c->devices);
@@ -270,6 +323,13 @@ static void *vfio_pv_op_open(unsigned long arg)
 	if (!c)
 		return ERR_PTR(-ENOMEM);
 	vfio_pv_container_init(c, arg);
+	if (c->pv) {
+		c->events = vfio_pv_events_alloc();
+		if (!c->events) {
+			kfree(c);
+			return ERR_PTR(-ENOMEM);
+		}
+	}
 	return vfio_pv_add_container(c);
 }
 
@@ -286,6 +346,7 @@ static void vfio_pv_op_release(void *iommu_data)
 	wait_for_completion(&c->idle);
 	vfio_pv_detach_all(c);
 	vfio_pv_drop_spare(c);
+	vfio_pv_events_free(c->events);
 	kfree_rcu(c, rcu);
 }
 

@@ -105,8 +105,10 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void vfio_pv_domain_destroy(struct vfio_pv_domain *d)
+static void vfio_pv_domain_destroy(struct vfio_pv_container *c,
+				   struct vfio_pv_domain *d)
 {
+	vfio_pv_events_unwatch(c, d->domain);
 	list_del(&d->link);
 	iommu_domain_free(d->domain);
 	kfree(d);
@@ -123,8 +125,10 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 		if (!iommu_attach_group(d->domain, group))
 			return d;
 	d = vfio_pv_domain_create(group);
-	if (!IS_ERR(d))
+	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
+		vfio_pv_events_watch(c, d->domain);
+	}
 	return d;
 }
 
@@ -187,7 +191,7 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 	list_del(&g->link);
 	iommu_detach_group(d->domain, g->group);
 	if (list_empty(&d->groups))
-		vfio_pv_domain_destroy(d);
+		vfio_pv_domain_destroy(c, d);
 	return ret;
 }
 
@@ -281,7 +285,7 @@ static void vfio_pv_leave_domain(struct vfio_pv_container *c,
 		else
 			vfio_pv_drop_unflushed(c);
 	}
-	vfio_pv_domain_destroy(d);
+	vfio_pv_domain_destroy(c, d);
 }
 
 static void vfio_pv_detach_locked(struct vfio_pv_container *c,

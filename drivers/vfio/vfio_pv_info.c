@@ -2,6 +2,9 @@
 /*
  * Paravirtual IOMMU, VFIO backend: what a container tells about itself.
  */
+#include <linux/capability.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -65,6 +68,30 @@ static int vfio_pv_add_ranges(struct vfio_pv_container *c,
 	return ret;
 }
 
+static int vfio_pv_add_limits(struct vfio_pv_container *c,
+			      struct vfio_info_cap *caps)
+{
+	const struct vfio_pv_layout *layout = &c->layout;
+	struct vfio_pv_info_cap_limits cap = {
+		.header.id = VFIO_PV_INFO_CAP_LIMITS,
+		.header.version = 1,
+		.max_batch = VFIO_PV_BATCH_MAX,
+		.group_batch = VFIO_PV_BATCH_GROUP,
+		.max_mappings = vfio_pv_entry_limit(),
+		.max_events = VFIO_PV_MAX_EVENTS,
+		.granularities = BIT(VFIO_PV_INV_DOMAIN) | BIT(VFIO_PV_INV_PAGE),
+		.window_last = ULONG_MAX,
+	};
+
+	if (!c->pv)
+		return 0;
+	if (layout->nr) {
+		cap.window_start = layout->ranges[0].start;
+		cap.window_last = layout->ranges[layout->nr - 1].last;
+	}
+	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
+}
+
 /* Fill in all but where the capabilities go. */
 static int vfio_pv_collect(struct vfio_pv_container *c,
 			   struct vfio_iommu_type1_info *info,
@@ -79,6 +106,8 @@ static int vfio_pv_collect(struct vfio_pv_container *c,
 	ret = vfio_pv_add_avail(c, caps);
 	if (!ret)
 		ret = vfio_pv_add_ranges(c, caps);
+	if (!ret)
+		ret = vfio_pv_add_limits(c, caps);
 	up_read(&c->lock);
 	return ret;
 }
@@ -130,5 +159,72 @@ long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg)
 	if (!ret && copy_to_user((void __user *)arg, &info, size))
 		ret = -EFAULT;
 	kfree(caps.buf);
+	return ret;
+}
+
+static u32 vfio_pv_lookup_flags(const struct vfio_pv_dma *dma)
+{
+	if (dma->state & VFIO_PV_BUSY)
+		return VFIO_PV_LOOKUP_BUSY;
+	return dma->state == VFIO_PV_UNFLUSHED ? VFIO_PV_LOOKUP_UNFLUSHED : 0;
+}
+
+static int vfio_pv_do_lookup(struct vfio_pv_container *c,
+			     struct vfio_pv_iommu_lookup *look)
+{
+	struct vfio_pv_domain *d = list_first_entry_or_null(&c->domains,
+							    struct vfio_pv_domain,
+							    link);
+	struct vfio_pv_dma *dma;
+
+	lockdep_assert_held(&c->tree_lock);
+	dma = vfio_pv_first(c, look->iova, look->iova, VFIO_PV_BUSY |
+			    VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED);
+	if (!dma)
+		return -ENOENT;
+	look->flags = vfio_pv_lookup_flags(dma);
+	look->start = dma->node.start;
+	look->size = vfio_pv_dma_size(dma);
+	look->vaddr = dma->mem.vaddr;
+	look->phys = 0;
+	look->prot = (dma->prot & IOMMU_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
+		     (dma->prot & IOMMU_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0);
+	if (dma->state != VFIO_PV_MAPPED || !d)
+		return 0;
+	look->phys = iommu_iova_to_phys(d->domain, look->iova);
+	if (!look->phys)
+		look->flags |= VFIO_PV_LOOKUP_REVOKED;
+	return 0;
+}
+
+/**
+ * vfio_pv_lookup_iova() - VFIO_PV_IOMMU_LOOKUP
+ * @c: the container
+ * @arg: user address of a struct vfio_pv_iommu_lookup
+ *
+ * Return: 0, -EPERM, -ENOENT, or the errors of a bad argument.
+ */
+long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
+{
+	struct vfio_pv_iommu_lookup look;
+	int ret;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	ret = vfio_pv_copy_arg(&look, sizeof(look), arg);
+	if (ret)
+		return ret;
+	if (look.flags)
+		return vfio_pv_refuse(-EOPNOTSUPP, "LOOKUP", "unknown flag", look.flags);
+	if (look.reserved || look.iova != (unsigned long)look.iova)
+		return vfio_pv_refuse(-EINVAL, "LOOKUP", "bad field, IOVA", look.iova);
+	if (down_read_killable(&c->lock))
+		return -EINTR;
+	mutex_lock(&c->tree_lock);
+	ret = vfio_pv_do_lookup(c, &look);
+	mutex_unlock(&c->tree_lock);
+	up_read(&c->lock);
+	if (!ret && copy_to_user((void __user *)arg, &look, sizeof(look)))
+		ret = -EFAULT;
 	return ret;
 }

@@ -81,16 +81,19 @@ static void vfio_pv_wake(struct vfio_pv_container *c)
 
 /*
  * Wait until nothing in the range is in one of these busy states, which are
- * left by threads that do not wait for us. Drops the tree lock to sleep.
+ * left by threads that do not wait for us. Drops the tree lock to sleep. Who
+ * has made something busy must not wait: -EAGAIN then.
  */
 static int vfio_pv_settle(struct vfio_pv_container *c, unsigned long start,
-			  unsigned long last, unsigned int states)
+			  unsigned long last, unsigned int states, bool wait)
 {
 	lockdep_assert_held(&c->tree_lock);
 	while (c->nr_busy && vfio_pv_first(c, start, last, states)) {
 		unsigned int seen = c->settled;
 		int ret;
 
+		if (!wait)
+			return -EAGAIN;
 		mutex_unlock(&c->tree_lock);
 		ret = wait_event_killable(c->wait,
 					  READ_ONCE(c->settled) != seen);
@@ -394,9 +397,23 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	u64 last = map->iova + map->size - 1;
 
 	if (!map->size || (map->size | map->iova | map->vaddr) & mask)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "size 0 or misaligned, IOVA",
+				      map->iova);
 	if (last < map->iova || map->vaddr + map->size - 1 < map->vaddr)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "a range wraps, IOVA", map->iova);
+	return 0;
+}
+
+static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
+{
+	if (map->size != (size_t)map->size ||
+	    map->vaddr != (unsigned long)map->vaddr ||
+	    map->iova != (unsigned long)map->iova)
+		return vfio_pv_refuse(-EINVAL, "MAP", "more than a word, IOVA",
+				      map->iova);
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+				      map->iova);
 	return 0;
 }
 
@@ -406,22 +423,27 @@ static int vfio_pv_may_map(struct vfio_pv_container *c,
 	unsigned long start = dma->node.start, last = dma->node.last;
 
 	if (vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED))
-		return vfio_pv_first(c, start, last, VFIO_PV_MAPPED) ? -EEXIST :
-								       -EBUSY;
+		return vfio_pv_refuse(vfio_pv_first(c, start, last, VFIO_PV_MAPPED) ?
+				      -EEXIST : -EBUSY, "MAP",
+				      "overlaps what is there, IOVA", start);
 	if (!c->avail)
-		return -ENOSPC;
+		return vfio_pv_refuse(-ENOSPC, "MAP", "dma_entry_limit reached, IOVA",
+				      start);
 	if (!vfio_pv_layout_allows(&c->layout, start, last))
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "MAP", "no such IOVA, or reserved",
+				      start);
 	return 0;
 }
 
-/* Make the range ours. */
-static int vfio_pv_reserve(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+/* Make the range ours, or -EAGAIN if it is busy and @wait is not wanted. */
+static int vfio_pv_reserve(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			   bool wait)
 {
 	int ret;
 
 	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, dma->node.start, dma->node.last, VFIO_PV_BUSY);
+	ret = vfio_pv_settle(c, dma->node.start, dma->node.last, VFIO_PV_BUSY,
+			     wait);
 	if (!ret)
 		ret = vfio_pv_may_map(c, dma);
 	if (!ret) {
@@ -446,7 +468,7 @@ static int vfio_pv_map_dma(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 	LIST_HEAD(failed);
 	int ret;
 
-	ret = vfio_pv_reserve(c, dma);
+	ret = vfio_pv_reserve(c, dma, true);
 	if (ret) {
 		vfio_pv_dma_empty(dma);
 		kfree(dma);
@@ -478,13 +500,9 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	struct vfio_pv_dma *dma;
 	int ret;
 
-	if (map->size != (size_t)map->size ||
-	    map->vaddr != (unsigned long)map->vaddr ||
-	    map->iova != (unsigned long)map->iova)
-		return -EINVAL;
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
-		return -EINVAL;
-
+	ret = vfio_pv_check_words(map);
+	if (ret)
+		return ret;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_map(c, map);
@@ -495,6 +513,130 @@ int vfio_pv_map(struct vfio_pv_container *c,
 		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_dma(c, dma);
 	}
 	up_read(&c->lock);
+	return ret;
+}
+
+/**
+ * vfio_pv_map_check() - what vfio_pv_map() checks of its arguments
+ * @c: the container, locked for reading
+ * @map: flags are known ones, other fields are unchecked
+ *
+ * Return: 0 or -EINVAL.
+ */
+int vfio_pv_map_check(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map)
+{
+	lockdep_assert_held(&c->lock);
+	return vfio_pv_check_words(map) ?: vfio_pv_check_map(c, map);
+}
+
+static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	LIST_HEAD(failed);
+
+	list_add(&dma->link, &failed);
+	vfio_pv_forget(c, &failed);
+}
+
+/* Queue a mapping for a domain; on failure nothing of it is there. */
+static int vfio_pv_queue_domain(struct vfio_pv_dma *dma,
+				struct iommu_domain *domain)
+{
+	size_t queued;
+	int ret = vfio_pv_queue_runs(dma, domain, &queued);
+
+	if (ret && queued)
+		vfio_pv_clear_and_flush(dma, domain, queued);
+	if (ret == -ENOTRECOVERABLE) {
+		dma->stuck = true;
+		ret = -EIO;
+	}
+	return ret;
+}
+
+static int vfio_pv_queue_domains(struct vfio_pv_container *c,
+				 struct vfio_pv_dma *dma)
+{
+	struct vfio_pv_domain *d;
+	int ret = 0;
+
+	list_for_each_entry(d, &c->domains, link) {
+		ret = vfio_pv_queue_domain(dma, d->domain);
+		if (ret)
+			break;
+	}
+	if (!ret)
+		return 0;
+	list_for_each_entry_continue_reverse(d, &c->domains, link)
+		vfio_pv_clear_and_flush(dma, d->domain, vfio_pv_dma_size(dma));
+	return ret;
+}
+
+/**
+ * vfio_pv_map_begin() - first half of vfio_pv_map(): up to what leaves the guest
+ * @c: the container, locked for reading
+ * @map: passed vfio_pv_map_check()
+ * @wait: wait while the range is busy; only for a caller that has begun nothing
+ *	that is not finished
+ * @begun: set to the mapping on success, for vfio_pv_map_finish()
+ *
+ * Return: 0, -EAGAIN if the range is busy and @wait is false, or the errors of
+ * vfio_pv_map(); nothing is changed on failure.
+ */
+int vfio_pv_map_begin(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      struct vfio_pv_dma **begun)
+{
+	struct vfio_pv_dma *dma = vfio_pv_dma_make(c, map);
+	int ret;
+
+	lockdep_assert_held(&c->lock);
+	if (IS_ERR(dma))
+		return PTR_ERR(dma);
+	ret = vfio_pv_reserve(c, dma, wait);
+	if (ret) {
+		vfio_pv_dma_empty(dma);
+		kfree(dma);
+		return ret;
+	}
+	ret = vfio_pv_mem_pin(&dma->mem);
+	if (!ret)
+		ret = vfio_pv_queue_domains(c, dma);
+	if (ret)
+		vfio_pv_forget_one(c, dma);
+	else
+		*begun = dma;
+	return ret;
+}
+
+/**
+ * vfio_pv_map_finish() - second half of vfio_pv_map()
+ * @c: the container, locked for reading since vfio_pv_map_begin()
+ * @dma: what that has begun; gone on failure
+ *
+ * The first of several may leave the guest for all of them.
+ *
+ * Return: 0 or the errors of vfio_pv_map().
+ */
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	size_t size = vfio_pv_dma_size(dma);
+	struct vfio_pv_domain *d;
+	int ret = 0;
+
+	lockdep_assert_held(&c->lock);
+	list_for_each_entry(d, &c->domains, link) {
+		ret = pv_iommu_sync_map(d->domain, dma->node.start, size);
+		if (ret)
+			break;
+	}
+	if (!ret) {
+		vfio_pv_publish(c, dma);
+		return 0;
+	}
+	list_for_each_entry(d, &c->domains, link)
+		vfio_pv_clear_and_flush(dma, d->domain, size);
+	vfio_pv_forget_one(c, dma);
 	return ret;
 }
 
@@ -541,12 +683,33 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
 	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
 
 	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
-		return unmap->iova || unmap->size ? -EINVAL : 0;
+		return !unmap->iova && !unmap->size ? 0 :
+			vfio_pv_refuse(-EINVAL, "UNMAP", "ALL takes no range, IOVA",
+				       unmap->iova);
 	if (!unmap->size || (unmap->iova | unmap->size) & mask)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "size 0 or misaligned, IOVA",
+				      unmap->iova);
 	if (unmap->iova + unmap->size - 1 < unmap->iova || unmap->size > SIZE_MAX)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "the range wraps, IOVA",
+				      unmap->iova);
 	return 0;
+}
+
+/**
+ * vfio_pv_unmap_check() - what vfio_pv_unmap() checks of its arguments
+ * @c: the container, locked for reading
+ * @unmap: flags are known ones, other fields are unchecked
+ *
+ * Return: 0 or -EINVAL.
+ */
+int vfio_pv_unmap_check(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	lockdep_assert_held(&c->lock);
+	if (unmap->iova != (unsigned long)unmap->iova)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "more than a word, IOVA",
+				      unmap->iova);
+	return vfio_pv_check_unmap(c, unmap);
 }
 
 /*
@@ -561,23 +724,38 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 
 	dma = vfio_pv_first(c, start, start, VFIO_PV_MAPPED);
 	if (dma && dma->node.start != start)
-		return c->v2 ? -EINVAL : -ENOENT;
+		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP",
+					      "cuts a mapping at IOVA", start) :
+			       -ENOENT;
 	dma = vfio_pv_first(c, last, last, VFIO_PV_MAPPED);
 	if (dma && dma->node.last != last && c->v2)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "cuts a mapping at IOVA", last);
 	return 0;
 }
 
-/* Make all mappings in a range ours. */
-static int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
-			unsigned long last, struct list_head *taken, u64 *size)
+/**
+ * vfio_pv_take() - make all mappings in a range the caller's, to be unmapped
+ * @c: the container, locked
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @wait: wait while others are busy with mappings in the range; only for a
+ *	caller that has taken nothing
+ * @taken: they are added here, for vfio_pv_unmap_taken()
+ * @size: set to the sum of their sizes
+ *
+ * Return: 0; -EAGAIN if the range is busy and @wait is false; -EINVAL if the
+ * range cuts a mapping; -EINTR. On failure nothing is taken.
+ */
+int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
+		 unsigned long last, bool wait, struct list_head *taken, u64 *size)
 {
 	struct vfio_pv_dma *dma;
 	int ret;
 
 	*size = 0;
 	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING);
+	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
+			     wait);
 	if (!ret)
 		ret = vfio_pv_check_bounds(c, start, last);
 	if (ret)
@@ -595,8 +773,14 @@ out:
 	return ret == -ENOENT ? 0 : ret;
 }
 
-static void vfio_pv_unmap_taken(struct vfio_pv_container *c,
-				struct list_head *taken, bool flush)
+/**
+ * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
+ * @c: the container, locked
+ * @taken: the mappings; its entries are gone or on another list afterwards
+ * @flush: make it effective and unpin; else they wait to be flushed
+ */
+void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
+			 bool flush)
 {
 	struct vfio_pv_dma *dma;
 
@@ -636,7 +820,7 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);
 	if (!ret)
-		ret = vfio_pv_take(c, start, last, &taken, unmapped);
+		ret = vfio_pv_take(c, start, last, true, &taken, unmapped);
 	if (!ret && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken,
 				    !(unmap->flags & VFIO_PV_UNMAP_FLAG_NO_FLUSH));
@@ -655,7 +839,7 @@ static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 	int ret;
 
 	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, 0, ULONG_MAX, VFIO_PV_FLUSHING);
+	ret = vfio_pv_settle(c, 0, ULONG_MAX, VFIO_PV_FLUSHING, true);
 	if (!ret) {
 		list_splice_init(&c->unflushed, taken);
 		list_for_each_entry(dma, taken, link)
@@ -678,7 +862,7 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 	int ret;
 
 	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, from, to, VFIO_PV_FLUSHING);
+	ret = vfio_pv_settle(c, from, to, VFIO_PV_FLUSHING, true);
 	if (ret || list_empty(&c->unflushed))
 		goto out;
 	for (dma = vfio_pv_walk(c, from, to); dma;
@@ -793,6 +977,6 @@ void vfio_pv_drop_all(struct vfio_pv_container *c)
 
 	lockdep_assert_held_write(&c->lock);
 	vfio_pv_drop_unflushed(c);
-	if (!vfio_pv_take(c, 0, ULONG_MAX, &taken, &size) && !list_empty(&taken))
+	if (!vfio_pv_take(c, 0, ULONG_MAX, true, &taken, &size) && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken, true);
 }

@@ -27,6 +27,10 @@
  *
  * Devices call pin_pages, unpin_pages and dma_rw while we call them, so these
  * take tree_lock only and wait for nothing.
+ *
+ * The IOMMU driver tells of events with its own lock held, which comes after
+ * container->lock. What takes them has two locks of its own, see vfio_pv_event.c,
+ * and waits for nobody.
  */
 #ifndef _VFIO_PV_PRIV_H
 #define _VFIO_PV_PRIV_H
@@ -48,6 +52,13 @@
 #include "vfio.h"
 
 struct mm_struct;
+struct vfio_pv_events;
+
+/* Entries of a batch that share hypercalls and flushes */
+#define VFIO_PV_BATCH_GROUP	128
+
+/* Events that wait to be read, per container */
+#define VFIO_PV_MAX_EVENTS	128
 
 /* Bits, so that a set of states can be named */
 enum vfio_pv_state {
@@ -112,6 +123,7 @@ struct vfio_pv_domain {
  * @rcu: for freeing
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
+ * @events: what happened, for the user to read; NULL unless @pv
  * @lock: see the lock order; protects @domains, @emulated and @layout
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
@@ -139,6 +151,7 @@ struct vfio_pv_container {
 	struct rcu_head rcu;
 	bool v2;
 	bool pv;
+	struct vfio_pv_events *events;
 
 	struct rw_semaphore lock;
 	struct list_head domains;
@@ -250,6 +263,11 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 	return 1UL << __ffs(layout->pgsizes);
 }
 
+/* vfio_iommu_pv.c */
+int vfio_pv_refuse(int error, const char *what, const char *why, u64 value);
+int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg);
+u32 vfio_pv_entry_limit(void);
+
 /* vfio_pv_mem.c */
 int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 		     bool write);
@@ -267,10 +285,34 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped);
 int vfio_pv_invalidate(struct vfio_pv_container *c,
 		       const struct vfio_pv_iommu_invalidate *inv);
+int vfio_pv_map_check(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map);
+int vfio_pv_map_begin(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      struct vfio_pv_dma **begun);
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+int vfio_pv_unmap_check(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap);
+int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
+		 unsigned long last, bool wait, struct list_head *taken, u64 *size);
+void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
+			 bool flush);
 int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
 void vfio_pv_drop_spare(struct vfio_pv_container *c);
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
+
+/* vfio_pv_batch.c */
+long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_unmap_batch(struct vfio_pv_container *c, unsigned long arg);
+
+/* vfio_pv_event.c */
+struct vfio_pv_events *vfio_pv_events_alloc(void);
+void vfio_pv_events_free(struct vfio_pv_events *e);
+void vfio_pv_events_watch(struct vfio_pv_container *c, struct iommu_domain *domain);
+void vfio_pv_events_unwatch(struct vfio_pv_container *c, struct iommu_domain *domain);
+long vfio_pv_set_eventfd(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg);
 
 /* vfio_pv_layout.c */
 int vfio_pv_layout_build(struct vfio_pv_container *c,
@@ -290,6 +332,7 @@ struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
 
 /* vfio_pv_info.c */
 long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg);
+long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg);
 bool vfio_pv_all_coherent(struct vfio_pv_container *c);
 
 /* vfio_pv_device.c */

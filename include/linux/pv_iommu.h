@@ -95,4 +95,47 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags);
 
+/**
+ * struct pv_iommu_event - something that concerns a domain
+ * @type: PVIOMMU_EV_FAULT, _REVOKED, _ISOLATED or _GONE; 0: so many events were
+ *	lost, of this domain or others, as @size says
+ * @write: of PVIOMMU_EV_FAULT: it was a write
+ * @dev: the device, NULL where none is meant
+ * @pasid: PVIOMMU_PASID_NONE or the PASID
+ * @iova: of PVIOMMU_EV_FAULT and _REVOKED
+ * @size: bytes, of PVIOMMU_EV_REVOKED
+ */
+struct pv_iommu_event {
+	u16 type;
+	bool write;
+	struct device *dev;
+	u32 pasid;
+	u64 iova;
+	u64 size;
+};
+
+/**
+ * typedef pv_iommu_event_fn - who wants to know of events
+ * @token: as given to pv_iommu_set_event_handler()
+ * @event: the event, valid during the call
+ *
+ * Called in process context with the lock of the IOMMU driver held: it must not
+ * call the IOMMU API, nor wait for who does.
+ */
+typedef void (*pv_iommu_event_fn)(void *token, const struct pv_iommu_event *event);
+
+/**
+ * pv_iommu_set_event_handler() - be told of the events of a domain
+ * @domain: a paging domain of pv-iommu
+ * @fn: the handler, or NULL for none any more
+ * @token: handed to it
+ *
+ * May sleep. When it returns the handler before is not running and will not be
+ * called again.
+ *
+ * Return: 0, or -EINVAL for a domain that is another's.
+ */
+int pv_iommu_set_event_handler(struct iommu_domain *domain, pv_iommu_event_fn fn,
+			       void *token);
+
 #endif /* _LINUX_PV_IOMMU_H */

@@ -80,4 +80,234 @@ struct vfio_pv_iommu_invalidate {
  */
 #define VFIO_PV_IOMMU_INVALIDATE	_IO(VFIO_TYPE, VFIO_BASE + 64)
 
+/* ------------------------------------------------------------------ */
+/* Many ranges in one call                                             */
+
+/** VFIO_PV_BATCH_MAX: the largest count of a batch */
+#define VFIO_PV_BATCH_MAX	65536
+
+/**
+ * VFIO_PV_BATCH_FLAG_CONTINUE: go on behind an entry that failed.
+ *
+ * Without it entries are carried out until one has failed; as they are carried
+ * out some at a time, a few behind the one that failed may have been, too.
+ */
+#define VFIO_PV_BATCH_FLAG_CONTINUE	(1U << 0)
+
+/** VFIO_PV_BATCH_FLAG_NO_FLUSH: unmap as with VFIO_PV_UNMAP_FLAG_NO_FLUSH */
+#define VFIO_PV_BATCH_FLAG_NO_FLUSH	(1U << 1)
+
+/**
+ * struct vfio_pv_batch_entry - one range of a batch
+ * @iova: where
+ * @vaddr: to be mapped: user address; to be unmapped: 0
+ * @size: bytes; unmap: on return, how many were mapped there
+ * @flags: VFIO_DMA_MAP_FLAG_READ and _WRITE; to be unmapped: 0
+ * @result: on return 0 or the negative errno that the ioctl for this range
+ *	alone would have given; -ECANCELED for an entry that was not tried
+ */
+struct vfio_pv_batch_entry {
+	__aligned_u64 iova;
+	__aligned_u64 vaddr;
+	__aligned_u64 size;
+	__u32 flags;
+	__s32 result;
+};
+
+/**
+ * struct vfio_pv_iommu_batch - argument of VFIO_PV_IOMMU_MAP and _UNMAP
+ * @argsz: size of this structure
+ * @flags: VFIO_PV_BATCH_FLAG_*
+ * @entries: user address of an array of struct vfio_pv_batch_entry
+ * @count: how many there are, 1 to VFIO_PV_BATCH_MAX
+ * @done: on return, how many have the result 0
+ */
+struct vfio_pv_iommu_batch {
+	__u32 argsz;
+	__u32 flags;
+	__aligned_u64 entries;
+	__u32 count;
+	__u32 done;
+};
+
+/**
+ * VFIO_PV_IOMMU_MAP - map many ranges; VFIO_PV_IOMMU_UNMAP unmaps them
+ *
+ * Each entry is as if it were done by VFIO_IOMMU_MAP_DMA or _UNMAP_DMA, in the
+ * order of the array, but hypercalls and flushes are made for many of them at
+ * a time. When it returns, all with the result 0 are in effect.
+ *
+ * Return: 0, also if entries have failed: compare @done with @count; EOPNOTSUPP
+ * unknown flag; EINVAL a bad argsz, count or alignment of @entries; EFAULT an
+ * entry can't be read or written; EINTR. After EFAULT and EINTR the results of
+ * entries say what became of them as far as they could be written.
+ */
+#define VFIO_PV_IOMMU_MAP	_IO(VFIO_TYPE, VFIO_BASE + 65)
+#define VFIO_PV_IOMMU_UNMAP	_IO(VFIO_TYPE, VFIO_BASE + 66)
+
+/* ------------------------------------------------------------------ */
+/* Events                                                              */
+
+/**
+ * enum vfio_pv_event_type - what has happened
+ * @VFIO_PV_EVENT_FAULT: a device used an IOVA that it may not use: @iova,
+ *	@group. A host tells at most one of several that are alike.
+ * @VFIO_PV_EVENT_REVOKED: memory has left the machine, and what was mapped to
+ *	it leads nowhere any more: @iova, @size
+ * @VFIO_PV_EVENT_ISOLATED: the host has cut a group off after an error: @group
+ * @VFIO_PV_EVENT_GONE: the host has taken a device away: @group
+ * @VFIO_PV_EVENT_LOST: there was no room for events, which are lost: @size is
+ *	how many, 0 if it is not known
+ */
+enum vfio_pv_event_type {
+	VFIO_PV_EVENT_FAULT = 1,
+	VFIO_PV_EVENT_REVOKED = 2,
+	VFIO_PV_EVENT_ISOLATED = 3,
+	VFIO_PV_EVENT_GONE = 4,
+	VFIO_PV_EVENT_LOST = 5,
+};
+
+#define VFIO_PV_EVENT_FLAG_WRITE	(1U << 0)	/* FAULT: it was a write */
+#define VFIO_PV_NO_GROUP		0xffffffffU
+
+/**
+ * struct vfio_pv_event - an event
+ * @seq: number of the event, from 1 on without gap but that after a
+ *	VFIO_PV_EVENT_LOST, which has the number of the first one that is lost
+ * @type: enum vfio_pv_event_type
+ * @flags: VFIO_PV_EVENT_FLAG_*
+ * @iova: see the types
+ * @size: see the types
+ * @pasid: VFIO_PV_PASID_NONE or the PASID of a fault
+ * @group: number of the group in /dev/vfio, or VFIO_PV_NO_GROUP
+ */
+struct vfio_pv_event {
+	__aligned_u64 seq;
+	__u32 type;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 size;
+	__u32 pasid;
+	__u32 group;
+};
+
+/**
+ * struct vfio_pv_iommu_eventfd - argument of VFIO_PV_IOMMU_EVENTFD
+ * @argsz: size of this structure
+ * @flags: 0
+ * @fd: an eventfd that is signalled for each event, -1 for none
+ * @reserved: 0
+ */
+struct vfio_pv_iommu_eventfd {
+	__u32 argsz;
+	__u32 flags;
+	__s32 fd;
+	__u32 reserved;
+};
+
+/**
+ * VFIO_PV_IOMMU_EVENTFD - be told of events
+ *
+ * It takes the place of the one before. If events wait, it is signalled at once.
+ *
+ * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz, @reserved, or @fd is
+ * no eventfd; EBADF @fd is not open.
+ */
+#define VFIO_PV_IOMMU_EVENTFD	_IO(VFIO_TYPE, VFIO_BASE + 67)
+
+/**
+ * struct vfio_pv_iommu_events - argument of VFIO_PV_IOMMU_READ_EVENTS
+ * @argsz: size of this structure
+ * @flags: 0
+ * @events: user address of an array of struct vfio_pv_event
+ * @count: how many there is room for; on return, how many were read
+ * @left: on return, how many wait to be read
+ */
+struct vfio_pv_iommu_events {
+	__u32 argsz;
+	__u32 flags;
+	__aligned_u64 events;
+	__u32 count;
+	__u32 left;
+};
+
+/**
+ * VFIO_PV_IOMMU_READ_EVENTS - take events, the oldest first
+ *
+ * Does not wait. An event that is not handed over stays.
+ *
+ * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz or alignment of
+ * @events; EFAULT; EINTR.
+ */
+#define VFIO_PV_IOMMU_READ_EVENTS	_IO(VFIO_TYPE, VFIO_BASE + 68)
+
+/* ------------------------------------------------------------------ */
+/* Debugging                                                           */
+
+#define VFIO_PV_LOOKUP_UNFLUSHED	(1U << 0)	/* unmapped without a flush */
+#define VFIO_PV_LOOKUP_BUSY		(1U << 1)	/* being mapped or unmapped */
+#define VFIO_PV_LOOKUP_REVOKED		(1U << 2)	/* leads nowhere, see the event */
+
+/**
+ * struct vfio_pv_iommu_lookup - argument of VFIO_PV_IOMMU_LOOKUP
+ * @argsz: size of this structure
+ * @flags: 0; on return VFIO_PV_LOOKUP_*
+ * @iova: any address
+ * @start: on return, where the mapping that it is in starts
+ * @size: on return, its size in bytes
+ * @vaddr: on return, user address of @start when it was mapped
+ * @phys: on return, guest physical address that @iova leads to; 0 when it leads
+ *	nowhere or is being mapped or unmapped
+ * @prot: on return, VFIO_DMA_MAP_FLAG_READ and _WRITE
+ * @reserved: 0
+ */
+struct vfio_pv_iommu_lookup {
+	__u32 argsz;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 start;
+	__aligned_u64 size;
+	__aligned_u64 vaddr;
+	__aligned_u64 phys;
+	__u32 prot;
+	__u32 reserved;
+};
+
+/**
+ * VFIO_PV_IOMMU_LOOKUP - where does an IOVA lead; for CAP_SYS_ADMIN
+ *
+ * Return: 0; EPERM; ENOENT nothing is there; EOPNOTSUPP unknown flag; EINVAL a
+ * bad argsz or @reserved.
+ */
+#define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
+
+/* ------------------------------------------------------------------ */
+/* VFIO_IOMMU_GET_INFO                                                 */
+
+/** VFIO_PV_INFO_CAP_LIMITS: id of a capability of VFIO_IOMMU_GET_INFO */
+#define VFIO_PV_INFO_CAP_LIMITS	0x5056
+
+/**
+ * struct vfio_pv_info_cap_limits - what a container of VFIO_PV_IOMMU allows
+ * @header: id VFIO_PV_INFO_CAP_LIMITS, version 1
+ * @max_batch: largest count of a batch
+ * @group_batch: so many entries of a batch share hypercalls and flushes
+ * @max_mappings: how many mappings there may be
+ * @max_events: how many events wait to be read before any is lost
+ * @granularities: bit n: VFIO_PV_IOMMU_INVALIDATE takes granularity n
+ * @window_start: lowest IOVA that can be mapped
+ * @window_last: highest IOVA that can be mapped; what is reserved between the
+ *	two is in VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
+ */
+struct vfio_pv_info_cap_limits {
+	struct vfio_info_cap_header header;
+	__u32 max_batch;
+	__u32 group_batch;
+	__u32 max_mappings;
+	__u32 max_events;
+	__aligned_u64 granularities;
+	__aligned_u64 window_start;
+	__aligned_u64 window_last;
+};
+
 #endif /* _UAPI_LINUX_VFIO_PV_H */

@@ -208,7 +208,6 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 	int i;
 
 	ASSERT_EQ(0, open_all(&self->vm));
-	idle = pv_usage_get();
 	for (i = 0; i < self->nr; i++) {
 		ASSERT_EQ(0, vfio_dev_enable(dev, true, true));
 		dom = begin(&self->vm);
@@ -218,6 +217,9 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 		if (ioctl(dev->fd, VFIO_DEVICE_RESET))
 			ASSERT_EQ(0, vfio_dev_enable(dev, true, false));
 		EXPECT_FALSE(pv_running(&self->vm));
+		/* What is charged ahead is another amount after the first */
+		if (!i)
+			idle = pv_usage_get();
 		pv_expect_unchanged(&idle);
 	}
 	TH_LOG("%d times", i);

@@ -193,7 +193,7 @@ TEST_F(flush, ioctl_errors)
 		}
 	}
 	EXPECT_EQ(-EFAULT, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, NULL));
-	EXPECT_EQ(-ENOTTY, guest_ioctl(self->g.container, _IO(VFIO_TYPE, VFIO_BASE + 65), NULL));
+	EXPECT_EQ(-ENOTTY, guest_ioctl(self->g.container, _IO(VFIO_TYPE, VFIO_BASE + 99), NULL));
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 

@@ -66,39 +66,25 @@ unsigned int guest_find_capability(const struct vfio_dev *dev)
 	return pos;
 }
 
-static int open_device(struct guest_vfio *g)
+static int open_edu(struct guest_vfio *g, struct vfiopv *c, const char *bdf)
 {
-	int ret = vfio_dev_open(&g->dev);
+	int ret = vfiopv_dev_open(c, &g->dev, bdf);
 
 	if (!ret)
-		ret = vfio_dev_enable(&g->dev, true, true);
+		ret = vfiopv_dev_enable(&g->dev, true, true);
 	return ret ?: edu_is(&g->dev) ? 0 : -ENODEV;
-}
-
-static int enter(struct guest_vfio *g, int container, const char *bdf)
-{
-	snprintf(g->dev.bdf, sizeof(g->dev.bdf), "%s", bdf);
-	g->dev.fd = -1;
-	g->dev.mmio = NULL;
-	g->dev.group = vfio_group_open(bdf);
-	if (g->dev.group < 0)
-		return g->dev.group;
-	return vfio_group_set_container(g->dev.group, container);
 }
 
 int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf)
 {
+	struct vfiopv c;
 	int ret;
 
 	g->dev = (struct vfio_dev) { .group = -1, .fd = -1 };
-	g->container = vfio_container_open();
-	if (g->container < 0)
-		return g->container;
-	ret = enter(g, g->container, bdf);
-	if (!ret && ioctl(g->container, VFIO_SET_IOMMU, type))
-		ret = -errno;
+	ret = vfiopv_open(&c, type);
+	g->container = c.fd;
 	if (!ret)
-		ret = open_device(g);
+		ret = open_edu(g, &c, bdf);
 	if (ret)
 		guest_vfio_close(g);
 	return ret;
@@ -106,12 +92,11 @@ int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf)
 
 int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const char *bdf)
 {
+	struct vfiopv c = { .fd = first->container, .ready = true };
 	int ret;
 
 	g->container = -1;
-	ret = enter(g, first->container, bdf);
-	if (!ret)
-		ret = open_device(g);
+	ret = open_edu(g, &c, bdf);
 	if (ret)
 		guest_vfio_close(g);
 	return ret;
@@ -119,12 +104,9 @@ int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const 
 
 void guest_vfio_close(struct guest_vfio *g)
 {
-	vfio_dev_close(&g->dev);
-	if (g->dev.group >= 0)
-		close(g->dev.group);
+	vfiopv_dev_close(&g->dev);
 	if (g->container >= 0)
 		close(g->container);
-	g->dev.group = -1;
 	g->container = -1;
 }
 
@@ -133,31 +115,16 @@ void guest_vfio_close(struct guest_vfio *g)
 
 int guest_unmap(const struct guest_vfio *g, __u64 iova, __u64 size, __u32 flags, __u64 *removed)
 {
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap),
-		.flags = flags,
-		.iova = iova,
-		.size = size,
-	};
+	struct vfiopv c = { .fd = g->container };
 
-	if (ioctl(g->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
-		return -errno;
-	if (removed)
-		*removed = unmap.size;
-	return 0;
+	return vfiopv_unmap(&c, iova, size, flags, removed);
 }
 
 int guest_invalidate(const struct guest_vfio *g, __u64 iova, __u64 size)
 {
-	struct vfio_pv_iommu_invalidate inv = {
-		.argsz = sizeof(inv),
-		.granularity = size ? VFIO_PV_INV_PAGE : VFIO_PV_INV_DOMAIN,
-		.pasid = VFIO_PV_PASID_NONE,
-		.addr = iova,
-		.size = size,
-	};
+	struct vfiopv c = { .fd = g->container };
 
-	return ioctl(g->container, VFIO_PV_IOMMU_INVALIDATE, &inv) ? -errno : 0;
+	return vfiopv_invalidate(&c, iova, size);
 }
 
 /* ------------------------------------------------------------------ */

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libvfiopv: devices, their config space and BAR 0.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +15,14 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
-#include "vfio_dev.h"
+#include "vfiopv.h"
 
 static int compare_bdf(const void *a, const void *b)
 {
 	return strcmp(a, b);
 }
 
-int vfio_find_devices(const char *driver, char bdfs[][16], int max)
+int vfiopv_find(const char *driver, char bdfs[][16], int max)
 {
 	struct dirent *entry;
 	char path[128];
@@ -38,14 +41,7 @@ int vfio_find_devices(const char *driver, char bdfs[][16], int max)
 	return n;
 }
 
-int vfio_container_open(void)
-{
-	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
-int vfio_group_open(const char *bdf)
+int vfiopv_group_open(const char *bdf)
 {
 	char path[128], link[256], dev[64];
 	ssize_t n;
@@ -61,12 +57,7 @@ int vfio_group_open(const char *bdf)
 	return fd < 0 ? -errno : fd;
 }
 
-int vfio_group_set_container(int group, int container)
-{
-	return ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ? -errno : 0;
-}
-
-static int region(const struct vfio_dev *dev, unsigned int index, off_t *offset, size_t *size,
+static int region(const struct vfiopv_dev *dev, unsigned int index, off_t *offset, size_t *size,
 		  __u32 *flags)
 {
 	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
@@ -79,7 +70,7 @@ static int region(const struct vfio_dev *dev, unsigned int index, off_t *offset,
 	return 0;
 }
 
-int vfio_dev_open(struct vfio_dev *dev)
+int vfiopv_dev_get(struct vfiopv_dev *dev)
 {
 	size_t config_size;
 	__u32 flags = 0;
@@ -102,7 +93,7 @@ int vfio_dev_open(struct vfio_dev *dev)
 	return 0;
 }
 
-void vfio_dev_close(struct vfio_dev *dev)
+void vfiopv_dev_put(struct vfiopv_dev *dev)
 {
 	if (dev->mmio)
 		munmap(dev->mmio, dev->bar0_size);
@@ -112,70 +103,37 @@ void vfio_dev_close(struct vfio_dev *dev)
 	dev->fd = -1;
 }
 
-int vfio_config_read(const struct vfio_dev *dev, unsigned int off, void *buf, size_t len)
+void vfiopv_dev_close(struct vfiopv_dev *dev)
+{
+	vfiopv_dev_put(dev);
+	if (dev->group >= 0)
+		close(dev->group);
+	dev->group = -1;
+}
+
+int vfiopv_config_read(const struct vfiopv_dev *dev, unsigned int off, void *buf, size_t len)
 {
 	ssize_t n = pread(dev->fd, buf, len, dev->config + off);
 
 	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
 }
 
-int vfio_config_write(const struct vfio_dev *dev, unsigned int off, const void *buf, size_t len)
+int vfiopv_config_write(const struct vfiopv_dev *dev, unsigned int off, const void *buf, size_t len)
 {
 	ssize_t n = pwrite(dev->fd, buf, len, dev->config + off);
 
 	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
 }
 
-__u32 vfio_config_read32(const struct vfio_dev *dev, unsigned int off)
-{
-	__u32 value = 0xdeadbeef;
-
-	vfio_config_read(dev, off, &value, sizeof(value));
-	return value;
-}
-
-int vfio_config_write32(const struct vfio_dev *dev, unsigned int off, __u32 value)
-{
-	return vfio_config_write(dev, off, &value, sizeof(value));
-}
-
-int vfio_dev_enable(const struct vfio_dev *dev, bool memory, bool master)
+int vfiopv_dev_enable(const struct vfiopv_dev *dev, bool memory, bool master)
 {
 	__u16 command;
 	int ret;
 
-	ret = vfio_config_read(dev, PCI_COMMAND, &command, sizeof(command));
+	ret = vfiopv_config_read(dev, PCI_COMMAND, &command, sizeof(command));
 	if (ret)
 		return ret;
 	command &= ~(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	command |= (memory ? PCI_COMMAND_MEMORY : 0) | (master ? PCI_COMMAND_MASTER : 0);
-	return vfio_config_write(dev, PCI_COMMAND, &command, sizeof(command));
-}
-
-int vfio_map_dma(int container, __u64 iova, void *vaddr, __u64 size, bool writable)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | (writable ? VFIO_DMA_MAP_FLAG_WRITE : 0),
-		.vaddr = (unsigned long)vaddr,
-		.iova = iova,
-		.size = size,
-	};
-
-	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
-}
-
-int vfio_unmap_dma(int container, __u64 iova, __u64 size, __u64 *removed)
-{
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap),
-		.iova = iova,
-		.size = size,
-	};
-
-	if (ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap))
-		return -errno;
-	if (removed)
-		*removed = unmap.size;
-	return 0;
+	return vfiopv_config_write(dev, PCI_COMMAND, &command, sizeof(command));
 }

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: many ranges in one call.
+ *
+ * A batch is worked on in groups of entries. All maps of a group are queued,
+ * then made effective together; all its removals are made, then flushed
+ * together. So a group holds several mappings in a busy state at once, and must
+ * not wait for others who may wait for one of these: when a range is busy the
+ * group ends there, and only then somebody is waited for.
+ */
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "vfio_pv_priv.h"
+
+/**
+ * struct vfio_pv_batch - a batch that is worked on
+ * @c: the container
+ * @flags: VFIO_PV_BATCH_FLAG_*
+ * @count: entries of the whole
+ * @first: number of the first one of this group
+ * @nr: entries in this group
+ * @done: how many have succeeded
+ * @failed: one has failed
+ * @entries: our copy of the group's
+ * @dmas: what belongs to each while it is queued, or NULL
+ */
+struct vfio_pv_batch {
+	struct vfio_pv_container *c;
+	u32 flags;
+	u32 count;
+	u32 first;
+	u32 nr;
+	u32 done;
+	bool failed;
+	struct vfio_pv_batch_entry entries[VFIO_PV_BATCH_GROUP];
+	struct vfio_pv_dma *dmas[VFIO_PV_BATCH_GROUP];
+};
+
+static void vfio_pv_batch_result(struct vfio_pv_batch *b, u32 i, int ret)
+{
+	b->entries[i].result = ret;
+	if (ret)
+		b->failed = true;
+	else
+		b->done++;
+}
+
+static bool vfio_pv_batch_stops(const struct vfio_pv_batch *b)
+{
+	return b->failed && !(b->flags & VFIO_PV_BATCH_FLAG_CONTINUE);
+}
+
+/* ------------------------------------------------------------------ */
+/* Map */
+
+/* Make what is queued effective: entries @from up to @to. */
+static void vfio_pv_batch_sync(struct vfio_pv_batch *b, u32 from, u32 to)
+{
+	u32 i;
+
+	for (i = from; i < to; i++) {
+		if (!b->dmas[i])
+			continue;
+		vfio_pv_batch_result(b, i, vfio_pv_map_finish(b->c, b->dmas[i]));
+		b->dmas[i] = NULL;
+	}
+}
+
+static int vfio_pv_batch_check_map(struct vfio_pv_container *c,
+				   const struct vfio_iommu_type1_dma_map *map)
+{
+	if (map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+		return -EOPNOTSUPP;
+	return vfio_pv_map_check(c, map);
+}
+
+static void vfio_pv_batch_map_group(struct vfio_pv_batch *b)
+{
+	u32 i, queued = 0;
+	int ret;
+
+	for (i = 0; i < b->nr && !vfio_pv_batch_stops(b); i++) {
+		struct vfio_iommu_type1_dma_map map = {
+			.flags = b->entries[i].flags,
+			.vaddr = b->entries[i].vaddr,
+			.iova = b->entries[i].iova,
+			.size = b->entries[i].size,
+		};
+
+		b->entries[i].result = -ECANCELED;
+		ret = vfio_pv_batch_check_map(b->c, &map);
+		if (!ret)
+			ret = vfio_pv_map_begin(b->c, &map, false, &b->dmas[i]);
+		if (ret == -EAGAIN) {
+			vfio_pv_batch_sync(b, queued, i);
+			queued = i;
+			ret = vfio_pv_map_begin(b->c, &map, true, &b->dmas[i]);
+		}
+		if (ret)
+			vfio_pv_batch_result(b, i, ret);
+		cond_resched();
+	}
+	vfio_pv_batch_sync(b, queued, i);
+	for (; i < b->nr; i++)
+		b->entries[i].result = -ECANCELED;
+}
+
+/* ------------------------------------------------------------------ */
+/* Unmap */
+
+static int vfio_pv_batch_check_unmap(struct vfio_pv_container *c,
+				     const struct vfio_pv_batch_entry *entry)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.iova = entry->iova,
+		.size = entry->size,
+	};
+
+	if (entry->flags)
+		return -EOPNOTSUPP;
+	if (entry->vaddr)
+		return -EINVAL;
+	return vfio_pv_unmap_check(c, &unmap);
+}
+
+static void vfio_pv_batch_drop(struct vfio_pv_batch *b, struct list_head *taken)
+{
+	if (list_empty(taken))
+		return;
+	vfio_pv_unmap_taken(b->c, taken,
+			    !(b->flags & VFIO_PV_BATCH_FLAG_NO_FLUSH));
+	INIT_LIST_HEAD(taken);
+}
+
+static int vfio_pv_batch_take(struct vfio_pv_batch *b, u32 i,
+			      struct list_head *taken)
+{
+	struct vfio_pv_batch_entry *entry = &b->entries[i];
+	unsigned long last = entry->iova + entry->size - 1;
+	u64 size = 0;
+	int ret;
+
+	ret = vfio_pv_take(b->c, entry->iova, last, false, taken, &size);
+	if (ret == -EAGAIN) {
+		vfio_pv_batch_drop(b, taken);
+		ret = vfio_pv_take(b->c, entry->iova, last, true, taken, &size);
+	}
+	if (!ret)
+		entry->size = size;
+	return ret;
+}
+
+static void vfio_pv_batch_unmap_group(struct vfio_pv_batch *b)
+{
+	LIST_HEAD(taken);
+	u32 i;
+	int ret;
+
+	for (i = 0; i < b->nr && !vfio_pv_batch_stops(b); i++) {
+		ret = vfio_pv_batch_check_unmap(b->c, &b->entries[i]);
+		if (!ret)
+			ret = vfio_pv_batch_take(b, i, &taken);
+		vfio_pv_batch_result(b, i, ret);
+	}
+	vfio_pv_batch_drop(b, &taken);
+	for (; i < b->nr; i++)
+		b->entries[i].result = -ECANCELED;
+}
+
+/* ------------------------------------------------------------------ */
+/* Both */
+
+/* Groups are attached and detached between two groups of entries at the latest. */
+static int vfio_pv_batch_group(struct vfio_pv_batch *b, bool map)
+{
+	struct vfio_pv_container *c = b->c;
+	int ret = 0;
+
+	if (down_read_killable(&c->lock))
+		return -EINTR;
+	if (map && list_empty(&c->domains) && list_empty(&c->emulated))
+		ret = -ENODEV;
+	else if (map)
+		vfio_pv_batch_map_group(b);
+	else
+		vfio_pv_batch_unmap_group(b);
+	up_read(&c->lock);
+	return ret;
+}
+
+/* Those that were not reached */
+static int vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
+				     struct vfio_pv_batch_entry __user *user)
+{
+	u32 i;
+
+	for (i = b->first; i < b->count; i++) {
+		if (put_user(-ECANCELED, &user[i].result))
+			return -EFAULT;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
+			     struct vfio_pv_batch_entry __user *user)
+{
+	int ret = 0;
+
+	while (!ret && b->first < b->count && !vfio_pv_batch_stops(b)) {
+		b->nr = min_t(u32, b->count - b->first, VFIO_PV_BATCH_GROUP);
+		if (copy_from_user(b->entries, user + b->first,
+				   b->nr * sizeof(*b->entries)))
+			return -EFAULT;
+		ret = vfio_pv_batch_group(b, map);
+		if (ret)
+			break;
+		if (copy_to_user(user + b->first, b->entries,
+				 b->nr * sizeof(*b->entries)))
+			return -EFAULT;
+		b->first += b->nr;
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+	}
+	return vfio_pv_batch_cancel_rest(b, user) ?: ret;
+}
+
+static int vfio_pv_batch_check(const struct vfio_pv_iommu_batch *arg, bool map)
+{
+	const char *name = map ? "MAP" : "UNMAP";
+	u32 known = VFIO_PV_BATCH_FLAG_CONTINUE;
+
+	if (!map)
+		known |= VFIO_PV_BATCH_FLAG_NO_FLUSH;
+	if (arg->flags & ~known)
+		return vfio_pv_refuse(-EOPNOTSUPP, name, "unknown flag", arg->flags);
+	if (!arg->count || arg->count > VFIO_PV_BATCH_MAX)
+		return vfio_pv_refuse(-EINVAL, name, "bad count", arg->count);
+	if (!IS_ALIGNED(arg->entries, sizeof(u64)))
+		return vfio_pv_refuse(-EINVAL, name, "misaligned array", arg->entries);
+	return 0;
+}
+
+static long vfio_pv_batch(struct vfio_pv_container *c, unsigned long uarg, bool map)
+{
+	struct vfio_pv_iommu_batch __user *user = (void __user *)uarg;
+	struct vfio_pv_iommu_batch arg;
+	struct vfio_pv_batch *b;
+	int ret;
+
+	ret = vfio_pv_copy_arg(&arg, sizeof(arg), uarg);
+	if (!ret)
+		ret = vfio_pv_batch_check(&arg, map);
+	if (ret)
+		return ret;
+	b = kzalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
+	if (!b)
+		return -ENOMEM;
+	b->c = c;
+	b->flags = arg.flags;
+	b->count = arg.count;
+	ret = vfio_pv_batch_run(b, map, u64_to_user_ptr(arg.entries));
+	if (put_user(b->done, &user->done))
+		ret = -EFAULT;
+	kfree(b);
+	return ret;
+}
+
+/**
+ * vfio_pv_map_batch() - VFIO_PV_IOMMU_MAP
+ * @c: the container
+ * @arg: user address of a struct vfio_pv_iommu_batch
+ *
+ * Return: 0, -ENODEV if the last group is being detached, or a negative errno
+ * of the whole; see the entries for theirs.
+ */
+long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg)
+{
+	return vfio_pv_batch(c, arg, true);
+}
+
+/**
+ * vfio_pv_unmap_batch() - VFIO_PV_IOMMU_UNMAP
+ * @c: the container
+ * @arg: user address of a struct vfio_pv_iommu_batch
+ *
+ * Return: 0, or a negative errno of the whole; see the entries for theirs.
+ */
+long vfio_pv_unmap_batch(struct vfio_pv_container *c, unsigned long arg)
+{
+	return vfio_pv_batch(c, arg, false);
+}

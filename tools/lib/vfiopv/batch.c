@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libvfiopv: many ranges in one call.
+ */
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "vfiopv.h"
+
+static int batch(const struct vfiopv *c, unsigned long request,
+		 struct vfio_pv_batch_entry *entries, unsigned int count, __u32 flags)
+{
+	struct vfio_pv_iommu_batch arg = {
+		.argsz = sizeof(arg),
+		.flags = flags,
+		.entries = (unsigned long)entries,
+	};
+	unsigned int done = 0, pos;
+
+	for (pos = 0; pos < count; pos += arg.count) {
+		arg.entries = (unsigned long)(entries + pos);
+		arg.count = count - pos < VFIO_PV_BATCH_MAX ? count - pos : VFIO_PV_BATCH_MAX;
+		if (ioctl(c->fd, request, &arg))
+			return -errno;
+		done += arg.done;
+		if (arg.done < arg.count && !(flags & VFIO_PV_BATCH_FLAG_CONTINUE))
+			break;
+	}
+	/* What is left of more than fit one call */
+	for (pos += arg.count; pos < count; pos++)
+		entries[pos].result = -ECANCELED;
+	return done;
+}
+
+/* The same on type 1, with @one for each */
+static int one_by_one(const struct vfiopv *c,
+		      int (*one)(const struct vfiopv *c, struct vfio_pv_batch_entry *entry),
+		      struct vfio_pv_batch_entry *entries, unsigned int count, __u32 flags)
+{
+	unsigned int done = 0, i;
+	bool stop = false;
+
+	if (flags & ~VFIO_PV_BATCH_FLAG_CONTINUE)
+		return -EOPNOTSUPP;
+	for (i = 0; i < count; i++) {
+		entries[i].result = stop ? -ECANCELED : one(c, &entries[i]);
+		done += !entries[i].result;
+		if (entries[i].result && !(flags & VFIO_PV_BATCH_FLAG_CONTINUE))
+			stop = true;
+	}
+	return done;
+}
+
+static int map_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
+{
+	return vfiopv_map(c, entry->iova, (void *)(unsigned long)entry->vaddr, entry->size,
+			  entry->flags);
+}
+
+static int unmap_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
+{
+	__u64 removed = 0;
+	int ret = vfiopv_unmap(c, entry->iova, entry->size, entry->flags, &removed);
+
+	if (!ret)
+		entry->size = removed;
+	return ret;
+}
+
+int vfiopv_map_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
+		    unsigned int count, __u32 flags)
+{
+	if (c->type != VFIO_PV_IOMMU)
+		return one_by_one(c, map_one, entries, count, flags);
+	return batch(c, VFIO_PV_IOMMU_MAP, entries, count, flags);
+}
+
+int vfiopv_unmap_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
+		      unsigned int count, __u32 flags)
+{
+	if (c->type != VFIO_PV_IOMMU)
+		return one_by_one(c, unmap_one, entries, count, flags);
+	return batch(c, VFIO_PV_IOMMU_UNMAP, entries, count, flags);
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * libvfiopv: containers, and one range at a time.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "vfiopv.h"
+
+int vfiopv_open(struct vfiopv *c, unsigned int type)
+{
+	*c = (struct vfiopv) { .type = type };
+	c->fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	return c->fd < 0 ? -errno : 0;
+}
+
+void vfiopv_close(struct vfiopv *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	*c = (struct vfiopv) { .fd = -1 };
+}
+
+static int set_type(struct vfiopv *c, unsigned int type)
+{
+	if (ioctl(c->fd, VFIO_SET_IOMMU, type))
+		return -errno;
+	c->type = type;
+	c->ready = true;
+	return 0;
+}
+
+/* What the groups are decides: an answer of VFIO_CHECK_EXTENSION is for any. */
+static int set_best_type(struct vfiopv *c)
+{
+	return set_type(c, VFIO_PV_IOMMU) ? set_type(c, VFIO_TYPE1v2_IOMMU) : 0;
+}
+
+static int enter(struct vfiopv *c, int group)
+{
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &c->fd))
+		return -errno;
+	if (c->ready)
+		return 0;
+	return c->type == VFIOPV_BEST ? set_best_type(c) : set_type(c, c->type);
+}
+
+int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf)
+{
+	unsigned int i;
+	int ret;
+
+	*dev = (struct vfiopv_dev) { .group = -1, .fd = -1 };
+	for (i = 0; bdf[i] && i < sizeof(dev->bdf) - 1; i++)
+		dev->bdf[i] = bdf[i];
+	dev->group = vfiopv_group_open(dev->bdf);
+	if (dev->group < 0)
+		return dev->group;
+	ret = enter(c, dev->group) ?: vfiopv_dev_get(dev);
+	if (ret)
+		vfiopv_dev_close(dev);
+	return ret;
+}
+
+int vfiopv_map(const struct vfiopv *c, __u64 iova, void *vaddr, __u64 size, __u32 flags)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = flags,
+		.vaddr = (unsigned long)vaddr,
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(c->fd, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+int vfiopv_unmap(const struct vfiopv *c, __u64 iova, __u64 size, __u32 flags, __u64 *removed)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.flags = flags,
+		.iova = iova,
+		.size = size,
+	};
+
+	if (ioctl(c->fd, VFIO_IOMMU_UNMAP_DMA, &unmap))
+		return -errno;
+	if (removed)
+		*removed = unmap.size;
+	return 0;
+}
+
+int vfiopv_invalidate(const struct vfiopv *c, __u64 iova, __u64 size)
+{
+	struct vfio_pv_iommu_invalidate inv = {
+		.argsz = sizeof(inv),
+		.granularity = size ? VFIO_PV_INV_PAGE : VFIO_PV_INV_DOMAIN,
+		.pasid = VFIO_PV_PASID_NONE,
+		.addr = iova,
+		.size = size,
+	};
+
+	return ioctl(c->fd, VFIO_PV_IOMMU_INVALIDATE, &inv) ? -errno : 0;
+}

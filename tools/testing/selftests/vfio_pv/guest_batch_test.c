@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Many ranges in one call: what each of them comes to, what it costs, and that
+ * batches of several threads over the same ranges do not stand in each other's
+ * way.
+ */
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "lib/guest_test.h"
+
+#define PAGE		GUEST_PAGE
+#define MANY		300	/* more than share hypercalls */
+#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
+#define CONTINUE	VFIO_PV_BATCH_FLAG_CONTINUE
+#define NO_FLUSH	VFIO_PV_BATCH_FLAG_NO_FLUSH
+
+FIXTURE(batch)
+{
+	struct guest_vfio g;
+	struct vfiopv c;
+	struct dma_window window;
+	char *buffer;		/* MANY pages, scattered */
+	struct vfio_pv_batch_entry entry[MANY];
+};
+
+FIXTURE_VARIANT(batch)
+{
+	unsigned int type;
+};
+
+/* The library does on type 1 what it can */
+FIXTURE_VARIANT_ADD(batch, type1v2)
+{
+	.type = VFIO_TYPE1v2_IOMMU,
+};
+
+FIXTURE_VARIANT_ADD(batch, pv)
+{
+	.type = VFIO_PV_IOMMU,
+};
+
+/* Entry i is a page of its own, with a hole behind it */
+static void fill(struct vfio_pv_batch_entry *entry, char *buffer, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		entry[i] = (struct vfio_pv_batch_entry) {
+			.iova = GUEST_IOVA + 2 * i * PAGE,
+			.vaddr = (uintptr_t)buffer + i * PAGE,
+			.size = PAGE,
+			.flags = RW,
+			.result = INT_MAX,
+		};
+}
+
+static void to_unmap(struct vfio_pv_batch_entry *entry, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++) {
+		entry[i].vaddr = 0;
+		entry[i].flags = 0;
+		entry[i].result = INT_MAX;
+	}
+}
+
+FIXTURE_SETUP(batch)
+{
+	guest_setup(&self->g, variant->type, 0);
+	guest_setup_window(&self->g, &self->window);
+	self->c = (struct vfiopv) { .fd = self->g.container, .type = variant->type };
+	self->buffer = guest_scattered(MANY * PAGE);
+	ASSERT_NE(NULL, self->buffer);
+	fill(self->entry, self->buffer, MANY);
+}
+
+FIXTURE_TEARDOWN(batch)
+{
+	guest_vfio_close(&self->g);
+}
+
+TEST_F(batch, map_and_unmap)
+{
+	long locked = guest_locked_kb();
+	int i;
+
+	ASSERT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, 0));
+	for (i = 0; i < MANY; i++)
+		EXPECT_EQ(0, self->entry[i].result);
+	EXPECT_EQ(locked + MANY * 4, guest_locked_kb());
+	EXPECT_EQ(1, dma_works(&self->g.dev, self->entry[0].iova, self->buffer, &self->window));
+	EXPECT_EQ(1, dma_works(&self->g.dev, self->entry[MANY - 1].iova,
+			       self->buffer + (MANY - 1) * PAGE, &self->window));
+
+	to_unmap(self->entry, MANY);
+	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, 0));
+	for (i = 0; i < MANY; i++) {
+		EXPECT_EQ(0, self->entry[i].result);
+		EXPECT_EQ(PAGE, self->entry[i].size);
+	}
+	EXPECT_EQ(locked, guest_locked_kb());
+	EXPECT_EQ(1, dma_refused(&self->g.dev, self->entry[MANY - 1].iova,
+				 self->buffer + (MANY - 1) * PAGE, &self->window));
+}
+
+/* An entry that fails ends the batch; some behind it may have been done. */
+TEST_F(batch, stops)
+{
+	int done, i, good = 0;
+
+	self->entry[3].size = 1;
+	self->entry[200].size = 1;
+	done = vfiopv_map_many(&self->c, self->entry, MANY, 0);
+	EXPECT_LE(3, done);
+	EXPECT_EQ(0, self->entry[2].result);
+	EXPECT_EQ(-EINVAL, self->entry[3].result);
+	for (i = 0; i < MANY; i++) {
+		EXPECT_NE(INT_MAX, self->entry[i].result);
+		good += !self->entry[i].result;
+	}
+	EXPECT_EQ(done, good);
+	EXPECT_EQ(-ECANCELED, self->entry[200].result);
+}
+
+TEST_F(batch, continues)
+{
+	char *hole = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	self->entry[0].size = 0;
+	self->entry[1].iova = self->entry[5].iova;	/* 5 comes too late */
+	self->entry[2].vaddr = (uintptr_t)hole;
+	self->entry[3].flags = 0;
+	self->entry[4].iova = GUEST_IOVA_WINDOW;
+	self->entry[MANY - 1].iova = ~0ULL << 12;
+	EXPECT_EQ(MANY - 6, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
+	EXPECT_EQ(-EINVAL, self->entry[0].result);
+	EXPECT_EQ(0, self->entry[1].result);
+	EXPECT_EQ(-EFAULT, self->entry[2].result);
+	EXPECT_EQ(-EINVAL, self->entry[3].result);
+	EXPECT_EQ(-EEXIST, self->entry[4].result);
+	EXPECT_EQ(-EEXIST, self->entry[5].result);
+	EXPECT_EQ(0, self->entry[6].result);
+	EXPECT_EQ(-EINVAL, self->entry[MANY - 1].result);
+	EXPECT_EQ(1, dma_works(&self->g.dev, self->entry[1].iova, self->buffer + PAGE,
+			       &self->window));
+
+	/* Two entries for one mapping, one for two mappings, one that cuts */
+	to_unmap(self->entry, MANY);
+	self->entry[7] = self->entry[6];
+	self->entry[8].size = 3 * PAGE;
+	self->entry[10].size = PAGE;
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, 4 * GUEST_IOVA, self->buffer, 2 * PAGE, true));
+	self->entry[11].iova = 4 * GUEST_IOVA;
+	EXPECT_EQ(6, vfiopv_unmap_many(&self->c, self->entry + 5, 7, CONTINUE));
+	EXPECT_EQ(PAGE, self->entry[6].size);
+	EXPECT_EQ(0, self->entry[7].size);
+	EXPECT_EQ(2 * PAGE, self->entry[8].size);
+	EXPECT_EQ(0, self->entry[9].size);
+	EXPECT_EQ(-EINVAL, self->entry[11].result);
+}
+
+/* The doorbells of a batch are those of its groups, not of its entries. */
+TEST_F(batch, few_hypercalls)
+{
+	struct guest_stats before, mapped, after;
+	struct vfio_pv_info_cap_limits limits;
+	int groups;
+
+	if (variant->type != VFIO_PV_IOMMU) {
+		EXPECT_EQ(-ENOENT, vfiopv_limits(&self->c, &limits));
+		return;
+	}
+	ASSERT_EQ(0, vfiopv_limits(&self->c, &limits));
+	ASSERT_LT(0, limits.group_batch);
+	groups = (MANY + limits.group_batch - 1) / limits.group_batch;
+	ASSERT_EQ(0, guest_stats(&before));
+	ASSERT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, 0));
+	ASSERT_EQ(0, guest_stats(&mapped));
+	to_unmap(self->entry, MANY);
+	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, 0));
+	ASSERT_EQ(0, guest_stats(&after));
+	TH_LOG("%d entries: %lld doorbells to map, %lld to unmap", MANY,
+	       guest_kicks(&before, &mapped), guest_kicks(&mapped, &after));
+	/* Twice as many if the thread changes its CPU on the way */
+	EXPECT_GE(2 * groups, guest_kicks(&before, &mapped));
+	EXPECT_GE(2 * groups, guest_kicks(&mapped, &after));
+}
+
+TEST_F(batch, no_flush)
+{
+	long locked;
+
+	if (variant->type != VFIO_PV_IOMMU) {
+		EXPECT_EQ(-EOPNOTSUPP, vfiopv_unmap_many(&self->c, self->entry, 1, NO_FLUSH));
+		return;
+	}
+	ASSERT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, 0));
+	locked = guest_locked_kb();
+	to_unmap(self->entry, MANY);
+	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, NO_FLUSH));
+	EXPECT_EQ(locked, guest_locked_kb());
+	fill(self->entry, self->buffer, MANY);
+	EXPECT_EQ(0, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
+	EXPECT_EQ(-EBUSY, self->entry[MANY - 1].result);
+	ASSERT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));
+	EXPECT_EQ(locked - MANY * 4, guest_locked_kb());
+	EXPECT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
+}
+
+TEST_F(batch, errors)
+{
+	struct vfio_pv_iommu_batch arg = {
+		.argsz = sizeof(arg),
+		.entries = (uintptr_t)self->entry,
+		.count = 1,
+	}, bad;
+	int fd = self->g.container;
+
+	if (variant->type != VFIO_PV_IOMMU) {
+		EXPECT_EQ(-ENOTTY, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &arg));
+		EXPECT_EQ(-ENOTTY, guest_ioctl(fd, VFIO_PV_IOMMU_UNMAP, &arg));
+		return;
+	}
+	bad = arg;
+	bad.argsz--;
+	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	bad = arg;
+	bad.flags = NO_FLUSH;
+	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	bad = arg;
+	bad.flags = 1 << 31;
+	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(fd, VFIO_PV_IOMMU_UNMAP, &bad));
+	bad = arg;
+	bad.count = 0;
+	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	bad = arg;
+	bad.count = VFIO_PV_BATCH_MAX + 1;
+	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	bad = arg;
+	bad.entries++;
+	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	bad = arg;
+	bad.entries = PAGE;
+	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
+	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, NULL));
+	/* Unmap takes neither flags nor an address */
+	bad = arg;
+	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_UNMAP, &bad));
+	EXPECT_EQ(0, bad.done);
+	EXPECT_EQ(-EOPNOTSUPP, self->entry[0].result);
+	self->entry[0].flags = 0;
+	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_UNMAP, &bad));
+	EXPECT_EQ(-EINVAL, self->entry[0].result);
+	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &arg));
+}
+
+/* ------------------------------------------------------------------ */
+/* Threads */
+
+#define ROUNDS		20
+#define SHARED		64
+
+struct worker {
+	pthread_t thread;
+	struct vfiopv c;
+	char *buffer;
+	bool backwards;
+	int wrong;
+};
+
+static void *map_and_unmap(void *arg)
+{
+	struct vfio_pv_batch_entry entry[SHARED], swap;
+	struct worker *w = arg;
+	int round, i;
+
+	for (round = 0; round < ROUNDS; round++) {
+		fill(entry, w->buffer, SHARED);
+		for (i = 0; w->backwards && i < SHARED / 2; i++) {
+			swap = entry[i];
+			entry[i] = entry[SHARED - 1 - i];
+			entry[SHARED - 1 - i] = swap;
+		}
+		if (vfiopv_map_many(&w->c, entry, SHARED, CONTINUE) < 0)
+			w->wrong++;
+		for (i = 0; i < SHARED; i++)
+			w->wrong += entry[i].result && entry[i].result != -EEXIST;
+		to_unmap(entry, SHARED);
+		if (vfiopv_unmap_many(&w->c, entry, SHARED, CONTINUE) != SHARED)
+			w->wrong++;
+	}
+	return NULL;
+}
+
+/* Each has what the other waits for, in opposite order. */
+TEST_F(batch, crosswise)
+{
+	struct worker w[2];
+	long locked = guest_locked_kb();
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		w[i] = (struct worker) { .c = self->c, .buffer = self->buffer, .backwards = i };
+		ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, map_and_unmap, &w[i]));
+	}
+	for (i = 0; i < 2; i++) {
+		pthread_join(w[i].thread, NULL);
+		EXPECT_EQ(0, w[i].wrong);
+	}
+	EXPECT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, 2 * SHARED * PAGE, 0, NULL));
+	EXPECT_EQ(locked, guest_locked_kb());
+}
+
+TEST_HARNESS_MAIN
