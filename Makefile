@@ -55,6 +55,16 @@ check: machine
 	@tools/build/deps check
 	@tools/testing/run-check
 
+# More of the random ops of hypercall_fuzz_test, which make check runs for a minute
+FUZZ_TIME ?= 600
+.PHONY: fuzz
+fuzz: machine
+	@tools/vm/pvvm --host-only --no-guest-drivers --device edu,edu \
+		--kernel $(or $(FUZZ_KERNEL),6.12) --host-iommu $(or $(FUZZ_IOMMU),intel) \
+		--timeout $$(( $(FUZZ_TIME) * 2 + 600 )) --host-cmd \
+		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
+		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
+
 .PHONY: static style
 static style:
 	@tools/build/deps build check
@@ -95,6 +105,8 @@ help:
 	@echo  '  make check            build everything and run all tests'
 	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
 	@echo  '                        it; then: tools/testing/run-check --kernel lab'
+	@echo  '  make fuzz             random ops against a model of the host engine for 600 seconds;'
+	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
 	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
 	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''

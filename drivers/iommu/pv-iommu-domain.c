@@ -379,6 +379,8 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 	if (ret)
 		return ret;
 	dom->unmap_refused = false;
+	if (READ_ONCE(dom->dirty))
+		pv_iommu_dirty_start(&dom->domain);
 	pviommu_store_replay(dom);
 	pviommu_drain_domain(dom, false);
 	return 0;

@@ -58,7 +58,7 @@
 
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
-	 PVIOMMU_F_STATS | PVIOMMU_F_RECOVER)
+	 PVIOMMU_F_STATS | PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER)
 
 struct dentry;
 struct pviommu;
@@ -147,6 +147,7 @@ struct pviommu_pending {
  *	promise that devices reach only what is mapped
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
  * @event_token: for @event_fn
+ * @dirty: its log of dirty pages is on
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
  * @nr_pending: how many @pending, that is rings
@@ -164,6 +165,7 @@ struct pviommu_domain {
 	bool unmap_refused;
 	pv_iommu_event_fn event_fn;
 	void *event_token;
+	bool dirty;
 	struct xarray store;
 	unsigned long nr_failed;
 	unsigned int nr_pending;

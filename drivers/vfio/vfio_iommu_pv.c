@@ -142,12 +142,17 @@ static long vfio_pv_check_extension(struct vfio_pv_container *c, unsigned long a
 	case VFIO_PV_IOMMU:
 	case VFIO_UNMAP_ALL:
 		return 1;
+	case VFIO_UPDATE_VADDR:
+		return c && !vfio_pv_has_emulated(c);
 	case VFIO_DMA_CC_IOMMU:
 		return c && vfio_pv_all_coherent(c);
 	default:
 		return 0;
 	}
 }
+
+#define VFIO_PV_UNMAP_SPECIAL \
+	(VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
 
 /*
  * Copy some words from the user, each once, without a call: for a single page
@@ -183,14 +188,39 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (map.argsz < minsz)
 		return -EINVAL;
 	ret = vfio_pv_check_flags(c, map.flags, VFIO_DMA_MAP_FLAG_READ |
-						VFIO_DMA_MAP_FLAG_WRITE);
-	return ret ?: vfio_pv_map(c, &map);
+						VFIO_DMA_MAP_FLAG_WRITE |
+						VFIO_DMA_MAP_FLAG_VADDR);
+	if (unlikely(ret))
+		return ret;
+	if (unlikely(map.flags & VFIO_DMA_MAP_FLAG_VADDR))
+		return map.flags == VFIO_DMA_MAP_FLAG_VADDR ?
+			vfio_pv_vaddr_set(c, &map) :
+			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
+				       map.flags);
+	return vfio_pv_map(c, &map);
+}
+
+/* What is not simply unmapping; @arg is where @unmap came from */
+static int vfio_pv_unmap_special(struct vfio_pv_container *c,
+				 const struct vfio_iommu_type1_dma_unmap *unmap,
+				 unsigned long arg, u64 *unmapped)
+{
+	u32 special = unmap->flags & VFIO_PV_UNMAP_SPECIAL;
+	u32 others = unmap->flags & ~special;
+
+	if (special == VFIO_DMA_UNMAP_FLAG_VADDR &&
+	    !(others & ~VFIO_DMA_UNMAP_FLAG_ALL))
+		return vfio_pv_vaddr_drop(c, unmap, unmapped);
+	if (special == VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP && !others)
+		return vfio_pv_unmap_dirty(c, unmap, arg, unmapped);
+	return vfio_pv_refuse(-EINVAL, "UNMAP", "flags that exclude each other,",
+			      unmap->flags);
 }
 
 static long vfio_pv_unmap_dma(struct vfio_pv_container *c, unsigned long arg)
 {
 	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_unmap, size);
-	u32 known = VFIO_DMA_UNMAP_FLAG_ALL;
+	u32 known = VFIO_DMA_UNMAP_FLAG_ALL | VFIO_PV_UNMAP_SPECIAL;
 	struct vfio_iommu_type1_dma_unmap __user *user = (void __user *)arg;
 	struct vfio_iommu_type1_dma_unmap unmap;
 	u64 unmapped;
@@ -203,7 +233,9 @@ static long vfio_pv_unmap_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (unmap.argsz < minsz)
 		return -EINVAL;
 	ret = vfio_pv_check_flags(c, unmap.flags, known);
-	if (!ret)
+	if (unlikely(!ret && unmap.flags & VFIO_PV_UNMAP_SPECIAL))
+		ret = vfio_pv_unmap_special(c, &unmap, arg, &unmapped);
+	else if (!ret)
 		ret = vfio_pv_unmap(c, &unmap, &unmapped);
 	return ret ?: put_user(unmapped, &user->size);
 }
@@ -251,6 +283,7 @@ static const struct vfio_pv_ioctl {
 	{ VFIO_IOMMU_GET_INFO,		false,	vfio_pv_get_info },
 	{ VFIO_IOMMU_MAP_DMA,		false,	vfio_pv_map_dma },
 	{ VFIO_IOMMU_UNMAP_DMA,		false,	vfio_pv_unmap_dma },
+	{ VFIO_IOMMU_DIRTY_PAGES,	false,	vfio_pv_dirty_pages },
 	{ VFIO_PV_IOMMU_INVALIDATE,	true,	vfio_pv_invalidate_iotlb },
 	{ VFIO_PV_IOMMU_MAP,		true,	vfio_pv_map_batch },
 	{ VFIO_PV_IOMMU_UNMAP,		true,	vfio_pv_unmap_batch },

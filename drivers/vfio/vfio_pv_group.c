@@ -128,6 +128,8 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
 		vfio_pv_events_watch(c, d->domain);
+		if (c->dirty)
+			pv_iommu_dirty_start(d->domain);
 	}
 	return d;
 }
@@ -205,6 +207,9 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 	lockdep_assert_held_write(&c->lock);
 	if (list_empty(&c->domains) && list_empty(&c->emulated))
 		return -ENODEV;
+	/* They may pin, read and write at any time */
+	if (c->nr_vaddr_invalid)
+		return -EBUSY;
 	list_add(&g->link, &c->emulated);
 	return 0;
 }

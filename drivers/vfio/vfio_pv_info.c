@@ -11,6 +11,22 @@
 #include "vfio_pv_priv.h"
 
 /**
+ * vfio_pv_has_emulated() - are there mediated devices
+ * @c: the container
+ *
+ * Return: true if there are.
+ */
+bool vfio_pv_has_emulated(struct vfio_pv_container *c)
+{
+	bool emulated;
+
+	down_read(&c->lock);
+	emulated = !list_empty(&c->emulated);
+	up_read(&c->lock);
+	return emulated;
+}
+
+/**
  * vfio_pv_all_coherent() - do all domains make DMA snoop CPU caches
  * @c: the container
  *
@@ -39,6 +55,20 @@ static int vfio_pv_add_avail(struct vfio_pv_container *c,
 	mutex_lock(&c->tree_lock);
 	cap.avail = c->avail;
 	mutex_unlock(&c->tree_lock);
+	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
+}
+
+static int vfio_pv_add_migration(struct vfio_pv_container *c,
+				 struct vfio_info_cap *caps)
+{
+	struct vfio_iommu_type1_info_cap_migration cap;
+
+	/* It has a hole at its end */
+	memset(&cap, 0, sizeof(cap));
+	cap.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION;
+	cap.header.version = 1;
+	cap.pgsize_bitmap = vfio_pv_min_pgsize(&c->layout);
+	cap.max_dirty_bitmap_size = vfio_pv_dirty_max();
 	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
 }
 
@@ -103,7 +133,9 @@ static int vfio_pv_collect(struct vfio_pv_container *c,
 		return -EINTR;
 	info->flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
 	info->iova_pgsizes = c->layout.pgsizes;
-	ret = vfio_pv_add_avail(c, caps);
+	ret = vfio_pv_add_migration(c, caps);
+	if (!ret)
+		ret = vfio_pv_add_avail(c, caps);
 	if (!ret)
 		ret = vfio_pv_add_ranges(c, caps);
 	if (!ret)

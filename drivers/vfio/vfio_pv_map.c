@@ -333,6 +333,7 @@ static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
 	if (write)
 		dma->prot |= IOMMU_WRITE;
 	dma->state = 0;
+	dma->vaddr_invalid = false;
 	dma->stuck = false;
 	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
@@ -368,6 +369,7 @@ static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 		if (dma->state & VFIO_PV_BUSY)
 			c->nr_busy--;
 		c->avail++;
+		c->nr_vaddr_invalid -= dma->vaddr_invalid;
 		vfio_pv_dma_put(c, dma);
 	}
 	vfio_pv_wake(c);
@@ -411,7 +413,8 @@ static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
 	    map->iova != (unsigned long)map->iova)
 		return vfio_pv_refuse(-EINVAL, "MAP", "more than a word, IOVA",
 				      map->iova);
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
+			    VFIO_DMA_MAP_FLAG_VADDR)))
 		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
 				      map->iova);
 	return 0;
@@ -455,7 +458,12 @@ static int vfio_pv_reserve(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 	return ret;
 }
 
-static void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+/**
+ * vfio_pv_publish() - a mapping that the caller was busy with is mapped
+ * @c: the container
+ * @dma: the mapping
+ */
+void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	mutex_lock(&c->tree_lock);
 	vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
@@ -771,6 +779,47 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 out:
 	mutex_unlock(&c->tree_lock);
 	return ret == -ENOENT ? 0 : ret;
+}
+
+/**
+ * vfio_pv_untake() - undo vfio_pv_take()
+ * @c: the container
+ * @taken: the mappings, which are as they were before
+ */
+void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+
+	mutex_lock(&c->tree_lock);
+	list_for_each_entry(dma, taken, link)
+		vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
+	vfio_pv_wake(c);
+	mutex_unlock(&c->tree_lock);
+}
+
+/**
+ * vfio_pv_claim() - make the first mapping in a range the caller's, to be changed
+ * @c: the container
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ *
+ * Return: the mapping, for vfio_pv_publish(); NULL if there is none; -EINTR.
+ */
+struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last)
+{
+	struct vfio_pv_dma *dma = NULL;
+	int ret;
+
+	mutex_lock(&c->tree_lock);
+	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
+			     true);
+	if (!ret)
+		dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED);
+	if (dma)
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+	mutex_unlock(&c->tree_lock);
+	return ret ? ERR_PTR(ret) : dma;
 }
 
 /**

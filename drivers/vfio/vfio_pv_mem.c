@@ -298,6 +298,40 @@ int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 }
 
 /**
+ * vfio_pv_mem_move() - the memory is this process' now, at another address
+ * @mem: pinned
+ * @vaddr: page aligned
+ *
+ * What is pinned stays as it is, but is accounted to this process.
+ *
+ * Return: 0; -ENODEV no user memory; -ENOMEM RLIMIT_MEMLOCK; -EINTR. Nothing is
+ * changed on failure.
+ */
+int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr)
+{
+	struct vfio_pv_mem old = { .mm = mem->mm, .locked = mem->locked };
+	int ret;
+
+	if (!current->mm)
+		return -ENODEV;
+	if (mem->mm != current->mm) {
+		mem->mm = current->mm;
+		mem->locked = 0;
+		ret = vfio_pv_account(mem, old.locked);
+		if (ret) {
+			mem->mm = old.mm;
+			mem->locked = old.locked;
+			return ret;
+		}
+		mmgrab(mem->mm);
+		vfio_pv_unaccount(&old);
+		mmdrop(old.mm);
+	}
+	mem->vaddr = vaddr;
+	return 0;
+}
+
+/**
  * vfio_pv_mem_release() - undo vfio_pv_mem_init() and vfio_pv_mem_pin()
  * @mem: not used afterwards
  * @unpin: false if a device may still reach the pages: they are lost then

@@ -128,6 +128,7 @@ struct vfio_pv_domain {
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
  * @layout: what can be mapped
+ * @dirty: pages that are written to are logged; changes with @lock for writing
  * @tree_lock: see the lock order; protects what follows, and each mapping's
  *	state and holds
  * @tree: the mappings, by IOVA
@@ -137,6 +138,7 @@ struct vfio_pv_domain {
  * @nr_spare: number of @spare
  * @nr_busy: number of mappings in a state of VFIO_PV_BUSY
  * @avail: number of mappings that may still be made
+ * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
  * @wait: woken when @settled changes
  * @devices_lock: see the lock order; with it or @tree_lock @devices can be
@@ -157,6 +159,7 @@ struct vfio_pv_container {
 	struct list_head domains;
 	struct list_head emulated;
 	struct vfio_pv_layout layout;
+	bool dirty;
 
 	struct mutex tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
@@ -165,6 +168,7 @@ struct vfio_pv_container {
 	unsigned int nr_spare;
 	unsigned int nr_busy;
 	unsigned int avail;
+	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
 	wait_queue_head_t wait;
 
@@ -235,6 +239,7 @@ struct vfio_pv_mem {
  * @link: on a list of the thread that made it busy, or that of the unflushed
  * @spare: on the list of the spare
  * @state: what it is
+ * @vaddr_invalid: the user has taken its address back; tree_lock
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @mem: the memory behind it
@@ -246,6 +251,7 @@ struct vfio_pv_dma {
 	struct list_head link;
 	struct hlist_node spare;
 	enum vfio_pv_state state;
+	bool vaddr_invalid;
 	bool stuck;
 	int prot;
 	struct vfio_pv_mem mem;
@@ -273,6 +279,7 @@ int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 		     bool write);
 int vfio_pv_mem_pin(struct vfio_pv_mem *mem);
 void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin);
+int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr);
 struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index);
 
 /* vfio_pv_map.c */
@@ -295,6 +302,10 @@ int vfio_pv_unmap_check(struct vfio_pv_container *c,
 			const struct vfio_iommu_type1_dma_unmap *unmap);
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		 unsigned long last, bool wait, struct list_head *taken, u64 *size);
+void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken);
+struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last);
+void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 			 bool flush);
 int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain);
@@ -305,6 +316,19 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
 /* vfio_pv_batch.c */
 long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg);
 long vfio_pv_unmap_batch(struct vfio_pv_container *c, unsigned long arg);
+
+/* vfio_pv_dirty.c */
+u64 vfio_pv_dirty_max(void);
+long vfio_pv_dirty_pages(struct vfio_pv_container *c, unsigned long arg);
+int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap,
+			unsigned long arg, u64 *unmapped);
+
+/* vfio_pv_vaddr.c */
+int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
+		       const struct vfio_iommu_type1_dma_unmap *unmap, u64 *size);
+int vfio_pv_vaddr_set(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map);
 
 /* vfio_pv_event.c */
 struct vfio_pv_events *vfio_pv_events_alloc(void);
@@ -333,6 +357,7 @@ struct iommu_domain *vfio_pv_group_domain(struct vfio_pv_container *c,
 /* vfio_pv_info.c */
 long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg);
 long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg);
+bool vfio_pv_has_emulated(struct vfio_pv_container *c);
 bool vfio_pv_all_coherent(struct vfio_pv_container *c);
 
 /* vfio_pv_device.c */

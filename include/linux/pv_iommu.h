@@ -95,6 +95,45 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags);
 
+/** PV_IOMMU_DIRTY_PAGES: most pages of 4 KiB that are asked of at a time */
+#define PV_IOMMU_DIRTY_PAGES	PVIOMMU_DIRTY_PAGES
+
+/**
+ * pv_iommu_dirty_start() - log which pages devices write to
+ * @domain: a paging domain of pv-iommu
+ *
+ * May sleep. A log that is on stays on.
+ *
+ * Return: 0; -EOPNOTSUPP when the host has no logs: then all pages that are
+ * mapped writable are to be taken for dirty; -EIO.
+ */
+int pv_iommu_dirty_start(struct iommu_domain *domain);
+
+/**
+ * pv_iommu_dirty_stop() - end that
+ * @domain: a paging domain of pv-iommu
+ *
+ * May sleep.
+ *
+ * Return: 0, -EOPNOTSUPP, -EIO.
+ */
+int pv_iommu_dirty_stop(struct iommu_domain *domain);
+
+/**
+ * pv_iommu_dirty_read() - which pages may devices have written to
+ * @domain: a paging domain of pv-iommu whose log is on
+ * @iova: of the first page, aligned to 4 KiB
+ * @npages: pages of 4 KiB, 1 to PV_IOMMU_DIRTY_PAGES
+ * @bits: a bit for each, of which those of dirty pages are set, others cleared;
+ *	memory that is contiguous, such as kmalloc()'s, aligned to 8 bytes
+ *
+ * May sleep.
+ *
+ * Return: 0, -EOPNOTSUPP, -EINVAL the log is off, -EIO.
+ */
+int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
+			size_t npages, __le64 *bits);
+
 /**
  * struct pv_iommu_event - something that concerns a domain
  * @type: PVIOMMU_EV_FAULT, _REVOKED, _ISOLATED or _GONE; 0: so many events were

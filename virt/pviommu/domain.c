@@ -240,26 +240,41 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	}
 }
 
-/* The first pages of a mapping that are of a slot: their number in the mapping */
+/* Pages of a mapping, contiguous in guest memory */
+struct stretch {
+	u64 page;		/* their number in the mapping */
+	u64 gfn;
+	u64 npages;
+};
+
+/*
+ * The first pages of a mapping that are of a slot, however they lie in host
+ * memory: all that a large page has of it is one stretch.
+ */
 static bool mapping_in_slot(const struct pviommu_mapping *map,
-			    const struct pviommu_slot *slot, u64 *page, u64 *npages)
+			    const struct pviommu_slot *slot, struct stretch *found)
 {
 	u64 first = slot->it.start >> PAGE_SHIFT, last = slot->it.last >> PAGE_SHIFT;
 	u64 pos = 0;
 	u32 i;
 
+	found->npages = 0;
 	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
 		const struct pviommu_run *run = &map->runs[i];
 		u64 lo = max(run->gfn, first);
 		u64 hi = min(run->gfn + run->npages - 1, last);
 
+		if (found->npages && (lo > hi || lo != found->gfn + found->npages))
+			break;
 		if (lo > hi)
 			continue;
-		*page = pos + (lo - run->gfn);
-		*npages = hi - lo + 1;
-		return true;
+		if (!found->npages) {
+			found->page = pos + (lo - run->gfn);
+			found->gfn = lo;
+		}
+		found->npages += hi - lo + 1;
 	}
-	return false;
+	return found->npages;
 }
 
 static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 size)
@@ -287,24 +302,20 @@ static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 s
 void pviommu_domain_revoke(struct pviommu_domain *domain,
 			   struct pviommu_slot *slot)
 {
-	u64 pos = 0, page, npages, iova, last, mask;
+	u64 pos = 0, iova, last, mask;
 	struct pviommu_mapping *map;
+	struct stretch found;
 
 	lockdep_assert_held_write(&domain->vm->mem_lock);
 
 	mutex_lock(&domain->lock);
 	while ((map = pviommu_mapping_first(domain, pos, U64_MAX))) {
 		last = map->it.last;
-		if (mapping_in_slot(map, slot, &page, &npages)) {
-			const struct pviommu_run *run;
-			u64 offset;
-
-			run = pviommu_mapping_run(map, page, &offset);
-			iova = map->it.start + (page << PAGE_SHIFT);
-			last = iova + (npages << PAGE_SHIFT) - 1;
-			post_revoked(domain, iova,
-				     (run->gfn + offset) << PAGE_SHIFT,
-				     npages << PAGE_SHIFT);
+		if (mapping_in_slot(map, slot, &found)) {
+			iova = map->it.start + (found.page << PAGE_SHIFT);
+			last = iova + (found.npages << PAGE_SHIFT) - 1;
+			post_revoked(domain, iova, found.gfn << PAGE_SHIFT,
+				     found.npages << PAGE_SHIFT);
 			/* A large page goes as a whole */
 			mask = (1ULL << map->pgshift) - 1;
 			last |= mask;

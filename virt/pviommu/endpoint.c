@@ -43,8 +43,10 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 	if (!grp->domain && !READ_ONCE(ep->vm->iface))
 		ret = pviommu_group_default(grp);
 	if (!ret)
-		ret = xa_alloc(&ep->vm->endpoints, &ep->id, ep,
-			       XA_LIMIT(1, U16_MAX), GFP_KERNEL_ACCOUNT);
+		ret = min(xa_alloc_cyclic(&ep->vm->endpoints, &ep->id, ep,
+					  XA_LIMIT(1, U16_MAX),
+					  &ep->vm->next_endpoint,
+					  GFP_KERNEL_ACCOUNT), 0);
 	mutex_unlock(&ep->vm->cfg_lock);
 	up_read(&ep->vm->mem_lock);
 	if (ret) {
@@ -423,6 +425,7 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_endpoint *ep;
 	struct probe_reply *reply;
 	int ret = -ENOENT;
+	u64 size;
 
 	if (op->buf.reserved0 ||
 	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
@@ -436,10 +439,12 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = probe_fill(ep, reply);
 	mutex_unlock(&vm->cfg_lock);
 	if (ret >= 0) {
-		*result = offsetof(struct probe_reply, regions[ret]);
+		size = offsetof(struct probe_reply, regions[ret]);
 		ret = pviommu_guest_write(vm, le64_to_cpu(op->buf.gpa), reply,
-					  min_t(u64, *result,
+					  min_t(u64, size,
 						le32_to_cpu(op->buf.size)));
+		if (!ret)
+			*result = size;
 	}
 	kfree(reply);
 	return ret;

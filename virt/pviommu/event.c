@@ -167,6 +167,7 @@ int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_stats stats = {};
 	__le64 *field = &stats.kicks_tracked;
 	u32 i;
+	int ret;
 
 	static_assert(sizeof(stats) >= PVIOMMU_NR_COUNTERS * sizeof(__le64));
 	static_assert(offsetof(struct pviommu_stats, events_lost) ==
@@ -177,8 +178,10 @@ int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return -EINVAL;
 	for (i = 0; i < PVIOMMU_NR_COUNTERS; i++)
 		field[i] = cpu_to_le64(atomic64_read(&ctx->vm->counters[i]));
-	*result = sizeof(stats);
-	return pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), &stats,
-				   min_t(u64, sizeof(stats),
-					 le32_to_cpu(op->buf.size)));
+	ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), &stats,
+				  min_t(u64, sizeof(stats),
+					le32_to_cpu(op->buf.size)));
+	if (!ret)
+		*result = sizeof(stats);
+	return ret;
 }

@@ -38,8 +38,11 @@ static int op_nop(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result
 static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		       u64 *result)
 {
-	*result = pviommu_features();
-	return no_args(op);
+	int ret = no_args(op);
+
+	if (!ret)
+		*result = pviommu_features();
+	return ret;
 }
 
 /* Looked through from the start: the frequent ones stand first */
@@ -61,6 +64,12 @@ static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_detach },
 	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
+	{ PVIOMMU_OP_DIRTY_START, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,
+	  pviommu_op_dirty_start },
+	{ PVIOMMU_OP_DIRTY_STOP, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,
+	  pviommu_op_dirty_stop },
+	{ PVIOMMU_OP_DIRTY_READ, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,
+	  pviommu_op_dirty_read },
 	{ PVIOMMU_OP_RECOVER, 0, TAKES_ENDPOINT, PVIOMMU_F_RECOVER, pviommu_op_recover },
 };
 

@@ -60,7 +60,8 @@ static const struct pviommu_doorbell_ops *get_doorbell_ops(void)
 u64 pviommu_features(void)
 {
 	return PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
-	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_RECOVER;
+	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_DIRTY |
+	       PVIOMMU_F_RECOVER;
 }
 
 static int check_start(const struct pviommu_start *start)

@@ -135,6 +135,7 @@ struct pviommu_domain {
 	struct hlist_head spare;	/* of one run; stand for nothing */
 	u32 nr_spare;
 	bool dead;			/* being freed: takes no mappings */
+	bool dirty;			/* the guest has switched the log on */
 	struct iommu_iotlb_gather gather;
 	u64 gather_start;		/* IOVAs in limbo: start > last when none */
 	u64 gather_last;
@@ -288,6 +289,7 @@ struct pviommu_vm {
 	struct list_head groups;
 	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
 	struct xarray endpoints;
+	u32 next_endpoint;		/* ids are not used again soon */
 	struct xarray domains;		/* guest's, by id */
 
 	struct rw_semaphore mem_lock;
@@ -458,6 +460,14 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 int pviommu_op_lookup(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
+
+/* dirty.c */
+int pviommu_op_dirty_start(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			   u64 *result);
+int pviommu_op_dirty_stop(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result);
+int pviommu_op_dirty_read(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result);
 
 /* group.c */
 int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group);

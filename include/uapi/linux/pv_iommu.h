@@ -243,6 +243,9 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_UNMAP_F_ALL	(1U << 8)	/* UNMAP: all of the domain; iova and size are 0 */
 #define PVIOMMU_INV_F_LEAF	(1U << 8)	/* INVALIDATE: no intermediate table was changed */
 
+/** PVIOMMU_DIRTY_PAGES: pages in the answer to one DIRTY_READ, 4 KiB of bits */
+#define PVIOMMU_DIRTY_PAGES	32768
+
 /* Domain ids */
 #define PVIOMMU_DOMAIN_BYPASS	0	/* IOVA is GPA for all guest RAM */
 #define PVIOMMU_DOMAIN_BLOCKED	1	/* no DMA */
@@ -308,6 +311,11 @@ enum pviommu_granularity {
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.
+ * @dirty: DIRTY_START and DIRTY_STOP switch the log of a domain on and off, and
+ *	take no arguments. DIRTY_READ writes, to guest memory at the 8-byte aligned
+ *	gpa, a bit for each page of (1 << pgshift) bytes in [iova, iova + size), at
+ *	most PVIOMMU_DIRTY_PAGES, as an array of __le64: set if a device may have
+ *	written to it since it was mapped. EINVAL if the log is off.
  * @raw: the arguments as words
  * @result: written by the host: MAP, MAP_LIST: bytes mapped; UNMAP: bytes
  *	unmapped; ALLOC: domain id; FEATURES: feature bits; PROBE, STATS: bytes;
@@ -372,6 +380,13 @@ struct pviommu_op {
 			__le32 reserved0;
 			__le64 reserved[2];
 		} buf;
+		struct {
+			__le64 iova;
+			__le64 gpa;
+			__le64 size;
+			__u8 pgshift;
+			__u8 reserved[7];
+		} dirty;
 		__le64 raw[4];
 	};
 	__le64 result;

@@ -137,6 +137,9 @@ TEST_F(op, good_ops_are_good)
 	EXPECT_EQ(status, __pv_exec(self->r, op)) {			\
 		TH_LOG(__VA_ARGS__);					\
 	}								\
+	EXPECT_EQ(0, self->r->last.result) {				\
+		TH_LOG(__VA_ARGS__);					\
+	}								\
 	__after = pv_state(self->r);					\
 	EXPECT_TRUE(pv_state_same(&__before, &__after)) {		\
 		TH_LOG(__VA_ARGS__);					\
@@ -149,7 +152,7 @@ TEST_F(op, unknown_codes)
 		0x0001, 0x00ff, 0x0103, 0x01ff, 0x0204, 0x0304, 0x0401, 0x7fff, 0x8000, 0xffff,
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_SET, PVIOMMU_OP_TYPE_GET,
 		PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE, PVIOMMU_OP_RELEASE_ACK,
-		PVIOMMU_OP_DIRTY_START, PVIOMMU_OP_DIRTY_STOP, PVIOMMU_OP_DIRTY_READ,
+		0x0803,
 	};
 	unsigned int i;
 

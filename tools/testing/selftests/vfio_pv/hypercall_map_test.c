@@ -516,23 +516,31 @@ TEST_F(map, revoked_memory_that_waits_for_a_flush)
 	pv_inv(self->r, self->dom);
 }
 
-/* A large page of which a part leaves goes as a whole */
+/* A large page of which a part leaves goes as a whole; the event names the part */
 TEST_F(map, revoked_part_of_a_large_page)
 {
+	char *hva = pv_mem(&self->vm, PV_DATA);
 	struct pv_region half = {
-		.gpa = 0x30000000, .size = PV_2M / 2, .hva = self->vm.high.hva, .writable = true,
+		.gpa = 0x30000000, .size = PV_2M / 2, .hva = hva, .writable = true,
 	};
 	struct pv_region rest = {
-		.gpa = half.gpa + half.size, .size = PV_2M / 2, .hva = half.hva + half.size,
+		.gpa = half.gpa + half.size, .size = PV_2M / 2, .hva = hva + half.size,
 		.writable = true,
 	};
+	struct pviommu_event ev;
+	unsigned int i;
 
+	/* Pages that are not neighbours in host memory either */
+	for (i = 0; i < 512; i++)
+		hva[(i * 5 % 512) * PV_PAGE] = 1;
 	ASSERT_EQ(0, pv_region_map(&self->vm, &half));
 	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	pv_map_2m(self->r, self->dom, 0x40000000, half.gpa, PV_2M, PV_RW);
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &rest));
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000);
 	expect_state(0, 0, 0);
+	expect_event(0x40000000 + half.size, rest.gpa, rest.size);
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 
 TEST_F(map, events_that_find_no_room)

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: memory that moves to another address, or to
+ * another process, while it stays mapped.
+ *
+ * A program that execs, or hands its devices to another one, gives up the user
+ * addresses of its mappings (VFIO_DMA_UNMAP_FLAG_VADDR), and new ones are given
+ * later (VFIO_DMA_MAP_FLAG_VADDR). The pages stay pinned and mapped all the time.
+ */
+#include "vfio_pv_priv.h"
+
+static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
+				    unsigned long start, unsigned long last,
+				    u64 *size)
+{
+	struct vfio_pv_dma *dma;
+	LIST_HEAD(taken);
+	int ret;
+
+	ret = vfio_pv_take(c, start, last, true, &taken, size);
+	if (ret)
+		return ret;
+	list_for_each_entry(dma, &taken, link)
+		if (dma->vaddr_invalid)
+			ret = vfio_pv_refuse(-EINVAL, "UNMAP",
+					     "has no vaddr already, IOVA",
+					     dma->node.start);
+	mutex_lock(&c->tree_lock);
+	list_for_each_entry(dma, &taken, link) {
+		if (ret)
+			break;
+		dma->vaddr_invalid = true;
+		c->nr_vaddr_invalid++;
+	}
+	mutex_unlock(&c->tree_lock);
+	if (!list_empty(&taken))
+		vfio_pv_untake(c, &taken);
+	return ret;
+}
+
+/**
+ * vfio_pv_vaddr_drop() - VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_VADDR
+ * @c: the container
+ * @unmap: from the user; flags are good, other fields are unchecked
+ * @size: set to how many bytes it is about
+ *
+ * Return: 0, the errors of vfio_pv_unmap(), -EBUSY with mediated devices; nothing
+ * is changed on failure.
+ */
+int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
+		       const struct vfio_iommu_type1_dma_unmap *unmap, u64 *size)
+{
+	bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+	unsigned long last = all ? ULONG_MAX : unmap->iova + unmap->size - 1;
+	int ret;
+
+	*size = 0;
+	if (down_read_killable(&c->lock))
+		return -EINTR;
+	if (!list_empty(&c->emulated))
+		ret = vfio_pv_refuse(-EBUSY, "UNMAP",
+				     "mediated devices need addresses, IOVA",
+				     unmap->iova);
+	else
+		ret = vfio_pv_unmap_check(c, unmap);
+	if (!ret)
+		ret = vfio_pv_vaddr_drop_range(c, unmap->iova, last, size);
+	up_read(&c->lock);
+	return ret;
+}
+
+static int vfio_pv_vaddr_check(const struct vfio_pv_dma *dma,
+			       const struct vfio_iommu_type1_dma_map *map)
+{
+	if (!dma)
+		return vfio_pv_refuse(-ENOENT, "MAP", "no mapping for a vaddr, IOVA",
+				      map->iova);
+	if (!dma->vaddr_invalid || dma->node.start != map->iova ||
+	    vfio_pv_dma_size(dma) != map->size)
+		return vfio_pv_refuse(-EINVAL, "MAP", "mapping wants no vaddr, IOVA",
+				      map->iova);
+	return 0;
+}
+
+static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
+				    const struct vfio_iommu_type1_dma_map *map)
+{
+	unsigned long last = map->iova + map->size - 1;
+	struct vfio_pv_dma *dma;
+	int ret;
+
+	lockdep_assert_held(&c->lock);
+	dma = vfio_pv_claim(c, map->iova, last);
+	if (IS_ERR(dma))
+		return PTR_ERR(dma);
+	ret = vfio_pv_vaddr_check(dma, map);
+	if (!ret)
+		ret = vfio_pv_mem_move(&dma->mem, map->vaddr);
+	if (!ret) {
+		mutex_lock(&c->tree_lock);
+		dma->vaddr_invalid = false;
+		c->nr_vaddr_invalid--;
+		mutex_unlock(&c->tree_lock);
+	}
+	if (dma)
+		vfio_pv_publish(c, dma);
+	return ret;
+}
+
+/**
+ * vfio_pv_vaddr_set() - VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR
+ * @c: the container
+ * @map: from the user; the only flag is that one, other fields are unchecked
+ *
+ * The pages are accounted to this process from now on.
+ *
+ * Return: 0; -ENOENT nothing is mapped there; -EINVAL; -ENOMEM RLIMIT_MEMLOCK;
+ * nothing is changed on failure.
+ */
+int vfio_pv_vaddr_set(struct vfio_pv_container *c,
+		      const struct vfio_iommu_type1_dma_map *map)
+{
+	int ret;
+
+	if (down_read_killable(&c->lock))
+		return -EINTR;
+	ret = vfio_pv_map_check(c, map);
+	if (!ret)
+		ret = vfio_pv_vaddr_set_locked(c, map);
+	up_read(&c->lock);
+	return ret;
+}

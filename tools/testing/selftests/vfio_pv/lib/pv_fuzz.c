@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <string.h>
+
+#include "pv_fuzz.h"
+#include "pv_op.h"
+#include "pv_sys.h"
+
+/* The arena in which most happens, in the order that the test has them in */
+#define MAIN_ARENA	0
+
+/* ---- choices --------------------------------------------------------- */
+
+static __u64 next(struct fuzz *f)
+{
+	__u64 z = f->state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+__u64 fuzz_below(struct fuzz *f, __u64 n)
+{
+	return next(f) % n;
+}
+
+static bool one_in(struct fuzz *f, __u64 n)
+{
+	return !fuzz_below(f, n);
+}
+
+__u32 fuzz_domain(struct fuzz *f)
+{
+	unsigned int i;
+	__u32 id = 0;
+
+	switch (fuzz_below(f, 40)) {
+	case 0:
+		return PVIOMMU_DOMAIN_BYPASS;
+	case 1:
+		return PVIOMMU_DOMAIN_BLOCKED;
+	case 2:
+		return next(f) >> fuzz_below(f, 64);
+	}
+	for (i = 0; i < 8; i++) {
+		id = PVIOMMU_DOMAIN_FIRST + fuzz_below(f, f->model->max_domains);
+		if (f->model->domains[id % MODEL_DOMAINS].exists)
+			break;
+	}
+	return id;
+}
+
+static __u32 endpoint(struct fuzz *f)
+{
+	if (one_in(f, 20))
+		return fuzz_below(f, 8);
+	return f->model->endpoints[fuzz_below(f, f->model->nr_endpoints)].id;
+}
+
+__u64 fuzz_iova(struct fuzz *f)
+{
+	unsigned int a = fuzz_below(f, 10);
+	const struct model_arena *arena = &f->model->arenas[a < MODEL_ARENAS ? a : MAIN_ARENA];
+
+	if (one_in(f, 100) || !f->hot)
+		f->hot = arena->iova + fuzz_below(f, arena->npages) * PV_PAGE;
+	if (fuzz_below(f, 2))
+		return f->hot + fuzz_below(f, 64) * PV_PAGE;
+	return arena->iova + fuzz_below(f, arena->npages) * PV_PAGE;
+}
+
+static __u64 gpa(struct fuzz *f)
+{
+	const struct model_region *r = &f->model->regions[fuzz_below(f, f->model->nr_regions)];
+
+	if (one_in(f, 100))
+		return next(f) >> fuzz_below(f, 64) & -PV_PAGE;
+	/* Half of it is of the region that is always there */
+	if (fuzz_below(f, 2))
+		r = &f->model->regions[0];
+	return r->gpa + fuzz_below(f, r->size / PV_PAGE) * PV_PAGE;
+}
+
+static __u64 npages(struct fuzz *f)
+{
+	switch (fuzz_below(f, 60)) {
+	case 0:
+		return 1 + fuzz_below(f, 1500);
+	case 1 ... 5:
+		return 1 + fuzz_below(f, 80);
+	default:
+		return 1 + fuzz_below(f, 6);
+	}
+}
+
+static __u32 prot(struct fuzz *f)
+{
+	const __u32 prots[] = { PV_RW, PV_RW, PV_RW, PV_R, PV_W, PV_RW | PVIOMMU_PROT_NOEXEC };
+
+	return prots[fuzz_below(f, ARRAY_SIZE(prots))];
+}
+
+/* ---- good ops, or nearly --------------------------------------------- */
+
+static struct pviommu_op op_map(struct fuzz *f)
+{
+	bool large = one_in(f, 25);
+	__u64 mask = large ? -PV_2M : -PV_PAGE;
+	struct pviommu_op op;
+
+	op = pv_op_map(fuzz_domain(f), fuzz_iova(f) & mask, gpa(f) & mask,
+		       large ? PV_2M << one_in(f, 3) : npages(f) * PV_PAGE, prot(f));
+	op.map.pgshift = large ? 21 : 12;
+	return op;
+}
+
+static struct pviommu_op op_map_list(struct fuzz *f)
+{
+	bool large = one_in(f, 25);
+	__u64 count = npages(f), frame = 0, where, i;
+	struct pviommu_op op;
+	__u64 *list;
+
+	if (f->lists < FUZZ_MAX_LISTS)
+		f->lists++;
+	where = FUZZ_LISTS + (f->lists - 1) * PV_PAGE;
+	if (large || count > PVIOMMU_LIST_MAX + 1)
+		count = 1 + fuzz_below(f, 3);
+	op = pv_op_map_list(fuzz_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), where,
+			    count, prot(f));
+	op.list.pgshift = large ? 21 : 12;
+	/* When all pages are given away, one is shared and may not change */
+	if (f->lists == FUZZ_MAX_LISTS)
+		return op;
+	list = pv_mem(f->vm, where);
+	for (i = 0; i < count && i < PVIOMMU_LIST_MAX; i++) {
+		frame = i && fuzz_below(f, 3) ? frame + 1 : gpa(f) >> op.list.pgshift;
+		list[i] = one_in(f, 2000) ? next(f) : frame;
+	}
+	return op;
+}
+
+static struct pviommu_op op_unmap(struct fuzz *f)
+{
+	__u32 domain = fuzz_domain(f);
+
+	if (one_in(f, 200))
+		return pv_op_unmap_all(domain);
+	if (one_in(f, 200))
+		return pv_op_unmap(domain, fuzz_iova(f), PV_PAGE << fuzz_below(f, 50));
+	if (one_in(f, 10))
+		return pv_op_unmap(domain, fuzz_iova(f) & -PV_2M, PV_2M);
+	return pv_op_unmap(domain, fuzz_iova(f), npages(f) * PV_PAGE);
+}
+
+static struct pviommu_op op_invalidate(struct fuzz *f)
+{
+	if (one_in(f, 4))
+		return pv_op_inv(fuzz_domain(f));
+	return pv_op_inv_page(fuzz_domain(f), fuzz_iova(f), npages(f) * PV_PAGE);
+}
+
+static struct pviommu_op op_attach(struct fuzz *f)
+{
+	struct pviommu_op op = pv_op_attach(endpoint(f), fuzz_domain(f));
+
+	/* To come from bypass or go there takes long */
+	if (op.domain == PVIOMMU_DOMAIN_BYPASS && fuzz_below(f, 8))
+		op.domain = PVIOMMU_DOMAIN_BLOCKED;
+	return op;
+}
+
+static struct pviommu_op op_detach(struct fuzz *f)
+{
+	const struct model_endpoint *ep;
+
+	ep = &f->model->endpoints[fuzz_below(f, f->model->nr_endpoints)];
+	return pv_op_detach(ep->id, one_in(f, 3) ? fuzz_domain(f) : ep->domain);
+}
+
+/* Each answer has a place of its own */
+static struct pviommu_op op_reply(struct fuzz *f, __u16 code)
+{
+	__u32 size = one_in(f, 4) ? fuzz_below(f, FUZZ_REPLY_SIZE) : FUZZ_REPLY_SIZE;
+
+	if (f->replies == FUZZ_MAX_REPLIES)
+		return pv_op(PVIOMMU_OP_NOP);
+	return pv_op_buf(code, code == PVIOMMU_OP_PROBE ? endpoint(f) : 0,
+			 FUZZ_REPLIES + f->replies++ * FUZZ_REPLY_SIZE, size);
+}
+
+static struct pviommu_op op_lookup(struct fuzz *f)
+{
+	__u32 domain = fuzz_domain(f);
+
+	return pv_op_lookup(domain, domain ? fuzz_iova(f) + fuzz_below(f, PV_PAGE) : gpa(f));
+}
+
+static struct pviommu_op good_op(struct fuzz *f)
+{
+	switch (fuzz_below(f, 1000)) {
+	case 0 ... 279:
+		return op_map(f);
+	case 280 ... 359:
+		return op_map_list(f);
+	case 360 ... 619:
+		return op_unmap(f);
+	case 620 ... 759:
+		return op_invalidate(f);
+	case 760 ... 899:
+		return op_lookup(f);
+	case 900 ... 919:
+		return op_attach(f);
+	case 920 ... 925:
+		return op_detach(f);
+	case 926 ... 929:
+		return pv_op_alloc(endpoint(f));
+	case 930 ... 931:
+		return pv_op_free(fuzz_domain(f));
+	case 932 ... 939:
+		return op_reply(f, PVIOMMU_OP_PROBE);
+	case 940 ... 979:
+		return op_reply(f, PVIOMMU_OP_STATS);
+	case 980 ... 984:
+		return pv_op(PVIOMMU_OP_FEATURES);
+	default:
+		return pv_op(PVIOMMU_OP_NOP);
+	}
+}
+
+/* ---- bad ones ----------------------------------------------------------- */
+
+static __u64 edge(struct fuzz *f)
+{
+	const __u64 edges[] = {
+		0, 1, 7, 12, 13, 21, 64, 512, 513, 0xfff, 0x1000, 0x1001, PV_2M, PV_NOWHERE,
+		PV_BAR, PV_ROM, PV_HIGH, PV_HIGH + PV_HIGH_SIZE, PV_HIGH - PV_PAGE,
+		f->vm->low_size, f->vm->low_size - 8, f->model->window_last,
+		f->model->window_last + 1, f->model->window_last + 1 - PV_PAGE,
+		0xfee00000, 0xfedff000, 0xfef00000, 0x7fffffff, 0x80000000, 0xffffffff,
+		1ULL << 32, 1ULL << 52, 1ULL << 63, -8ULL, -PV_PAGE, -PV_2M, ~0ULL,
+	};
+
+	if (one_in(f, 4))
+		return next(f) >> fuzz_below(f, 64);
+	return edges[fuzz_below(f, ARRAY_SIZE(edges))];
+}
+
+/* Something of the op becomes something else; all of it is data to the host */
+static void spoil(struct fuzz *f, struct pviommu_op *op)
+{
+	unsigned int width = 1 << fuzz_below(f, 4);
+	unsigned int at = fuzz_below(f, sizeof(*op) / width) * width;
+	__u64 value = edge(f);
+
+	if (one_in(f, 4)) {
+		((unsigned char *)op)[fuzz_below(f, sizeof(*op))] ^= 1 << fuzz_below(f, 8);
+		return;
+	}
+	memcpy((unsigned char *)op + at, &value, width);
+}
+
+static struct pviommu_op garbage(struct fuzz *f)
+{
+	struct pviommu_op op;
+	__u64 *word = (__u64 *)&op;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(op) / sizeof(*word); i++)
+		word[i] = fuzz_below(f, 2) ? edge(f) : 0;
+	return op;
+}
+
+/* Answers and lists must not be where other ops write, or the host, meanwhile */
+static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
+{
+	__u64 own = FUZZ_REPLIES + (f->replies - 1ULL) * FUZZ_REPLY_SIZE;
+
+	switch (op->code) {
+	case PVIOMMU_OP_PROBE:
+	case PVIOMMU_OP_STATS:
+		return op->buf.gpa >= PV_DATA || op->buf.gpa == own;
+	case PVIOMMU_OP_MAP_LIST:
+		return (op->list.list >= FUZZ_LISTS &&
+			op->list.list < FUZZ_LISTS + f->lists * PV_PAGE) ||
+		       (op->list.list >= PV_ROM && op->list.list < PV_ROM + PV_ROM_SIZE) ||
+		       op->list.list % PV_PAGE || !model_region(f->model, op->list.list);
+	default:
+		return true;
+	}
+}
+
+void fuzz_batch(struct fuzz *f)
+{
+	f->lists = 0;
+	f->replies = 0;
+}
+
+struct pviommu_op fuzz_op(struct fuzz *f)
+{
+	struct pviommu_op op;
+	unsigned int n;
+
+	do {
+		op = one_in(f, 100) ? garbage(f) : good_op(f);
+		for (n = one_in(f, 8) ? 1 + fuzz_below(f, 3) : 0; n; n--)
+			spoil(f, &op);
+		if (one_in(f, 6))
+			op.flags |= PVIOMMU_OP_F_CHAIN;
+	} while (!memory_is_free(f, &op) || !model_can_tell(f->model, &op));
+	return op;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A model of the host engine, as the ABI describes it: slow and obvious. Every
+ * page of every domain is an entry of an array, every check is a line in the
+ * order of the documented list of errors, and nothing is shared with the engine
+ * but the constants of the ABI.
+ *
+ * The model knows the IOVAs of a few arenas only. Ops that would map anything
+ * beside them are not for it (model_can_tell()).
+ */
+#ifndef PV_MODEL_H
+#define PV_MODEL_H
+
+#include <stdbool.h>
+#include <linux/types.h>
+#include <linux/pv_iommu.h>
+
+#define MODEL_ARENAS	4
+#define MODEL_REGIONS	16
+#define MODEL_DOMAINS	64	/* ids that ALLOC may give, and some more */
+#define MODEL_ENDPOINTS	4
+#define MODEL_RINGS	4
+#define MODEL_RESERVED	64
+
+/* IOVAs that are looked at; base and size are multiples of 2 MiB */
+struct model_arena {
+	__u64 iova;
+	__u32 npages;
+	__u32 first;		/* index of its first page in model_domain.pages */
+};
+
+/* Guest memory: what MAP_DMA has told, or will */
+struct model_region {
+	__u64 gpa;
+	__u64 size;
+	char *hva;
+	bool writable;
+	bool ram;		/* can be pinned */
+	bool present;
+};
+
+struct model_page {
+	__u64 gfn;
+	__u64 stale;		/* devices may reach an old page: when the domain's flushes are */
+	__u8 prot;		/* 0: nothing is mapped */
+	__u8 pgshift;
+	bool first;		/* one of the host's mappings begins here */
+};
+
+struct model_domain {
+	bool exists;
+	struct model_page *pages;
+	__u64 flushes;		/* counts from 1 */
+	__u64 limbo[MODEL_REGIONS];	/* pages that wait for a flush, by region */
+	__u64 limbo_first;	/* IOVAs that these had */
+	__u64 limbo_last;
+};
+
+struct model_endpoint {
+	__u32 id;		/* 0: closed */
+	__u32 group;
+	__u32 domain;		/* of its group: the same in all endpoints of it */
+};
+
+struct model {
+	__u64 features;		/* offered */
+	__u64 accepted;
+	__u64 window_start;
+	__u64 window_last;
+	__u32 nr_reserved;
+	struct { __u64 start, last; } reserved[MODEL_RESERVED];
+	struct model_arena arenas[MODEL_ARENAS];
+	__u32 pages_per_domain;
+	struct model_region regions[MODEL_REGIONS];
+	unsigned int nr_regions;
+	struct model_endpoint endpoints[MODEL_ENDPOINTS];
+	unsigned int nr_endpoints;
+	struct model_domain domains[MODEL_DOMAINS];
+	bool cancel[MODEL_RINGS];	/* the last op of the ring failed and was chained */
+	__u64 max_domains;
+	__u64 max_mappings;
+	__u64 iface_pages;	/* pinned for the interface */
+	/* Counters, as in STATS */
+	__u64 ops;
+	__u64 ops_failed;
+	__u64 mappings;
+	__u64 pages_mapped;
+	/* Filled by model_region_leaves(): bytes that events must name */
+	__u64 revoked;
+};
+
+/* What STATS and PROBE must have written, of what can be foretold */
+struct model_reply {
+	__u32 code;		/* 0: nothing */
+	struct pviommu_stats stats;
+	struct pviommu_probe probe;
+};
+
+/* Arenas and window have been set. False without memory. */
+bool model_init(struct model *m);
+void model_exit(struct model *m);
+
+/* START with these features, and RESET */
+void model_start(struct model *m, __u64 features);
+void model_reset(struct model *m);
+
+/*
+ * Execute an op as the host should: @op becomes what the host must make of it,
+ * and @reply what it must have written elsewhere.
+ */
+void model_execute(struct model *m, unsigned int ring, struct pviommu_op *op,
+		   struct model_reply *reply);
+/* Is the op within what the model knows? */
+bool model_can_tell(const struct model *m, const struct pviommu_op *op);
+
+/* UNMAP_DMA of a region; it is set to be no longer present */
+void model_region_leaves(struct model *m, unsigned int region);
+
+/* Move the group of an endpoint; closing it moves it to blocked if it was the last */
+void model_attach(struct model *m, unsigned int ep, __u32 domain);
+void model_close(struct model *m, unsigned int ep);
+
+__u64 model_pinned(const struct model *m);
+__u64 model_nr_domains(const struct model *m);
+
+/* The entry of a page; NULL outside the arenas */
+struct model_page *model_page(const struct model *m, const struct model_domain *d, __u64 iova);
+const struct model_region *model_region(const struct model *m, __u64 gpa);
+
+enum model_reach { MODEL_NOTHING, MODEL_MEMORY, MODEL_EITHER };
+
+/* Where an endpoint's DMA to @iova goes, with which rights */
+enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova, __u64 *gpa,
+			   __u32 *prot);
+
+#endif /* PV_MODEL_H */

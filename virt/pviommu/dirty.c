@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Dirty page logging: which pages of a domain may a device have written to.
+ *
+ * The answer must not leave out a page that was written. No use is made of dirty
+ * bits that a physical IOMMU may have: all that is mapped writable is reported,
+ * each time. So a page stays dirty as long as it is mapped, and there is nothing
+ * to be cleared.
+ */
+#include "pviommu_private.h"
+
+/* The bits of one DIRTY_READ are put together in the ring's scratch page */
+static_assert(PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64) == PVIOMMU_DIRTY_PAGES);
+
+/* Domains of the guest, with its tables or without */
+static struct pviommu_domain *dirty_domain(struct pviommu_op_ctx *ctx,
+					   const struct pviommu_op *op)
+{
+	u32 id = le32_to_cpu(op->domain);
+	struct pviommu_domain *domain;
+
+	if (id < PVIOMMU_DOMAIN_FIRST)
+		return ERR_PTR(-EINVAL);
+	domain = pviommu_domain_get(ctx->vm, id);
+	return domain ?: ERR_PTR(-ENOENT);
+}
+
+static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool on)
+{
+	struct pviommu_domain *domain;
+
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
+		return -EINVAL;
+	domain = dirty_domain(ctx, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	mutex_lock(&domain->lock);
+	domain->dirty = on;
+	mutex_unlock(&domain->lock);
+	pviommu_domain_put(domain);
+	return 0;
+}
+
+/**
+ * pviommu_op_dirty_start() - DIRTY_START
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, also if it has been started; -EINVAL; -ENOENT.
+ */
+int pviommu_op_dirty_start(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			   u64 *result)
+{
+	return dirty_switch(ctx, op, true);
+}
+
+/**
+ * pviommu_op_dirty_stop() - DIRTY_STOP
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, also if it was not started; -EINVAL; -ENOENT.
+ */
+int pviommu_op_dirty_stop(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result)
+{
+	return dirty_switch(ctx, op, false);
+}
+
+static int dirty_check(const struct pviommu_op *op, u64 *last)
+{
+	u64 iova = le64_to_cpu(op->dirty.iova), size = le64_to_cpu(op->dirty.size);
+
+	if (op->dirty.pgshift != PAGE_SHIFT ||
+	    memchr_inv(op->dirty.reserved, 0, sizeof(op->dirty.reserved)) ||
+	    !size || !PAGE_ALIGNED(iova | size) ||
+	    !IS_ALIGNED(le64_to_cpu(op->dirty.gpa), sizeof(__le64)))
+		return -EINVAL;
+	if (size >> PAGE_SHIFT > PVIOMMU_DIRTY_PAGES ||
+	    check_add_overflow(iova, size - 1, last))
+		return -ERANGE;
+	return 0;
+}
+
+/* Set the bits of what is mapped writable; return: how many */
+static u64 dirty_collect(struct pviommu_domain *domain, u64 iova, u64 last,
+			 __le64 *bits)
+{
+	struct interval_tree_node *node;
+	u64 found = 0, first, end, i;
+
+	lockdep_assert_held(&domain->lock);
+	for (node = interval_tree_iter_first(&domain->mappings, iova, last); node;
+	     node = interval_tree_iter_next(node, iova, last)) {
+		if (!(container_of(node, struct pviommu_mapping, it)->prot &
+		      PVIOMMU_PROT_WRITE))
+			continue;
+		first = (max(node->start, iova) - iova) >> PAGE_SHIFT;
+		end = ((min(node->last, last) - iova) >> PAGE_SHIFT) + 1;
+		for (i = first; i < end; i++)
+			bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
+		found += end - first;
+	}
+	return found;
+}
+
+/**
+ * pviommu_op_dirty_read() - DIRTY_READ
+ * @ctx: where and how much
+ * @op: the op
+ * @result: set to how many pages are dirty
+ *
+ * The work is bounded by the size of the range.
+ *
+ * Return: 0; -EINVAL, also if it was not started; -ERANGE; -ENOENT; -EFAULT.
+ */
+int pviommu_op_dirty_read(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+			  u64 *result)
+{
+	u64 iova = le64_to_cpu(op->dirty.iova), last, npages, found = 0;
+	__le64 *bits = ctx->scratch->list;
+	struct pviommu_domain *domain;
+	int ret = dirty_check(op, &last);
+
+	if (ret)
+		return ret;
+	domain = dirty_domain(ctx, op);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	npages = ((last - iova) >> PAGE_SHIFT) + 1;
+	memset(bits, 0, DIV_ROUND_UP(npages, 64) * sizeof(*bits));
+	mutex_lock(&domain->lock);
+	if (domain->dirty)
+		found = dirty_collect(domain, iova, last, bits);
+	else
+		ret = -EINVAL;
+	mutex_unlock(&domain->lock);
+	pviommu_spend(ctx->budget, DIV_ROUND_UP(npages, 64) + found);
+	if (!ret)
+		ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->dirty.gpa), bits,
+					  DIV_ROUND_UP(npages, 64) * sizeof(*bits));
+	if (!ret)
+		*result = found;
+	pviommu_domain_put(domain);
+	return ret;
+}
