@@ -39,6 +39,15 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS("IOMMUFD_INTERNAL")
 
+/*
+ * iommu_ops.domain_alloc_paging_flags() and the dirty log of domains, for
+ * iommufd; without CONFIG_IOMMUFD_DRIVER there is nobody to write a bitmap for.
+ */
+#if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)
+#define PVIOMMU_HAVE_DIRTY_OPS
+#define COMPAT_IMPORT_IOMMUFD MODULE_IMPORT_NS("IOMMUFD")
+#endif
+
 /* Drivers of the generic page tables keep something else in its place */
 #define compat_gather_set_pgsize(domain, gather, size) do {	\
 	if (!(domain)->is_iommupt)				\

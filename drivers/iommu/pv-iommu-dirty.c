@@ -4,7 +4,10 @@
  * it is switched on for a domain, and read range by range.
  */
 #include <linux/io.h>
+#include <linux/iova_bitmap.h>
+#include <linux/module.h>
 #include <linux/slab.h>
+#include <uapi/linux/iommufd.h>
 
 #include "pv-iommu.h"
 
@@ -62,3 +65,97 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 	return pviommu_request_long(dom->pv, &op);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_dirty_read);
+
+/* --- for iommufd --------------------------------------------------------- */
+
+#ifdef PVIOMMU_HAVE_DIRTY_OPS
+
+static int pviommu_set_dirty_tracking(struct iommu_domain *domain, bool enabled)
+{
+	return enabled ? pv_iommu_dirty_start(domain) :
+			 pv_iommu_dirty_stop(domain);
+}
+
+/* Runs of bits that are set; there is nothing to be cleared, so none to flush */
+static void dirty_record(const __le64 *bits, unsigned long iova,
+			 unsigned long npages, struct iova_bitmap *to)
+{
+	unsigned long i, first = npages;
+
+	for (i = 0; i <= npages; i++) {
+		bool set = i < npages && (le64_to_cpu(bits[i / 64]) >> i % 64 & 1);
+
+		if (set && first == npages)
+			first = i;
+		if (set || first == npages)
+			continue;
+		iova_bitmap_set(to, iova + (first << PVIOMMU_PAGE_SHIFT),
+				(i - first) << PVIOMMU_PAGE_SHIFT);
+		first = npages;
+	}
+}
+
+static int pviommu_read_and_clear_dirty(struct iommu_domain *domain,
+					unsigned long iova, size_t size,
+					unsigned long flags,
+					struct iommu_dirty_bitmap *dirty)
+{
+	unsigned long npages = size >> PVIOMMU_PAGE_SHIFT, n;
+	__le64 *bits;
+	int ret = 0;
+
+	/* That is: forget what is dirty */
+	if (!dirty->bitmap)
+		return 0;
+	if (!READ_ONCE(to_pviommu_domain(domain)->dirty))
+		return -EINVAL;
+	bits = kmalloc(PV_IOMMU_DIRTY_PAGES / BITS_PER_BYTE, GFP_KERNEL_ACCOUNT);
+	if (!bits)
+		return -ENOMEM;
+	for (; npages && !ret; npages -= n) {
+		n = min_t(unsigned long, npages, PV_IOMMU_DIRTY_PAGES);
+		ret = pv_iommu_dirty_read(domain, iova, n, bits);
+		if (!ret)
+			dirty_record(bits, iova, n, dirty->bitmap);
+		iova += n << PVIOMMU_PAGE_SHIFT;
+		cond_resched();
+	}
+	kfree(bits);
+	return ret;
+}
+
+static const struct iommu_dirty_ops pviommu_dirty_ops = {
+	.set_dirty_tracking = pviommu_set_dirty_tracking,
+	.read_and_clear_dirty = pviommu_read_and_clear_dirty,
+};
+
+/**
+ * pviommu_domain_alloc_flags() - make a domain as iommufd wants it
+ * @dev: the device
+ * @flags: IOMMU_HWPT_ALLOC_*
+ * @user_data: parameters of another IOMMU's domains
+ *
+ * Return: the domain or an ERR_PTR().
+ */
+struct iommu_domain *
+pviommu_domain_alloc_flags(struct device *dev, u32 flags,
+			   const struct iommu_user_data *user_data)
+{
+	struct iommu_domain *domain;
+
+	if (user_data || (flags & ~IOMMU_HWPT_ALLOC_DIRTY_TRACKING))
+		return ERR_PTR(-EOPNOTSUPP);
+	domain = pviommu_domain_alloc_paging(dev);
+	if (IS_ERR(domain))
+		return domain;
+	/* The IOMMU core would, but iommufd does not */
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->ops = &pviommu_paging_ops;
+	if (flags)
+		domain->dirty_ops = &pviommu_dirty_ops;
+	return domain;
+}
+
+COMPAT_IMPORT_IOMMUFD;
+
+#endif

@@ -29,6 +29,10 @@ static bool pviommu_capable(struct device *dev, enum iommu_cap cap)
 		return ep->flags & PVIOMMU_PROBE_NOEXEC;
 	case IOMMU_CAP_DEFERRED_FLUSH:
 		return true;
+#ifdef PVIOMMU_HAVE_DIRTY_OPS
+	case IOMMU_CAP_DIRTY_TRACKING:
+		return ep->pv->features & PVIOMMU_F_DIRTY;
+#endif
 	default:
 		return false;
 	}
@@ -637,7 +641,11 @@ const struct iommu_ops pviommu_ops = {
 	.capable = pviommu_capable,
 	.identity_domain = &identity_domain,
 	.blocked_domain = &blocked_domain,
+#ifdef PVIOMMU_HAVE_DIRTY_OPS
+	.domain_alloc_paging_flags = pviommu_domain_alloc_flags,
+#else
 	.domain_alloc_paging = pviommu_domain_alloc_paging,
+#endif
 	.probe_device = pviommu_probe_device,
 	.release_device = pviommu_release_device,
 	.device_group = pviommu_device_group,

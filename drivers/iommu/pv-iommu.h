@@ -421,6 +421,13 @@ bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep);
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
 
+#ifdef PVIOMMU_HAVE_DIRTY_OPS
+/* pv-iommu-dirty.c */
+struct iommu_domain *
+pviommu_domain_alloc_flags(struct device *dev, u32 flags,
+			   const struct iommu_user_data *user_data);
+#endif
+
 /* pv-iommu-map.c */
 int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			 unsigned int pgshift, size_t count, u8 prot,
