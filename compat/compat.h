@@ -54,6 +54,8 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 		(gather)->pgsize = (size);			\
 } while (0)
 
+#define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
+
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
@@ -69,6 +71,9 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_gather_set_pgsize(domain, gather, size) \
 	((void)(domain), (gather)->pgsize = (size))
+
+#define compat_zap_vma(vma, address, size) \
+	zap_page_range_single(vma, address, size, NULL)
 
 #endif
 

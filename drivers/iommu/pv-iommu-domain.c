@@ -3,10 +3,12 @@
  * Paravirtual IOMMU, guest driver: paging domains.
  *
  * A mapping is entered into the domain's store, then queued for the host; a
- * removal is taken from the store, then queued. So the store is what the owner
+ * removal is taken from the store, then queued. So the store is what the user
  * of the domain has asked for, and only a failed entry tells that the host does
- * not agree. The owner learns of it from iotlb_sync_map and then unmaps, which
+ * not agree. The user learns of it from iotlb_sync_map and then unmaps, which
  * takes the failed entries with the good ones.
+ *
+ * A domain with an owner has no store: see pv-iommu-owned.c.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -17,8 +19,14 @@
 
 /* --- mapping ------------------------------------------------------------- */
 
-/* PVIOMMU_PROT_* of IOMMU_*; 0 if it allows nothing */
-static u8 prot_to_host(struct pviommu_domain *dom, int prot)
+/**
+ * pviommu_prot() - what the host calls the permissions of a mapping
+ * @dom: the domain
+ * @prot: IOMMU_READ and so on
+ *
+ * Return: PVIOMMU_PROT_*; 0 if it allows nothing.
+ */
+u8 pviommu_prot(struct pviommu_domain *dom, int prot)
 {
 	u8 out = 0;
 
@@ -44,12 +52,12 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 		      gfp_t gfp, size_t *mapped)
 {
 	bool may_sleep = gfpflags_allow_blocking(gfp);
-	u8 prot = prot_to_host(dom, iommu_prot);
+	u8 prot = pviommu_prot(dom, iommu_prot);
 	size_t stored;
 	int ret, err;
 
 	*mapped = 0;
-	if (!prot)
+	if (!prot || dom->owner_ops)
 		return -EINVAL;
 	if (READ_ONCE(dom->pv->broken))
 		return -EIO;
@@ -68,7 +76,7 @@ static int domain_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
 	if (!stored)
 		return ret;
 
-	err = pviommu_queue_map(dom, iova, gpa, pgshift, stored, prot,
+	err = pviommu_queue_map(dom, NULL, iova, gpa, pgshift, stored, prot,
 				may_sleep);
 	if (err)
 		pviommu_store_fail(dom, iova, *mapped, err);
@@ -83,25 +91,24 @@ static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 			  ilog2(pgsize), pgcount, prot, gfp, mapped);
 }
 
-static int domain_sync_map(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool may_sleep)
-{
-	if (!size)
-		return 0;
-	pviommu_drain_maps(dom, iova, size, may_sleep);
-	return pviommu_store_error(dom, iova, size);
-}
-
 static int pviommu_iotlb_sync_map(struct iommu_domain *domain,
 				  unsigned long iova, size_t size)
 {
-	return domain_sync_map(to_pviommu_domain(domain), iova, size, false);
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	if (!size)
+		return 0;
+	pviommu_drain_maps(dom, iova, size, false);
+	return pviommu_store_error(dom, iova, size);
 }
 
-static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
-			   struct iommu_iotlb_gather *gather, bool may_sleep)
+static size_t pviommu_unmap_pages(struct iommu_domain *domain,
+				  unsigned long iova, size_t pgsize,
+				  size_t pgcount,
+				  struct iommu_iotlb_gather *gather)
 {
-	size_t done = 0, erased;
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	size_t size = pgsize * pgcount, done = 0, erased;
 	bool failed;
 
 	/*
@@ -109,11 +116,11 @@ static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
 	 * over: one that fails later would make a failed entry where by then
 	 * something else may be mapped.
 	 */
-	pviommu_drain_maps(dom, iova, size, may_sleep);
+	pviommu_drain_maps(dom, iova, size, false);
 
 	while (done < size) {
 		erased = pviommu_store_erase(dom, iova + done, size - done,
-					     &failed, may_sleep);
+					     &failed);
 		if (!erased)
 			break;
 		/*
@@ -121,10 +128,9 @@ static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
 		 * in the store and not yet queued when a restart brought it back
 		 * was refused because it was there.
 		 */
-		if (!failed || READ_ONCE(dom->pv->restarted)) {
+		if (!failed || READ_ONCE(dom->pv->restarts)) {
 			/* A broken interface has said so already */
-			pviommu_queue_unmap(dom, iova + done, erased,
-					    may_sleep);
+			pviommu_queue_unmap(dom, iova + done, erased, false);
 			if (!iommu_iotlb_gather_queued(gather))
 				iommu_iotlb_gather_add_range(gather,
 							     iova + done,
@@ -135,20 +141,23 @@ static size_t domain_unmap(struct pviommu_domain *dom, u64 iova, size_t size,
 	return done;
 }
 
-static size_t pviommu_unmap_pages(struct iommu_domain *domain,
-				  unsigned long iova, size_t pgsize,
-				  size_t pgcount,
-				  struct iommu_iotlb_gather *gather)
-{
-	return domain_unmap(to_pviommu_domain(domain), iova, pgsize * pgcount,
-			    gather, false);
-}
-
 /* --- flushing ------------------------------------------------------------ */
 
-static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
-			     u32 pasid, u64 addr, u64 size, u16 flags,
-			     bool may_sleep)
+/**
+ * pviommu_domain_invalidate() - have the host flush
+ * @dom: the domain
+ * @granularity: PVIOMMU_INV_*
+ * @pasid: PVIOMMU_PASID_NONE or a PASID
+ * @addr: first IOVA, for PVIOMMU_INV_PAGE
+ * @size: bytes, for PVIOMMU_INV_PAGE
+ * @flags: PVIOMMU_INV_F_*
+ * @may_sleep: the caller may sleep
+ *
+ * Return: 0 or a negative errno, -EIO if the interface is broken.
+ */
+int pviommu_domain_invalidate(struct pviommu_domain *dom, u32 granularity,
+			      u32 pasid, u64 addr, u64 size, u16 flags,
+			      bool may_sleep)
 {
 	struct pviommu_op op;
 	int ret;
@@ -168,8 +177,9 @@ static int domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 static void domain_flush(struct pviommu_domain *dom, u32 granularity,
 			 u64 addr, u64 size)
 {
-	int ret = domain_invalidate(dom, granularity, PVIOMMU_PASID_NONE, addr,
-				    size, 0, false);
+	int ret = pviommu_domain_invalidate(dom, granularity,
+					    PVIOMMU_PASID_NONE, addr, size, 0,
+					    false);
 
 	if (ret && !READ_ONCE(dom->pv->broken))
 		pviommu_report_removal(dom, addr, size, 0, ret);
@@ -200,7 +210,11 @@ static void pviommu_iotlb_sync(struct iommu_domain *domain,
 static phys_addr_t pviommu_iova_to_phys(struct iommu_domain *domain,
 					dma_addr_t iova)
 {
-	return pviommu_store_lookup(to_pviommu_domain(domain), iova);
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	if (dom->owner_ops)
+		return dom->owner_ops->iova_to_phys(dom->owner, iova);
+	return pviommu_store_lookup(dom, iova);
 }
 
 static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
@@ -366,8 +380,8 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
  * @dom: the domain; nobody else changes what is mapped in it
  * @endpoint: the host's number of an endpoint that it suits
  *
- * Return: 0, or why the host did not make it; mappings that it refuses are
- * failed entries in the store afterwards.
+ * Return: 0, or why the host did not make it. Mappings that it refuses are failed
+ * entries in the store afterwards; those of an owner are reported.
  */
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 {
@@ -381,7 +395,10 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 	dom->unmap_refused = false;
 	if (READ_ONCE(dom->dirty))
 		pv_iommu_dirty_start(&dom->domain);
-	pviommu_store_replay(dom);
+	if (dom->owner_ops)
+		pviommu_owned_restart(dom);
+	else
+		pviommu_store_replay(dom);
 	pviommu_drain_domain(dom, false);
 	return 0;
 }
@@ -417,8 +434,6 @@ const struct iommu_domain_ops pviommu_paging_ops = {
 	.free = pviommu_domain_free,
 };
 
-/* --- for other modules, see <linux/pv_iommu.h> --------------------------- */
-
 /**
  * pviommu_domain_is_ours() - is this a paging domain of ours
  * @domain: any domain
@@ -429,108 +444,3 @@ bool pviommu_domain_is_ours(struct iommu_domain *domain)
 {
 	return domain->ops == &pviommu_paging_ops;
 }
-
-/*
- * How to map the beginning of a range: the largest page size that fits, and
- * how many pages until a larger one does or the range ends. What is passed is
- * aligned to the smallest page size.
- */
-static unsigned int next_pages(struct pviommu_domain *dom, u64 iova, u64 gpa,
-			       size_t size, size_t *count)
-{
-	unsigned long sizes = dom->domain.pgsize_bitmap, fit;
-	u64 to_boundary, larger;
-	unsigned int shift;
-
-	fit = sizes & GENMASK(__fls(size), 0);
-	if (iova | gpa)
-		fit &= GENMASK(__ffs(iova | gpa), 0);
-	shift = __fls(fit);
-
-	fit = sizes & ~GENMASK(shift, 0);
-	if (fit) {
-		larger = 1ULL << __ffs(fit);
-		to_boundary = larger - (iova & (larger - 1));
-		if (!((iova ^ gpa) & (larger - 1)) && to_boundary < size &&
-		    size - to_boundary >= larger)
-			size = to_boundary;
-	}
-	*count = size >> shift;
-	return shift;
-}
-
-int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
-			phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
-{
-	struct pviommu_domain *dom = to_pviommu_domain(domain);
-	struct iommu_iotlb_gather gather;
-	size_t done = 0, mapped, count;
-	unsigned int shift;
-	int ret = 0;
-
-	if (!pviommu_domain_is_ours(domain) || !size ||
-	    !IS_ALIGNED(iova | paddr | size, 1UL << __ffs(domain->pgsize_bitmap)))
-		return -EINVAL;
-
-	while (!ret && done < size) {
-		shift = next_pages(dom, iova + done, paddr + done, size - done,
-				   &count);
-		ret = domain_map(dom, iova + done, paddr + done, shift, count,
-				 prot, gfp, &mapped);
-		done += mapped;
-	}
-	if (ret && done) {
-		iommu_iotlb_gather_init(&gather);
-		domain_unmap(dom, iova, done, &gather,
-			     gfpflags_allow_blocking(gfp));
-		if (domain_invalidate(dom, PVIOMMU_INV_PAGE,
-				      PVIOMMU_PASID_NONE, iova, done, 0,
-				      gfpflags_allow_blocking(gfp)))
-			ret = -ENOTRECOVERABLE;
-	}
-	return ret;
-}
-EXPORT_SYMBOL_GPL(pv_iommu_map_nosync);
-
-int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
-		      size_t size)
-{
-	if (!pviommu_domain_is_ours(domain))
-		return -EINVAL;
-	return domain_sync_map(to_pviommu_domain(domain), iova, size, true);
-}
-EXPORT_SYMBOL_GPL(pv_iommu_sync_map);
-
-size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
-			     size_t size, struct iommu_iotlb_gather *gather)
-{
-	if (!pviommu_domain_is_ours(domain))
-		return 0;
-	return domain_unmap(to_pviommu_domain(domain), iova, size, gather, true);
-}
-EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
-
-int pv_iommu_invalidate(struct iommu_domain *domain,
-			enum pviommu_granularity granularity, u32 pasid,
-			u64 addr, u64 size, u32 flags)
-{
-	int ret;
-
-	if (!pviommu_domain_is_ours(domain) || (flags & ~PVIOMMU_INV_F_LEAF) ||
-	    (granularity == PVIOMMU_INV_PAGE &&
-	     (!size || addr + (size - 1) < addr)))
-		return -EINVAL;
-	ret = domain_invalidate(to_pviommu_domain(domain), granularity, pasid,
-				addr, size, flags, true);
-	if (!ret && READ_ONCE(to_pviommu_domain(domain)->unmap_refused))
-		ret = -EIO;
-	switch (ret) {
-	case 0:
-	case -EOPNOTSUPP:
-	case -EINVAL:
-		return ret;
-	default:
-		return -EIO;
-	}
-}
-EXPORT_SYMBOL_GPL(pv_iommu_invalidate);

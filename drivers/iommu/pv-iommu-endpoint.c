@@ -143,7 +143,8 @@ static int attach_request(struct pviommu_endpoint *ep,
 	if (domain->type != IOMMU_DOMAIN_BLOCKED)
 		ret = pviommu_recover_endpoint(ep);
 	if (!ret && domain_number(domain) == U32_MAX)
-		ret = pviommu_domain_restart(to_pviommu_domain(domain), ep->id);
+		ret = pviommu_domain_restart_live(to_pviommu_domain(domain),
+						  ep->id);
 	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH,
 				       domain_number(domain));
 }

@@ -103,7 +103,8 @@ static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
 
 	if (!dom || !size || addr + (size - 1) < addr)
 		return;
-	pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
+	if (!dom->owner_ops)
+		pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
 	event_tell(dom, &event);
 	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
 			    dom->id, size, addr, le64_to_cpu(ev->gpa));
@@ -261,6 +262,9 @@ static void report_print(const struct pviommu_report *report)
 				   report->nr_removals, report->domain,
 				   report->done, report->size, report->iova,
 				   report->removal_error);
+	if (report->lost_error)
+		pr_err("domain %u: the host has not taken all that was mapped before, error %d\n",
+		       report->lost_domain, report->lost_error);
 }
 
 /* Print what has been noted, and note anew */
@@ -274,6 +278,7 @@ static void report_take(struct pviommu *pv)
 	report->broken = false;
 	report->no_page = false;
 	report->nr_removals = 0;
+	report->lost_error = 0;
 	spin_unlock_irqrestore(&report->lock, flags);
 	report_print(&copy);
 }
@@ -324,7 +329,7 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	spin_lock_irqsave(&report->lock, flags);
 	report->broken = true;
 	report->ring = ring->id;
-	report->error = le32_to_cpu(READ_ONCE(ring->hdr->error));
+	report->error = le32_to_cpu(READ_ONCE(ring->hdr.error));
 	spin_unlock_irqrestore(&report->lock, flags);
 	schedule_work(&ring->pv->event_work);
 }
@@ -341,6 +346,23 @@ void pviommu_report_no_page(struct pviommu *pv)
 	pv->report.no_page = true;
 	spin_unlock_irqrestore(&pv->report.lock, flags);
 	schedule_work(&pv->event_work);
+}
+
+/**
+ * pviommu_report_lost() - have it printed that an owner's mappings are lost
+ * @dom: the domain
+ * @error: negative errno
+ */
+void pviommu_report_lost(struct pviommu_domain *dom, int error)
+{
+	struct pviommu_report *report = &dom->pv->report;
+	unsigned long flags;
+
+	spin_lock_irqsave(&report->lock, flags);
+	report->lost_domain = dom->id;
+	report->lost_error = error;
+	spin_unlock_irqrestore(&report->lock, flags);
+	schedule_work(&dom->pv->event_work);
 }
 
 /**

@@ -135,7 +135,6 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
  * @iova: where to begin
  * @size: where to end; the last page may reach beyond it
  * @failed: set to whether they were failed ones
- * @may_sleep: the caller may sleep
  *
  * Takes consecutive pages until a hole, a page of the other kind, or @size. To
  * begin in the middle of a page is to begin at a hole: the host can't cut it.
@@ -143,7 +142,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
  * Return: bytes taken out.
  */
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool *failed, bool may_sleep)
+			   bool *failed)
 {
 	XA_STATE(xas, &dom->store, 0);
 	unsigned int batch = 0;
@@ -169,8 +168,6 @@ size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 
 		if (++batch == STORE_BATCH) {
 			xas_unlock_irqrestore(&xas, flags);
-			if (may_sleep)
-				cond_resched();
 			batch = 0;
 			xas_lock_irqsave(&xas, flags);
 		}
@@ -310,7 +307,7 @@ void pviommu_store_replay(struct pviommu_domain *dom)
 		order = entry_order(entry);
 		iova = (u64)round_down(xas.xa_index, 1UL << order) <<
 		       PVIOMMU_PAGE_SHIFT;
-		if (pviommu_queue_map(dom, iova, entry_gpa(entry),
+		if (pviommu_queue_map(dom, NULL, iova, entry_gpa(entry),
 				      order + PVIOMMU_PAGE_SHIFT, 1,
 				      entry_prot(entry), false))
 			break;

@@ -22,12 +22,6 @@ static struct pviommu_slot *ring_last(struct pviommu_ring *ring)
 	return &ring->slots[pviommu_slot_index(ring->prod - 1)];
 }
 
-static struct pviommu_op *slot_op(struct pviommu_ring *ring,
-				  struct pviommu_slot *slot)
-{
-	return &ring->ops[slot - ring->slots];
-}
-
 static void list_append(struct pviommu_ring *ring, struct pviommu_slot *slot,
 			u64 gpa, size_t count)
 {
@@ -36,7 +30,7 @@ static void list_append(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	u64 frame = gpa >> slot->pgshift;
 
 	slot->size += (u64)count << slot->pgshift;
-	slot_op(ring, slot)->list.count = cpu_to_le32(n + count);
+	pviommu_slot_op(ring, slot)->list.count = cpu_to_le32(n + count);
 	while (count--)
 		list[n++] = cpu_to_le64(frame++);
 }
@@ -44,7 +38,7 @@ static void list_append(struct pviommu_ring *ring, struct pviommu_slot *slot,
 /* Make a MAP of few pages a MAP_LIST of them; false without a list page */
 static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
 {
-	struct pviommu_op *op = slot_op(ring, slot);
+	struct pviommu_op *op = pviommu_slot_op(ring, slot);
 	size_t count = slot->size >> slot->pgshift;
 
 	if (!ring->free_lists)
@@ -64,6 +58,7 @@ static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
 /* What is to be mapped: @count pages that lie one after the other */
 struct map_run {
 	struct pviommu_domain *dom;
+	struct pv_iommu_batch *batch;
 	u64 iova;
 	u64 gpa;
 	size_t count;
@@ -90,14 +85,14 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
 {
 	struct pviommu_slot *slot = ring_last(ring);
 
-	if (!slot || slot->dom != run->dom || slot->prot != run->prot ||
-	    slot->pgshift != run->pgshift ||
+	if (!slot || slot->dom != run->dom || slot->batch != run->batch ||
+	    slot->prot != run->prot || slot->pgshift != run->pgshift ||
 	    slot->iova + slot->size != run->iova)
 		return false;
 
 	if (slot->code == PVIOMMU_OP_MAP && slot->gpa + slot->size == run->gpa) {
 		slot->size += (u64)run->count << run->pgshift;
-		slot_op(ring, slot)->map.size = cpu_to_le64(slot->size);
+		pviommu_slot_op(ring, slot)->map.size = cpu_to_le64(slot->size);
 		return true;
 	}
 
@@ -115,22 +110,24 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct map_run *run,
 static int map_append(struct pviommu_ring *ring, const struct map_run *run,
 		      struct pviommu_hold *hold)
 {
+	u64 size = (u64)run->count << run->pgshift;
 	struct pviommu_slot *slot;
-	struct pviommu_op op;
+	struct pviommu_op *op;
 
-	pviommu_op_init(&op, PVIOMMU_OP_MAP);
-	op.map.iova = cpu_to_le64(run->iova);
-	op.map.gpa = cpu_to_le64(run->gpa);
-	op.map.size = cpu_to_le64((u64)run->count << run->pgshift);
-	op.map.prot = cpu_to_le32(run->prot);
-	op.map.pgshift = run->pgshift;
-
-	slot = pviommu_ring_append(ring, &op, run->dom, hold);
+	slot = pviommu_ring_append(ring, PVIOMMU_OP_MAP, run->dom, hold);
 	if (!slot)
 		return -EIO;
+	op = pviommu_slot_op(ring, slot);
+	op->map.iova = cpu_to_le64(run->iova);
+	op->map.gpa = cpu_to_le64(run->gpa);
+	op->map.size = cpu_to_le64(size);
+	op->map.prot = cpu_to_le32(run->prot);
+	op->map.pgshift = run->pgshift;
+
+	slot->batch = run->batch;
 	slot->iova = run->iova;
 	slot->gpa = run->gpa;
-	slot->size = (u64)run->count << run->pgshift;
+	slot->size = size;
 	slot->prot = run->prot;
 	slot->pgshift = run->pgshift;
 	WRITE_ONCE(run->dom->pending[ring->id].maps,
@@ -140,7 +137,9 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
 
 /**
  * pviommu_queue_map() - queue a mapping of pages that lie one after the other
- * @dom: the domain; its store has the pages
+ * @dom: the domain; its store has the pages, or its owner
+ * @batch: of the owner: told of a failure, and there until the op is done; NULL
+ *	if the domain has none
  * @iova: where
  * @gpa: the first page
  * @pgshift: log2 of the page size
@@ -148,16 +147,18 @@ static int map_append(struct pviommu_ring *ring, const struct map_run *run,
  * @prot: PVIOMMU_PROT_*
  * @may_sleep: the caller may sleep
  *
- * If the host refuses, the entries in the store become failed ones.
+ * If the host refuses, the batch says so, or the entries in the store become
+ * failed ones.
  *
  * Return: 0 or -EIO, nothing is queued then.
  */
-int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot,
-		      bool may_sleep)
+int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
+		      u64 iova, u64 gpa, unsigned int pgshift, size_t count,
+		      u8 prot, bool may_sleep)
 {
 	struct map_run run = {
 		.dom = dom,
+		.batch = batch,
 		.iova = iova,
 		.gpa = gpa,
 		.count = count,
@@ -192,7 +193,7 @@ static bool unmap_coalesce(struct pviommu_ring *ring,
 		return false;
 	slot->size += size;
 
-	op = slot_op(ring, slot);
+	op = pviommu_slot_op(ring, slot);
 	op->unmap.iova = cpu_to_le64(slot->iova);
 	op->unmap.size = cpu_to_le64(slot->size);
 	return true;
@@ -202,15 +203,15 @@ static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
 			u64 iova, u64 size, struct pviommu_hold *hold)
 {
 	struct pviommu_slot *slot;
-	struct pviommu_op op;
+	struct pviommu_op *op;
 
-	pviommu_op_init(&op, PVIOMMU_OP_UNMAP);
-	op.unmap.iova = cpu_to_le64(iova);
-	op.unmap.size = cpu_to_le64(size);
-
-	slot = pviommu_ring_append(ring, &op, dom, hold);
+	slot = pviommu_ring_append(ring, PVIOMMU_OP_UNMAP, dom, hold);
 	if (!slot)
 		return -EIO;
+	op = pviommu_slot_op(ring, slot);
+	op->unmap.iova = cpu_to_le64(iova);
+	op->unmap.size = cpu_to_le64(size);
+
 	slot->iova = iova;
 	slot->size = size;
 	WRITE_ONCE(dom->pending[ring->id].unmaps,
@@ -220,9 +221,9 @@ static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
 
 /**
  * pviommu_queue_unmap() - queue a removal
- * @dom: the domain; its store no longer has the pages
+ * @dom: the domain; its store no longer has the pages, or its owner unmaps them
  * @iova: where
- * @size: bytes, whole pages without a hole
+ * @size: bytes, whole pages; without a hole if the domain has no owner
  * @may_sleep: the caller may sleep
  *
  * Return: 0 or -EIO, nothing is queued then.

@@ -75,21 +75,6 @@ static int status_to_errno(u32 status)
 	return status == PVIOMMU_OK ? 0 : error_to_errno(status);
 }
 
-/**
- * pviommu_op_init() - an op with nothing in it
- * @op: the op
- * @code: PVIOMMU_OP_*
- */
-void pviommu_op_init(struct pviommu_op *op, u16 code)
-{
-	*op = (struct pviommu_op){
-		.code = cpu_to_le16(code),
-		.status = cpu_to_le32(PVIOMMU_STATUS_PENDING),
-		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
-		.vm = cpu_to_le32(PVIOMMU_VM_SELF),
-	};
-}
-
 /* --- what the host has finished ------------------------------------------ */
 
 static void pending_dec(u16 *count)
@@ -101,7 +86,9 @@ static void pending_dec(u16 *count)
 static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		     int error)
 {
-	if (error)
+	if (error && slot->batch)
+		slot->batch->error = error;
+	else if (error)
 		pviommu_store_fail(slot->dom, slot->iova, slot->size, error);
 	if (slot->list >= 0)
 		__set_bit(slot->list, &ring->free_lists);
@@ -116,8 +103,13 @@ static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		return;
 	if (error)
 		WRITE_ONCE(slot->dom->unmap_refused, true);
-	/* See domain_unmap() for what is in order after a restart */
-	if ((error || !ring->pv->restarted) && !READ_ONCE(ring->pv->broken))
+	/*
+	 * What is in order after a restart: see pviommu_unmap_pages(). An owner
+	 * unmaps what the host may have revoked, or not mapped.
+	 */
+	if (!error && (ring->pv->restarts || slot->dom->owner_ops))
+		return;
+	if (!READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,
 				       result, error);
 }
@@ -148,6 +140,8 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	if (slot->req) {
 		slot->req->status = status;
 		slot->req->result = result;
+		if (slot->req->answer)
+			*slot->req->answer = *pviommu_slot_op(ring, slot);
 		slot->req = NULL;
 	}
 }
@@ -155,8 +149,8 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 /* Take the outcome of what the host has finished; was there anything */
 static bool ring_reap(struct pviommu_ring *ring)
 {
-	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr->cons));
-	u32 events = le32_to_cpu(READ_ONCE(ring->hdr->events));
+	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr.cons));
+	u32 events = le32_to_cpu(READ_ONCE(ring->hdr.events));
 	u32 first = ring->cons;
 
 	if (events != ring->events) {
@@ -193,14 +187,15 @@ static void ring_abort(struct pviommu_ring *ring)
 }
 
 /**
- * pviommu_ring_discard() - forget what is queued, as the host has
+ * pviommu_ring_discard() - forget what is queued
  * @ring: the ring; nobody else uses it
- *
- * The host has neither mappings nor domains any more. What was to be unmapped
- * and flushed is, what was to be mapped is in the stores.
+ * @done: the host has neither mappings nor domains any more: what was to be
+ *	unmapped and flushed is, what was to be mapped will be brought back
  */
-void pviommu_ring_discard(struct pviommu_ring *ring)
+void pviommu_ring_discard(struct pviommu_ring *ring, bool done)
 {
+	if (!done)
+		return ring_abort(ring);
 	while (ring->cons != ring->prod) {
 		struct pviommu_slot *slot =
 			&ring->slots[pviommu_slot_index(ring->cons)];
@@ -226,7 +221,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 
 	/* The host sees ops and lists before prod, */
 	dma_wmb();
-	WRITE_ONCE(ring->hdr->prod, cpu_to_le32(ring->prod - ring->base));
+	WRITE_ONCE(ring->hdr.prod, cpu_to_le32(ring->prod - ring->base));
 	ring->pub = ring->prod;
 	/* and prod before the doorbell */
 	wmb();
@@ -251,16 +246,16 @@ static void page_is_dead(struct pviommu *pv)
 static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
 {
 	struct pviommu *pv = ring->pv;
-	__le32 served = READ_ONCE(ring->hdr->served);
+	__le32 served = READ_ONCE(ring->hdr.served);
 
 	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
-	if (ring_reap(ring) || READ_ONCE(ring->hdr->served) != served) {
+	if (ring_reap(ring) || READ_ONCE(ring->hdr.served) != served) {
 		if (*vain && READ_ONCE(pv->tracked))
 			page_is_dead(pv);
 		*vain = 0;
 		return true;
 	}
-	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr->error) &&
+	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr.error) &&
 	       !pviommu_cap_stopped(pv);
 }
 
@@ -304,17 +299,17 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 /**
  * pviommu_ring_append() - queue an op
  * @ring: the ring, locked
- * @op: the op
- * @dom: the domain that it is about, or NULL; @op need not name it
+ * @code: PVIOMMU_OP_*
+ * @dom: the domain that it is about, or NULL
  * @hold: how it is locked
  *
- * When the ring is full it is drained.
+ * When the ring is full it is drained. The caller fills in the rest of the op,
+ * see pviommu_slot_op().
  *
  * Return: our side of the op, cleared but for the code and @dom; NULL when the
  * interface is broken.
  */
-struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
-					 const struct pviommu_op *op,
+struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 					 struct pviommu_domain *dom,
 					 struct pviommu_hold *hold)
 {
@@ -330,10 +325,10 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
 	slot = &ring->slots[i];
 	*slot = (struct pviommu_slot){
 		.dom = dom,
-		.code = le16_to_cpu(op->code),
+		.code = code,
 		.list = -1,
 	};
-	ring->ops[i] = *op;
+	pviommu_op_init(&ring->ops[i], code);
 	/* Only here: a restart may have given the domain another number */
 	if (dom)
 		ring->ops[i].domain = cpu_to_le32(dom->id);
@@ -438,15 +433,24 @@ void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 static int request_locked(struct pviommu_ring *ring,
 			  const struct pviommu_op *op,
 			  struct pviommu_domain *dom, u64 *result,
-			  struct pviommu_hold *hold)
+			  struct pviommu_op *answer, struct pviommu_hold *hold)
 {
-	struct pviommu_req req = { .status = PVIOMMU_STATUS_PENDING };
+	struct pviommu_req req = {
+		.status = PVIOMMU_STATUS_PENDING,
+		.answer = answer,
+	};
 	struct pviommu_slot *slot;
+	struct pviommu_op *queued;
+	__le32 domain;
 
-	slot = pviommu_ring_append(ring, op, dom, hold);
+	slot = pviommu_ring_append(ring, le16_to_cpu(op->code), dom, hold);
 	if (!slot)
 		return -EIO;
 	slot->req = &req;
+	queued = pviommu_slot_op(ring, slot);
+	domain = dom ? queued->domain : op->domain;
+	*queued = *op;
+	queued->domain = domain;
 	pviommu_ring_drain(ring, ring->prod, hold);
 	if (result)
 		*result = req.result;
@@ -461,7 +465,7 @@ static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, NULL, result, &hold);
+	ret = request_locked(ring, op, NULL, result, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }
@@ -494,6 +498,27 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op)
 {
 	return request(pv, op, NULL, true);
+}
+
+/**
+ * pviommu_ask() - have one op done that answers in its arguments
+ * @dom: the domain
+ * @op: the op, which need not name the domain; the answer
+ *
+ * May sleep.
+ *
+ * Return: as pviommu_request().
+ */
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
+	struct pviommu_hold hold = { .may_sleep = true };
+	int ret;
+
+	spin_lock_irqsave(&ring->lock, hold.flags);
+	ret = request_locked(ring, op, dom, NULL, op, &hold);
+	spin_unlock_irqrestore(&ring->lock, hold.flags);
+	return ret;
 }
 
 /*
@@ -555,7 +580,7 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		ring = drain_others(dom, 0, U64_MAX, &hold);
 
 	spin_lock_irqsave(&ring->lock, hold.flags);
-	ret = request_locked(ring, op, dom, NULL, &hold);
+	ret = request_locked(ring, op, dom, NULL, NULL, &hold);
 	spin_unlock_irqrestore(&ring->lock, hold.flags);
 	return ret;
 }

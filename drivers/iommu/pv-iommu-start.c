@@ -25,7 +25,6 @@ static int ring_create(struct pviommu *pv, unsigned int id)
 	spin_lock_init(&ring->lock);
 	ring->pv = pv;
 	ring->id = id;
-	ring->hdr = &pv->hdrs[id];
 	ring->free_lists = GENMASK(PVIOMMU_RING_LISTS - 1, 0);
 
 	page = alloc_pages_node(node, GFP_KERNEL | __GFP_ZERO,
@@ -72,10 +71,9 @@ void pviommu_destroy(struct pviommu *pv)
 	free_page((unsigned long)pv->events);
 	free_page((unsigned long)pv->probe);
 	free_page((unsigned long)pv->doorbell);
-	kfree(pv->hdrs);
 	kfree(pv->start);
 	mutex_destroy(&pv->lock);
-	kvfree(pv);
+	free_pages_exact(pv, struct_size(pv, rings, pv->nr_rings));
 }
 
 /* The parts that are one for all rings; freed by pviommu_destroy() */
@@ -83,19 +81,16 @@ static int create_shared(struct pviommu *pv, bool doorbell)
 {
 	size_t descs = pv->nr_rings * sizeof(struct pviommu_ring_desc);
 
-	/* Allocations of a power of two are aligned to it: 64 for a header */
 	BUILD_BUG_ON(sizeof(struct pviommu_ring_hdr) != 64);
 	BUILD_BUG_ON(sizeof(struct pviommu_op) != 64);
 	BUILD_BUG_ON(sizeof(struct pviommu_event_ring) != SZ_4K);
 
-	pv->hdrs = kcalloc(roundup_pow_of_two(pv->nr_rings),
-			   sizeof(*pv->hdrs), GFP_KERNEL);
 	pv->start = kzalloc(sizeof(*pv->start) + descs, GFP_KERNEL);
 	pv->events = (void *)get_zeroed_page(GFP_KERNEL);
 	pv->probe = (void *)get_zeroed_page(GFP_KERNEL);
 	if (doorbell)
 		pv->doorbell = (void *)get_zeroed_page(GFP_KERNEL);
-	if (!pv->hdrs || !pv->start || !pv->events || !pv->probe ||
+	if (!pv->start || !pv->events || !pv->probe ||
 	    (doorbell && !pv->doorbell))
 		return -ENOMEM;
 	return 0;
@@ -113,7 +108,9 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	struct pviommu *pv;
 	unsigned int i;
 
-	pv = kvzalloc(struct_size(pv, rings, nr_rings), GFP_KERNEL);
+	/* Pages, because the host sees a part of it: the headers */
+	pv = alloc_pages_exact(struct_size(pv, rings, nr_rings),
+			       GFP_KERNEL | __GFP_ZERO);
 	if (!pv)
 		return NULL;
 	pv->nr_rings = nr_rings;
@@ -139,8 +136,8 @@ err_destroy:
 static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 			 struct pviommu_ring_desc *desc)
 {
-	memset(ring->hdr, 0, sizeof(*ring->hdr));
-	ring->hdr->cookie = cpu_to_le64(cookie);
+	memset(&ring->hdr, 0, sizeof(ring->hdr));
+	ring->hdr.cookie = cpu_to_le64(cookie);
 	/* The header's counts begin anew. Ours go on: somebody may wait for one */
 	ring->base = round_up(ring->prod, PVIOMMU_RING_SIZE);
 	ring->prod = ring->base;
@@ -148,7 +145,7 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 	ring->cons = ring->base;
 	ring->events = 0;
 
-	desc->hdr = cpu_to_le64(virt_to_phys(ring->hdr));
+	desc->hdr = cpu_to_le64(virt_to_phys(&ring->hdr));
 	desc->ops = cpu_to_le64(virt_to_phys(ring->ops));
 	desc->order = cpu_to_le32(PVIOMMU_RING_SHIFT);
 	desc->reserved = 0;
@@ -305,10 +302,11 @@ int pviommu_restart(struct pviommu *pv)
 	unsigned int i;
 	int ret, err;
 
-	pv->restarted = true;
+	pv->restarts++;
+	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	for (i = 0; i < pv->nr_rings; i++)
-		pviommu_ring_discard(&pv->rings[i]);
-	ret = pviommu_start(pv);
+		pviommu_ring_discard(&pv->rings[i], !ret);
+	ret = ret ?: pviommu_start(pv);
 	if (ret) {
 		WRITE_ONCE(pv->broken, true);
 		pviommu_silence(pv);
@@ -346,4 +344,33 @@ int pviommu_restart_live(struct pviommu *pv)
 {
 	lockdep_assert_held(&pv->lock);
 	return stop_machine(restart_stopped, pv, NULL);
+}
+
+/* What pviommu_domain_restart_live() takes along */
+struct domain_restart {
+	struct pviommu_domain *dom;
+	u32 endpoint;
+};
+
+static int domain_restart_stopped(void *data)
+{
+	struct domain_restart *args = data;
+
+	args->dom->pv->restarts++;
+	return pviommu_domain_restart(args->dom, args->endpoint);
+}
+
+/**
+ * pviommu_domain_restart_live() - pviommu_domain_restart() in a running system
+ * @dom: the domain, the lock of its interface held
+ * @endpoint: the host's number of an endpoint that it suits
+ *
+ * Return: as pviommu_domain_restart().
+ */
+int pviommu_domain_restart_live(struct pviommu_domain *dom, u32 endpoint)
+{
+	struct domain_restart args = { .dom = dom, .endpoint = endpoint };
+
+	lockdep_assert_held(&dom->pv->lock);
+	return stop_machine(domain_restart_stopped, &args, NULL);
 }

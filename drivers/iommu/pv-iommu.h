@@ -4,8 +4,9 @@
  *
  * One struct pviommu stands for the interface of this VM. It has endpoints
  * (PCI devices with our capability), domains and rings. A domain keeps its own
- * record of what is mapped (the store); what the host must learn of it goes
- * through the rings as ops, which wait there until somebody needs them done.
+ * record of what is mapped (the store), or has an owner who does; what the host
+ * must learn of it goes through the rings as ops, which wait there until
+ * somebody needs them done.
  *
  * Words:
  *   store    xarray of a domain, index IOVA >> 12, one value entry per page of
@@ -13,6 +14,8 @@
  *   failed   a store entry whose mapping the host refused or revoked. It leads
  *            nowhere but counts as mapped for unmap, so that an unmap of a
  *            range does not end at it.
+ *   owner    a module that keeps the record of a domain instead of the store
+ *   batch    maps of an owner of which it asks together whether they were done
  *   queued   op in a ring that the host has not finished
  *   drain    ring the doorbell until the host has finished what is queued
  *
@@ -150,6 +153,9 @@ struct pviommu_pending {
  * @dirty: its log of dirty pages is on
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
+ * @owner_ops: what its owner does, NULL if it has none; set before anything is
+ *	mapped, and then the same until the end
+ * @owner: passed to @owner_ops
  * @nr_pending: how many @pending, that is rings
  * @pending: queued ops, by ring
  */
@@ -168,6 +174,8 @@ struct pviommu_domain {
 	bool dirty;
 	struct xarray store;
 	unsigned long nr_failed;
+	const struct pv_iommu_owner_ops *owner_ops;
+	void *owner;
 	unsigned int nr_pending;
 	struct pviommu_pending pending[] __counted_by(nr_pending);
 };
@@ -176,16 +184,20 @@ struct pviommu_domain {
  * struct pviommu_req - an op that somebody waits for
  * @status: PVIOMMU_STATUS_PENDING, then what the host answered
  * @result: of the op
+ * @answer: where to copy the op, of which the host has answered in the
+ *	arguments, or NULL
  */
 struct pviommu_req {
 	u32 status;
 	u64 result;
+	struct pviommu_op *answer;
 };
 
 /**
  * struct pviommu_slot - our side of an op in a ring
  * @dom: the domain that it is about, or NULL
  * @req: who waits for it, or NULL
+ * @batch: where to say that a map failed, NULL: in the store
  * @iova: where it maps or unmaps
  * @size: bytes
  * @gpa: of a MAP
@@ -197,6 +209,7 @@ struct pviommu_req {
 struct pviommu_slot {
 	struct pviommu_domain *dom;
 	struct pviommu_req *req;
+	struct pv_iommu_batch *batch;
 	u64 iova;
 	u64 size;
 	u64 gpa;
@@ -227,7 +240,8 @@ struct pviommu_hold {
  * @cons: count of ops of which the outcome has been taken
  * @events: what the header said last of events
  * @free_lists: bit map of list pages not in use
- * @hdr: the header that the host sees
+ * @hdr: the header that the host sees; here, because it is used whenever the
+ *	rest is
  * @ops: the ops that the host sees
  * @slots: our side of @ops
  * @lists: pages for MAP_LIST
@@ -246,7 +260,7 @@ struct pviommu_ring {
 	u32 cons;
 	u32 events;
 	unsigned long free_lists;
-	struct pviommu_ring_hdr *hdr;
+	struct pviommu_ring_hdr hdr __aligned(64);
 	struct pviommu_op *ops;
 	struct pviommu_slot *slots;
 	__le64 *lists[PVIOMMU_RING_LISTS];
@@ -273,6 +287,8 @@ struct pviommu_ring {
  * @size: bytes
  * @done: bytes that were unmapped
  * @removal_error: negative errno
+ * @lost_domain: domain of which mappings were not brought back
+ * @lost_error: why not, negative errno; 0: there is none
  */
 struct pviommu_report {
 	spinlock_t lock; /* all of this */
@@ -286,6 +302,8 @@ struct pviommu_report {
 	u64 size;
 	u64 done;
 	int removal_error;
+	u32 lost_domain;
+	int lost_error;
 };
 
 /**
@@ -298,7 +316,7 @@ struct pviommu_report {
  * @tracked: the doorbell page works
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
- * @restarted: the host has once been told anew of what is mapped
+ * @restarts: how often the host has been told anew of what is mapped
  * @lock: see the top of this file
  * @endpoints: list of struct pviommu_endpoint; written under @lock, read there
  *	or under RCU
@@ -309,7 +327,6 @@ struct pviommu_report {
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
  * @probe: a page for PROBE where none can be allocated
- * @hdrs: headers of all rings
  * @events: the event ring, or NULL
  * @events_seen: the event ring's prod when the work was scheduled last
  * @events_lost: the event ring's lost when it was reported last
@@ -330,7 +347,7 @@ struct pviommu {
 	bool tracked;
 	bool started;
 	bool broken;
-	bool restarted;
+	u32 restarts;
 	struct mutex lock; /* endpoints, their domains, list of domains */
 	struct list_head endpoints;
 	struct list_head domains;
@@ -339,7 +356,6 @@ struct pviommu {
 	__le32 *doorbell;
 	struct pviommu_start *start;
 	struct pviommu_probe *probe;
-	struct pviommu_ring_hdr *hdrs;
 	struct pviommu_event_ring *events;
 	u32 events_seen;
 	u32 events_lost;
@@ -385,16 +401,17 @@ void pviommu_silence(struct pviommu *pv);
 int pviommu_stop(struct pviommu *pv);
 int pviommu_restart(struct pviommu *pv);
 int pviommu_restart_live(struct pviommu *pv);
+int pviommu_domain_restart_live(struct pviommu_domain *dom, u32 endpoint);
 
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
-void pviommu_ring_discard(struct pviommu_ring *ring);
-struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring,
-					 const struct pviommu_op *op,
+void pviommu_ring_discard(struct pviommu_ring *ring, bool done);
+struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 					 struct pviommu_domain *dom,
 					 struct pviommu_hold *hold);
 void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
@@ -404,12 +421,11 @@ void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
 void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep);
 int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		       bool may_sleep);
-void pviommu_op_init(struct pviommu_op *op, u16 code);
 
 /* pv-iommu-queue.c */
-int pviommu_queue_map(struct pviommu_domain *dom, u64 iova, u64 gpa,
-		      unsigned int pgshift, size_t count, u8 prot,
-		      bool may_sleep);
+int pviommu_queue_map(struct pviommu_domain *dom, struct pv_iommu_batch *batch,
+		      u64 iova, u64 gpa, unsigned int pgshift, size_t count,
+		      u8 prot, bool may_sleep);
 int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep);
 
@@ -420,6 +436,13 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep);
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint);
+int pviommu_domain_invalidate(struct pviommu_domain *dom, u32 granularity,
+			      u32 pasid, u64 addr, u64 size, u16 flags,
+			      bool may_sleep);
+u8 pviommu_prot(struct pviommu_domain *dom, int prot);
+
+/* pv-iommu-owned.c */
+void pviommu_owned_restart(struct pviommu_domain *dom);
 
 #ifdef PVIOMMU_HAVE_DIRTY_OPS
 /* pv-iommu-dirty.c */
@@ -433,7 +456,7 @@ int pviommu_store_insert(struct pviommu_domain *dom, u64 iova, u64 gpa,
 			 unsigned int pgshift, size_t count, u8 prot,
 			 gfp_t gfp, size_t *stored);
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
-			   bool *failed, bool may_sleep);
+			   bool *failed);
 void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
 			int error);
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
@@ -453,6 +476,7 @@ void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);
 void pviommu_report_no_page(struct pviommu *pv);
+void pviommu_report_lost(struct pviommu_domain *dom, int error);
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error);
 
@@ -469,6 +493,24 @@ static inline struct pviommu_ring *pviommu_ring_mine(struct pviommu *pv)
 static inline unsigned int pviommu_slot_index(u32 n)
 {
 	return n & (PVIOMMU_RING_SIZE - 1);
+}
+
+/* The op that the host sees */
+static inline struct pviommu_op *pviommu_slot_op(struct pviommu_ring *ring,
+						 struct pviommu_slot *slot)
+{
+	return &ring->ops[slot - ring->slots];
+}
+
+/* An op with nothing in it */
+static inline void pviommu_op_init(struct pviommu_op *op, u16 code)
+{
+	*op = (struct pviommu_op){
+		.code = cpu_to_le16(code),
+		.status = cpu_to_le32(PVIOMMU_STATUS_PENDING),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.vm = cpu_to_le32(PVIOMMU_VM_SELF),
+	};
 }
 
 #define to_pviommu_domain(d) \

@@ -335,7 +335,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	INIT_LIST_HEAD(&c->domains);
 	INIT_LIST_HEAD(&c->emulated);
 	c->layout.pgsizes = PAGE_MASK;
-	mutex_init(&c->tree_lock);
+	spin_lock_init(&c->tree_lock);
 	c->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&c->unflushed);
 	INIT_HLIST_HEAD(&c->spare);

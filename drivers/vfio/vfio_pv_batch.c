@@ -24,6 +24,8 @@
  * @done: how many have succeeded
  * @failed: one has failed
  * @entries: our copy of the group's
+ * @maps: what is queued belongs to it
+ * @restarts: see vfio_pv_restarts(); from before the first was queued
  * @dmas: what belongs to each while it is queued, or NULL
  */
 struct vfio_pv_batch {
@@ -35,6 +37,8 @@ struct vfio_pv_batch {
 	u32 done;
 	bool failed;
 	struct vfio_pv_batch_entry entries[VFIO_PV_BATCH_GROUP];
+	struct pv_iommu_batch maps;
+	u32 restarts;
 	struct vfio_pv_dma *dmas[VFIO_PV_BATCH_GROUP];
 };
 
@@ -55,17 +59,36 @@ static bool vfio_pv_batch_stops(const struct vfio_pv_batch *b)
 /* ------------------------------------------------------------------ */
 /* Map */
 
+static void vfio_pv_batch_restart(struct vfio_pv_batch *b)
+{
+	b->maps = (struct pv_iommu_batch){};
+	b->restarts = vfio_pv_restarts(b->c);
+}
+
 /* Make what is queued effective: entries @from up to @to. */
 static void vfio_pv_batch_sync(struct vfio_pv_batch *b, u32 from, u32 to)
 {
+	unsigned long start = ULONG_MAX, last = 0;
+	bool good;
 	u32 i;
 
 	for (i = from; i < to; i++) {
 		if (!b->dmas[i])
 			continue;
-		vfio_pv_batch_result(b, i, vfio_pv_map_finish(b->c, b->dmas[i]));
+		start = min(start, b->dmas[i]->node.start);
+		last = max(last, b->dmas[i]->node.last);
+	}
+	good = start > last ||
+	       !vfio_pv_sync_domains(b->c, start, last, &b->maps);
+	for (i = from; i < to; i++) {
+		if (!b->dmas[i])
+			continue;
+		vfio_pv_batch_result(b, i,
+				     vfio_pv_map_finish(b->c, b->dmas[i],
+							b->restarts, good));
 		b->dmas[i] = NULL;
 	}
+	vfio_pv_batch_restart(b);
 }
 
 static int vfio_pv_batch_check_map(struct vfio_pv_container *c,
@@ -81,6 +104,7 @@ static void vfio_pv_batch_map_group(struct vfio_pv_batch *b)
 	u32 i, queued = 0;
 	int ret;
 
+	vfio_pv_batch_restart(b);
 	for (i = 0; i < b->nr && !vfio_pv_batch_stops(b); i++) {
 		struct vfio_iommu_type1_dma_map map = {
 			.flags = b->entries[i].flags,
@@ -92,11 +116,13 @@ static void vfio_pv_batch_map_group(struct vfio_pv_batch *b)
 		b->entries[i].result = -ECANCELED;
 		ret = vfio_pv_batch_check_map(b->c, &map);
 		if (!ret)
-			ret = vfio_pv_map_begin(b->c, &map, false, &b->dmas[i]);
+			ret = vfio_pv_map_begin(b->c, &map, false, &b->maps,
+						&b->dmas[i]);
 		if (ret == -EAGAIN) {
 			vfio_pv_batch_sync(b, queued, i);
 			queued = i;
-			ret = vfio_pv_map_begin(b->c, &map, true, &b->dmas[i]);
+			ret = vfio_pv_map_begin(b->c, &map, true, &b->maps,
+						&b->dmas[i]);
 		}
 		if (ret)
 			vfio_pv_batch_result(b, i, ret);

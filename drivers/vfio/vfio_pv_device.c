@@ -26,35 +26,57 @@ static struct vfio_pv_dma *vfio_pv_lookup(struct vfio_pv_container *c,
 	lockdep_assert_held(&c->tree_lock);
 	if (iova != (unsigned long)iova)
 		return NULL;
-	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_UNMAPPING);
+	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_TAKEN |
+			    VFIO_PV_UNMAPPING);
 	if (dma)
 		*offset = iova - dma->node.start;
 	return dma;
 }
 
-static int vfio_pv_hold(struct vfio_pv_container *c, dma_addr_t iova, int prot,
-			struct page **page)
+/* With what memory @xas has; look at xas_error() too */
+static int vfio_pv_hold_locked(struct vfio_pv_container *c, dma_addr_t iova,
+			       int prot, struct page **page, struct xa_state *xas)
 {
-	unsigned long offset, index, count;
+	unsigned long offset;
 	struct vfio_pv_dma *dma;
 	void *old;
 
+	if (list_empty(&c->devices))
+		return -EINVAL;
 	dma = vfio_pv_lookup(c, iova, &offset);
 	if (!dma || dma->state != VFIO_PV_MAPPED)
 		return -EINVAL;
 	if ((dma->prot & prot) != prot)
 		return -EPERM;
-	index = offset >> PAGE_SHIFT;
-	*page = vfio_pv_mem_page(&dma->mem, index);
+	*page = vfio_pv_mem_page(&dma->mem, offset >> PAGE_SHIFT);
 	if (!*page)
 		return -EINVAL;
-	old = xa_load(&dma->holds, index);
-	count = old ? xa_to_value(old) : 0;
-	if (xa_is_err(xa_store(&dma->holds, index, xa_mk_value(count + 1),
-			       GFP_KERNEL_ACCOUNT)))
-		return -ENOMEM;
-	dma->nr_held += !count;
+	xas->xa = &dma->holds;
+	xas_set(xas, offset >> PAGE_SHIFT);
+	xas_lock(xas);
+	old = xas_load(xas);
+	xas_store(xas, xa_mk_value(old ? xa_to_value(old) + 1 : 1));
+	xas_unlock(xas);
+	if (!xas_error(xas))
+		dma->nr_held += !old;
 	return 0;
+}
+
+static int vfio_pv_hold(struct vfio_pv_container *c, dma_addr_t iova, int prot,
+			struct page **page)
+{
+	static DEFINE_XARRAY(none);
+	XA_STATE(xas, &none, 0);
+	int ret;
+
+	do {
+		spin_lock(&c->tree_lock);
+		ret = vfio_pv_hold_locked(c, iova, prot, page, &xas);
+		spin_unlock(&c->tree_lock);
+		/* What it was about may be gone; xas_nomem() looks at it */
+		xas.xa = &none;
+	} while (xas_nomem(&xas, GFP_KERNEL_ACCOUNT));
+	return ret ?: xas_error(&xas);
 }
 
 static void vfio_pv_unhold(struct vfio_pv_container *c, dma_addr_t iova)
@@ -101,17 +123,11 @@ int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
 	if (!c->v2)
 		return -EACCES;
 
-	mutex_lock(&c->tree_lock);
-	if (list_empty(&c->devices))
-		ret = -EINVAL;
 	for (i = 0; !ret && i < npage; i++)
 		ret = vfio_pv_hold(c, iova + i * PAGE_SIZE, prot, &pages[i]);
-	if (ret) {
-		/* The last one that was tried is not held. */
-		while (--i > 0)
-			vfio_pv_unhold(c, iova + (i - 1) * PAGE_SIZE);
-	}
-	mutex_unlock(&c->tree_lock);
+	/* The last one that was tried is not held. */
+	if (ret && i > 1)
+		vfio_pv_unpin_pages(c, iova, i - 1);
 	return ret ?: npage;
 }
 
@@ -125,10 +141,11 @@ void vfio_pv_unpin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage
 {
 	int i;
 
-	mutex_lock(&c->tree_lock);
-	for (i = 0; i < npage; i++)
+	for (i = 0; i < npage; i++) {
+		spin_lock(&c->tree_lock);
 		vfio_pv_unhold(c, iova + i * PAGE_SIZE);
-	mutex_unlock(&c->tree_lock);
+		spin_unlock(&c->tree_lock);
+	}
 }
 
 /* Return: how many bytes were copied, at most up to the end of the page. */
@@ -172,16 +189,16 @@ int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
 {
 	long done = 0;
 
-	mutex_lock(&c->tree_lock);
 	while (count) {
+		spin_lock(&c->tree_lock);
 		done = vfio_pv_rw_page(c, iova, data, count, write);
+		spin_unlock(&c->tree_lock);
 		if (done < 0)
 			break;
 		iova += done;
 		data += done;
 		count -= done;
 	}
-	mutex_unlock(&c->tree_lock);
 	return done < 0 ? done : 0;
 }
 
@@ -195,9 +212,9 @@ void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vd
 	if (!vdev->ops->dma_unmap)
 		return;
 	mutex_lock(&c->devices_lock);
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_add(&vdev->iommu_entry, &c->devices);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	mutex_unlock(&c->devices_lock);
 }
 
@@ -211,9 +228,9 @@ void vfio_pv_unregister_device(struct vfio_pv_container *c, struct vfio_device *
 	if (!vdev->ops->dma_unmap)
 		return;
 	mutex_lock(&c->devices_lock);
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_del(&vdev->iommu_entry);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	mutex_unlock(&c->devices_lock);
 }
 
@@ -221,9 +238,9 @@ static bool vfio_pv_held(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	bool held;
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	held = dma->nr_held;
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return held;
 }
 

@@ -41,10 +41,10 @@ static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 	unsigned long start = iova, i, end;
 	struct vfio_pv_dma *dma;
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	while (start <= last && start >= iova) {
 		dma = vfio_pv_first(c, start, last,
-				    VFIO_PV_MAPPED | VFIO_PV_UNMAPPING);
+				    VFIO_PV_MAPPED | VFIO_PV_CLAIMED);
 		if (!dma)
 			break;
 		end = ((min(dma->node.last, last) - iova) >> PAGE_SHIFT) + 1;
@@ -53,7 +53,7 @@ static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 			bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
 		start = dma->node.last + 1;
 	}
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 }
 
 /* @more: room for as many bits */
@@ -82,10 +82,10 @@ static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
 {
 	bool nothing;
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	nothing = !vfio_pv_first(c, iova, iova + (npages << PAGE_SHIFT) - 1,
-				 VFIO_PV_MAPPED | VFIO_PV_UNMAPPING);
-	mutex_unlock(&c->tree_lock);
+				 VFIO_PV_MAPPED | VFIO_PV_CLAIMED);
+	spin_unlock(&c->tree_lock);
 	return nothing;
 }
 
@@ -180,10 +180,11 @@ static bool vfio_pv_dirty_cuts(struct vfio_pv_container *c, unsigned long iova)
 	struct vfio_pv_dma *dma;
 	bool cuts;
 
-	mutex_lock(&c->tree_lock);
-	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED);
+	spin_lock(&c->tree_lock);
+	dma = vfio_pv_first(c, iova, iova,
+			    VFIO_PV_MAPPED | VFIO_PV_TAKEN);
 	cuts = dma && dma->node.start != iova;
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return cuts;
 }
 

@@ -75,7 +75,8 @@ static int vfio_pv_alloc_for(struct device *dev, void *data)
 }
 
 /* A domain that is attached to the group and on no list yet */
-static struct vfio_pv_domain *vfio_pv_domain_create(struct iommu_group *group)
+static struct vfio_pv_domain *vfio_pv_domain_create(struct vfio_pv_container *c,
+						    struct iommu_group *group)
 {
 	struct iommu_domain *domain = ERR_PTR(-ENODEV);
 	struct vfio_pv_domain *d;
@@ -84,6 +85,7 @@ static struct vfio_pv_domain *vfio_pv_domain_create(struct iommu_group *group)
 	d = kzalloc(sizeof(*d), GFP_KERNEL_ACCOUNT);
 	if (!d)
 		return ERR_PTR(-ENOMEM);
+	d->container = c;
 	INIT_LIST_HEAD(&d->groups);
 	iommu_group_for_each_dev(group, &domain, vfio_pv_alloc_for);
 	if (IS_ERR(domain)) {
@@ -91,7 +93,9 @@ static struct vfio_pv_domain *vfio_pv_domain_create(struct iommu_group *group)
 		goto err_free;
 	}
 	d->domain = domain;
-	ret = iommu_attach_group(domain, group);
+	ret = pv_iommu_own(domain, &vfio_pv_owner_ops, d);
+	if (!ret)
+		ret = iommu_attach_group(domain, group);
 	if (ret)
 		goto err_domain;
 	if (domain->ops->enforce_cache_coherency)
@@ -124,7 +128,7 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	list_for_each_entry(d, &c->domains, link)
 		if (!iommu_attach_group(d->domain, group))
 			return d;
-	d = vfio_pv_domain_create(group);
+	d = vfio_pv_domain_create(c, group);
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
 		vfio_pv_events_watch(c, d->domain);
@@ -145,12 +149,14 @@ static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 	struct interval_tree_node *node;
 	bool fits = true;
 
-	mutex_lock(&c->tree_lock);
+	/* Nobody changes the tree but for reading c->lock */
+	lockdep_assert_held_write(&c->lock);
 	for (node = interval_tree_iter_first(&c->tree, 0, ULONG_MAX); node && fits;
-	     node = interval_tree_iter_next(node, 0, ULONG_MAX))
+	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
 		fits = vfio_pv_layout_allows(layout, node->start, node->last) &&
 		       !((node->start | (node->last + 1)) & mask);
-	mutex_unlock(&c->tree_lock);
+		cond_resched();
+	}
 	return fits;
 }
 
@@ -167,7 +173,7 @@ static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
 	if (!vfio_pv_layout_fits(c, &layout))
 		ret = -EINVAL;
 	else if (is_new)
-		ret = vfio_pv_replay(c, d->domain);
+		ret = vfio_pv_fill_domain(d);
 	if (ret)
 		kfree(layout.ranges);
 	else

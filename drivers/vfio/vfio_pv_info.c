@@ -52,9 +52,9 @@ static int vfio_pv_add_avail(struct vfio_pv_container *c,
 		.header.version = 1,
 	};
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	cap.avail = c->avail;
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
 }
 
@@ -196,22 +196,24 @@ long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg)
 
 static u32 vfio_pv_lookup_flags(const struct vfio_pv_dma *dma)
 {
-	if (dma->state & VFIO_PV_BUSY)
+	switch (dma->state) {
+	case VFIO_PV_MAPPED:
+		return 0;
+	case VFIO_PV_UNFLUSHED:
+		return VFIO_PV_LOOKUP_UNFLUSHED;
+	default:
 		return VFIO_PV_LOOKUP_BUSY;
-	return dma->state == VFIO_PV_UNFLUSHED ? VFIO_PV_LOOKUP_UNFLUSHED : 0;
+	}
 }
 
-static int vfio_pv_do_lookup(struct vfio_pv_container *c,
-			     struct vfio_pv_iommu_lookup *look)
+/* What the container knows */
+static int vfio_pv_lookup_tree(struct vfio_pv_container *c,
+			       struct vfio_pv_iommu_lookup *look)
 {
-	struct vfio_pv_domain *d = list_first_entry_or_null(&c->domains,
-							    struct vfio_pv_domain,
-							    link);
 	struct vfio_pv_dma *dma;
 
 	lockdep_assert_held(&c->tree_lock);
-	dma = vfio_pv_first(c, look->iova, look->iova, VFIO_PV_BUSY |
-			    VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED);
+	dma = vfio_pv_first(c, look->iova, look->iova, ~0U);
 	if (!dma)
 		return -ENOENT;
 	look->flags = vfio_pv_lookup_flags(dma);
@@ -221,12 +223,30 @@ static int vfio_pv_do_lookup(struct vfio_pv_container *c,
 	look->phys = 0;
 	look->prot = (dma->prot & IOMMU_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
 		     (dma->prot & IOMMU_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0);
-	if (dma->state != VFIO_PV_MAPPED || !d)
-		return 0;
-	look->phys = iommu_iova_to_phys(d->domain, look->iova);
-	if (!look->phys)
-		look->flags |= VFIO_PV_LOOKUP_REVOKED;
 	return 0;
+}
+
+/* And what the host does */
+static int vfio_pv_do_lookup(struct vfio_pv_container *c,
+			     struct vfio_pv_iommu_lookup *look)
+{
+	struct vfio_pv_domain *d;
+	phys_addr_t phys = 0;
+	int ret, tree;
+
+	lockdep_assert_held(&c->lock);
+	d = list_first_entry_or_null(&c->domains, struct vfio_pv_domain, link);
+	ret = d ? pv_iommu_lookup(d->domain, look->iova, &phys) : 0;
+
+	spin_lock(&c->tree_lock);
+	tree = vfio_pv_lookup_tree(c, look);
+	spin_unlock(&c->tree_lock);
+	if (tree || look->flags)
+		return tree;
+	if (ret == -ENOENT)
+		look->flags = VFIO_PV_LOOKUP_REVOKED;
+	look->phys = phys;
+	return ret == -ENOENT ? 0 : ret;
 }
 
 /**
@@ -234,7 +254,7 @@ static int vfio_pv_do_lookup(struct vfio_pv_container *c,
  * @c: the container
  * @arg: user address of a struct vfio_pv_iommu_lookup
  *
- * Return: 0, -EPERM, -ENOENT, or the errors of a bad argument.
+ * Return: 0, -EPERM, -ENOENT, -EIO, or the errors of a bad argument.
  */
 long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 {
@@ -252,9 +272,7 @@ long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 		return vfio_pv_refuse(-EINVAL, "LOOKUP", "bad field, IOVA", look.iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
-	mutex_lock(&c->tree_lock);
 	ret = vfio_pv_do_lookup(c, &look);
-	mutex_unlock(&c->tree_lock);
 	up_read(&c->lock);
 	if (!ret && copy_to_user((void __user *)arg, &look, sizeof(look)))
 		ret = -EFAULT;

@@ -2,9 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: mappings, from being made to being gone.
  *
- * Maps are queued run by run and made effective by one call at the end of a
- * request, removals of a request are flushed by one call: that is what leaves
- * the guest, so its number does not depend on how scattered the memory is.
+ * The tree lock is a spinlock. Whoever works on many mappings lets it go now and
+ * then, and goes on behind the last one.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -17,10 +16,8 @@
 /* What a container keeps of mappings that are gone */
 #define VFIO_PV_MAX_SPARE	64
 
-static struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
-{
-	return node ? container_of(node, struct vfio_pv_dma, node) : NULL;
-}
+/* Mappings handled without letting the tree lock go */
+#define VFIO_PV_TREE_BATCH	256
 
 /* To walk over all mappings that overlap [start, last], in ascending order */
 static struct vfio_pv_dma *vfio_pv_walk(struct vfio_pv_container *c,
@@ -64,10 +61,8 @@ static void vfio_pv_set_state(struct vfio_pv_container *c,
 			      struct vfio_pv_dma *dma, enum vfio_pv_state state)
 {
 	lockdep_assert_held(&c->tree_lock);
-	if (dma->state & VFIO_PV_BUSY)
-		c->nr_busy--;
-	if (state & VFIO_PV_BUSY)
-		c->nr_busy++;
+	c->nr_flushing += (state == VFIO_PV_FLUSHING) -
+			  (dma->state == VFIO_PV_FLUSHING);
 	dma->state = state;
 }
 
@@ -80,193 +75,91 @@ static void vfio_pv_wake(struct vfio_pv_container *c)
 }
 
 /*
- * Wait until nothing in the range is in one of these busy states, which are
- * left by threads that do not wait for us. Drops the tree lock to sleep. Who
- * has made something busy must not wait: -EAGAIN then.
+ * Wait until some mapping is not busy any more. Drops the tree lock to sleep.
+ * Nobody who is waited for waits for us: who makes several mappings busy does
+ * so in ascending order, or does not wait but gets -EAGAIN.
  */
-static int vfio_pv_settle(struct vfio_pv_container *c, unsigned long start,
-			  unsigned long last, unsigned int states, bool wait)
+static int vfio_pv_settle(struct vfio_pv_container *c, bool wait)
+	__must_hold(&c->tree_lock)
 {
+	unsigned int seen = c->settled;
+	int ret;
+
 	lockdep_assert_held(&c->tree_lock);
-	while (c->nr_busy && vfio_pv_first(c, start, last, states)) {
-		unsigned int seen = c->settled;
-		int ret;
-
-		if (!wait)
-			return -EAGAIN;
-		mutex_unlock(&c->tree_lock);
-		ret = wait_event_killable(c->wait,
-					  READ_ONCE(c->settled) != seen);
-		mutex_lock(&c->tree_lock);
-		if (ret)
-			return -EINTR;
-	}
-	return 0;
+	if (!wait)
+		return -EAGAIN;
+	spin_unlock(&c->tree_lock);
+	ret = wait_event_killable(c->wait, READ_ONCE(c->settled) != seen);
+	spin_lock(&c->tree_lock);
+	return ret ? -EINTR : 0;
 }
 
-/* ------------------------------------------------------------------ */
-/* In and out of IOMMU domains */
-
-/*
- * Take a range out of a domain. What is not mapped is skipped, which after a
- * map that failed half-way is to be expected.
- *
- * Return: false if something can't be removed.
- */
-static bool vfio_pv_clear(struct iommu_domain *domain, unsigned long iova,
-			  size_t size, struct iommu_iotlb_gather *gather)
+/* The mapping at an IOVA, when nobody is making or removing it */
+static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait,
+		      struct vfio_pv_dma **dma)
 {
-	size_t step = max(PAGE_SIZE, 1UL << __ffs(domain->pgsize_bitmap));
-	size_t done = 0;
-
-	while (done < size) {
-		done += pv_iommu_unmap_nosync(domain, iova + done, size - done,
-					      gather);
-		if (done >= size)
-			break;
-		if (iommu_iova_to_phys(domain, iova + done))
-			return false;
-		done += step;
-		cond_resched();
-	}
-	return true;
-}
-
-/* Return: false if devices may still reach what was gathered. */
-static bool vfio_pv_flush(struct iommu_domain *domain,
-			  const struct iommu_iotlb_gather *gather)
-{
-	if (gather->start > gather->end)
-		return true; /* nothing was mapped */
-	return !pv_iommu_invalidate(domain, PVIOMMU_INV_PAGE,
-				    PVIOMMU_PASID_NONE, gather->start,
-				    gather->end - gather->start + 1, 0);
-}
-
-static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
-				    struct iommu_domain *domain, size_t size)
-{
-	struct iommu_iotlb_gather gather;
-
-	iommu_iotlb_gather_init(&gather);
-	if (!vfio_pv_clear(domain, dma->node.start, size, &gather))
-		dma->stuck = true;
-	if (!vfio_pv_flush(domain, &gather))
-		dma->stuck = true;
-}
-
-/* Queue all runs; @queued is how far that came, also on failure. */
-static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
-			      struct iommu_domain *domain, size_t *queued)
-{
-	const struct vfio_pv_chunk *chunk;
-	const struct vfio_pv_run *run;
-	int ret;
-
-	*queued = 0;
-	for (chunk = &dma->mem.first; chunk; chunk = chunk->next) {
-		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++) {
-			size_t size = (size_t)run->npages << PAGE_SHIFT;
-
-			ret = pv_iommu_map_nosync(domain,
-						  dma->node.start + *queued,
-						  PFN_PHYS(run->pfn), size,
-						  dma->prot | IOMMU_CACHE,
-						  GFP_KERNEL_ACCOUNT);
-			if (ret)
-				return ret;
-			*queued += size;
-		}
-		if (chunk != &dma->mem.first)
-			cond_resched();
-	}
-	return 0;
-}
-
-static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
-			      struct iommu_domain *domain)
-{
-	size_t queued;
-	int ret;
-
-	ret = vfio_pv_queue_runs(dma, domain, &queued);
-	if (!ret)
-		ret = pv_iommu_sync_map(domain, dma->node.start, queued);
-	if (ret && queued)
-		vfio_pv_clear_and_flush(dma, domain, queued);
-	if (ret == -ENOTRECOVERABLE) {
-		dma->stuck = true;
-		ret = -EIO;
-	}
-	return ret;
-}
-
-static int vfio_pv_map_domains(struct vfio_pv_container *c,
-			       struct vfio_pv_dma *dma)
-{
-	struct vfio_pv_domain *d;
 	int ret = 0;
 
-	lockdep_assert_held(&c->lock);
-	list_for_each_entry(d, &c->domains, link) {
-		ret = vfio_pv_map_domain(dma, d->domain);
-		if (ret)
+	while (!ret) {
+		*dma = vfio_pv_walk(c, iova, iova);
+		if (!*dma || !((*dma)->state & VFIO_PV_CLAIMED))
 			break;
+		ret = vfio_pv_settle(c, wait);
 	}
-	if (!ret)
-		return 0;
-	list_for_each_entry_continue_reverse(d, &c->domains, link)
-		vfio_pv_clear_and_flush(dma, d->domain, vfio_pv_dma_size(dma));
 	return ret;
 }
 
-/* It can't be said which of them: none is ever unpinned. */
-static void vfio_pv_all_stuck(struct list_head *dmas)
+/*
+ * Which mappings to collect: those in state @from that overlap [start, last] and
+ * do not reach beyond [low, high]. They get state @to. Others in one of the states
+ * @busy are waited for, or with @wait false are -EAGAIN.
+ */
+struct vfio_pv_pick {
+	unsigned long start;
+	unsigned long last;
+	unsigned long low;
+	unsigned long high;
+	enum vfio_pv_state from;
+	enum vfio_pv_state to;
+	unsigned int busy;
+	bool wait;
+};
+
+static void vfio_pv_pick_one(struct vfio_pv_container *c,
+			     const struct vfio_pv_pick *pick,
+			     struct vfio_pv_dma *dma, struct list_head *taken)
 {
-	struct vfio_pv_dma *dma;
-
-	list_for_each_entry(dma, dmas, link)
-		dma->stuck = true;
-}
-
-/* Take all mappings of a list out of all domains. */
-static void vfio_pv_clear_domains(struct vfio_pv_container *c,
-				  struct list_head *dmas, bool flush)
-{
-	struct iommu_iotlb_gather gather;
-	struct vfio_pv_domain *d;
-	struct vfio_pv_dma *dma;
-
-	lockdep_assert_held(&c->lock);
-	if (list_empty(dmas))
+	if (dma->state != pick->from || dma->node.start < pick->low ||
+	    dma->node.last > pick->high)
 		return;
-	list_for_each_entry(d, &c->domains, link) {
-		iommu_iotlb_gather_init(&gather);
-		list_for_each_entry(dma, dmas, link) {
-			if (!vfio_pv_clear(d->domain, dma->node.start,
-					   vfio_pv_dma_size(dma), &gather))
-				dma->stuck = true;
-			if (!list_is_last(&dma->link, dmas))
-				cond_resched();
-		}
-		if (flush && !vfio_pv_flush(d->domain, &gather))
-			vfio_pv_all_stuck(dmas);
-	}
+	vfio_pv_set_state(c, dma, pick->to);
+	list_move_tail(&dma->link, taken);
 }
 
-static int vfio_pv_flush_domains(struct vfio_pv_container *c,
-				 enum pviommu_granularity granularity, u64 addr,
-				 u64 size, u32 flags)
+/* Return: 0, -EAGAIN or -EINTR; then some may be on the list. */
+static int vfio_pv_collect(struct vfio_pv_container *c,
+			   const struct vfio_pv_pick *pick,
+			   struct list_head *taken)
 {
-	struct vfio_pv_domain *d;
+	unsigned long start = pick->start;
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
 	int ret;
 
-	lockdep_assert_held(&c->lock);
-	list_for_each_entry(d, &c->domains, link) {
-		ret = pv_iommu_invalidate(d->domain, granularity,
-					  PVIOMMU_PASID_NONE, addr, size, flags);
-		if (ret)
-			return ret;
+	while ((dma = vfio_pv_walk(c, start, pick->last))) {
+		if (dma->state & pick->busy) {
+			start = max(start, dma->node.start);
+			ret = vfio_pv_settle(c, pick->wait);
+			if (ret)
+				return ret;
+			continue;
+		}
+		vfio_pv_pick_one(c, pick, dma, taken);
+		if (dma->node.last >= pick->last)
+			break;
+		start = dma->node.last + 1;
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
 	return 0;
 }
@@ -274,18 +167,17 @@ static int vfio_pv_flush_domains(struct vfio_pv_container *c,
 /* ------------------------------------------------------------------ */
 /* Life of a mapping */
 
-static struct vfio_pv_dma *vfio_pv_dma_alloc(struct vfio_pv_container *c)
+static struct vfio_pv_dma *vfio_pv_take_spare(struct vfio_pv_container *c)
 {
 	struct vfio_pv_dma *dma;
 
-	mutex_lock(&c->tree_lock);
+	lockdep_assert_held(&c->tree_lock);
 	dma = hlist_entry_safe(c->spare.first, struct vfio_pv_dma, spare);
 	if (dma) {
 		hlist_del(&dma->spare);
 		c->nr_spare--;
 	}
-	mutex_unlock(&c->tree_lock);
-	return dma ?: kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
+	return dma;
 }
 
 /* Take what stands for nothing any more. */
@@ -313,20 +205,12 @@ void vfio_pv_drop_spare(struct vfio_pv_container *c)
 		kfree(dma);
 }
 
-static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
-					    const struct vfio_iommu_type1_dma_map *map)
+static void vfio_pv_dma_init(struct vfio_pv_dma *dma,
+			     const struct vfio_iommu_type1_dma_map *map)
 {
 	bool write = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
-	struct vfio_pv_dma *dma = vfio_pv_dma_alloc(c);
-	int ret;
 
-	if (!dma)
-		return ERR_PTR(-ENOMEM);
-	ret = vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
-	if (ret) {
-		kfree(dma);
-		return ERR_PTR(ret);
-	}
+	vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
 	dma->node.start = map->iova;
 	dma->node.last = map->iova + map->size - 1;
 	dma->prot = map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0;
@@ -338,7 +222,6 @@ static struct vfio_pv_dma *vfio_pv_dma_make(struct vfio_pv_container *c,
 	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
 	xa_init(&dma->holds);
-	return dma;
 }
 
 /* Give back all that a mapping has but itself. */
@@ -348,8 +231,6 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 		pr_err_ratelimited("%lu pages at IOVA %#lx stay pinned, they may still be in use\n",
 				   dma->mem.npages, dma->node.start);
 	vfio_pv_mem_release(&dma->mem, !dma->stuck);
-	if (!xa_empty(&dma->holds))
-		xa_destroy(&dma->holds);
 }
 
 /*
@@ -359,34 +240,56 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 static void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 {
 	struct vfio_pv_dma *dma, *next;
+	unsigned int n = 0;
 
-	list_for_each_entry(dma, dmas, link)
+	list_for_each_entry(dma, dmas, link) {
 		vfio_pv_dma_empty(dma);
+		if (!list_is_last(&dma->link, dmas))
+			cond_resched();
+	}
 
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_for_each_entry_safe(dma, next, dmas, link) {
 		interval_tree_remove(&dma->node, &c->tree);
-		if (dma->state & VFIO_PV_BUSY)
-			c->nr_busy--;
+		/* A device that did not let go in time may have until now */
+		if (!xa_empty(&dma->holds))
+			xa_destroy(&dma->holds);
+		vfio_pv_set_state(c, dma, 0);
 		c->avail++;
 		c->nr_vaddr_invalid -= dma->vaddr_invalid;
 		vfio_pv_dma_put(c, dma);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
 	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
+}
+
+/* What the caller made busy is so no more. */
+static void vfio_pv_give_back(struct vfio_pv_container *c,
+			      struct list_head *dmas, enum vfio_pv_state state)
+{
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
+
+	spin_lock(&c->tree_lock);
+	while ((dma = list_first_entry_or_null(dmas, struct vfio_pv_dma, link))) {
+		vfio_pv_set_state(c, dma, state);
+		if (state == VFIO_PV_UNFLUSHED)
+			list_move_tail(&dma->link, &c->unflushed);
+		else
+			list_del_init(&dma->link);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+	vfio_pv_wake(c);
+	spin_unlock(&c->tree_lock);
 }
 
 /* Put mappings that the caller made busy aside until they are flushed. */
 static void vfio_pv_park(struct vfio_pv_container *c, struct list_head *dmas)
 {
-	struct vfio_pv_dma *dma;
-
-	mutex_lock(&c->tree_lock);
-	list_for_each_entry(dma, dmas, link)
-		vfio_pv_set_state(c, dma, VFIO_PV_UNFLUSHED);
-	list_splice_init(dmas, &c->unflushed);
-	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	vfio_pv_give_back(c, dmas, VFIO_PV_UNFLUSHED);
 }
 
 /* ------------------------------------------------------------------ */
@@ -420,15 +323,24 @@ static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
 	return 0;
 }
 
-static int vfio_pv_may_map(struct vfio_pv_container *c,
-			   const struct vfio_pv_dma *dma)
+static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
+			   unsigned long last, bool wait)
 {
-	unsigned long start = dma->node.start, last = dma->node.last;
+	struct vfio_pv_dma *dma;
+	int ret;
 
-	if (vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_UNFLUSHED))
-		return vfio_pv_refuse(vfio_pv_first(c, start, last, VFIO_PV_MAPPED) ?
-				      -EEXIST : -EBUSY, "MAP",
-				      "overlaps what is there, IOVA", start);
+	while ((dma = vfio_pv_walk(c, start, last))) {
+		if (dma->state == VFIO_PV_MAPPED)
+			return vfio_pv_refuse(-EEXIST, "MAP",
+					      "overlaps a mapping, IOVA", start);
+		if (dma->state == VFIO_PV_UNFLUSHED)
+			return vfio_pv_refuse(-EBUSY, "MAP",
+					      "overlaps what is not flushed, IOVA",
+					      start);
+		ret = vfio_pv_settle(c, wait);
+		if (ret)
+			return ret;
+	}
 	if (!c->avail)
 		return vfio_pv_refuse(-ENOSPC, "MAP", "dma_entry_limit reached, IOVA",
 				      start);
@@ -438,60 +350,118 @@ static int vfio_pv_may_map(struct vfio_pv_container *c,
 	return 0;
 }
 
-/* Make the range ours, or -EAGAIN if it is busy and @wait is not wanted. */
-static int vfio_pv_reserve(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
-			   bool wait)
+/*
+ * Make the range ours. -ENOBUFS if that needs a mapping, *dma, which can't be
+ * allocated here; -EAGAIN if it is busy and @wait is not wanted.
+ */
+static int vfio_pv_try_reserve(struct vfio_pv_container *c,
+			       const struct vfio_iommu_type1_dma_map *map,
+			       bool wait, struct vfio_pv_dma **dma)
 {
+	unsigned long start = map->iova, last = map->iova + map->size - 1;
 	int ret;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, dma->node.start, dma->node.last, VFIO_PV_BUSY,
-			     wait);
-	if (!ret)
-		ret = vfio_pv_may_map(c, dma);
-	if (!ret) {
-		interval_tree_insert(&dma->node, &c->tree);
-		vfio_pv_set_state(c, dma, VFIO_PV_MAPPING);
-		c->avail--;
+	lockdep_assert_held(&c->tree_lock);
+	ret = vfio_pv_may_map(c, start, last, wait);
+	if (ret)
+		return ret;
+	if (!*dma)
+		*dma = vfio_pv_take_spare(c);
+	if (!*dma)
+		return -ENOBUFS;
+	vfio_pv_dma_init(*dma, map);
+	interval_tree_insert(&(*dma)->node, &c->tree);
+	vfio_pv_set_state(c, *dma, VFIO_PV_MAPPING);
+	c->avail--;
+	return 0;
+}
+
+static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
+					   const struct vfio_iommu_type1_dma_map *map,
+					   bool wait)
+{
+	struct vfio_pv_dma *dma = NULL;
+	int ret;
+
+	for (;;) {
+		spin_lock(&c->tree_lock);
+		ret = vfio_pv_try_reserve(c, map, wait, &dma);
+		spin_unlock(&c->tree_lock);
+		if (!ret)
+			return dma;
+		if (ret == -ENOBUFS) {
+			dma = kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
+			ret = dma ? 0 : -ENOMEM;
+		}
+		if (ret) {
+			kfree(dma);
+			return ERR_PTR(ret);
+		}
 	}
-	mutex_unlock(&c->tree_lock);
+}
+
+/* From now on it is replayed. False if it has to be mapped again before. */
+static bool vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			    u32 restarts)
+{
+	bool good;
+
+	spin_lock(&c->tree_lock);
+	good = restarts == vfio_pv_restarts(c);
+	if (good) {
+		vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
+		vfio_pv_wake(c);
+	}
+	spin_unlock(&c->tree_lock);
+	return good;
+}
+
+/* Not all of it may have been lost */
+static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
+			      struct vfio_pv_dma *dma)
+{
+	LIST_HEAD(lost);
+
+	list_add(&dma->link, &lost);
+	vfio_pv_clear_domains(c, &lost, true);
+	list_del_init(&dma->link);
+	return dma->stuck ? -EIO : 0;
+}
+
+static int vfio_pv_map_pinned(struct vfio_pv_container *c,
+			      struct vfio_pv_dma *dma)
+{
+	u32 restarts;
+	int ret;
+
+	do {
+		restarts = vfio_pv_restarts(c);
+		ret = vfio_pv_map_domains(c, dma);
+		if (ret)
+			return ret;
+		if (vfio_pv_publish(c, dma, restarts))
+			return 0;
+		ret = vfio_pv_unmap_lost(c, dma);
+	} while (!ret);
 	return ret;
 }
 
-/**
- * vfio_pv_publish() - a mapping that the caller was busy with is mapped
- * @c: the container
- * @dma: the mapping
- */
-void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
-{
-	mutex_lock(&c->tree_lock);
-	vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
-	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
-}
-
-static int vfio_pv_map_dma(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	LIST_HEAD(failed);
-	int ret;
 
-	ret = vfio_pv_reserve(c, dma, true);
-	if (ret) {
-		vfio_pv_dma_empty(dma);
-		kfree(dma);
-		return ret;
-	}
-	ret = vfio_pv_mem_pin(&dma->mem);
-	if (!ret)
-		ret = vfio_pv_map_domains(c, dma);
-	if (ret) {
-		list_add(&dma->link, &failed);
-		vfio_pv_forget(c, &failed);
-		return ret;
-	}
-	vfio_pv_publish(c, dma);
-	return 0;
+	list_add(&dma->link, &failed);
+	vfio_pv_forget(c, &failed);
+}
+
+static int vfio_pv_map_reserved(struct vfio_pv_container *c,
+				struct vfio_pv_dma *dma)
+{
+	int ret = vfio_pv_mem_pin(&dma->mem) ?: vfio_pv_map_pinned(c, dma);
+
+	if (ret)
+		vfio_pv_forget_one(c, dma);
+	return ret;
 }
 
 /**
@@ -511,14 +481,16 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	ret = vfio_pv_check_words(map);
 	if (ret)
 		return ret;
+	if (!current->mm)
+		return -ENODEV;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_map(c, map);
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
 		ret = -ENODEV;
 	if (!ret) {
-		dma = vfio_pv_dma_make(c, map);
-		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_dma(c, dma);
+		dma = vfio_pv_reserve(c, map, true);
+		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_reserved(c, dma);
 	}
 	up_read(&c->lock);
 	return ret;
@@ -538,54 +510,13 @@ int vfio_pv_map_check(struct vfio_pv_container *c,
 	return vfio_pv_check_words(map) ?: vfio_pv_check_map(c, map);
 }
 
-static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
-{
-	LIST_HEAD(failed);
-
-	list_add(&dma->link, &failed);
-	vfio_pv_forget(c, &failed);
-}
-
-/* Queue a mapping for a domain; on failure nothing of it is there. */
-static int vfio_pv_queue_domain(struct vfio_pv_dma *dma,
-				struct iommu_domain *domain)
-{
-	size_t queued;
-	int ret = vfio_pv_queue_runs(dma, domain, &queued);
-
-	if (ret && queued)
-		vfio_pv_clear_and_flush(dma, domain, queued);
-	if (ret == -ENOTRECOVERABLE) {
-		dma->stuck = true;
-		ret = -EIO;
-	}
-	return ret;
-}
-
-static int vfio_pv_queue_domains(struct vfio_pv_container *c,
-				 struct vfio_pv_dma *dma)
-{
-	struct vfio_pv_domain *d;
-	int ret = 0;
-
-	list_for_each_entry(d, &c->domains, link) {
-		ret = vfio_pv_queue_domain(dma, d->domain);
-		if (ret)
-			break;
-	}
-	if (!ret)
-		return 0;
-	list_for_each_entry_continue_reverse(d, &c->domains, link)
-		vfio_pv_clear_and_flush(dma, d->domain, vfio_pv_dma_size(dma));
-	return ret;
-}
-
 /**
  * vfio_pv_map_begin() - first half of vfio_pv_map(): up to what leaves the guest
  * @c: the container, locked for reading
  * @map: passed vfio_pv_map_check()
  * @wait: wait while the range is busy; only for a caller that has begun nothing
  *	that is not finished
+ * @batch: what the maps belong to, for vfio_pv_sync_domains()
  * @begun: set to the mapping on success, for vfio_pv_map_finish()
  *
  * Return: 0, -EAGAIN if the range is busy and @wait is false, or the errors of
@@ -593,23 +524,20 @@ static int vfio_pv_queue_domains(struct vfio_pv_container *c,
  */
 int vfio_pv_map_begin(struct vfio_pv_container *c,
 		      const struct vfio_iommu_type1_dma_map *map, bool wait,
-		      struct vfio_pv_dma **begun)
+		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun)
 {
-	struct vfio_pv_dma *dma = vfio_pv_dma_make(c, map);
+	struct vfio_pv_dma *dma;
 	int ret;
 
 	lockdep_assert_held(&c->lock);
+	if (!current->mm)
+		return -ENODEV;
+	dma = vfio_pv_reserve(c, map, wait);
 	if (IS_ERR(dma))
 		return PTR_ERR(dma);
-	ret = vfio_pv_reserve(c, dma, wait);
-	if (ret) {
-		vfio_pv_dma_empty(dma);
-		kfree(dma);
-		return ret;
-	}
 	ret = vfio_pv_mem_pin(&dma->mem);
 	if (!ret)
-		ret = vfio_pv_queue_domains(c, dma);
+		ret = vfio_pv_queue_domains(c, dma, batch);
 	if (ret)
 		vfio_pv_forget_one(c, dma);
 	else
@@ -621,64 +549,23 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
  * vfio_pv_map_finish() - second half of vfio_pv_map()
  * @c: the container, locked for reading since vfio_pv_map_begin()
  * @dma: what that has begun; gone on failure
- *
- * The first of several may leave the guest for all of them.
+ * @restarts: what vfio_pv_restarts() said before that
+ * @good: vfio_pv_sync_domains() has said that all of the batch is mapped; if not,
+ *	this one is mapped again, alone
  *
  * Return: 0 or the errors of vfio_pv_map().
  */
-int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+		       u32 restarts, bool good)
 {
-	size_t size = vfio_pv_dma_size(dma);
-	struct vfio_pv_domain *d;
-	int ret = 0;
+	int ret;
 
 	lockdep_assert_held(&c->lock);
-	list_for_each_entry(d, &c->domains, link) {
-		ret = pv_iommu_sync_map(d->domain, dma->node.start, size);
-		if (ret)
-			break;
-	}
-	if (!ret) {
-		vfio_pv_publish(c, dma);
+	if (good && vfio_pv_publish(c, dma, restarts))
 		return 0;
-	}
-	list_for_each_entry(d, &c->domains, link)
-		vfio_pv_clear_and_flush(dma, d->domain, size);
-	vfio_pv_forget_one(c, dma);
-	return ret;
-}
-
-/**
- * vfio_pv_replay() - put all mappings into a domain that is new
- * @c: the container
- * @domain: holds nothing yet
- *
- * On failure the caller frees the domain and with it what was put there.
- *
- * Return: 0 or a negative errno.
- */
-int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain)
-{
-	unsigned long start = ULONG_MAX, last = 0;
-	struct vfio_pv_dma *dma;
-	size_t queued;
-	int ret = 0;
-
-	lockdep_assert_held_write(&c->lock);
-	mutex_lock(&c->tree_lock);
-	for (dma = vfio_pv_walk(c, 0, ULONG_MAX); dma;
-	     dma = vfio_pv_next(dma, 0, ULONG_MAX)) {
-		if (dma->state != VFIO_PV_MAPPED)
-			continue;
-		ret = vfio_pv_queue_runs(dma, domain, &queued);
-		if (ret)
-			break;
-		start = min(start, dma->node.start);
-		last = dma->node.last;
-	}
-	if (!ret && start < last)
-		ret = pv_iommu_sync_map(domain, start, last - start + 1);
-	mutex_unlock(&c->tree_lock);
+	ret = vfio_pv_unmap_lost(c, dma) ?: vfio_pv_map_pinned(c, dma);
+	if (ret)
+		vfio_pv_forget_one(c, dma);
 	return ret;
 }
 
@@ -726,19 +613,61 @@ int vfio_pv_unmap_check(struct vfio_pv_container *c,
  * removes the whole of one that ends after it.
  */
 static int vfio_pv_check_bounds(struct vfio_pv_container *c,
-				unsigned long start, unsigned long last)
+				unsigned long start, unsigned long last,
+				bool wait)
 {
 	struct vfio_pv_dma *dma;
+	int ret;
 
-	dma = vfio_pv_first(c, start, start, VFIO_PV_MAPPED);
-	if (dma && dma->node.start != start)
+	ret = vfio_pv_at(c, start, wait, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.start != start)
 		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP",
 					      "cuts a mapping at IOVA", start) :
 			       -ENOENT;
-	dma = vfio_pv_first(c, last, last, VFIO_PV_MAPPED);
-	if (dma && dma->node.last != last && c->v2)
+	if (!c->v2)
+		return 0;
+	ret = vfio_pv_at(c, last, wait, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.last != last)
 		return vfio_pv_refuse(-EINVAL, "UNMAP", "cuts a mapping at IOVA", last);
 	return 0;
+}
+
+/* What most programs do: unmap what was mapped. Is it that? */
+static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
+			     unsigned long last, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+	bool good;
+
+	spin_lock(&c->tree_lock);
+	dma = vfio_pv_walk(c, start, last);
+	good = dma && dma->state == VFIO_PV_MAPPED &&
+	       dma->node.start == start && dma->node.last == last;
+	if (good) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		list_add(&dma->link, taken);
+	}
+	spin_unlock(&c->tree_lock);
+	return good;
+}
+
+/* From here on they are not brought back any more, and will be gone. */
+static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
+
+	spin_lock(&c->tree_lock);
+	list_for_each_entry(dma, taken, link) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+	spin_unlock(&c->tree_lock);
 }
 
 /**
@@ -757,44 +686,43 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		 unsigned long last, bool wait, struct list_head *taken, u64 *size)
 {
+	const struct vfio_pv_pick pick = {
+		.start = start,
+		.last = last,
+		.low = start,
+		.high = c->v2 ? last : ULONG_MAX,
+		.from = VFIO_PV_MAPPED,
+		.to = VFIO_PV_TAKEN,
+		.busy = VFIO_PV_CLAIMED,
+		.wait = wait,
+	};
 	struct vfio_pv_dma *dma;
+	LIST_HEAD(mine);
+	u64 sum = 0;
 	int ret;
 
-	*size = 0;
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
-			     wait);
+	spin_lock(&c->tree_lock);
+	ret = vfio_pv_check_bounds(c, start, last, wait);
 	if (!ret)
-		ret = vfio_pv_check_bounds(c, start, last);
-	if (ret)
-		goto out;
-	for (dma = vfio_pv_walk(c, start, last); dma;
-	     dma = vfio_pv_next(dma, start, last)) {
-		if (dma->state != VFIO_PV_MAPPED)
-			continue;
-		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
-		list_add_tail(&dma->link, taken);
-		*size += vfio_pv_dma_size(dma);
-	}
-out:
-	mutex_unlock(&c->tree_lock);
+		ret = vfio_pv_collect(c, &pick, &mine);
+	spin_unlock(&c->tree_lock);
+	if (ret && !list_empty(&mine))
+		vfio_pv_give_back(c, &mine, VFIO_PV_MAPPED);
+	list_for_each_entry(dma, &mine, link)
+		sum += vfio_pv_dma_size(dma);
+	*size = sum;
+	list_splice_tail(&mine, taken);
 	return ret == -ENOENT ? 0 : ret;
 }
 
 /**
  * vfio_pv_untake() - undo vfio_pv_take()
  * @c: the container
- * @taken: the mappings, which are as they were before
+ * @taken: the mappings, which are as they were before; empty on return
  */
 void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
 {
-	struct vfio_pv_dma *dma;
-
-	mutex_lock(&c->tree_lock);
-	list_for_each_entry(dma, taken, link)
-		vfio_pv_set_state(c, dma, VFIO_PV_MAPPED);
-	vfio_pv_wake(c);
-	mutex_unlock(&c->tree_lock);
+	vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
 }
 
 /**
@@ -803,29 +731,29 @@ void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
  * @start: first IOVA
  * @last: last IOVA, inclusive
  *
- * Return: the mapping, for vfio_pv_publish(); NULL if there is none; -EINTR.
+ * Return: the mapping, for vfio_pv_untake(); NULL if there is none; -EINTR.
  */
 struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
 				  unsigned long start, unsigned long last)
 {
-	struct vfio_pv_dma *dma = NULL;
-	int ret;
+	struct vfio_pv_dma *dma;
+	int ret = 0;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, start, last, VFIO_PV_MAPPING | VFIO_PV_UNMAPPING,
-			     true);
-	if (!ret)
-		dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED);
-	if (dma)
-		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
-	mutex_unlock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
+	while ((dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_CLAIMED)) &&
+	       dma->state != VFIO_PV_MAPPED && !ret)
+		ret = vfio_pv_settle(c, true);
+	if (!ret && dma)
+		vfio_pv_set_state(c, dma, VFIO_PV_TAKEN);
+	spin_unlock(&c->tree_lock);
 	return ret ? ERR_PTR(ret) : dma;
 }
 
 /**
  * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
  * @c: the container, locked
- * @taken: the mappings; its entries are gone or on another list afterwards
+ * @taken: the mappings, at least one; its entries are gone or on another list
+ *	afterwards
  * @flush: make it effective and unpin; else they wait to be flushed
  */
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
@@ -834,6 +762,8 @@ void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 	struct vfio_pv_dma *dma;
 
 	lockdep_assert_held(&c->lock);
+	if (list_first_entry(taken, struct vfio_pv_dma, link)->state == VFIO_PV_TAKEN)
+		vfio_pv_commit(c, taken);
 	list_for_each_entry(dma, taken, link)
 		if (!vfio_pv_make_devices_unpin(c, dma))
 			dma->stuck = true;
@@ -868,7 +798,9 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);
-	if (!ret)
+	if (!ret && vfio_pv_take_one(c, start, last, &taken))
+		*unmapped = last - start + 1;
+	else if (!ret)
 		ret = vfio_pv_take(c, start, last, true, &taken, unmapped);
 	if (!ret && !list_empty(&taken))
 		vfio_pv_unmap_taken(c, &taken,
@@ -885,16 +817,21 @@ static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 				      struct list_head *taken)
 {
 	struct vfio_pv_dma *dma;
-	int ret;
+	unsigned int n = 0;
+	int ret = 0;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, 0, ULONG_MAX, VFIO_PV_FLUSHING, true);
-	if (!ret) {
-		list_splice_init(&c->unflushed, taken);
-		list_for_each_entry(dma, taken, link)
-			vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
+	spin_lock(&c->tree_lock);
+	while (!ret && c->nr_flushing)
+		ret = vfio_pv_settle(c, true);
+	while (!ret && (dma = list_first_entry_or_null(&c->unflushed,
+						       struct vfio_pv_dma,
+						       link))) {
+		vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
+		list_move_tail(&dma->link, taken);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
 	}
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	return ret;
 }
 
@@ -906,25 +843,26 @@ static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 				  unsigned long *start, unsigned long *last,
 				  struct list_head *taken)
 {
-	unsigned long from = *start, to = *last;
+	const struct vfio_pv_pick pick = {
+		.start = *start,
+		.last = *last,
+		.high = ULONG_MAX,
+		.from = VFIO_PV_UNFLUSHED,
+		.to = VFIO_PV_FLUSHING,
+		.busy = VFIO_PV_FLUSHING,
+		.wait = true,
+	};
 	struct vfio_pv_dma *dma;
-	int ret;
+	int ret = 0;
 
-	mutex_lock(&c->tree_lock);
-	ret = vfio_pv_settle(c, from, to, VFIO_PV_FLUSHING, true);
-	if (ret || list_empty(&c->unflushed))
-		goto out;
-	for (dma = vfio_pv_walk(c, from, to); dma;
-	     dma = vfio_pv_next(dma, from, to)) {
-		if (dma->state != VFIO_PV_UNFLUSHED)
-			continue;
-		vfio_pv_set_state(c, dma, VFIO_PV_FLUSHING);
-		list_move_tail(&dma->link, taken);
+	spin_lock(&c->tree_lock);
+	if (c->nr_flushing || !list_empty(&c->unflushed))
+		ret = vfio_pv_collect(c, &pick, taken);
+	spin_unlock(&c->tree_lock);
+	list_for_each_entry(dma, taken, link) {
 		*start = min(*start, dma->node.start);
 		*last = max(*last, dma->node.last);
 	}
-out:
-	mutex_unlock(&c->tree_lock);
 	return ret;
 }
 
@@ -1003,9 +941,9 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 	LIST_HEAD(taken);
 
 	lockdep_assert_held_write(&c->lock);
-	mutex_lock(&c->tree_lock);
+	spin_lock(&c->tree_lock);
 	list_splice_init(&c->unflushed, &taken);
-	mutex_unlock(&c->tree_lock);
+	spin_unlock(&c->tree_lock);
 	if (list_empty(&taken))
 		return;
 

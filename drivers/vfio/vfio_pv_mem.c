@@ -279,13 +279,11 @@ int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
  * @size: page aligned
  * @write: devices may write to it
  *
- * Return: 0, or -ENODEV when there is no user memory.
+ * Context: any; a thread that has user memory.
  */
-int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
-		     bool write)
+void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
+		      bool write)
 {
-	if (!current->mm)
-		return -ENODEV;
 	mmgrab(current->mm);
 	mem->mm = current->mm;
 	mem->vaddr = vaddr;
@@ -294,7 +292,6 @@ int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
 	mem->locked = 0;
 	vfio_pv_init_chunk(mem, &mem->first, mem->first_runs,
 			   VFIO_PV_FIRST_RUNS);
-	return 0;
 }
 
 /**
@@ -358,6 +355,25 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 	mmdrop(mem->mm);
 }
 
+/* The run that holds a page, and the number of the page in it; or NULL */
+static const struct vfio_pv_run *vfio_pv_find_run(const struct vfio_pv_mem *mem,
+						  unsigned long *index)
+{
+	const struct vfio_pv_chunk *chunk;
+	const struct vfio_pv_run *run;
+
+	for (chunk = &mem->first; chunk; chunk = chunk->next) {
+		if (*index >= chunk->npages) {
+			*index -= chunk->npages;
+			continue;
+		}
+		for (run = chunk->runs; *index >= run->npages; run++)
+			*index -= run->npages;
+		return run;
+	}
+	return NULL;
+}
+
 /**
  * vfio_pv_mem_page() - find a page of a mapping
  * @mem: pinned
@@ -367,17 +383,21 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
  */
 struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index)
 {
-	const struct vfio_pv_chunk *chunk;
-	const struct vfio_pv_run *run;
+	const struct vfio_pv_run *run = vfio_pv_find_run(mem, &index);
 
-	for (chunk = &mem->first; chunk; chunk = chunk->next) {
-		if (index >= chunk->npages) {
-			index -= chunk->npages;
-			continue;
-		}
-		for (run = chunk->runs; index >= run->npages; run++)
-			index -= run->npages;
-		return run->pinned ? pfn_to_page(run->pfn + index) : NULL;
-	}
-	return NULL;
+	return run && run->pinned ? pfn_to_page(run->pfn + index) : NULL;
+}
+
+/**
+ * vfio_pv_mem_pfn() - find a page frame of a mapping
+ * @mem: pinned
+ * @index: number of the page, from the start of the mapping
+ *
+ * Return: the frame, or 0 if there is none.
+ */
+unsigned long vfio_pv_mem_pfn(const struct vfio_pv_mem *mem, unsigned long index)
+{
+	const struct vfio_pv_run *run = vfio_pv_find_run(mem, &index);
+
+	return run ? run->pfn + index : 0;
 }

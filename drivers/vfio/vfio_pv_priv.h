@@ -14,16 +14,23 @@
  *   MAPPING -> MAPPED -> UNMAPPING -> (gone) or UNFLUSHED
  *                                               UNFLUSHED <-> FLUSHING -> (gone)
  *
- * The states that end in -ING belong to the thread that set them: it works on
+ * Who unmaps several makes them TAKEN one after the other, which can be undone,
+ * then UNMAPPING, which can't.
+ *
+ * TAKEN and the states that end in -ING belong to the thread that set them: it works on
  * the mapping without the tree lock, and others who need that range wait.
  * Maps and unmaps of different ranges therefore run side by side.
+ *
+ * The tree is the only record of what is mapped in the IOMMU domains: the
+ * container is their owner, see <linux/pv_iommu.h>. It may be read without a
+ * lock when no other CPU runs, because nobody sleeps with the tree lock held.
  *
  * Lock order, outermost first:
  *
  *   container->lock          what is attached; read side for map and unmap
  *     container->devices_lock  list of devices; held while they are called
- *       container->tree_lock     the tree and the states; held for short
- *     mmap_lock of the user    pinning and accounting; not under tree_lock
+ *     mmap_lock of the user    pinning and accounting
+ *       container->tree_lock     the tree and the states; a spinlock, innermost
  *
  * Devices call pin_pages, unpin_pages and dma_rw while we call them, so these
  * take tree_lock only and wait for nothing.
@@ -43,6 +50,7 @@
 #include <linux/pv_iommu.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/vfio.h>
 #include <linux/wait.h>
@@ -50,6 +58,10 @@
 #include <uapi/linux/vfio_pv.h>
 
 #include "vfio.h"
+
+#ifdef CONFIG_PREEMPT_RT
+#error "the tree must not be in between when other CPUs are stopped: see tree_lock"
+#endif
 
 struct mm_struct;
 struct vfio_pv_events;
@@ -67,9 +79,10 @@ enum vfio_pv_state {
 	VFIO_PV_UNMAPPING = 1 << 2,	/* being taken out of the domains */
 	VFIO_PV_UNFLUSHED = 1 << 3,	/* out of the domains, IOTLB not flushed */
 	VFIO_PV_FLUSHING = 1 << 4,	/* an invalidation covers it */
+	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but somebody is about to change it */
 };
 
-#define VFIO_PV_BUSY	(VFIO_PV_MAPPING | VFIO_PV_UNMAPPING | VFIO_PV_FLUSHING)
+#define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
 /* A valid range of IOVAs */
 struct vfio_pv_range {
@@ -103,12 +116,16 @@ struct vfio_pv_group {
 /**
  * struct vfio_pv_domain - an IOMMU domain that holds all mappings
  * @link: on the list of the container
+ * @container: the container
+ * @live: it has all that is in state VFIO_PV_MAPPED; tree_lock
  * @groups: groups attached to it, at least one
  * @domain: the domain
  * @coherent: DMA that asks not to snoop is made to snoop
  */
 struct vfio_pv_domain {
 	struct list_head link;
+	struct vfio_pv_container *container;
+	bool live;
 	struct list_head groups;
 	struct iommu_domain *domain;
 	bool coherent;
@@ -136,7 +153,7 @@ struct vfio_pv_domain {
  * @spare: struct vfio_pv_dma that stand for nothing, so that mapping and
  *	unmapping in turns allocates nothing
  * @nr_spare: number of @spare
- * @nr_busy: number of mappings in a state of VFIO_PV_BUSY
+ * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
  * @avail: number of mappings that may still be made
  * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
@@ -161,12 +178,12 @@ struct vfio_pv_container {
 	struct vfio_pv_layout layout;
 	bool dirty;
 
-	struct mutex tree_lock; /* see the lock order */
+	spinlock_t tree_lock; /* see the lock order */
 	struct rb_root_cached tree;
 	struct list_head unflushed;
 	struct hlist_head spare;
 	unsigned int nr_spare;
-	unsigned int nr_busy;
+	unsigned int nr_flushing;
 	unsigned int avail;
 	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
@@ -259,6 +276,11 @@ struct vfio_pv_dma {
 	unsigned long nr_held;
 };
 
+static inline struct vfio_pv_dma *vfio_pv_dma_of(struct interval_tree_node *node)
+{
+	return node ? container_of(node, struct vfio_pv_dma, node) : NULL;
+}
+
 static inline size_t vfio_pv_dma_size(const struct vfio_pv_dma *dma)
 {
 	return dma->mem.npages << PAGE_SHIFT;
@@ -275,12 +297,13 @@ int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg);
 u32 vfio_pv_entry_limit(void);
 
 /* vfio_pv_mem.c */
-int vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
-		     bool write);
+void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
+		      bool write);
 int vfio_pv_mem_pin(struct vfio_pv_mem *mem);
 void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin);
 int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr);
 struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index);
+unsigned long vfio_pv_mem_pfn(const struct vfio_pv_mem *mem, unsigned long index);
 
 /* vfio_pv_map.c */
 struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
@@ -296,8 +319,9 @@ int vfio_pv_map_check(struct vfio_pv_container *c,
 		      const struct vfio_iommu_type1_dma_map *map);
 int vfio_pv_map_begin(struct vfio_pv_container *c,
 		      const struct vfio_iommu_type1_dma_map *map, bool wait,
-		      struct vfio_pv_dma **begun);
-int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun);
+int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+		       u32 restarts, bool good);
 int vfio_pv_unmap_check(struct vfio_pv_container *c,
 			const struct vfio_iommu_type1_dma_unmap *unmap);
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
@@ -305,13 +329,27 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken);
 struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
 				  unsigned long start, unsigned long last);
-void vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 			 bool flush);
-int vfio_pv_replay(struct vfio_pv_container *c, struct iommu_domain *domain);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
 void vfio_pv_drop_spare(struct vfio_pv_container *c);
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
+
+/* vfio_pv_iommu.c */
+extern const struct pv_iommu_owner_ops vfio_pv_owner_ops;
+int vfio_pv_queue_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+			  struct pv_iommu_batch *batch);
+int vfio_pv_sync_domains(struct vfio_pv_container *c, unsigned long start,
+			 unsigned long last, struct pv_iommu_batch *batch);
+int vfio_pv_map_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma);
+void vfio_pv_clear_domains(struct vfio_pv_container *c, struct list_head *dmas,
+			   bool flush);
+int vfio_pv_flush_domains(struct vfio_pv_container *c,
+			  enum pviommu_granularity granularity, u64 addr,
+			  u64 size, u32 flags);
+void vfio_pv_all_stuck(struct list_head *dmas);
+u32 vfio_pv_restarts(struct vfio_pv_container *c);
+int vfio_pv_fill_domain(struct vfio_pv_domain *d);
 
 /* vfio_pv_batch.c */
 long vfio_pv_map_batch(struct vfio_pv_container *c, unsigned long arg);

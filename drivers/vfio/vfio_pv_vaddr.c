@@ -25,14 +25,14 @@ static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
 			ret = vfio_pv_refuse(-EINVAL, "UNMAP",
 					     "has no vaddr already, IOVA",
 					     dma->node.start);
-	mutex_lock(&c->tree_lock);
 	list_for_each_entry(dma, &taken, link) {
 		if (ret)
 			break;
+		spin_lock(&c->tree_lock);
 		dma->vaddr_invalid = true;
 		c->nr_vaddr_invalid++;
+		spin_unlock(&c->tree_lock);
 	}
-	mutex_unlock(&c->tree_lock);
 	if (!list_empty(&taken))
 		vfio_pv_untake(c, &taken);
 	return ret;
@@ -87,6 +87,7 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 {
 	unsigned long last = map->iova + map->size - 1;
 	struct vfio_pv_dma *dma;
+	LIST_HEAD(taken);
 	int ret;
 
 	lockdep_assert_held(&c->lock);
@@ -97,13 +98,15 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 	if (!ret)
 		ret = vfio_pv_mem_move(&dma->mem, map->vaddr);
 	if (!ret) {
-		mutex_lock(&c->tree_lock);
+		spin_lock(&c->tree_lock);
 		dma->vaddr_invalid = false;
 		c->nr_vaddr_invalid--;
-		mutex_unlock(&c->tree_lock);
+		spin_unlock(&c->tree_lock);
 	}
-	if (dma)
-		vfio_pv_publish(c, dma);
+	if (dma) {
+		list_add(&dma->link, &taken);
+		vfio_pv_untake(c, &taken);
+	}
 	return ret;
 }
 

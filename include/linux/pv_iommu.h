@@ -11,7 +11,6 @@
 struct device;
 struct iommu_domain;
 struct iommu_group;
-struct iommu_iotlb_gather;
 
 /**
  * pv_iommu_group() - is this group behind the paravirtual IOMMU
@@ -30,56 +29,125 @@ bool pv_iommu_group(struct iommu_group *group);
 bool pv_iommu_msi_isolated(struct iommu_group *group);
 
 /**
+ * struct pv_iommu_batch - maps of which is asked together whether they were done
+ * @error: 0, or the error with which the host refused one of them
+ *
+ * Initialized to 0. It has to stay where it is until pv_iommu_sync_map() of all
+ * that was queued with it.
+ */
+struct pv_iommu_batch {
+	int error;
+};
+
+/* Maps of different batches are never joined: one is not refused for another */
+#define PV_IOMMU_REPLAY_BATCHES	2
+
+/**
+ * struct pv_iommu_owner_ops - what the owner of a domain does
+ * @replay: put into the domain all that was mapped, with pv_iommu_map_nosync()
+ *	and these batches, PV_IOMMU_REPLAY_BATCHES, in turn: the host has
+ *	forgotten it. Called with interrupts disabled and all other CPUs stopped:
+ *	what they hold is at most a mutex or the like. Returns 0 or a negative
+ *	errno.
+ * @iova_to_phys: where an IOVA leads; 0 if nothing is mapped there
+ */
+struct pv_iommu_owner_ops {
+	int (*replay)(void *owner, struct pv_iommu_batch *batches);
+	phys_addr_t (*iova_to_phys)(void *owner, unsigned long iova);
+};
+
+/**
+ * pv_iommu_own() - keep the record of a domain's mappings
+ * @domain: a domain just made, in which nothing is mapped
+ * @ops: what the owner does
+ * @owner: passed to them; stays until the domain is freed
+ *
+ * From then on, mappings are changed by the functions below, not by iommu_map()
+ * and iommu_unmap().
+ *
+ * Return: 0; -EINVAL if it is not a paging domain of pv-iommu, or has an owner.
+ */
+int pv_iommu_own(struct iommu_domain *domain,
+		 const struct pv_iommu_owner_ops *ops, void *owner);
+
+/**
+ * pv_iommu_restarts() - how often the host has been told anew of all mappings
+ * @domain: a domain of the caller
+ *
+ * When that changes between the first map of a batch and the moment from which
+ * on the owner would replay it, part of it may be lost: the owner unmaps all of
+ * it and maps it again. It does not change while preemption is disabled.
+ *
+ * Return: a count.
+ */
+u32 pv_iommu_restarts(struct iommu_domain *domain);
+
+/**
  * pv_iommu_map_nosync() - queue a mapping without leaving the guest
- * @domain: a paging domain of pv-iommu
+ * @domain: a domain of the caller
+ * @batch: what it belongs to
  * @iova: page aligned
  * @paddr: guest physical address, page aligned
- * @size: bytes, page aligned
+ * @size: bytes, page aligned; the range does not wrap
  * @prot: IOMMU_READ and so on
- * @gfp: for the driver's own tables; says whether it may sleep
+ * @may_sleep: the caller may sleep
  *
- * The mapping is in effect after pv_iommu_sync_map() of a range that covers it
- * returned 0.
+ * What was mapped in the range before must have been flushed. The mapping is in
+ * effect after pv_iommu_sync_map() of a range that covers it returned 0.
  *
- * Return: 0 or a negative errno; on failure nothing is queued for the range, and
- * nothing is mapped there, but for -ENOTRECOVERABLE: then devices may reach part
- * of the memory.
+ * Return: 0 or a negative errno; then part of it may be queued.
  */
-int pv_iommu_map_nosync(struct iommu_domain *domain, unsigned long iova,
-			phys_addr_t paddr, size_t size, int prot, gfp_t gfp);
+int pv_iommu_map_nosync(struct iommu_domain *domain,
+			struct pv_iommu_batch *batch, unsigned long iova,
+			phys_addr_t paddr, size_t size, int prot,
+			bool may_sleep);
 
 /**
  * pv_iommu_sync_map() - make queued mappings effective
- * @domain: the domain
- * @iova: start of a range
- * @size: its size in bytes
+ * @domain: a domain of the caller
+ * @batch: what they belong to
+ * @iova: start of a range that covers them
+ * @size: its size in bytes, not 0
  *
- * May sleep.
+ * May sleep. The batch is not used any more on return.
  *
- * Return: 0, or the error with which the host refused a mapping in the range;
- * then the range may be mapped in part and the caller unmaps it.
+ * Return: 0, or the error with which the host refused one of them; then the range
+ * may be mapped in part and the caller unmaps it.
  */
-int pv_iommu_sync_map(struct iommu_domain *domain, unsigned long iova,
+int pv_iommu_sync_map(struct iommu_domain *domain,
+		      const struct pv_iommu_batch *batch, unsigned long iova,
 		      size_t size);
 
 /**
  * pv_iommu_unmap_nosync() - queue a removal without leaving the guest
- * @domain: a paging domain of pv-iommu
+ * @domain: a domain of the caller
  * @iova: page aligned
- * @size: bytes, page aligned
- * @gather: takes the range, for iommu_iotlb_sync() or pv_iommu_invalidate()
+ * @size: bytes, page aligned, not 0; no page is cut
  *
- * May sleep.
+ * Removes what is mapped in the range. If maps of it were queued they must have
+ * been synced. May sleep. Devices may use the range until it has been flushed by
+ * pv_iommu_invalidate(), which also tells if the host has refused to unmap.
  *
- * Return: how many bytes from @iova on were mapped and are not any more; it ends
- * at a hole, or at a page that the range would cut.
+ * Return: 0; -EIO, then nothing is queued.
  */
-size_t pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
-			     size_t size, struct iommu_iotlb_gather *gather);
+int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
+			  size_t size);
+
+/**
+ * pv_iommu_lookup() - ask the host where an IOVA leads, for debugging
+ * @domain: a domain of the caller
+ * @iova: any address
+ * @paddr: set to the guest physical address
+ *
+ * Leaves the guest. May sleep.
+ *
+ * Return: 0; -ENOENT: nowhere; -EIO.
+ */
+int pv_iommu_lookup(struct iommu_domain *domain, u64 iova, phys_addr_t *paddr);
 
 /**
  * pv_iommu_invalidate() - the generic invalidation
- * @domain: a paging domain of pv-iommu
+ * @domain: a domain of the caller
  * @granularity: how much is covered
  * @pasid: PVIOMMU_PASID_NONE or a PASID
  * @addr: first IOVA, for PVIOMMU_INV_PAGE

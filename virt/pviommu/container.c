@@ -18,57 +18,29 @@
 /*
  * The VFIO core calls ioctl() without a lock, so it may come while another
  * thread takes the last group away and with it the VM. Hence what the core
- * holds is a number, which is looked up under a lock, and a VM goes only when
- * nobody uses it. Numbers are not used again soon.
+ * holds is the VM's number, which is looked up under a lock, and a VM goes only
+ * when nobody uses it.
  */
-static DEFINE_XARRAY_ALLOC1(containers);
-static u32 next_container;
-
 static struct pviommu_vm *vm_get(void *data)
 {
-	struct pviommu_vm *vm;
-
-	xa_lock(&containers);
-	vm = xa_load(&containers, (unsigned long)data);
-	if (vm)
-		refcount_inc(&vm->users);
-	xa_unlock(&containers);
-	return vm;
-}
-
-static void vm_put(struct pviommu_vm *vm)
-{
-	if (refcount_dec_and_test(&vm->users))
-		complete(&vm->unused);
+	return pviommu_vm_get((unsigned long)data);
 }
 
 static void *container_open(unsigned long arg)
 {
 	struct pviommu_vm *vm;
-	u32 id;
-	int ret;
 
 	if (arg != VFIO_TYPE1v2_IOMMU)
 		return ERR_PTR(-EINVAL);
 	vm = pviommu_vm_create(current->mm);
-	if (!vm)
-		return ERR_PTR(-ENOMEM);
-	ret = xa_alloc_cyclic(&containers, &id, vm, xa_limit_31b, &next_container,
-			      GFP_KERNEL_ACCOUNT);
-	if (ret < 0) {
-		pviommu_vm_destroy(vm);
-		return ERR_PTR(ret);
-	}
-	return (void *)(unsigned long)id;
+	return vm ? (void *)(unsigned long)vm->id : ERR_PTR(-ENOMEM);
 }
 
 static void container_release(void *data)
 {
-	struct pviommu_vm *vm = xa_erase(&containers, (unsigned long)data);
+	struct pviommu_vm *vm = pviommu_vm_withdraw((unsigned long)data);
 	u64 removed;
 
-	vm_put(vm);
-	wait_for_completion(&vm->unused);
 	pviommu_memory_remove(vm, 0, 0, true, &removed);
 	pviommu_vm_destroy(vm);
 }
@@ -83,7 +55,7 @@ static int container_attach_group(void *data, struct iommu_group *group,
 		return -ENODEV;
 	vm = vm_get(data);
 	ret = pviommu_group_add(vm, group);
-	vm_put(vm);
+	pviommu_vm_put(vm);
 	return ret;
 }
 
@@ -92,7 +64,7 @@ static void container_detach_group(void *data, struct iommu_group *group)
 	struct pviommu_vm *vm = vm_get(data);
 
 	pviommu_group_remove(vm, group);
-	vm_put(vm);
+	pviommu_vm_put(vm);
 }
 
 static bool container_coherent(struct pviommu_vm *vm)
@@ -241,7 +213,7 @@ static long container_ioctl(void *data, unsigned int cmd, unsigned long arg)
 	if (!vm)
 		return -EINVAL;
 	ret = vm_ioctl(vm, cmd, arg);
-	vm_put(vm);
+	pviommu_vm_put(vm);
 	return ret;
 }
 
@@ -271,5 +243,4 @@ int pviommu_container_init(void)
 void pviommu_container_exit(void)
 {
 	vfio_unregister_iommu_driver(&container_ops);
-	xa_destroy(&containers);
 }

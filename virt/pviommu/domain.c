@@ -153,6 +153,26 @@ struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
 }
 
 /**
+ * pviommu_domain_next() - look for a domain of the guest
+ * @vm: the VM
+ * @id: least id; set to that of the domain
+ *
+ * Return: the domain with a reference, or NULL.
+ */
+struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
+					   unsigned long *id)
+{
+	struct pviommu_domain *domain;
+
+	xa_lock(&vm->domains);
+	domain = xa_find(&vm->domains, id, ULONG_MAX, XA_PRESENT);
+	if (domain)
+		kref_get(&domain->kref);
+	xa_unlock(&vm->domains);
+	return domain;
+}
+
+/**
  * pviommu_domain_put() - drop a reference
  * @domain: the domain
  *
@@ -219,7 +239,10 @@ static bool domain_empty(struct pviommu_domain *domain, u32 *budget)
 	if (!more)
 		pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
-	return !more && pviommu_flush_finish(domain, budget);
+	if (more || !pviommu_flush_finish(domain, budget))
+		return false;
+	pviommu_loans_settle(domain);
+	return true;
 }
 
 /**
@@ -240,95 +263,206 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	}
 }
 
-/* Pages of a mapping, contiguous in guest memory */
-struct stretch {
-	u64 page;		/* their number in the mapping */
-	u64 gfn;
-	u64 npages;
-};
-
-/*
- * The first pages of a mapping that are of a slot, however they lie in host
- * memory: all that a large page has of it is one stretch.
- */
-static bool mapping_in_slot(const struct pviommu_mapping *map,
-			    const struct pviommu_slot *slot, struct stretch *found)
+/* How many pages from a frame on, in runs from number @i on, are consecutive */
+static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn,
+		       const struct pviommu_frames *frames)
 {
-	u64 first = slot->it.start >> PAGE_SHIFT, last = slot->it.last >> PAGE_SHIFT;
-	u64 pos = 0;
-	u32 i;
+	u64 first = gfn, lo, hi;
 
-	found->npages = 0;
-	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
+	for (; i < map->nr_runs; i++) {
 		const struct pviommu_run *run = &map->runs[i];
-		u64 lo = max(run->gfn, first);
-		u64 hi = min(run->gfn + run->npages - 1, last);
+		u64 run_last = run->gfn + run->npages - 1;
 
-		if (found->npages && (lo > hi || lo != found->gfn + found->npages))
+		if (gfn != max(run->gfn, first) ||
+		    !pviommu_frames_next(frames, gfn, run_last, &lo, &hi) || lo != gfn)
 			break;
-		if (lo > hi)
-			continue;
-		if (!found->npages) {
-			found->page = pos + (lo - run->gfn);
-			found->gfn = lo;
-		}
-		found->npages += hi - lo + 1;
+		gfn = hi + 1;
+		if (hi != run_last)
+			break;
 	}
-	return found->npages;
+	return gfn - first;
 }
 
-static void post_revoked(struct pviommu_domain *domain, u64 iova, u64 gpa, u64 size)
+/*
+ * The first pages of a mapping, from number @from on, that lead to some of @frames,
+ * as many as lie one after the other for the guest: their number in the mapping.
+ */
+static bool mapping_leads_to(const struct pviommu_mapping *map, u64 from,
+			     const struct pviommu_frames *frames, u64 *page,
+			     u64 *npages)
 {
+	u64 pos = 0, lo, hi, skip;
+	u32 i;
+
+	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
+		const struct pviommu_run *run = &map->runs[i];
+
+		skip = from > pos ? from - pos : 0;
+		if (skip >= run->npages ||
+		    !pviommu_frames_next(frames, run->gfn + skip,
+					 run->gfn + run->npages - 1, &lo, &hi))
+			continue;
+		*page = pos + (lo - run->gfn);
+		*npages = consecutive(map, i, lo, frames);
+		return true;
+	}
+	return false;
+}
+
+/* Tell of pages of a mapping */
+static void post_pages(struct pviommu_domain *domain, u16 type,
+		       const struct pviommu_mapping *map, u64 page, u64 npages)
+{
+	u32 vm = map->loan ? map->loan->grant->from->id : PVIOMMU_VM_SELF;
+	u64 iova = map->it.start + (page << PAGE_SHIFT), offset;
+	const struct pviommu_run *run = pviommu_mapping_run(map, page, &offset);
 	struct pviommu_event ev = {
-		.type = cpu_to_le16(PVIOMMU_EV_REVOKED),
+		.type = cpu_to_le16(type),
 		.domain = cpu_to_le32(domain->id),
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 		.addr = cpu_to_le64(iova),
-		.gpa = cpu_to_le64(gpa),
-		.size = cpu_to_le64(size),
+		.gpa = cpu_to_le64((run->gfn + offset) << PAGE_SHIFT),
+		.size = cpu_to_le64(npages << PAGE_SHIFT),
+		.vm = cpu_to_le32(vm),
 	};
 
 	pviommu_event_post(domain->vm, &ev);
 }
 
+/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
+static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
+			u64 page, u64 npages)
+{
+	u64 iova = map->it.start + (page << PAGE_SHIFT);
+	u64 last = iova + (npages << PAGE_SHIFT) - 1;
+	/* A large page goes as a whole */
+	u64 mask = (1ULL << map->pgshift) - 1;
+
+	post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
+	last |= mask;
+	pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
+	return last;
+}
+
+/* Unmap what leads to frames of a loan, or of the VM's own memory */
+static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
+			 u64 pos, u64 end, const struct pviommu_frames *frames)
+{
+	struct pviommu_mapping *map;
+	u64 page, npages, done;
+
+	lockdep_assert_held(&domain->lock);
+
+	while ((map = pviommu_mapping_first(domain, pos, end))) {
+		done = map->it.last;
+		if (map->loan == loan && mapping_leads_to(map, 0, frames, &page, &npages))
+			done = revoke_pages(domain, map, page, npages);
+		if (done >= end)
+			break;
+		pos = done + 1;
+		cond_resched();
+	}
+}
+
+/* Tell of what leads there; whether there is anything */
+static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
+			   u64 pos, u64 end, const struct pviommu_frames *frames)
+{
+	struct interval_tree_node *node;
+	u64 page, npages;
+	bool any = false;
+
+	lockdep_assert_held(&domain->lock);
+
+	for (node = interval_tree_iter_first(&domain->mappings, pos, end); node;
+	     node = interval_tree_iter_next(node, pos, end)) {
+		struct pviommu_mapping *map = container_of(node, struct pviommu_mapping,
+							   it);
+		u64 from = 0;
+
+		while (map->loan == loan &&
+		       mapping_leads_to(map, from, frames, &page, &npages)) {
+			post_pages(domain, PVIOMMU_EV_RELEASE, map, page, npages);
+			any = true;
+			from = page + npages;
+		}
+		cond_resched();
+	}
+	return any;
+}
+
 /**
- * pviommu_domain_revoke() - remove all mappings of a slot that is leaving
+ * pviommu_domain_revoke() - remove all mappings of memory that is leaving
  * @domain: the domain
- * @slot: the slot; vm->mem_lock held for writing
+ * @frames: the memory; vm->mem_lock held for writing
  *
- * On return the slot's pages are flushed and unpinned; the guest got an event
- * for each range.
+ * On return the pages are flushed and unpinned; the guest got an event for each
+ * range.
  */
 void pviommu_domain_revoke(struct pviommu_domain *domain,
-			   struct pviommu_slot *slot)
+			   const struct pviommu_frames *frames)
 {
-	u64 pos = 0, iova, last, mask;
-	struct pviommu_mapping *map;
-	struct stretch found;
-
 	lockdep_assert_held_write(&domain->vm->mem_lock);
 
 	mutex_lock(&domain->lock);
-	while ((map = pviommu_mapping_first(domain, pos, U64_MAX))) {
-		last = map->it.last;
-		if (mapping_in_slot(map, slot, &found)) {
-			iova = map->it.start + (found.page << PAGE_SHIFT);
-			last = iova + (found.npages << PAGE_SHIFT) - 1;
-			post_revoked(domain, iova, found.gfn << PAGE_SHIFT,
-				     found.npages << PAGE_SHIFT);
-			/* A large page goes as a whole */
-			mask = (1ULL << map->pgshift) - 1;
-			last |= mask;
-			pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
-		}
-		if (last == U64_MAX)
-			break;
-		pos = last + 1;
-		cond_resched();
-	}
+	revoke_range(domain, NULL, 0, U64_MAX, frames);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
 	pviommu_flush_finish(domain, NULL);
+}
+
+/**
+ * pviommu_domain_announce() - tell the guest that it should unmap
+ * @domain: the domain; vm->mem_lock held
+ * @frames: memory of the guest
+ *
+ * Return: whether any of it is mapped.
+ */
+bool pviommu_domain_announce(struct pviommu_domain *domain,
+			     const struct pviommu_frames *frames)
+{
+	bool any;
+
+	mutex_lock(&domain->lock);
+	any = announce_range(domain, NULL, 0, U64_MAX, frames);
+	mutex_unlock(&domain->lock);
+	return any;
+}
+
+static u64 loan_last(const struct pviommu_loan *loan)
+{
+	return loan->iova + (loan->npages << PAGE_SHIFT) - 1;
+}
+
+/**
+ * pviommu_domain_recall() - remove mappings of a loan
+ * @loan: the loan, its domain locked
+ * @frames: memory of the owner
+ *
+ * The guest got an event for each range; the pages wait for a flush.
+ */
+void pviommu_domain_recall(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames)
+{
+	revoke_range(loan->domain, loan, loan->iova, loan_last(loan), frames);
+}
+
+/**
+ * pviommu_loan_announce() - tell a borrower that it should unmap
+ * @loan: the loan; the owner's loans_lock held
+ * @frames: memory of the owner
+ *
+ * Return: whether any of it is mapped by the loan.
+ */
+bool pviommu_loan_announce(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames)
+{
+	bool any;
+
+	mutex_lock(&loan->domain->lock);
+	any = announce_range(loan->domain, loan, loan->iova, loan_last(loan), frames);
+	mutex_unlock(&loan->domain->lock);
+	return any;
 }
 
 /* The table that ALLOC names, NULL for none */

@@ -170,8 +170,8 @@ int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	int ret;
 
 	static_assert(sizeof(stats) >= PVIOMMU_NR_COUNTERS * sizeof(__le64));
-	static_assert(offsetof(struct pviommu_stats, events_lost) ==
-		      PVIOMMU_NR_EVENTS_LOST * sizeof(__le64));
+	static_assert(offsetof(struct pviommu_stats, pages_lent) ==
+		      PVIOMMU_NR_PAGES_LENT * sizeof(__le64));
 
 	if (op->buf.reserved0 ||
 	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))

@@ -144,14 +144,27 @@ int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len)
 	return 0;
 }
 
-static void window_unpin(struct pviommu_vm *vm, struct pviommu_window *win)
+/* What the kernel calls the pages, and the other way round; pointers in place */
+static void pages_to_addresses(struct page **pages, u32 npages)
 {
+	void **addresses = (void **)pages;
 	u32 i;
 
-	for (i = 0; i < win->npages; i++)
-		set_page_dirty_lock(win->pages[i]);
+	for (i = 0; i < npages; i++)
+		addresses[i] = page_address(pages[i]);
+}
+
+static void window_unpin(struct pviommu_vm *vm, struct pviommu_window *win)
+{
+	struct page **pages = (struct page **)win->pages;
+	u32 i;
+
+	for (i = 0; i < win->npages; i++) {
+		pages[i] = virt_to_page(win->pages[i]);
+		set_page_dirty_lock(pages[i]);
+	}
 	pviommu_slot_put_pins(vm, win->gpa >> PAGE_SHIFT, win->npages);
-	pviommu_unpin_pages(vm, win->pages, win->npages);
+	pviommu_unpin_pages(vm, pages, win->npages);
 }
 
 /**
@@ -187,8 +200,9 @@ int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 		kvfree(pages);
 		return ret;
 	}
+	pages_to_addresses(pages, win->npages);
 	win->gpa = gpa;
-	win->pages = pages;
+	win->pages = (void **)pages;
 	list_add(&win->entry, &vm->windows);
 	return 0;
 }
@@ -235,7 +249,7 @@ static void *window_at(const struct pviommu_window *win, size_t offset)
 {
 	size_t at = offset_in_page(win->gpa) + offset;
 
-	return page_address(win->pages[at >> PAGE_SHIFT]) + offset_in_page(at);
+	return win->pages[at >> PAGE_SHIFT] + offset_in_page(at);
 }
 
 /**

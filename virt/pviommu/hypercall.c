@@ -64,6 +64,7 @@ static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_DETACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_detach },
 	{ PVIOMMU_OP_LOOKUP, 0, TAKES_DOMAIN, 0, pviommu_op_lookup },
+	{ PVIOMMU_OP_RELEASE, 0, 0, PVIOMMU_F_RELEASE, pviommu_op_release },
 	{ PVIOMMU_OP_DIRTY_START, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,
 	  pviommu_op_dirty_start },
 	{ PVIOMMU_OP_DIRTY_STOP, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,

@@ -61,7 +61,7 @@ u64 pviommu_features(void)
 {
 	return PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_DIRTY |
-	       PVIOMMU_F_RECOVER;
+	       PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER;
 }
 
 static int check_start(const struct pviommu_start *start)
@@ -204,6 +204,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 		module_put(iface->doorbell_ops->owner);
 	}
 
+	pviommu_releases_stop(vm);
 	down_read(&vm->mem_lock);
 	if (iface)
 		iface_exit_rings(iface);

@@ -30,6 +30,10 @@ static void mapping_release(struct pviommu_domain *domain,
 	struct pviommu_vm *vm = domain->vm;
 	u32 i;
 
+	if (map->loan) {
+		pviommu_loan_return(map);
+		return;
+	}
 	for (i = 0; i < map->nr_runs; i++) {
 		struct pviommu_run *run = &map->runs[i];
 
@@ -76,8 +80,11 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 		pviommu_mapping_free(domain, done);
 		map = list_first_entry_or_null(&domain->flushed,
 					       struct pviommu_mapping, limbo);
-		if (map && (!budget || *budget))
+		if (map && (!budget || *budget)) {
 			list_del(&map->limbo);
+			if (map->loan)
+				pviommu_loan_take(map);
+		}
 		mutex_unlock(&domain->lock);
 		if (!map)
 			return true;

@@ -4,6 +4,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -16,10 +17,16 @@ MODULE_PARM_DESC(default_blocked,
 		 "Endpoints do no DMA, and nothing is pinned, until the guest attaches them");
 
 atomic64_t pviommu_totals[PVIOMMU_NR_COUNTERS];
-static DEFINE_IDA(vm_ids);
+
+/*
+ * All VMs by number. A VM is in it from its making until its container is being
+ * released; numbers are not used again soon.
+ */
+static DEFINE_XARRAY_ALLOC1(vms);
+static u32 next_vm;
 static struct dentry *debugfs_root;
 
-static const char * const counter_names[PVIOMMU_NR_COUNTERS] = {
+const char *const pviommu_counter_names[PVIOMMU_NR_COUNTERS] = {
 	[PVIOMMU_NR_KICKS_TRACKED] = "kicks_tracked",
 	[PVIOMMU_NR_KICKS_CONFIG] = "kicks_config",
 	[PVIOMMU_NR_OPS] = "ops",
@@ -30,6 +37,7 @@ static const char * const counter_names[PVIOMMU_NR_COUNTERS] = {
 	[PVIOMMU_NR_MAPPINGS] = "mappings",
 	[PVIOMMU_NR_FAULTS] = "faults",
 	[PVIOMMU_NR_EVENTS_LOST] = "events_lost",
+	[PVIOMMU_NR_PAGES_LENT] = "pages_lent",
 };
 
 static int counters_show(struct seq_file *s, void *unused)
@@ -38,43 +46,95 @@ static int counters_show(struct seq_file *s, void *unused)
 	u32 i;
 
 	for (i = 0; i < PVIOMMU_NR_COUNTERS; i++)
-		seq_printf(s, "%s %lld\n", counter_names[i],
+		seq_printf(s, "%s %lld\n", pviommu_counter_names[i],
 			   atomic64_read(&counters[i]));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
 /**
- * pviommu_vm_create() - a container has come to be
- * @mm: of the VMM
+ * pviommu_vm_get() - look up a VM
+ * @id: its number
  *
- * Return: the VM, or NULL.
+ * Return: the VM, which stays until pviommu_vm_put(), or NULL.
+ */
+struct pviommu_vm *pviommu_vm_get(u32 id)
+{
+	struct pviommu_vm *vm;
+
+	xa_lock(&vms);
+	vm = xa_load(&vms, id);
+	if (vm)
+		refcount_inc(&vm->users);
+	xa_unlock(&vms);
+	return vm;
+}
+
+/**
+ * pviommu_vm_next() - look for a VM
+ * @id: least number; set to that of the VM
+ *
+ * Return: the VM, which stays until pviommu_vm_put(), or NULL.
+ */
+struct pviommu_vm *pviommu_vm_next(unsigned long *id)
+{
+	struct pviommu_vm *vm;
+
+	xa_lock(&vms);
+	vm = xa_find(&vms, id, ULONG_MAX, XA_PRESENT);
+	if (vm)
+		refcount_inc(&vm->users);
+	xa_unlock(&vms);
+	return vm;
+}
+
+/**
+ * pviommu_vm_put() - a VM is not used any more
+ * @vm: from pviommu_vm_get() and its like
+ */
+void pviommu_vm_put(struct pviommu_vm *vm)
+{
+	if (refcount_dec_and_test(&vm->users))
+		complete(&vm->unused);
+}
+
+/**
+ * pviommu_vm_create() - a container has come to be
+ * @mm: of the VMM, the current process
+ *
+ * Return: the VM, which can be looked up, or NULL.
  */
 struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 {
 	struct pviommu_vm *vm;
 	char name[16];
-	int id;
 
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return NULL;
-	id = ida_alloc_min(&vm_ids, 1, GFP_KERNEL);
-	if (id < 0) {
+	if (xa_alloc_cyclic(&vms, &vm->id, NULL, xa_limit_31b, &next_vm,
+			    GFP_KERNEL_ACCOUNT) < 0) {
 		kfree(vm);
 		return NULL;
 	}
-	vm->id = id;
 	refcount_set(&vm->users, 1);
 	init_completion(&vm->unused);
 	vm->mm = mm;
 	mmgrab(mm);
+	vm->pid = get_task_pid(current, PIDTYPE_TGID);
 	mutex_init(&vm->control_lock);
 	init_rwsem(&vm->iface_lock);
 	init_rwsem(&vm->mem_lock);
 	INIT_LIST_HEAD(&vm->windows);
 	mutex_init(&vm->cfg_lock);
 	mutex_init(&vm->account_lock);
+	mutex_init(&vm->loans_lock);
+	vm->loans = RB_ROOT_CACHED;
+	mutex_init(&vm->release_lock);
+	INIT_LIST_HEAD(&vm->releases);
+	vm->epoch = 1;
+	spin_lock_init(&vm->grants_lock);
+	INIT_LIST_HEAD(&vm->grants);
 	spin_lock_init(&vm->events.lock);
 	INIT_LIST_HEAD(&vm->groups);
 	INIT_LIST_HEAD(&vm->bypass);
@@ -84,12 +144,31 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	snprintf(name, sizeof(name), "vm%u", vm->id);
 	vm->debugfs = debugfs_create_dir(name, debugfs_root);
 	debugfs_create_file("stats", 0400, vm->debugfs, vm->counters, &counters_fops);
+	/* The place was reserved: it can't fail */
+	xa_store(&vms, vm->id, vm, GFP_KERNEL);
+	return vm;
+}
+
+/**
+ * pviommu_vm_withdraw() - nobody shall find this VM any more
+ * @id: its number
+ *
+ * Return: the VM, which nobody uses now.
+ */
+struct pviommu_vm *pviommu_vm_withdraw(u32 id)
+{
+	struct pviommu_vm *vm = xa_erase(&vms, id);
+
+	/* Loans hold the VM too */
+	pviommu_grants_end(vm);
+	pviommu_vm_put(vm);
+	wait_for_completion(&vm->unused);
 	return vm;
 }
 
 /**
  * pviommu_vm_destroy() - the container is gone
- * @vm: the VM, without groups and memory
+ * @vm: the VM, withdrawn, without groups and memory
  */
 void pviommu_vm_destroy(struct pviommu_vm *vm)
 {
@@ -97,7 +176,7 @@ void pviommu_vm_destroy(struct pviommu_vm *vm)
 	xa_destroy(&vm->endpoints);
 	xa_destroy(&vm->domains);
 	mmdrop(vm->mm);
-	ida_free(&vm_ids, vm->id);
+	put_pid(vm->pid);
 	kfree(vm);
 }
 
@@ -108,19 +187,29 @@ static int __init pviommu_host_init(void)
 	debugfs_root = debugfs_create_dir("pviommu", NULL);
 	debugfs_create_file("totals", 0400, debugfs_root, pviommu_totals,
 			    &counters_fops);
+	ret = pviommu_admin_init();
+	if (ret)
+		goto err_debugfs;
 	ret = pviommu_container_init();
 	if (ret)
-		debugfs_remove_recursive(debugfs_root);
+		goto err_admin;
+	return 0;
+
+err_admin:
+	pviommu_admin_exit();
+err_debugfs:
+	debugfs_remove_recursive(debugfs_root);
 	return ret;
 }
 
 static void __exit pviommu_host_exit(void)
 {
 	pviommu_container_exit();
+	pviommu_admin_exit();
 	/* Fault handlers and debugfs readers are through; endpoints are freed by RCU */
 	rcu_barrier();
 	debugfs_remove_recursive(debugfs_root);
-	ida_destroy(&vm_ids);
+	xa_destroy(&vms);
 }
 
 module_init(pviommu_host_init);

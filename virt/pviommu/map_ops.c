@@ -104,14 +104,73 @@ static int insert_mapping(struct pviommu_domain *domain,
 	return 0;
 }
 
-static void put_pinned(struct pviommu_vm *vm, const u64 *gfns, u64 gfn,
-		       struct page **pages, u32 n)
+static int pin_range(struct pviommu_vm *vm, const struct pviommu_map_args *args, u64 gfn,
+		     u32 n, struct page **pages)
+{
+	bool write = args->prot & PVIOMMU_PROT_WRITE;
+
+	if (args->borrow)
+		return pviommu_borrow_pin(vm, args->borrow, gfn, n, write, pages);
+	return pviommu_pin_guest(vm, gfn, n, write, pages);
+}
+
+static void put_pinned(struct pviommu_vm *vm, const struct pviommu_map_args *args,
+		       const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
 	u32 i;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n && !args->borrow; i++)
 		pviommu_slot_put_pins(vm, gfns ? gfns[i] : gfn + i, 1);
 	pviommu_unpin_pages(vm, pages, n);
+}
+
+static int map_pages(struct pviommu_domain *domain, const struct pviommu_map_args *args,
+		     u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
+		     u32 n, struct pviommu_loan *loan)
+{
+	struct pviommu_mapping *map;
+	int ret = -ENOMEM;
+
+	mutex_lock(&domain->lock);
+	map = make_mapping(domain, args, iova, gfns, gfn, pages, n);
+	if (map) {
+		map->loan = loan;
+		ret = insert_mapping(domain, map);
+	}
+	if (ret)
+		pviommu_mapping_free(domain, map);
+	mutex_unlock(&domain->lock);
+	return ret;
+}
+
+static void frame_bounds(const u64 *gfns, u32 n, u64 *first, u64 *last)
+{
+	u32 i;
+
+	*first = gfns[0];
+	*last = gfns[0];
+	for (i = 1; i < n; i++) {
+		*first = min(*first, gfns[i]);
+		*last = max(*last, gfns[i]);
+	}
+}
+
+static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_args *args,
+			u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
+			u32 n)
+{
+	u64 first = gfn, last = gfn + n - 1;
+	struct pviommu_loan *loan;
+	int ret;
+
+	if (gfns)
+		frame_bounds(gfns, n, &first, &last);
+	loan = pviommu_loan_begin(args->borrow, domain, iova, n, first, last);
+	if (IS_ERR(loan))
+		return PTR_ERR(loan);
+	ret = map_pages(domain, args, iova, gfns, gfn, pages, n, loan);
+	pviommu_loan_end(args->borrow, loan, ret);
+	return ret;
 }
 
 /**
@@ -129,18 +188,23 @@ static void put_pinned(struct pviommu_vm *vm, const u64 *gfns, u64 gfn,
 int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
-	struct pviommu_mapping *map;
 	int ret;
 
-	mutex_lock(&domain->lock);
-	map = make_mapping(domain, args, iova, gfns, gfn, pages, n);
-	ret = map ? insert_mapping(domain, map) : -ENOMEM;
+	if (args->borrow)
+		ret = map_borrowed(domain, args, iova, gfns, gfn, pages, n);
+	else
+		ret = map_pages(domain, args, iova, gfns, gfn, pages, n, NULL);
 	if (ret)
-		pviommu_mapping_free(domain, map);
-	mutex_unlock(&domain->lock);
-	if (ret)
-		put_pinned(domain->vm, gfns, gfn, pages, n);
+		put_pinned(domain->vm, args, gfns, gfn, pages, n);
 	return ret;
+}
+
+/* An owner whose memory is changing: the op goes on with the next doorbell */
+static int again(const struct pviommu_map_args *args, u32 *budget)
+{
+	args->borrow->epoch = 0;
+	*budget = 0;
+	return -EINPROGRESS;
 }
 
 /*
@@ -171,7 +235,6 @@ static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
 static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		     const struct pviommu_map_args *args, u64 gpa)
 {
-	bool write = args->prot & PVIOMMU_PROT_WRITE;
 	u64 size = args->npages << PAGE_SHIFT;
 	struct page **pages = ctx->scratch->pages;
 	int ret;
@@ -185,10 +248,12 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * n);
 		ret = pviommu_quota_mappings(ctx->vm, 1);
 		if (!ret)
-			ret = pviommu_pin_guest(ctx->vm, gfn, n, write, pages);
+			ret = pin_range(ctx->vm, args, gfn, n, pages);
 		if (!ret)
 			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
 						 NULL, gfn, pages, n);
+		if (ret == -EAGAIN)
+			return again(args, ctx->budget);
 		if (ret) {
 			undo_map(domain, args->iova, ctx->done);
 			return ret;
@@ -242,6 +307,35 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 	return domain;
 }
 
+static int check_vm(const struct pviommu_op_ctx *ctx, const struct pviommu_op *op)
+{
+	return op->vm && !(ctx->features & PVIOMMU_F_FOREIGN) ? -EACCES : 0;
+}
+
+/*
+ * Whether the VM may map [gpa, last], and of which VM that is. It makes no
+ * difference why it may not.
+ */
+static int find_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
+		      struct pviommu_map_args *args, struct pviommu_borrow *borrow,
+		      u64 gpa, u64 last)
+{
+	if (!op->vm)
+		return 0;
+	borrow->grant = pviommu_grant_find(vm, le32_to_cpu(op->vm), gpa, last,
+					   args->prot);
+	if (!borrow->grant)
+		return -EACCES;
+	args->borrow = borrow;
+	return 0;
+}
+
+static void put_owner(const struct pviommu_map_args *args)
+{
+	if (args->borrow)
+		pviommu_grant_release(args->borrow->grant);
+}
+
 /**
  * pviommu_op_map() - MAP
  * @ctx: where and how much
@@ -253,25 +347,27 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
  */
 int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
+	u64 gpa = le64_to_cpu(op->map.gpa), size = le64_to_cpu(op->map.size);
+	struct pviommu_borrow borrow = {};
 	struct pviommu_domain *domain;
-	struct pviommu_map_args args;
+	struct pviommu_map_args args = {};
 	int ret;
 
-	if (op->vm)
-		return -EACCES;
-	ret = map_args(op, &args);
+	ret = check_vm(ctx, op) ?: map_args(op, &args);
 	if (ret)
 		return ret;
 	domain = map_domain(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
-	ret = check_iova(ctx->vm, domain, &args);
+	ret = check_iova(ctx->vm, domain, &args) ?:
+	      find_owner(ctx->vm, op, &args, &borrow, gpa, gpa + size - 1);
 	if (!ret)
-		ret = map_range(ctx, domain, &args, le64_to_cpu(op->map.gpa));
+		ret = map_range(ctx, domain, &args, gpa);
 	else
 		undo_map(domain, args.iova, ctx->done);
 	if (!ret)
 		*result = ctx->done;
+	put_owner(&args);
 	pviommu_domain_put(domain);
 	return ret;
 }
@@ -326,25 +422,18 @@ static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	return 0;
 }
 
-static void unpin_list(struct pviommu_vm *vm, const u64 *gfns,
-		       struct page **pages, u32 n)
-{
-	if (n)
-		put_pinned(vm, gfns, 0, pages, n);
-}
-
 /**
  * pviommu_pin_list() - pin scattered pages, contiguous ones together
  * @vm: the VM, mem_lock held
+ * @args: whether devices may write to them, and of which VM they are
  * @gfns: their frames
  * @count: how many
- * @write: whether devices may write to them
  * @pages: filled with the pages
  *
- * Return: as pviommu_pin_guest().
+ * Return: as pviommu_pin_guest(), or pviommu_borrow_pin().
  */
-int pviommu_pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
-		     struct page **pages)
+int pviommu_pin_list(struct pviommu_vm *vm, const struct pviommu_map_args *args,
+		     const u64 *gfns, u32 count, struct page **pages)
 {
 	u32 i, n;
 	int ret;
@@ -352,9 +441,10 @@ int pviommu_pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool wri
 	for (i = 0; i < count; i += n) {
 		for (n = 1; i + n < count && gfns[i + n] == gfns[i] + n; n++)
 			;
-		ret = pviommu_pin_guest(vm, gfns[i], n, write, pages + i);
+		ret = pin_range(vm, args, gfns[i], n, pages + i);
 		if (ret) {
-			unpin_list(vm, gfns, pages, i);
+			if (i)
+				put_pinned(vm, args, gfns, 0, pages, i);
 			return ret;
 		}
 	}
@@ -369,11 +459,11 @@ static int map_small_list(struct pviommu_op_ctx *ctx,
 	int ret;
 
 	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
-	ret = pviommu_pin_list(ctx->vm, gfns, count, args->prot & PVIOMMU_PROT_WRITE,
-			       pages);
-	if (ret)
-		return ret;
-	return pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages, count);
+	ret = pviommu_pin_list(ctx->vm, args, gfns, count, pages);
+	if (!ret)
+		ret = pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages,
+					 count);
+	return ret == -EAGAIN ? again(args, ctx->budget) : ret;
 }
 
 /* Large pages one by one, until the budget is used up */
@@ -397,6 +487,8 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 		ctx->done = 0;
 		ret = map_range(ctx, domain, &one, gfns[i] << PAGE_SHIFT);
 		ctx->done = done;
+		if (ret == -EINPROGRESS)
+			return ret;
 		if (ret) {
 			undo_map(domain, args->iova, done);
 			return ret;
@@ -404,6 +496,20 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 		ctx->done += size;
 	}
 	return 0;
+}
+
+/* All pages of a list lie within one grant */
+static int find_list_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
+			   struct pviommu_map_args *args, struct pviommu_borrow *borrow,
+			   const u64 *gfns, u32 count)
+{
+	u64 first, last;
+
+	if (!op->vm)
+		return 0;
+	frame_bounds(gfns, count, &first, &last);
+	return find_owner(vm, op, args, borrow, first << PAGE_SHIFT,
+			  (last << PAGE_SHIFT) + ((1ULL << args->pgshift) - 1));
 }
 
 /**
@@ -420,14 +526,13 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 			u64 *result)
 {
 	u32 count = le32_to_cpu(op->list.count);
+	struct pviommu_borrow borrow = {};
 	struct pviommu_domain *domain;
-	struct pviommu_map_args args;
+	struct pviommu_map_args args = {};
 	u64 *gfns = (u64 *)ctx->scratch->list;
 	int ret;
 
-	if (op->vm)
-		return -EACCES;
-	ret = list_args(op, &args);
+	ret = check_vm(ctx, op) ?: list_args(op, &args);
 	if (ret)
 		return ret;
 	domain = map_domain(ctx->vm, op);
@@ -435,7 +540,8 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return PTR_ERR(domain);
 	ret = check_iova(ctx->vm, domain, &args) ?:
 	      pviommu_quota_mappings(ctx->vm, 1) ?:
-	      read_list(ctx, op, &args, count);
+	      read_list(ctx, op, &args, count) ?:
+	      find_list_owner(ctx->vm, op, &args, &borrow, gfns, count);
 	if (!ret && args.pgshift == PAGE_SHIFT)
 		ret = map_small_list(ctx, domain, &args, gfns, count);
 	else if (!ret)
@@ -444,8 +550,21 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		undo_map(domain, args.iova, ctx->done);
 	if (!ret)
 		*result = args.npages << PAGE_SHIFT;
+	put_owner(&args);
 	pviommu_domain_put(domain);
 	return ret;
+}
+
+/* Would the removal of a range cut a page at one of its ends */
+static bool unmap_cuts_page(struct pviommu_domain *domain, u64 iova, u64 last)
+{
+	struct pviommu_mapping *map = pviommu_mapping_first(domain, iova, last);
+
+	/* The common case: just what was mapped, or nothing */
+	if (!map || (map->it.start >= iova && map->it.last == last))
+		return false;
+	return pviommu_mapping_cuts_page(domain, iova) ||
+	       (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1));
 }
 
 /**
@@ -475,8 +594,7 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return PTR_ERR(domain);
 
 	mutex_lock(&domain->lock);
-	if (pviommu_mapping_cuts_page(domain, iova) ||
-	    (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1))) {
+	if (unmap_cuts_page(domain, iova, last)) {
 		ret = -EINVAL;
 	} else {
 		ctx->done += pviommu_domain_unmap(domain, iova, last, ctx->budget);
@@ -523,7 +641,8 @@ static int lookup_domain(struct pviommu_domain *domain, struct pviommu_op *op,
 					     offset_in_page(iova));
 		op->lookup.size = cpu_to_le64(mask + 1 - (iova & mask));
 		op->lookup.pgshift = map->pgshift;
-		op->lookup.prot = cpu_to_le32(map->prot);
+		op->lookup.prot = cpu_to_le32(map->prot | (map->loan ?
+							   PVIOMMU_PROT_FOREIGN : 0));
 		ret = 0;
 	}
 	mutex_unlock(&domain->lock);

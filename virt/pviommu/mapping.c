@@ -53,6 +53,7 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 	INIT_LIST_HEAD(&map->limbo);
 	map->npages = npages;
 	map->nr_runs = nr_runs;
+	map->loan = NULL;
 	return map;
 }
 
@@ -166,6 +167,9 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	tail->pgshift = map->pgshift;
 	tail->prot = map->prot;
+	tail->loan = map->loan;
+	if (tail->loan)
+		atomic_inc(&tail->loan->pieces);
 	memcpy(tail->runs, run, flex_array_size(tail, runs, tail->nr_runs));
 	tail->runs[0].gfn += offset;
 	tail->runs[0].hpfn += offset;

@@ -111,7 +111,9 @@ int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 	ret = bypass_map_slot(vm, slot);
 	if (ret)
 		goto err_unlock;
+	mutex_lock(&vm->loans_lock);
 	interval_tree_insert(&slot->it, &vm->slots);
+	mutex_unlock(&vm->loans_lock);
 	mutex_unlock(&vm->cfg_lock);
 	up_write(&vm->mem_lock);
 	return 0;
@@ -123,9 +125,13 @@ err_unlock:
 	return ret;
 }
 
-/* Every device of the VM loses this slot; on return none of its pages is pinned */
+/* Every device of any VM loses this slot; on return none of its pages is pinned */
 static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 {
+	const struct pviommu_frames frames = {
+		.first = slot->it.start >> PAGE_SHIFT,
+		.last = slot->it.last >> PAGE_SHIFT,
+	};
 	struct pviommu_domain *domain;
 	unsigned long id;
 
@@ -135,10 +141,13 @@ static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	pviommu_windows_leave(vm, slot);
 	if (atomic64_read(&slot->pins))
 		xa_for_each(&vm->domains, id, domain)
-			pviommu_domain_revoke(domain, slot);
+			pviommu_domain_revoke(domain, &frames);
 	list_for_each_entry(domain, &vm->bypass, bypass_entry)
 		pviommu_bypass_unmap(domain, slot);
+	mutex_lock(&vm->loans_lock);
+	pviommu_loans_recall(vm, NULL, &frames);
 	interval_tree_remove(&slot->it, &vm->slots);
+	mutex_unlock(&vm->loans_lock);
 	vm->last_slot = NULL;
 	kfree(slot);
 }
@@ -162,8 +171,8 @@ static bool range_cuts_slot(struct pviommu_vm *vm, u64 first, u64 last)
  * @all: all memory leaves
  * @removed: set to the bytes that have left
  *
- * Mappings of these pages in any domain are removed and flushed, the pages
- * unpinned, and the guest gets an event for each range of IOVAs.
+ * Mappings of these pages in any domain of any VM are removed and flushed, the
+ * pages unpinned, and the guest gets an event for each range of IOVAs.
  *
  * Return: 0; -EINVAL a slot would be cut in two, then nothing has changed.
  */

@@ -131,6 +131,30 @@ static bool pinned_too_often(struct page **pages, long n)
 	return false;
 }
 
+/**
+ * pviommu_pin_ram() - pin pages of a VMM that are known as RAM, without an account
+ * @vm: whose VMM
+ * @hva: page aligned
+ * @npages: how many
+ * @write: whether devices may write to them
+ * @pages: filled with the pages
+ *
+ * Return: number of pages pinned, at least 1; -EFAULT they can't be; -ENOMEM.
+ */
+long pviommu_pin_ram(struct pviommu_vm *vm, unsigned long hva,
+		     unsigned long npages, bool write, struct page **pages)
+{
+	long ret = pviommu_pin_hva(vm, hva, npages, write, pages);
+
+	if (ret < 0)
+		return ret == -ENOMEM ? ret : -EFAULT;
+	if (pinned_too_often(pages, ret)) {
+		unpin_user_pages(pages, ret);
+		return -ENOMEM;
+	}
+	return ret;
+}
+
 /* Pin part of one slot; how many pages were pinned, or an error */
 static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 			struct page **pages)
@@ -144,14 +168,10 @@ static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 	if (write && !slot->writable)
 		return -EACCES;
 	room = (slot->it.last - gpa + 1) >> PAGE_SHIFT;
-	ret = pviommu_pin_hva(vm, slot->hva + (gpa - slot->it.start),
+	ret = pviommu_pin_ram(vm, slot->hva + (gpa - slot->it.start),
 			      min_t(u64, npages, room), write, pages);
 	if (ret < 0)
-		return ret == -ENOMEM ? ret : -EFAULT;
-	if (pinned_too_often(pages, ret)) {
-		unpin_user_pages(pages, ret);
-		return -ENOMEM;
-	}
+		return ret;
 	atomic64_add(ret, &slot->pins);
 	return ret;
 }

@@ -10,7 +10,8 @@
  * A mapping is what one MAP or MAP_LIST made, or what an unmap left of it. It
  * owns one pin for each of its pages. Unmapping takes it out of the tree and
  * the page table and puts it into the domain's limbo, where it keeps its pins
- * until the IOTLB has been flushed: unmap, flush, then unpin.
+ * until the IOTLB has been flushed: unmap, flush, then unpin. A mapping of another
+ * VM's pages has a loan, by which that VM can end it.
  *
  * Words: GPA guest physical address, GFN its frame number; HVA address in the
  * VMM; HPA host physical address; IOVA address that a device uses. `last' is
@@ -24,11 +25,20 @@
  *   ring->lock              one server of a ring at a time
  *   vm->mem_lock            read: slots and groups are used; write: they change
  *   vm->cfg_lock            endpoints, domains, which domain a group is in
+ *   pviommu_grants_lock     all grants; never in a doorbell
+ *   owner->loans_lock       what other VMs map of this VM's memory
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
  *   vm->account_lock        what is charged to the VMM
+ *   vm->release_lock        list of releases; takes nothing
  *   mmap_lock of the VMM    taken by pinning and accounting
+ *   vm->grants_lock         spinlock: grants to this VM; takes nothing
  *   vm->events.lock         irq-safe spinlock, innermost
+ *
+ * Of two VMs, the one that maps (the borrower) may hold its locks down to
+ * mem_lock and then takes the owner's loans_lock; with an owner's loans_lock held
+ * a borrower's locks are taken from domain->lock on. No other lock of a VM is
+ * taken while one of another VM is held.
  *
  * A doorbell through a tracked page runs under KVM's SRCU read locks. None of
  * these locks is held while a doorbell is destroyed (which waits for SRCU).
@@ -49,6 +59,8 @@
 #include <linux/sizes.h>
 #include <linux/xarray.h>
 #include <uapi/linux/pv_iommu.h>
+
+#include "frames.h"
 
 /* Page sizes of MAP: what can be unmapped again page by page */
 #define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
@@ -78,7 +90,7 @@ struct pviommu_window {
 	struct list_head entry;		/* entry of vm->windows */
 	u64 gpa;
 	u32 npages;
-	struct page **pages;		/* NULL: not open */
+	void **pages;			/* where they are; NULL: not open */
 };
 
 /* ---- mappings (mapping.c) ------------------------------------------ */
@@ -100,7 +112,52 @@ struct pviommu_mapping {
 	u32 nr_runs;
 	u8 pgshift;			/* UNMAP may cut at multiples of this */
 	u8 prot;			/* PVIOMMU_PROT_* */
+	struct pviommu_loan *loan;	/* another VM's pages; NULL: our own */
 	struct pviommu_run runs[] __counted_by(nr_runs);
+};
+
+/* ---- memory of other VMs (grant.c, loan.c) -------------------------- */
+
+/* The administrator's word that a VM may map memory of another */
+struct pviommu_grant {
+	refcount_t refs;
+	u32 id;
+	struct pviommu_vm *from;	/* there while the grant is, or is held */
+	struct pviommu_vm *to;		/* there while the grant is not dead */
+	struct list_head entry;		/* entry of to->grants; to->grants_lock */
+	u64 gpa;			/* of @from */
+	u64 last;
+	u8 prot;			/* PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE */
+	bool dead;			/* taken back; from->loans_lock */
+	atomic64_t pages;		/* that are mapped by it */
+};
+
+/* What the administrator is told of a grant */
+struct pviommu_grant_info {
+	u32 id;
+	u32 from;
+	u32 to;
+	u8 prot;
+	u64 gpa;
+	u64 last;
+	u64 pages;
+};
+
+/* An op on its way to map another VM's pages */
+struct pviommu_borrow {
+	struct pviommu_grant *grant;
+	u64 epoch;			/* of the owner, at the first pin; 0 before */
+};
+
+/* What one mapping, and the pieces it was cut into, hold of another VM's pages */
+struct pviommu_loan {
+	struct interval_tree_node it;	/* GPAs of the owner; in owner->loans */
+	struct pviommu_grant *grant;	/* held; grant->from is the owner */
+	struct pviommu_domain *domain;	/* there while domain->nr_loans counts us */
+	u64 iova;			/* where it was mapped, and how much */
+	u64 npages;
+	atomic_t pieces;		/* mappings that have it as their loan */
+	atomic_t taken;			/* of these, being given back */
 };
 
 /* ---- domains (domain.c) -------------------------------------------- */
@@ -126,6 +183,7 @@ struct pviommu_domain {
 	u32 id;
 	u32 nr_groups;			/* vm->cfg_lock */
 	struct iommu_domain *hw;
+	atomic_t nr_loans;		/* see pviommu_loans_settle() */
 	struct pviommu_table *table;	/* of PVIOMMU_KIND_TABLE, else NULL */
 
 	struct mutex lock;		/* protects the rest */
@@ -270,6 +328,7 @@ enum pviommu_counter {
 	PVIOMMU_NR_MAPPINGS,
 	PVIOMMU_NR_FAULTS,
 	PVIOMMU_NR_EVENTS_LOST,
+	PVIOMMU_NR_PAGES_LENT,
 	PVIOMMU_NR_COUNTERS
 };
 
@@ -278,6 +337,7 @@ struct pviommu_vm {
 	refcount_t users;		/* the container, and calls that use it */
 	struct completion unused;
 	struct mm_struct *mm;		/* of the VMM, mmgrab()ed */
+	struct pid *pid;		/* its process */
 
 	struct mutex control_lock;	/* serializes START and RESET */
 	struct rw_semaphore iface_lock;
@@ -297,6 +357,17 @@ struct pviommu_vm {
 	struct pviommu_slot *last_slot;	/* found last; one of @slots, or NULL */
 	struct list_head windows;	/* with control_lock, or held for writing */
 
+	struct mutex loans_lock;	/* with mem_lock for writing, @slots too */
+	struct rb_root_cached loans;	/* to other VMs */
+	u64 epoch;			/* counts when pages cease to be lent */
+
+	spinlock_t grants_lock;		/* the list */
+	struct list_head grants;	/* to this VM */
+
+	struct mutex release_lock;	/* innermost but for spinlocks */
+	struct list_head releases;	/* pages that are being given back */
+	u32 nr_releases;
+
 	struct mutex account_lock;	/* charged and used */
 	u64 charged;			/* pages charged to the VMM */
 	u64 used;			/* of these, pages in use */
@@ -309,7 +380,12 @@ struct pviommu_vm {
 /* main.c */
 extern atomic64_t pviommu_totals[PVIOMMU_NR_COUNTERS];
 extern bool pviommu_default_blocked;
+extern const char *const pviommu_counter_names[PVIOMMU_NR_COUNTERS];
+struct pviommu_vm *pviommu_vm_get(u32 id);
+struct pviommu_vm *pviommu_vm_next(unsigned long *id);
+void pviommu_vm_put(struct pviommu_vm *vm);
 struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm);
+struct pviommu_vm *pviommu_vm_withdraw(u32 id);
 void pviommu_vm_destroy(struct pviommu_vm *vm);
 
 static inline void pviommu_count(struct pviommu_vm *vm, enum pviommu_counter c,
@@ -318,6 +394,10 @@ static inline void pviommu_count(struct pviommu_vm *vm, enum pviommu_counter c,
 	atomic64_add(n, &vm->counters[c]);
 	atomic64_add(n, &pviommu_totals[c]);
 }
+
+/* admin.c */
+int pviommu_admin_init(void);
+void pviommu_admin_exit(void);
 
 /* container.c */
 int pviommu_container_init(void);
@@ -366,6 +446,8 @@ const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 /* pin.c */
 int pviommu_charge(struct pviommu_vm *vm, u64 npages);
 void pviommu_uncharge(struct pviommu_vm *vm, u64 npages);
+long pviommu_pin_ram(struct pviommu_vm *vm, unsigned long hva,
+		     unsigned long npages, bool write, struct page **pages);
 long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
 		     unsigned long npages, bool write, struct page **pages);
 int pviommu_pin_guest(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
@@ -373,6 +455,41 @@ int pviommu_pin_guest(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 void pviommu_unpin_pages(struct pviommu_vm *vm, struct page **pages, u32 npages);
 void pviommu_unpin_pfns(struct pviommu_vm *vm, u64 hpfn, u64 npages, bool dirty);
 void pviommu_slot_put_pins(struct pviommu_vm *vm, u64 gfn, u64 npages);
+
+/* grant.c */
+struct pviommu_grant *pviommu_grant_find(struct pviommu_vm *to, u32 from,
+					 u64 gpa, u64 last, u8 prot);
+void pviommu_grant_hold(struct pviommu_grant *grant);
+void pviommu_grant_release(struct pviommu_grant *grant);
+int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id);
+int pviommu_grant_remove(u32 id);
+void pviommu_grants_end(struct pviommu_vm *vm);
+bool pviommu_grant_next(unsigned long *id, struct pviommu_grant_info *info);
+
+/* loan.c */
+int pviommu_borrow_pin(struct pviommu_vm *vm, struct pviommu_borrow *borrow,
+		       u64 gfn, u32 npages, bool write, struct page **pages);
+struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
+					struct pviommu_domain *domain, u64 iova,
+					u32 npages, u64 first, u64 last);
+void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
+		      int ret);
+void pviommu_loan_take(struct pviommu_mapping *map);
+void pviommu_loan_return(struct pviommu_mapping *map);
+void pviommu_loans_settle(struct pviommu_domain *domain);
+void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
+			  const struct pviommu_frames *frames);
+bool pviommu_loans_announce(struct pviommu_vm *owner,
+			    const struct pviommu_frames *frames);
+void pviommu_loans_end(struct pviommu_grant *grant);
+
+/* release.c */
+void pviommu_releases_stop(struct pviommu_vm *vm);
+int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result);
+
+/* discard.c */
+u64 pviommu_discard(struct pviommu_vm *vm, unsigned long hva, u64 size);
 
 /* apply.c */
 struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
@@ -397,12 +514,20 @@ struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 					     enum pviommu_domain_kind kind,
 					     struct device *dev, u32 *flags);
 struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id);
+struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
+					   unsigned long *id);
 void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
 void pviommu_domains_destroy(struct pviommu_vm *vm);
 void pviommu_domain_revoke(struct pviommu_domain *domain,
-			   struct pviommu_slot *slot);
+			   const struct pviommu_frames *frames);
+bool pviommu_domain_announce(struct pviommu_domain *domain,
+			     const struct pviommu_frames *frames);
+void pviommu_domain_recall(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
+bool pviommu_loan_announce(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
@@ -446,10 +571,11 @@ struct pviommu_map_args {
 	u64 npages;
 	u8 pgshift;
 	u8 prot;
+	struct pviommu_borrow *borrow;	/* NULL: memory of this VM */
 };
 
-int pviommu_pin_list(struct pviommu_vm *vm, const u64 *gfns, u32 count, bool write,
-		     struct page **pages);
+int pviommu_pin_list(struct pviommu_vm *vm, const struct pviommu_map_args *args,
+		     const u64 *gfns, u32 count, struct page **pages);
 int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n);
 int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

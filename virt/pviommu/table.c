@@ -218,8 +218,7 @@ static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domai
 	if (pviommu_range_reserved(ctx->vm, iova, page_iova(view, page + n) - 1))
 		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_IOVA);
 	ret = pviommu_quota_mappings(ctx->vm, 1) ?:
-	      pviommu_pin_list(ctx->vm, gfns, n, view->prot & PVIOMMU_PROT_WRITE,
-			       ctx->scratch->pages);
+	      pviommu_pin_list(ctx->vm, &args, gfns, n, ctx->scratch->pages);
 	if (ret == -EFAULT || ret == -EACCES)
 		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_PAGE);
 	if (ret)

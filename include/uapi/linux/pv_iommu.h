@@ -268,6 +268,8 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_PROT_WRITE	(1U << 1)
 #define PVIOMMU_PROT_NOEXEC	(1U << 2)
 #define PVIOMMU_PROT_MMIO	(1U << 3)	/* reserved: EOPNOTSUPP */
+/* prot that LOOKUP answers, besides */
+#define PVIOMMU_PROT_FOREIGN	(1U << 31)	/* gpa is one of another VM */
 
 /** PVIOMMU_LIST_MAX: frames in one MAP_LIST, what one 4 KiB page holds */
 #define PVIOMMU_LIST_MAX	512
@@ -286,7 +288,10 @@ enum pviommu_granularity {
  * @domain: domain id; 0 where the op takes none
  * @endpoint: endpoint id; 0 where the op takes none
  * @pasid: PVIOMMU_PASID_NONE unless the op takes one
- * @vm: PVIOMMU_VM_SELF, or another VM's id (PVIOMMU_F_FOREIGN)
+ * @vm: PVIOMMU_VM_SELF, or another VM's id (PVIOMMU_F_FOREIGN): then the GPAs, but
+ *	for that of a list, are those of the other VM. EACCES without a grant of
+ *	the host's administrator that covers all of them and @prot, whatever the
+ *	reason; the administrator tells the guest of ids
  * @map: MAP maps [iova, iova + size) to guest memory at gpa in pages of
  *	(1 << pgshift) bytes, to which iova, gpa and size are aligned; UNMAP may
  *	later remove any of these pages. All or nothing.
@@ -308,6 +313,9 @@ enum pviommu_granularity {
  *	first page; else both are 0.
  *	RECOVER: the guest knows that @endpoint was cut off; its group can be
  *	attached again. EBUSY while the host is still handling the error.
+ * @release: RELEASE gives the host back @count pages of 4 KiB, whose frame numbers
+ *	are an array of __le64 at the page-aligned GPA @release.list. Done when the
+ *	event with @release.token comes. EBUSY while an endpoint is in bypass
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
  *	result is how many bytes there are in all.
@@ -381,6 +389,13 @@ struct pviommu_op {
 			__le64 reserved[2];
 		} buf;
 		struct {
+			__le64 list;
+			__le32 count;
+			__le32 reserved0;
+			__le64 token;
+			__le64 reserved;
+		} release;
+		struct {
 			__le64 iova;
 			__le64 gpa;
 			__le64 size;
@@ -451,6 +466,7 @@ struct pviommu_region {
  * @mappings: mappings that exist now
  * @faults: DMA faults that the physical IOMMU has reported
  * @events_lost: events that found the event ring full
+ * @pages_lent: 4 KiB pages of this VM that other VMs map now
  * @reserved: zero
  */
 struct pviommu_stats {
@@ -464,16 +480,19 @@ struct pviommu_stats {
 	__le64 mappings;
 	__le64 faults;
 	__le64 events_lost;
-	__le64 reserved[6];
+	__le64 pages_lent;
+	__le64 reserved[5];
 };
 
 /* ------------------------------------------------------------------ */
 /* Events                                                              */
 
 #define PVIOMMU_EV_FAULT	1	/* a DMA was refused: endpoint, domain, addr = IOVA */
-#define PVIOMMU_EV_REVOKED	2	/* memory left the VM: domain, addr = IOVA, gpa, size */
+#define PVIOMMU_EV_REVOKED	2	/* memory left: domain, vm, addr = IOVA, gpa, size */
 #define PVIOMMU_EV_ISOLATED	3	/* the endpoint was cut off after an error */
 #define PVIOMMU_EV_GONE		4	/* the endpoint has left the VM */
+#define PVIOMMU_EV_RELEASE	5	/* memory is about to leave, as in REVOKED: unmap it */
+#define PVIOMMU_EV_RELEASED	6	/* a RELEASE is done: addr = token, size that was freed */
 
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
 /*
@@ -501,6 +520,8 @@ struct pviommu_stats {
  * @addr: IOVA
  * @gpa: guest physical address, where one is meant
  * @size: bytes
+ * @vm: PVIOMMU_VM_SELF, or the id of the VM whose memory is meant
+ * @reserved0: zero
  * @reserved: zero
  */
 struct pviommu_event {
@@ -513,7 +534,9 @@ struct pviommu_event {
 	__le64 addr;
 	__le64 gpa;
 	__le64 size;
-	__le64 reserved[2];
+	__le32 vm;
+	__le32 reserved0;
+	__le64 reserved;
 };
 
 /** PVIOMMU_EVENT_SLOTS: entries of the event ring, which is one 4 KiB page */

@@ -231,7 +231,9 @@ TEST_F(fd, dirty)
 	ASSERT_EQ(0, attach(&self->dev, alloc.out_id));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA * 2, self->buffer, SIZE, false));
-	EXPECT_EQ(-EINVAL, get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits));
+	/* Off, nothing is dirty; iommufd does not tell that it is off */
+	get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits);
+	EXPECT_EQ(0, count(bits));
 	ASSERT_EQ(0, set_dirty(self->fd, alloc.out_id, FD_DIRTY_ENABLE));
 	ASSERT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits));
@@ -240,7 +242,8 @@ TEST_F(fd, dirty)
 	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_id, GUEST_IOVA * 2, bits));
 	EXPECT_EQ(0, count(bits));
 	EXPECT_EQ(0, set_dirty(self->fd, alloc.out_id, 0));
-	EXPECT_EQ(-EINVAL, get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits));
+	get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits);
+	EXPECT_EQ(0, count(bits));
 	ASSERT_EQ(0, attach(&self->dev, self->ioas));
 }
 

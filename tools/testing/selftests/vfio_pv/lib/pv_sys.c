@@ -190,6 +190,7 @@ static struct {
 	{ "doorbell_pages", "" },
 	{ "max_domains", "" },
 	{ "max_mappings", "" },
+	{ "release_ms", "" },
 };
 
 static int param_path(char *path, size_t size, const char *name)

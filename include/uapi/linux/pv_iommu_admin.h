@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Paravirtual IOMMU: how the administrator of a host sees and steers it.
+ *
+ * A generic netlink family of the initial network namespace. Every command needs
+ * CAP_SYS_ADMIN there; EPERM else. Numbers are in the byte order of the machine.
+ *
+ * The *_GET commands are dumps: they answer with a message for each object, with
+ * the attributes that its description lists. With PVIOMMU_ADMIN_A_VM in the
+ * request only objects of that VM are told of. A dump sees each object as it is
+ * when its turn comes, not all at one moment. Unknown attributes of an answer are
+ * to be passed over: more may come.
+ */
+#ifndef _UAPI_LINUX_PV_IOMMU_ADMIN_H
+#define _UAPI_LINUX_PV_IOMMU_ADMIN_H
+
+#define PVIOMMU_ADMIN_GENL_NAME		"pviommu"
+#define PVIOMMU_ADMIN_GENL_VERSION	1
+
+/**
+ * enum pviommu_admin_cmd - commands
+ * @PVIOMMU_ADMIN_CMD_UNSPEC: never used
+ * @PVIOMMU_ADMIN_CMD_VM_GET: VMs: VM, PID, NAME of the VMM, a COUNTER for each
+ *	counter
+ * @PVIOMMU_ADMIN_CMD_ENDPOINT_GET: opened devices: VM, ENDPOINT, NAME on the host's
+ *	bus, GROUP, DOMAIN, FLAGS (PVIOMMU_PROBE_*)
+ * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: domains: VM, DOMAIN, NAME of its kind, GROUPS
+ * @PVIOMMU_ADMIN_CMD_GRANT_GET: grants: GRANT, VM whose memory it is, TO, GPA, LAST,
+ *	FLAGS (PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE), VALUE: how many 4 KiB pages are
+ *	mapped by it
+ * @PVIOMMU_ADMIN_CMD_GRANT_NEW: let a VM map memory of another: VM, TO, GPA, LAST,
+ *	FLAGS; answers with GRANT. ENOENT no such VM; EINVAL a bad value; ENOSPC too
+ *	many for the VM that it is given to. No dump
+ * @PVIOMMU_ADMIN_CMD_GRANT_DEL: take GRANT back. What was mapped by it is unmapped,
+ *	flushed and unpinned when the answer comes. ENOENT no such grant. No dump
+ */
+enum pviommu_admin_cmd {
+	PVIOMMU_ADMIN_CMD_UNSPEC,
+	PVIOMMU_ADMIN_CMD_VM_GET,
+	PVIOMMU_ADMIN_CMD_ENDPOINT_GET,
+	PVIOMMU_ADMIN_CMD_DOMAIN_GET,
+	PVIOMMU_ADMIN_CMD_GRANT_GET,
+	PVIOMMU_ADMIN_CMD_GRANT_NEW,
+	PVIOMMU_ADMIN_CMD_GRANT_DEL,
+};
+
+/**
+ * enum pviommu_admin_attr - attributes
+ * @PVIOMMU_ADMIN_A_UNSPEC: never used
+ * @PVIOMMU_ADMIN_A_PAD: fills up to an aligned number
+ * @PVIOMMU_ADMIN_A_VM: u32, number of a VM; not used again soon
+ * @PVIOMMU_ADMIN_A_PID: u32, process id of the VMM; 0 when it is gone
+ * @PVIOMMU_ADMIN_A_NAME: string
+ * @PVIOMMU_ADMIN_A_COUNTER: nested, NAME and VALUE; as often as there are counters
+ * @PVIOMMU_ADMIN_A_VALUE: u64
+ * @PVIOMMU_ADMIN_A_ENDPOINT: u32, endpoint id
+ * @PVIOMMU_ADMIN_A_GROUP: u32, number of the host's isolation group
+ * @PVIOMMU_ADMIN_A_DOMAIN: u32, domain id of the VM, or PVIOMMU_DOMAIN_*
+ * @PVIOMMU_ADMIN_A_FLAGS: u32
+ * @PVIOMMU_ADMIN_A_GROUPS: u32, how many isolation groups are attached
+ * @PVIOMMU_ADMIN_A_GRANT: u32, number of a grant; not used again soon
+ * @PVIOMMU_ADMIN_A_TO: u32, number of the VM that a grant is given to
+ * @PVIOMMU_ADMIN_A_GPA: u64, first guest physical address, page aligned
+ * @PVIOMMU_ADMIN_A_LAST: u64, last guest physical address, inclusive
+ */
+enum pviommu_admin_attr {
+	PVIOMMU_ADMIN_A_UNSPEC,
+	PVIOMMU_ADMIN_A_PAD,
+	PVIOMMU_ADMIN_A_VM,
+	PVIOMMU_ADMIN_A_PID,
+	PVIOMMU_ADMIN_A_NAME,
+	PVIOMMU_ADMIN_A_COUNTER,
+	PVIOMMU_ADMIN_A_VALUE,
+	PVIOMMU_ADMIN_A_ENDPOINT,
+	PVIOMMU_ADMIN_A_GROUP,
+	PVIOMMU_ADMIN_A_DOMAIN,
+	PVIOMMU_ADMIN_A_FLAGS,
+	PVIOMMU_ADMIN_A_GROUPS,
+	PVIOMMU_ADMIN_A_GRANT,
+	PVIOMMU_ADMIN_A_TO,
+	PVIOMMU_ADMIN_A_GPA,
+	PVIOMMU_ADMIN_A_LAST,
+	/* private: */
+	__PVIOMMU_ADMIN_A_MAX
+};
+
+#define PVIOMMU_ADMIN_A_MAX	(__PVIOMMU_ADMIN_A_MAX - 1)
+
+#endif /* _UAPI_LINUX_PV_IOMMU_ADMIN_H */

@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One VM maps memory of another: only by a grant, only for as long as that, the
+ * memory and both VMs last; and whoever ends it, nothing stays mapped or pinned.
+ *
+ * The owner is another process with a device of its own; the borrower is this one.
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include "lib/edu.h"
+#include "lib/pv_ctl.h"
+#include "lib/pv_test.h"
+
+#define IOVA		0x10000000ULL
+#define NOBODY		12345
+#define LEN		1024
+/* What an owner answers */
+#define DONE		'y'
+
+FIXTURE(foreign)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	struct vfio_dev *edu;
+	__u32 id, dom;
+	/* The owner */
+	pid_t pid;
+	__u32 owner;
+	int to, from;
+};
+
+/* ---- the owner ------------------------------------------------------- */
+
+static bool owner_releases(struct pv_vm *vm)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+	struct pviommu_event ev = {};
+	int i;
+
+	op.release.list = PV_AT_LIST;
+	op.release.count = 2;
+	pv_list(vm)[0] = PV_DATA >> 12;
+	pv_list(vm)[1] = (PV_DATA >> 12) + 2;
+	if (__pv_start(vm, 1, 6) || __pv_exec(&vm->ring[0], op))
+		return false;
+	for (i = 0; i < 1000 && !pv_event_next(vm, &ev); i++)
+		usleep(5000);
+	return ev.type == PVIOMMU_EV_RELEASED && ev.size == 2 * PV_PAGE;
+}
+
+static char owner_does(struct pv_vm *vm, char what)
+{
+	char *data = pv_mem(vm, PV_DATA);
+	int i;
+
+	switch (what) {
+	case 'f':	/* fill its memory */
+		for (i = 0; i < LEN; i++)
+			data[i] = i * 7 + 3;
+		return DONE;
+	case 'c':	/* has what the borrower's device wrote arrived? */
+		for (i = 0; i < LEN; i++)
+			if (data[i] != (char)(i * 5 + 1))
+				return 'n';
+		return DONE;
+	case 'z':	/* is the memory as it was at first? */
+		for (i = 0; i < LEN; i++)
+			if (data[i])
+				return 'n';
+		return DONE;
+	case 'u':	/* unplug memory */
+		return pv_region_unmap(vm, &vm->low) ? 'n' : DONE;
+	case 'r':	/* give pages back: every other one of four */
+		return owner_releases(vm) ? DONE : 'n';
+	default:
+		return 'n';
+	}
+}
+
+static void owner_main(int in, int out)
+{
+	struct pv_vm vm;
+	char what, answer = DONE;
+
+	if (pv_vm_init(&vm, 2, PV_LOW_SIZE) || vm.nr_devs < 2)
+		_exit(1);
+	vm.dev[0] = vm.dev[1];
+	vm.nr_devs = 1;
+	if (!pv_param_set("default_blocked", "1") || pv_vm_open_container(&vm) ||
+	    pv_vm_add_memory(&vm) || pv_vm_open_devices(&vm))
+		answer = 'n';
+	while (write(out, &answer, 1) == 1 && read(in, &what, 1) == 1 && what != 'x')
+		answer = owner_does(&vm, what);
+	pv_vm_close(&vm);
+	_exit(0);
+}
+
+static bool owner_ask(int to, int from, char what)
+{
+	char answer;
+
+	return (!what || write(to, &what, 1) == 1) && read(from, &answer, 1) == 1 &&
+	       answer == DONE;
+}
+
+#define ask(what)	ASSERT_TRUE(owner_ask(self->to, self->from, what))
+
+static pid_t owner_start(int *to, int *from)
+{
+	int in[2], out[2];
+	pid_t pid;
+
+	if (pipe(in) || pipe(out))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		close(in[1]);
+		close(out[0]);
+		owner_main(in[0], out[1]);
+	}
+	close(in[0]);
+	close(out[1]);
+	*to = in[1];
+	*from = out[0];
+	return pid;
+}
+
+static void owner_end(pid_t *pid, int sig)
+{
+	int status;
+
+	if (*pid > 0) {
+		kill(*pid, sig);
+		waitpid(*pid, &status, 0);
+	}
+	*pid = 0;
+}
+
+/* ---- the borrower ---------------------------------------------------- */
+
+FIXTURE_SETUP(foreign)
+{
+	signal(SIGPIPE, SIG_IGN);
+	self->before = pv_begin();
+	if (!pv_ctl_found())
+		SKIP(return, "needs pvctl");
+	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
+	ASSERT_EQ(0, pv_vm_init(&self->vm, 2, PV_LOW_SIZE));
+	if (self->vm.nr_devs < 2)
+		SKIP(return, "needs two devices");
+	self->pid = owner_start(&self->to, &self->from);
+	ASSERT_LT(0, self->pid);
+	ask(0);
+	self->vm.nr_devs = 1;
+	ASSERT_EQ(0, pv_vm_open_container(&self->vm));
+	ASSERT_EQ(0, pv_vm_add_memory(&self->vm));
+	ASSERT_EQ(0, pv_vm_open_devices(&self->vm));
+	self->edu = &self->vm.dev[0].vfio;
+	self->r = &self->vm.ring[0];
+	self->id = pv_ctl_vm_of(getpid());
+	self->owner = pv_ctl_vm_of(self->pid);
+	ASSERT_NE(0, self->id);
+	ASSERT_NE(0, self->owner);
+	pv_start(&self->vm, 1, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->vm.dev[0].id, self->dom);
+}
+
+FIXTURE_TEARDOWN(foreign)
+{
+	char text[256];
+
+	owner_end(&self->pid, SIGTERM);
+	pv_vm_close(&self->vm);
+	pv_params_restore();
+	pv_expect_unchanged(&self->before);
+	EXPECT_EQ(0, pv_vm_count());
+	/* Grants went with the VMs */
+	EXPECT_EQ(0, pv_ctl(text, sizeof(text), "grant"));
+	EXPECT_STREQ("", text);
+}
+
+static struct pviommu_op foreign_map(__u32 vm, __u32 dom, __u64 iova, __u64 gpa, __u64 size,
+				     __u32 prot)
+{
+	struct pviommu_op op = pv_op_map(dom, iova, gpa, size, prot);
+
+	op.vm = vm;
+	return op;
+}
+
+static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *access)
+{
+	char text[256];
+
+	if (pv_ctl(text, sizeof(text), "grant add from %u to %u gpa %llu size %llu access %s",
+		   from, to, gpa, size, access))
+		return -1;
+	return pv_ctl_value(text, NULL, "grant");
+}
+
+#define let(gpa, size, access) ({						\
+	long long __grant = grant_add(self->owner, self->id, gpa, size, access);	\
+										\
+	ASSERT_LT(0, __grant);							\
+	__grant;								\
+})
+
+#define borrow(iova, gpa, size, prot) \
+	pv_exec(self->r, foreign_map(self->owner, self->dom, iova, gpa, size, prot))
+#define err_borrow(status, vm, gpa, size, prot) \
+	pv_err_exec(status, self->r, foreign_map(vm, self->dom, IOVA, gpa, size, prot))
+
+/* Nothing of the owner's is mapped or pinned, at whoever's hand that was */
+#define expect_all_gone(pinned) do {						\
+	EXPECT_EQ(0, pv_total("pages_lent"));					\
+	EXPECT_EQ(pinned, pv_total("pages_pinned"));				\
+	EXPECT_EQ(0, pv_total("pages_mapped"));					\
+	EXPECT_EQ(0, pv_total("mappings"));					\
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);		\
+} while (0)
+
+#define expect_revoked(iova, at, bytes) \
+	expect_told(PVIOMMU_EV_REVOKED, iova, at, bytes)
+
+#define expect_told(kind, iova, at, bytes) do {					\
+	struct pviommu_event __ev = {};						\
+										\
+	ASSERT_TRUE(pv_event_next(&self->vm, &__ev));				\
+	EXPECT_EQ(kind, __ev.type);						\
+	EXPECT_EQ(self->owner, __ev.vm);					\
+	EXPECT_EQ(self->dom, __ev.domain);					\
+	EXPECT_EQ(iova, __ev.addr);						\
+	EXPECT_EQ(at, __ev.gpa);						\
+	EXPECT_EQ(bytes, __ev.size);						\
+} while (0)
+
+/* Have the device write what the owner looks for, at IOVA */
+static bool write_there(struct pv_vm *vm, struct pv_ring *r, __u32 dom)
+{
+	struct vfio_dev *edu = &vm->dev[0].vfio;
+	char *own = pv_mem(vm, PV_DATA);
+	bool ok;
+	int i;
+
+	for (i = 0; i < LEN; i++)
+		own[i] = i * 5 + 1;
+	ok = !__pv_map(r, dom, IOVA * 4, PV_DATA, PV_PAGE, PV_R) &&
+	     edu_from_ram(edu, IOVA * 4, 0, LEN) && edu_to_ram(edu, IOVA, 0, LEN);
+	return !__pv_unmap(r, dom, IOVA * 4, PV_PAGE) && !__pv_inv(r, dom) && ok;
+}
+
+/* ---- who may --------------------------------------------------------- */
+
+TEST_F(foreign, refused_alike_without_a_grant)
+{
+	struct pv_state before = pv_state(self->r), after;
+
+	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
+	/* A grant is for what it says and no more */
+	let(PV_DATA, 4 * PV_PAGE, "r");
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_RW);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_W);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA - PV_PAGE, 2 * PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, 5 * PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	/* Nor is it for the way back */
+	EXPECT_LT(0, grant_add(self->id, self->owner, PV_DATA, PV_PAGE, "rw"));
+	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
+	after = pv_state(self->r);
+	EXPECT_TRUE(pv_state_same(&before, &after));
+	borrow(IOVA, PV_DATA, 4 * PV_PAGE, PV_R);
+}
+
+TEST_F(foreign, granted_but_no_memory)
+{
+	let(PV_NOWHERE, PV_PAGE, "rw");
+	let(PV_ROM, PV_PAGE, "rw");
+	err_borrow(PVIOMMU_EFAULT, self->owner, PV_NOWHERE, PV_PAGE, PV_RW);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_ROM, PV_PAGE, PV_RW);
+	borrow(IOVA, PV_ROM, PV_PAGE, PV_R);
+}
+
+TEST_F(foreign, grants_that_make_no_sense)
+{
+	EXPECT_EQ(-1, grant_add(self->owner, self->owner, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, NOBODY, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(NOBODY, self->id, 0, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 1, PV_PAGE, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 0, 100, "rw"));
+	EXPECT_EQ(-1, grant_add(self->owner, self->id, 0, PV_PAGE, "x"));
+	EXPECT_EQ(1, pv_ctl(NULL, 0, "grant del grant %d 2>/dev/null", NOBODY));
+}
+
+/* ---- what it is good for --------------------------------------------- */
+
+TEST_F(foreign, device_writes_into_the_other_vm)
+{
+	if (!edu_is(self->edu))
+		SKIP(return, "needs edu");
+	ask('z');
+	let(PV_DATA, PV_PAGE, "w");
+	borrow(IOVA, PV_DATA, PV_PAGE, PV_W);
+	ASSERT_TRUE(write_there(&self->vm, self->r, self->dom));
+	ask('c');
+}
+
+TEST_F(foreign, device_reads_the_other_vm)
+{
+	char *own = pv_mem(&self->vm, PV_DATA);
+	struct pviommu_op op;
+	int i;
+
+	if (!edu_is(self->edu))
+		SKIP(return, "needs edu");
+	ask('f');
+	let(PV_LOW, PV_LOW_SIZE, "r");
+	pv_list(&self->vm)[0] = PV_DATA >> 12;
+	pv_list(&self->vm)[1] = PV_PAGE >> 12;
+	/* The list is ours, the frames are the other's */
+	op = pv_op_map_list(self->dom, IOVA, PV_AT_LIST, 2, PV_R);
+	op.vm = self->owner;
+	pv_exec(self->r, op);
+	pv_map(self->r, self->dom, IOVA * 2, PV_DATA, PV_PAGE, PV_RW);
+	ASSERT_TRUE(edu_from_ram(self->edu, IOVA, 0, LEN));
+	ASSERT_TRUE(edu_to_ram(self->edu, IOVA * 2, 0, LEN));
+	for (i = 0; i < LEN; i++)
+		ASSERT_EQ((char)(i * 7 + 3), own[i]);
+	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
+	EXPECT_EQ(PV_PAGE, self->r->last.lookup.gpa);
+	EXPECT_EQ(PV_R | PVIOMMU_PROT_FOREIGN, self->r->last.lookup.prot);
+}
+
+/* The borrower is charged, the owner is not */
+TEST_F(foreign, account)
+{
+	long mine = pv_status_kb(0, "VmLck"), its = pv_status_kb(self->pid, "VmLck");
+	long long pinned = pv_total("pages_pinned");
+	char text[512];
+
+	let(PV_LOW, PV_LOW_SIZE, "rw");
+	borrow(IOVA, 0, PV_LOW_SIZE, PV_RW);
+	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE, pv_total("pages_lent"));
+	EXPECT_EQ(pinned + PV_LOW_SIZE / PV_PAGE, pv_total("pages_pinned"));
+	EXPECT_LE(mine + PV_LOW_SIZE / 1024 - 4096, pv_status_kb(0, "VmLck"));
+	EXPECT_EQ(its, pv_status_kb(self->pid, "VmLck"));
+	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "grant"));
+	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE, pv_ctl_value(text, NULL, "pages"));
+	/* Unmapped is not unpinned; flushed is */
+	pv_unmap(self->r, self->dom, IOVA, PV_LOW_SIZE / 2);
+	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE, pv_total("pages_lent"));
+	pv_inv(self->r, self->dom);
+	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE / 2, pv_total("pages_lent"));
+	pv_unmap_all(self->r, self->dom);
+	pv_inv(self->r, self->dom);
+	expect_all_gone(pinned);
+}
+
+TEST_F(foreign, large_pages)
+{
+	long long pinned = pv_total("pages_pinned"), id;
+	struct pviommu_op op = pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW);
+
+	id = let(PV_HIGH, PV_HIGH_SIZE, "rw");
+	op.vm = self->owner;
+	pv_exec(self->r, op);
+	EXPECT_EQ(512, pv_total("pages_lent"));
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+	expect_revoked(IOVA, PV_HIGH, PV_2M);
+	expect_all_gone(pinned);
+}
+
+/* ---- how it ends ----------------------------------------------------- */
+
+TEST_F(foreign, grant_is_taken_back)
+{
+	long long pinned = pv_total("pages_pinned"), id = let(PV_DATA, 16 * PV_PAGE, "rw");
+
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	/* Cut in three, of which one waits for a flush */
+	pv_unmap(self->r, self->dom, IOVA + 4 * PV_PAGE, PV_PAGE);
+	pv_map(self->r, self->dom, IOVA * 8, PV_DATA, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+	expect_revoked(IOVA, PV_DATA, 4 * PV_PAGE);
+	expect_revoked(IOVA + 5 * PV_PAGE, PV_DATA + 5 * PV_PAGE, 11 * PV_PAGE);
+	/* What is the borrower's own stays */
+	pv_lookup(self->r, self->dom, IOVA * 8);
+	EXPECT_EQ(1, pv_total("pages_mapped"));
+	pv_unmap(self->r, self->dom, IOVA * 8, PV_PAGE);
+	pv_inv(self->r, self->dom);
+	expect_all_gone(pinned);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	if (edu_is(self->edu)) {
+		/* The device does not reach it any more */
+		write_there(&self->vm, self->r, self->dom);
+		ask('z');
+	}
+}
+
+/* By another grant, or to another place, it stays */
+TEST_F(foreign, one_of_two_grants_is_taken_back)
+{
+	long long one = let(PV_DATA, PV_PAGE, "rw");
+
+	borrow(IOVA, PV_DATA, PV_PAGE, PV_RW);
+	let(PV_DATA + PV_PAGE, PV_PAGE, "rw");
+	borrow(IOVA + PV_PAGE, PV_DATA + PV_PAGE, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", one));
+	expect_revoked(IOVA, PV_DATA, PV_PAGE);
+	EXPECT_EQ(1, pv_total("pages_lent"));
+	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
+}
+
+TEST_F(foreign, owner_unplugs_the_memory)
+{
+	long long pinned = pv_total("pages_pinned");
+
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	ask('u');
+	expect_revoked(IOVA, PV_DATA, 16 * PV_PAGE);
+	expect_all_gone(pinned);
+	/* The grant is there, the memory is not */
+	err_borrow(PVIOMMU_EFAULT, self->owner, PV_DATA, PV_PAGE, PV_R);
+}
+
+/* The borrower is asked, then cut off; what it maps besides stays */
+TEST_F(foreign, owner_releases_pages)
+{
+	let(PV_DATA, 4 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 4 * PV_PAGE, PV_RW);
+	ask('f');
+	ask('r');
+	expect_told(PVIOMMU_EV_RELEASE, IOVA, PV_DATA, PV_PAGE);
+	expect_told(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, PV_PAGE);
+	expect_revoked(IOVA, PV_DATA, PV_PAGE);
+	expect_revoked(IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(2, pv_total("pages_lent"));
+	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);
+	ask('z');
+	/* The grant holds: the page that is there now may be mapped */
+	borrow(IOVA, PV_DATA, PV_PAGE, PV_RW);
+}
+
+TEST_F(foreign, owner_exits)
+{
+	long long pinned = pv_total("pages_pinned");
+	int status;
+
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	ASSERT_EQ(1, write(self->to, "x", 1));
+	ASSERT_EQ(self->pid, waitpid(self->pid, &status, 0));
+	self->pid = 0;
+	expect_revoked(IOVA, PV_DATA, 16 * PV_PAGE);
+	expect_all_gone(pinned);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+}
+
+TEST_F(foreign, owner_is_killed)
+{
+	long long pinned = pv_total("pages_pinned");
+
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	owner_end(&self->pid, SIGKILL);
+	expect_revoked(IOVA, PV_DATA, 16 * PV_PAGE);
+	expect_all_gone(pinned);
+}
+
+/* ---- the borrower's own end ------------------------------------------ */
+
+#define expect_none_lent() do {							\
+	EXPECT_EQ(0, pv_total("pages_lent"));					\
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant | grep -q 'pages 0$'"));		\
+} while (0)
+
+TEST_F(foreign, borrower_frees_the_domain)
+{
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	pv_unmap(self->r, self->dom, IOVA + PV_PAGE, PV_PAGE);
+	pv_detach(self->r, self->vm.dev[0].id, self->dom);
+	pv_free(self->r, self->dom);
+	expect_none_lent();
+}
+
+TEST_F(foreign, borrower_resets)
+{
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	pv_reset(&self->vm);
+	expect_none_lent();
+}
+
+TEST_F(foreign, borrower_goes)
+{
+	let(PV_DATA, 16 * PV_PAGE, "rw");
+	borrow(IOVA, PV_DATA, 16 * PV_PAGE, PV_RW);
+	pv_vm_close(&self->vm);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+	EXPECT_EQ(0, pv_total("pages_pinned"));
+	/* The owner is as it was */
+	ask('z');
+}
+
+/* ---- all at once ----------------------------------------------------- */
+
+struct borrower {
+	struct pv_ring *r;
+	__u32 owner, dom;
+	__u64 iova;
+	unsigned int mapped, refused, strange;
+	volatile bool stop;
+};
+
+static void *borrow_all_the_time(void *arg)
+{
+	struct borrower *b = arg;
+	__u32 status;
+
+	while (!b->stop) {
+		status = __pv_exec(b->r, foreign_map(b->owner, b->dom, b->iova, PV_DATA,
+						     1024 * PV_PAGE, PV_RW));
+		b->mapped += status == PVIOMMU_OK;
+		b->refused += status == PVIOMMU_EACCES;
+		/* A part that was revoked already is no error */
+		b->strange += status != PVIOMMU_OK && status != PVIOMMU_EACCES;
+		__pv_unmap(b->r, b->dom, b->iova, 600 * PV_PAGE);
+		__pv_unmap_all(b->r, b->dom);
+		__pv_inv(b->r, b->dom);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(foreign, grants_come_and_go_under_load, 120)
+{
+	struct borrower b = { .owner = self->owner, .iova = IOVA };
+	struct pv_vm *vm = &self->vm;
+	pthread_t thread;
+	long long id;
+	int i;
+
+	pv_reset(vm);
+	pv_start(vm, 2, 6);
+	b.r = &vm->ring[0];
+	b.dom = pv_new_domain(b.r, vm->dev[0].id);
+	ASSERT_NE(0, b.dom);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, borrow_all_the_time, &b));
+	for (i = 0; i < 10; i++) {
+		id = let(PV_DATA, 1024 * PV_PAGE, "rw");
+		usleep(10000 * i);
+		ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+		EXPECT_EQ(0, pv_total("pages_lent"));
+	}
+	b.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	TH_LOG("mapped %u times, refused %u times", b.mapped, b.refused);
+	EXPECT_LT(0, b.mapped);
+	EXPECT_LT(0, b.refused);
+	EXPECT_EQ(0, b.strange);
+	EXPECT_EQ(0, pv_total("mappings"));
+}
+
+TEST_F(foreign, owner_is_killed_under_load)
+{
+	struct borrower b = { .r = self->r, .owner = self->owner, .dom = self->dom, .iova = IOVA };
+	pthread_t thread;
+	int i;
+
+	let(PV_DATA, 1024 * PV_PAGE, "rw");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, borrow_all_the_time, &b));
+	usleep(300000);
+	owner_end(&self->pid, SIGKILL);
+	/* What is being pinned just then keeps the owner's memory for as long as that */
+	for (i = 0; i < 1000 && pv_total("pages_lent"); i++)
+		usleep(10000);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+	b.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_LT(0, b.mapped);
+	EXPECT_EQ(0, pv_total("mappings"));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pv_ctl.h"
+
+static const char *tool(void)
+{
+	static char path[4096];
+	ssize_t len;
+
+	if (*path)
+		return path;
+	len = readlink("/proc/self/exe", path, sizeof(path) - 32);
+	if (len < 0)
+		return "pvctl";
+	path[len] = 0;
+	dirname(path);
+	strcat(path, "/../pvctl/pvctl");
+	if (access(path, X_OK))
+		strcpy(path, "pvctl");
+	return path;
+}
+
+int pv_ctl(char *out, size_t size, const char *format, ...)
+{
+	char command[8192];
+	size_t len, n;
+	va_list args;
+	FILE *pipe;
+	int status;
+
+	len = snprintf(command, sizeof(command), "'%s' ", tool());
+	va_start(args, format);
+	vsnprintf(command + len, sizeof(command) - len, format, args);
+	va_end(args);
+	/* Nothing that is still in our buffer is printed twice */
+	fflush(stdout);
+	if (!out)
+		strcat(command, " >/dev/null");
+	pipe = popen(command, "r");
+	if (!pipe)
+		return -1;
+	if (out) {
+		n = fread(out, 1, size - 1, pipe);
+		out[n] = 0;
+	}
+	status = pclose(pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+bool pv_ctl_found(void)
+{
+	return !pv_ctl(NULL, 0, "-h");
+}
+
+long long pv_ctl_value(const char *text, const char *from, const char *name)
+{
+	const char *at = from ? strstr(text, from) : text;
+	size_t len = strlen(name);
+
+	for (; at && (at = strstr(at, name)); at += len)
+		if (at[len] == ' ')
+			return strtoll(at + len + 1, NULL, 0);
+	return -1;
+}
+
+__u32 pv_ctl_vm_of(int pid)
+{
+	char text[16384];
+	__u32 found = 0, vm;
+	int its_pid;
+	char *line;
+
+	if (pv_ctl(text, sizeof(text), "vm"))
+		return 0;
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (sscanf(line, "vm %u pid %d", &vm, &its_pid) == 2 && its_pid == pid &&
+		    vm > found)
+			found = vm;
+	return found;
+}

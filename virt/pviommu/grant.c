@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Grants: the administrator's word that one VM may map memory of another.
+ *
+ * A grant is on the list of the VM that it is given to, and a VM looks for one
+ * there only: whether the other VM exists, or has memory at a place, makes no
+ * difference to who has no grant. It ends when it is taken back, or with either
+ * VM, and with it what was mapped by it.
+ */
+#include <linux/slab.h>
+
+#include "pviommu_private.h"
+
+/* A list that is looked through by each op that names another VM */
+#define MAX_GRANTS	256
+
+/* All grants of all VMs, by number, and which VMs have which */
+static DEFINE_MUTEX(pviommu_grants_lock);
+static DEFINE_XARRAY_ALLOC1(pviommu_grants);
+static u32 next_grant;
+
+static void grant_put(struct pviommu_grant *grant)
+{
+	if (refcount_dec_and_test(&grant->refs))
+		kfree(grant);
+}
+
+static bool grant_covers(const struct pviommu_grant *grant, u32 from, u64 gpa,
+			 u64 last, u8 prot)
+{
+	u8 access = prot & (PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE);
+
+	return (grant->from->id == from) & (gpa >= grant->gpa) &
+	       (last <= grant->last) & !(access & ~grant->prot);
+}
+
+/**
+ * pviommu_grant_find() - may a VM map memory of another
+ * @to: the VM that wants to
+ * @from: number of the other, which need not exist
+ * @gpa: first address of the memory
+ * @last: last address
+ * @prot: PVIOMMU_PROT_* that are wanted
+ *
+ * Does the same work whatever the answer.
+ *
+ * Return: a grant that covers it, to be given back by pviommu_grant_release(),
+ * until which grant->from stays; or NULL.
+ */
+struct pviommu_grant *pviommu_grant_find(struct pviommu_vm *to, u32 from,
+					 u64 gpa, u64 last, u8 prot)
+{
+	struct pviommu_grant *grant, *found = NULL;
+
+	spin_lock(&to->grants_lock);
+	list_for_each_entry(grant, &to->grants, entry)
+		if (grant_covers(grant, from, gpa, last, prot))
+			found = grant;
+	if (found)
+		pviommu_grant_hold(found);
+	spin_unlock(&to->grants_lock);
+	return found;
+}
+
+/**
+ * pviommu_grant_hold() - use a grant, and the VM that it is from
+ * @grant: a grant that is held already, or on a list that is locked
+ */
+void pviommu_grant_hold(struct pviommu_grant *grant)
+{
+	refcount_inc(&grant->refs);
+	refcount_inc(&grant->from->users);
+}
+
+/**
+ * pviommu_grant_release() - undo pviommu_grant_hold()
+ * @grant: the grant
+ */
+void pviommu_grant_release(struct pviommu_grant *grant)
+{
+	pviommu_vm_put(grant->from);
+	grant_put(grant);
+}
+
+static u32 count_grants(struct pviommu_vm *vm)
+{
+	struct pviommu_grant *grant;
+	u32 n = 0;
+
+	lockdep_assert_held(&pviommu_grants_lock);
+
+	list_for_each_entry(grant, &vm->grants, entry)
+		n++;
+	return n;
+}
+
+static int grant_publish(struct pviommu_grant *grant)
+{
+	int ret;
+
+	lockdep_assert_held(&pviommu_grants_lock);
+
+	if (count_grants(grant->to) >= MAX_GRANTS)
+		return -ENOSPC;
+	ret = xa_alloc_cyclic(&pviommu_grants, &grant->id, grant, xa_limit_31b,
+			      &next_grant, GFP_KERNEL);
+	if (ret < 0)
+		return ret;
+	spin_lock(&grant->to->grants_lock);
+	list_add_tail(&grant->entry, &grant->to->grants);
+	spin_unlock(&grant->to->grants_lock);
+	return 0;
+}
+
+/**
+ * pviommu_grant_add() - the administrator makes a grant
+ * @from: number of the VM whose memory it is
+ * @to: number of the VM that may map it
+ * @gpa: first address, page aligned
+ * @last: last address, the last of a page
+ * @prot: PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE
+ * @id: set to the grant's number
+ *
+ * There need not be memory (yet).
+ *
+ * Return: 0; -ENOENT no such VM; -EINVAL a bad value, or twice the same VM;
+ * -ENOSPC @to has too many; -ENOMEM.
+ */
+int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
+{
+	struct pviommu_grant *grant;
+	int ret = -ENOENT;
+
+	if (from == to || gpa > last || !PAGE_ALIGNED(gpa) ||
+	    !PAGE_ALIGNED(last + 1) || !prot ||
+	    prot & ~(PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE))
+		return -EINVAL;
+	grant = kzalloc(sizeof(*grant), GFP_KERNEL);
+	if (!grant)
+		return -ENOMEM;
+	refcount_set(&grant->refs, 1);
+	grant->gpa = gpa;
+	grant->last = last;
+	grant->prot = prot;
+
+	/* With the lock held, for pviommu_grants_end() */
+	mutex_lock(&pviommu_grants_lock);
+	grant->from = pviommu_vm_get(from);
+	grant->to = pviommu_vm_get(to);
+	if (grant->from && grant->to)
+		ret = grant_publish(grant);
+	if (!ret)
+		*id = grant->id;
+	/* A VM that goes takes its grants along */
+	if (grant->from)
+		pviommu_vm_put(grant->from);
+	if (grant->to)
+		pviommu_vm_put(grant->to);
+	mutex_unlock(&pviommu_grants_lock);
+	if (ret)
+		grant_put(grant);
+	return ret;
+}
+
+/* On return nothing is mapped by it, and nothing will be */
+static void grant_end(struct pviommu_grant *grant)
+{
+	lockdep_assert_held(&pviommu_grants_lock);
+
+	xa_erase(&pviommu_grants, grant->id);
+	spin_lock(&grant->to->grants_lock);
+	list_del(&grant->entry);
+	spin_unlock(&grant->to->grants_lock);
+	pviommu_loans_end(grant);
+	grant_put(grant);
+}
+
+/**
+ * pviommu_grant_remove() - the administrator takes a grant back
+ * @id: its number
+ *
+ * On return what was mapped by it is unmapped, flushed and unpinned; the mapper
+ * has got events that name it.
+ *
+ * Return: 0, or -ENOENT.
+ */
+int pviommu_grant_remove(u32 id)
+{
+	struct pviommu_grant *grant;
+
+	mutex_lock(&pviommu_grants_lock);
+	grant = xa_load(&pviommu_grants, id);
+	if (grant)
+		grant_end(grant);
+	mutex_unlock(&pviommu_grants_lock);
+	return grant ? 0 : -ENOENT;
+}
+
+/**
+ * pviommu_grants_end() - a VM goes: grants from it and to it end
+ * @vm: the VM, which nobody can look up any more
+ */
+void pviommu_grants_end(struct pviommu_vm *vm)
+{
+	struct pviommu_grant *grant;
+	unsigned long id;
+
+	mutex_lock(&pviommu_grants_lock);
+	xa_for_each(&pviommu_grants, id, grant)
+		if (grant->from == vm || grant->to == vm)
+			grant_end(grant);
+	mutex_unlock(&pviommu_grants_lock);
+}
+
+/**
+ * pviommu_grant_next() - tell of a grant
+ * @id: least number; set to that of the grant
+ * @info: filled in
+ *
+ * Return: true, or false if there is no further one.
+ */
+bool pviommu_grant_next(unsigned long *id, struct pviommu_grant_info *info)
+{
+	struct pviommu_grant *grant;
+
+	mutex_lock(&pviommu_grants_lock);
+	grant = xa_find(&pviommu_grants, id, ULONG_MAX, XA_PRESENT);
+	if (grant)
+		*info = (struct pviommu_grant_info) {
+			.id = grant->id,
+			.from = grant->from->id,
+			.to = grant->to->id,
+			.gpa = grant->gpa,
+			.last = grant->last,
+			.prot = grant->prot,
+			.pages = atomic64_read(&grant->pages),
+		};
+	mutex_unlock(&pviommu_grants_lock);
+	return grant;
+}

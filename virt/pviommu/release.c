@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Release of pages: a guest gives them back, and they become free host memory.
+ *
+ * The op only takes the list. A work then tells everyone who maps the pages, in
+ * this VM and in others; some time later whoever still does is cut off, the VMM's
+ * pages are discarded, and the guest is told. Whoever touches such a page after
+ * that, guest or device, gets a new one, of zeroes.
+ */
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+
+#include "pviommu_private.h"
+
+/* Lists of one VM that are under way */
+#define MAX_RELEASES	64
+
+static uint release_ms = 100;
+module_param(release_ms, uint, 0644);
+MODULE_PARM_DESC(release_ms,
+		 "Milliseconds that users of pages have before a release cuts them off");
+
+/* A list that is under way */
+struct release {
+	struct delayed_work work;
+	struct list_head entry;		/* of vm->releases; vm->release_lock */
+	struct pviommu_vm *vm;
+	u64 token;
+	bool told;			/* those who map the pages */
+	struct pviommu_frames frames;
+	u64 gfns[];
+};
+
+static void release_free(struct release *rel)
+{
+	mutex_lock(&rel->vm->release_lock);
+	list_del(&rel->entry);
+	rel->vm->nr_releases--;
+	mutex_unlock(&rel->vm->release_lock);
+	kvfree(rel);
+}
+
+static void post_released(struct release *rel, u64 size)
+{
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(PVIOMMU_EV_RELEASED),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(rel->token),
+		.size = cpu_to_le64(size),
+	};
+
+	pviommu_event_post(rel->vm, &ev);
+}
+
+/* Does any mapping or window of this VM hold a page of the list, as far as can be
+ * told without looking at the mappings
+ */
+static bool may_be_mapped(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	u32 i;
+
+	for (i = 0; i < frames->nr; i++) {
+		struct pviommu_slot *slot;
+
+		slot = pviommu_slot_find(vm, frames->gfns[i] << PAGE_SHIFT);
+		if (slot && atomic64_read(&slot->pins))
+			return true;
+	}
+	return false;
+}
+
+/* Tell everyone; true if there is anyone */
+static bool tell_all(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	struct pviommu_domain *domain;
+	unsigned long id = 0;
+	bool any = false;
+
+	lockdep_assert_held(&vm->mem_lock);
+
+	if (may_be_mapped(vm, frames)) {
+		for (; (domain = pviommu_domain_next(vm, &id)); id++) {
+			any |= pviommu_domain_announce(domain, frames);
+			pviommu_domain_put(domain);
+		}
+	}
+	mutex_lock(&vm->loans_lock);
+	any |= pviommu_loans_announce(vm, frames);
+	mutex_unlock(&vm->loans_lock);
+	return any;
+}
+
+/* Take one stretch of pages, which nothing holds, from the VMM; bytes that went */
+static u64 discard(struct pviommu_vm *vm, u64 gfn, u64 npages)
+{
+	u64 gpa = gfn << PAGE_SHIFT, done = 0, n;
+	struct pviommu_slot *slot;
+
+	for (; npages; npages -= n, gpa += n << PAGE_SHIFT) {
+		slot = pviommu_slot_find(vm, gpa);
+		n = 1;
+		if (!slot || !slot->ram)
+			continue;
+		n = min((slot->it.last - gpa + 1) >> PAGE_SHIFT, npages);
+		done += pviommu_discard(vm, slot->hva + (gpa - slot->it.start),
+					n << PAGE_SHIFT);
+	}
+	return done;
+}
+
+static u64 discard_all(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	u64 from = frames->first, lo, hi, done = 0;
+
+	while (pviommu_frames_next(frames, from, frames->last, &lo, &hi)) {
+		done += discard(vm, lo, hi - lo + 1);
+		from = hi + 1;
+	}
+	return done;
+}
+
+/*
+ * Cut everyone off and free the pages. Nobody maps them anew in between: this VM
+ * needs mem_lock for that, others loans_lock.
+ */
+static u64 release_now(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	struct pviommu_domain *domain;
+	unsigned long id = 0;
+	u64 size = 0;
+
+	down_write(&vm->mem_lock);
+	mutex_lock(&vm->cfg_lock);
+	/* Bypass has no way to give up single pages */
+	if (!list_empty(&vm->bypass))
+		goto out_unlock;
+	if (may_be_mapped(vm, frames)) {
+		for (; (domain = pviommu_domain_next(vm, &id)); id++) {
+			pviommu_domain_revoke(domain, frames);
+			pviommu_domain_put(domain);
+		}
+	}
+	mutex_lock(&vm->loans_lock);
+	pviommu_loans_recall(vm, NULL, frames);
+	size = discard_all(vm, frames);
+	mutex_unlock(&vm->loans_lock);
+out_unlock:
+	mutex_unlock(&vm->cfg_lock);
+	up_write(&vm->mem_lock);
+	return size;
+}
+
+static void release_work(struct work_struct *work)
+{
+	struct release *rel = container_of(to_delayed_work(work), struct release,
+					   work);
+	struct pviommu_vm *vm = rel->vm;
+	bool any;
+
+	if (!rel->told) {
+		rel->told = true;
+		down_read(&vm->mem_lock);
+		any = tell_all(vm, &rel->frames);
+		up_read(&vm->mem_lock);
+		if (any) {
+			queue_delayed_work(system_unbound_wq, &rel->work,
+					   msecs_to_jiffies(READ_ONCE(release_ms)));
+			return;
+		}
+	}
+	post_released(rel, release_now(vm, &rel->frames));
+	release_free(rel);
+}
+
+/**
+ * pviommu_releases_stop() - forget the releases that are under way
+ * @vm: the VM, control_lock held; no doorbell is being served
+ *
+ * The pages of those that have not come to their end stay.
+ */
+void pviommu_releases_stop(struct pviommu_vm *vm)
+{
+	struct release *rel, *next;
+
+	lockdep_assert_held(&vm->control_lock);
+
+	for (;;) {
+		mutex_lock(&vm->release_lock);
+		rel = list_first_entry_or_null(&vm->releases, struct release, entry);
+		next = rel;
+		/* Its work frees it, unless that is cancelled */
+		if (rel && !cancel_delayed_work(&rel->work))
+			rel = NULL;
+		mutex_unlock(&vm->release_lock);
+		if (!next)
+			return;
+		if (rel)
+			release_free(rel);
+		else
+			schedule_timeout_uninterruptible(1);
+	}
+}
+
+static int compare_gfns(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* All are memory of the guest, and none is what the host uses itself */
+static int check_pages(struct pviommu_vm *vm, const struct release *rel)
+{
+	struct pviommu_window *win;
+	struct pviommu_slot *slot;
+	u64 lo, hi;
+	u32 i;
+
+	for (i = 0; i < rel->frames.nr; i++) {
+		if (rel->gfns[i] >> (64 - PAGE_SHIFT))
+			return -EFAULT;
+		slot = pviommu_slot_find(vm, rel->gfns[i] << PAGE_SHIFT);
+		if (!slot || !slot->ram || !slot->writable)
+			return -EFAULT;
+	}
+	list_for_each_entry(win, &vm->windows, entry)
+		if (pviommu_frames_next(&rel->frames, win->gpa >> PAGE_SHIFT,
+					(win->gpa >> PAGE_SHIFT) + win->npages - 1,
+					&lo, &hi))
+			return -EBUSY;
+	return 0;
+}
+
+static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+		      struct release *rel, u32 count)
+{
+	u32 i;
+	int ret;
+
+	ret = pviommu_guest_read(ctx->vm, le64_to_cpu(op->release.list),
+				 ctx->scratch->list, count * sizeof(__le64));
+	if (ret)
+		return ret;
+	for (i = 0; i < count; i++)
+		rel->gfns[i] = le64_to_cpu(ctx->scratch->list[i]);
+	sort(rel->gfns, count, sizeof(u64), compare_gfns, NULL);
+	rel->frames = (struct pviommu_frames) {
+		.first = rel->gfns[0],
+		.last = rel->gfns[count - 1],
+		.gfns = rel->gfns,
+		.nr = count,
+	};
+	for (i = 1; i < count; i++)
+		if (rel->gfns[i] == rel->gfns[i - 1])
+			return -EINVAL;
+	return check_pages(ctx->vm, rel);
+}
+
+static int release_queue(struct release *rel)
+{
+	struct pviommu_vm *vm = rel->vm;
+	int ret = 0;
+
+	mutex_lock(&vm->release_lock);
+	if (vm->nr_releases >= MAX_RELEASES) {
+		ret = -ENOSPC;
+	} else {
+		vm->nr_releases++;
+		list_add_tail(&rel->entry, &vm->releases);
+		queue_delayed_work(system_unbound_wq, &rel->work, 0);
+	}
+	mutex_unlock(&vm->release_lock);
+	return ret;
+}
+
+/**
+ * pviommu_op_release() - RELEASE
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * Return: 0, the rest is told by events; -EINVAL, -EFAULT, -EBUSY, -ENOSPC, -ENOMEM.
+ */
+int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result)
+{
+	u32 count = le32_to_cpu(op->release.count);
+	struct pviommu_vm *vm = ctx->vm;
+	struct release *rel;
+	int ret;
+
+	if (op->release.reserved0 || op->release.reserved || !count ||
+	    count > PVIOMMU_LIST_MAX || !PAGE_ALIGNED(le64_to_cpu(op->release.list)))
+		return -EINVAL;
+	rel = kvzalloc(struct_size(rel, gfns, count), GFP_KERNEL_ACCOUNT);
+	if (!rel)
+		return -ENOMEM;
+	rel->vm = vm;
+	rel->token = le64_to_cpu(op->release.token);
+	INIT_DELAYED_WORK(&rel->work, release_work);
+	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * count);
+
+	mutex_lock(&vm->cfg_lock);
+	ret = list_empty(&vm->bypass) ? 0 : -EBUSY;
+	mutex_unlock(&vm->cfg_lock);
+	ret = ret ?: read_pages(ctx, op, rel, count) ?: release_queue(rel);
+	if (ret)
+		kvfree(rel);
+	return ret;
+}
