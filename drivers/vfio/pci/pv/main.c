@@ -27,8 +27,9 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
 /**
  * struct pv_vfio_pci - a device bound to this driver
  * @core: the device as vfio_pci_core knows it
- * @ep_lock: keeps @ep from being closed while the PCI error handler uses it.
- *	Taken before all locks of the engine.
+ * @ep_lock: keeps the device from being closed while the PCI error handler uses
+ *	it. Taken before all locks of the engine.
+ * @open: the core has it open, with the state that it saved at that time; @ep_lock
  * @ep: the endpoint, NULL while the device is closed or is plain vfio-pci.
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
@@ -36,7 +37,8 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
-	struct mutex ep_lock; /* for the use of ep by the PCI error handler */
+	struct mutex ep_lock; /* open; the use of ep by the PCI error handler */
+	bool open;
 	struct pviommu_endpoint *ep;
 	struct pv_vcap cap;
 };
@@ -53,6 +55,14 @@ static struct pviommu_endpoint *pv_vfio_set_endpoint(struct pv_vfio_pci *pv,
 	swap(pv->ep, ep);
 	mutex_unlock(&pv->ep_lock);
 	return ep;
+}
+
+/* Once it is not open any more, no PCI error handler uses what the core frees */
+static void pv_vfio_set_open(struct pv_vfio_pci *pv, bool open)
+{
+	mutex_lock(&pv->ep_lock);
+	pv->open = open;
+	mutex_unlock(&pv->ep_lock);
 }
 
 /*
@@ -90,6 +100,7 @@ static int pv_vfio_open_device(struct vfio_device *vdev)
 	pv_vfio_set_endpoint(pv, ep);
 
 	vfio_pci_core_finish_enable(&pv->core);
+	pv_vfio_set_open(pv, true);
 	return 0;
 }
 
@@ -102,6 +113,7 @@ static void pv_vfio_close_device(struct vfio_device *vdev)
 	struct pv_vfio_pci *pv = to_pv(vdev);
 	struct pviommu_endpoint *ep;
 
+	pv_vfio_set_open(pv, false);
 	vfio_pci_core_close_device(vdev);
 	ep = pv_vfio_set_endpoint(pv, NULL);
 	if (!ep)
@@ -312,7 +324,7 @@ static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
 
 	mutex_lock(&pv->ep_lock);
-	if (pv->ep && !pci_load_saved_state(pdev, pv->core.pci_saved_state))
+	if (pv->open && pv->ep && !pci_load_saved_state(pdev, pv->core.pci_saved_state))
 		pci_restore_state(pdev);
 	mutex_unlock(&pv->ep_lock);
 	return PCI_ERS_RESULT_RECOVERED;
