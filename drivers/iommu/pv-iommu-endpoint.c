@@ -196,6 +196,19 @@ static bool attach_pretended(struct pviommu_endpoint *ep,
 	return !endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED);
 }
 
+static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	int ret;
+
+	lockdep_assert_held(&ep->pv->lock);
+	ret = attach_at_host(ep, domain);
+	if (ret && attach_pretended(ep, domain))
+		ret = 0;
+	if (!ret)
+		ep->domain = domain;
+	return ret;
+}
+
 /**
  * pviommu_attach() - move an endpoint, and with it its group
  * @ep: the endpoint
@@ -212,17 +225,38 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 	int ret;
 
 	mutex_lock(&pv->lock);
-	ret = attach_at_host(ep, domain);
-	if (ret && attach_pretended(ep, domain))
-		ret = 0;
+	ret = attach_locked(ep, domain);
 	if (!ret)
-		ep->domain = domain;
+		ep->wanted = domain;
 	mutex_unlock(&pv->lock);
 
 	if (ret)
 		dev_dbg(ep->dev, "not attached to domain %u: %d\n",
 			domain_number(domain), ret);
 	return attach_errno(ret);
+}
+
+/**
+ * pviommu_attach_wanted() - put an endpoint that was cut off back
+ * @ep: the endpoint; pviommu.lock held
+ *
+ * To where the IOMMU core believes that it is. The lock keeps that domain from being
+ * changed and freed meanwhile.
+ *
+ * Return: 0; -EBUSY the host is still handling the error; or another negative errno,
+ * then it remains where it is.
+ */
+int pviommu_attach_wanted(struct pviommu_endpoint *ep)
+{
+	int ret;
+
+	lockdep_assert_held(&ep->pv->lock);
+	if (ep->gone)
+		return -ENODEV;
+	ret = pviommu_recover_endpoint(ep);
+	if (!ret && ep->wanted)
+		ret = attach_locked(ep, ep->wanted);
+	return ret;
 }
 
 /**
@@ -272,6 +306,8 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->domain == domain)
 			ep->domain = NULL;
+		if (ep->wanted == domain)
+			ep->wanted = NULL;
 	}
 }
 

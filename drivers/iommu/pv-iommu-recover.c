@@ -20,8 +20,11 @@
 #define HANDLED_TRIES	100
 #define HANDLED_MS	100
 
-/* Let it be attached again; waits until the host has handled the error */
-static int ask_host(struct pviommu *pv, struct pviommu_endpoint *ep)
+/* How to ask the host something about an endpoint, with pviommu.lock held */
+typedef int (*ask_fn)(struct pviommu_endpoint *ep);
+
+/* Ask it; waits until the host has handled the error */
+static int ask_host(struct pviommu *pv, struct pviommu_endpoint *ep, ask_fn ask)
 {
 	int tries, ret = -EBUSY;
 
@@ -29,18 +32,10 @@ static int ask_host(struct pviommu *pv, struct pviommu_endpoint *ep)
 		if (tries)
 			msleep(HANDLED_MS);
 		mutex_lock(&pv->lock);
-		ret = ep->gone ? -ENODEV : pviommu_recover_endpoint(ep);
+		ret = ep->gone ? -ENODEV : ask(ep);
 		mutex_unlock(&pv->lock);
 	}
 	return ret;
-}
-
-/* Back to where the IOMMU core believes that it is */
-static int put_back(struct pviommu *pv, struct pviommu_endpoint *ep)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(ep->dev);
-
-	return ask_host(pv, ep) ?: (domain ? pviommu_attach(ep, domain) : 0);
 }
 
 /* Tell the driver; true if it wants to go on after a reset */
@@ -81,10 +76,10 @@ static void recover_device(struct pviommu *pv, struct pviommu_endpoint *ep)
 		return;
 	}
 	/* Before the reset: a kernel that blocks devices meanwhile attaches them again */
-	ret = ask_host(pv, ep);
+	ret = ask_host(pv, ep, pviommu_recover_endpoint);
 	if (!ret && __pci_reset_function_locked(pdev))
 		pci_warn(pdev, "can't be reset\n");
-	ret = ret ?: put_back(pv, ep);
+	ret = ret ?: ask_host(pv, ep, pviommu_attach_wanted);
 	if (ret) {
 		err->error_detected(pdev, pci_channel_io_perm_failure);
 		pci_err(pdev, "remains cut off, its mappings were not restored: %d\n", ret);
@@ -148,7 +143,7 @@ void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 	mutex_unlock(&pv->lock);
 	if (!isolated)
 		return;
-	ret = put_back(pv, ep);
+	ret = ask_host(pv, ep, pviommu_attach_wanted);
 	if (ret)
 		dev_err(dev, "remains cut off: %d\n", ret);
 }

@@ -84,6 +84,8 @@ struct pviommu_door {
  * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
  * @domain: where it is attached, or where the IOMMU core believes it to be if
  *	the host can't be asked; NULL if that is not known; pviommu.lock
+ * @wanted: where the IOMMU core has attached it last, even if the host has cut it
+ *	off since; NULL if nowhere; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
@@ -107,6 +109,7 @@ struct pviommu_endpoint {
 	struct pviommu_door door;
 	struct list_head node;
 	struct iommu_domain *domain;
+	struct iommu_domain *wanted;
 	u32 id;
 	u32 group;
 	u32 flags;
@@ -375,6 +378,7 @@ bool pviommu_candidate(struct pci_dev *pdev);
 struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
+int pviommu_attach_wanted(struct pviommu_endpoint *ep);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 int pviommu_recover_endpoint(struct pviommu_endpoint *ep);
 void pviommu_isolated(struct pviommu_endpoint *ep);
