@@ -94,13 +94,19 @@ static int attach_errno(int error)
 	}
 }
 
+/* A restart does without the lock: nothing else runs, and interrupts are disabled */
+static void assert_ours(struct pviommu *pv)
+{
+	lockdep_assert(irqs_disabled() || lockdep_is_held(&pv->lock));
+}
+
 /* The host moves a group as a whole */
 static void group_moved(struct pviommu *pv, u32 group,
 			struct iommu_domain *domain)
 {
 	struct pviommu_endpoint *ep;
 
-	lockdep_assert_held(&pv->lock);
+	assert_ours(pv);
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->group == group)
 			ep->domain = domain;
@@ -134,6 +140,50 @@ static bool endpoint_is_gone(struct pviommu_endpoint *ep)
 				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
 }
 
+/* The host has moved the group to the blocked domain and holds it there */
+static void group_isolated(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	group_moved(pv, group, &blocked_domain);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->isolated = true;
+	}
+}
+
+/* Have the work bring a group back */
+static void group_to_recover(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	assert_ours(pv);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->to_recover = true;
+	}
+	schedule_work(&pv->recover_work);
+}
+
+/* The event that told that it was cut off has been lost: this answer takes its place */
+static int attach_missed(struct pviommu_endpoint *ep, u32 domain)
+{
+	int ret;
+
+	group_isolated(ep->pv, ep->group);
+	ret = pviommu_recover_endpoint(ep);
+	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
+}
+
+static int attach_recovered(struct pviommu_endpoint *ep, u32 domain)
+{
+	int ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
+
+	if (ret == -EACCES && (ep->pv->features & PVIOMMU_F_RECOVER))
+		ret = attach_missed(ep, domain);
+	return ret;
+}
+
 /* ATTACH; a domain that could not be made again before may be by now */
 static int attach_request(struct pviommu_endpoint *ep,
 			  struct iommu_domain *domain)
@@ -145,8 +195,7 @@ static int attach_request(struct pviommu_endpoint *ep,
 	if (!ret && domain_number(domain) == U32_MAX)
 		ret = pviommu_domain_restart_live(to_pviommu_domain(domain),
 						  ep->id);
-	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH,
-				       domain_number(domain));
+	return ret ?: attach_recovered(ep, domain_number(domain));
 }
 
 /* Have the host do it, unless there is nothing to be done */
@@ -277,8 +326,7 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		return 0;
 	if (!(domain->type & __IOMMU_DOMAIN_PAGING) ||
 	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
-		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
-				       domain_number(domain));
+		ret = attach_recovered(ep, domain_number(domain));
 	if (!ret) {
 		ep->domain = domain;
 		return 0;
@@ -287,6 +335,8 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		ret);
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		group_moved(ep->pv, ep->group, &blocked_domain);
+	if (ep->isolated)
+		group_to_recover(ep->pv, ep->group);
 	return ret;
 }
 
@@ -321,23 +371,18 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 void pviommu_isolated(struct pviommu_endpoint *ep)
 {
 	struct pviommu *pv = ep->pv;
-	struct pviommu_endpoint *other;
 
-	group_moved(pv, ep->group, &blocked_domain);
-	if (!(pv->features & PVIOMMU_F_RECOVER))
+	if (!(pv->features & PVIOMMU_F_RECOVER)) {
+		group_moved(pv, ep->group, &blocked_domain);
 		return;
-	list_for_each_entry(other, &pv->endpoints, node) {
-		if (other->group != ep->group)
-			continue;
-		other->isolated = true;
-		other->to_recover = true;
 	}
-	schedule_work(&pv->recover_work);
+	group_isolated(pv, ep->group);
+	group_to_recover(pv, ep->group);
 }
 
 /**
  * pviommu_recover_endpoint() - have the host let an endpoint be attached again
- * @ep: the endpoint; pviommu.lock held
+ * @ep: the endpoint; pviommu.lock held, or nothing else runs
  *
  * Return: 0 also if it is not isolated; -EBUSY the host is not done with the error;
  * or another negative errno.
@@ -348,7 +393,7 @@ int pviommu_recover_endpoint(struct pviommu_endpoint *ep)
 	struct pviommu_op op;
 	int ret;
 
-	lockdep_assert_held(&ep->pv->lock);
+	assert_ours(ep->pv);
 	if (!ep->isolated)
 		return 0;
 	pviommu_op_init(&op, PVIOMMU_OP_RECOVER);

@@ -107,8 +107,8 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
  * until the guest recovers it, the VMM resets the device, or its last device is
  * closed.
  * Context: process, may sleep; from the PCI error handler.
- * Return: true if the guest's driver recovers devices itself, so that the VMM need
- * not hear of the error (it would stop the VM).
+ * Return: true if the guest's driver recovers devices itself and was told, so that the
+ * VMM need not hear of the error (it would stop the VM).
  */
 bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
 

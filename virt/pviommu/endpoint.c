@@ -57,7 +57,7 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_open);
 
-static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
+static bool post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 {
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(type),
@@ -65,7 +65,7 @@ static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 	};
 
-	pviommu_event_post(ep->vm, &ev);
+	return pviommu_event_post(ep->vm, &ev);
 }
 
 static bool group_has_endpoint(const struct pviommu_group *grp)
@@ -198,8 +198,7 @@ bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 	ep->group->isolation = PVIOMMU_ISO_HANDLED;
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
-	post_endpoint_event(ep, PVIOMMU_EV_ISOLATED);
-	return READ_ONCE(vm->recovers);
+	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(vm->recovers);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
 

@@ -649,7 +649,7 @@ int pviommu_quota_domains(struct pviommu_vm *vm);
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
 void pviommu_events_stop(struct pviommu_vm *vm);
 void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
-void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
+bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token);
 int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

@@ -236,6 +236,37 @@ TEST_F(error, cut_off_and_recovered)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 
+static bool wait_lost(struct pviommu_event_ring *ring, __u32 lost)
+{
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (__atomic_load_n(&ring->lost, __ATOMIC_ACQUIRE) == lost)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+/* A guest whose event ring had no room learns of it when it attaches */
+TEST_F(error, event_lost)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+
+	ring->cons = ring->prod - PVIOMMU_EVENT_SLOTS;
+	ASSERT_EQ(0, inject(self->port, variant->error));
+	ASSERT_TRUE(wait_lost(ring, 1));
+	ring->cons = ring->prod;
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+
+	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	pv_attach(self->r, self->ep, self->dom);
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
 /* Again and again; PV_ERRORS says how often */
 TEST_F_TIMEOUT(error, again, 1800)
 {
