@@ -113,13 +113,14 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
 bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
 
 /**
- * pviommu_endpoint_handled() - the host is done with the error
+ * pviommu_endpoint_handled() - the host is done with the error, or has given up
  * @ep: an endpoint that was isolated
  *
  * From now on the guest may recover it.
- * Context: process, may sleep; from the PCI error handler.
+ * Context: process, may sleep.
+ * Return: true if the error was being handled until now.
  */
-void pviommu_endpoint_handled(struct pviommu_endpoint *ep);
+bool pviommu_endpoint_handled(struct pviommu_endpoint *ep);
 
 /**
  * struct pviommu_doorbell_ops - a way to hear of stores to a guest page

@@ -202,12 +202,16 @@ bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
 
-void pviommu_endpoint_handled(struct pviommu_endpoint *ep)
+bool pviommu_endpoint_handled(struct pviommu_endpoint *ep)
 {
+	bool was;
+
 	mutex_lock(&ep->vm->cfg_lock);
-	if (ep->group->isolation == PVIOMMU_ISO_HANDLED)
+	was = ep->group->isolation == PVIOMMU_ISO_HANDLED;
+	if (was)
 		ep->group->isolation = PVIOMMU_ISO_HELD;
 	mutex_unlock(&ep->vm->cfg_lock);
+	return was;
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_handled);
 

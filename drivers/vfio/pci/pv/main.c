@@ -17,12 +17,16 @@
 #include <linux/sched/signal.h>
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
 
 #include "vcap.h"
 
 static bool enable_sriov;
 module_param(enable_sriov, bool, 0644);
 MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled while it is bound to this driver");
+
+/* More than the PCI core waits for a device that was reset: a minute */
+#define PV_VFIO_ERROR_TIMEOUT	(90 * HZ)
 
 /**
  * struct pv_vfio_pci - a device bound to this driver
@@ -34,6 +38,8 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
  * @cap: the endpoint's capability
+ * @error_timeout: an error that the PCI core began to handle has not come to an end;
+ *	queued only while @ep is there
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
@@ -41,6 +47,7 @@ struct pv_vfio_pci {
 	bool open;
 	struct pviommu_endpoint *ep;
 	struct pv_vcap cap;
+	struct delayed_work error_timeout;
 };
 
 static struct pv_vfio_pci *to_pv(struct vfio_device *vdev)
@@ -118,6 +125,7 @@ static void pv_vfio_close_device(struct vfio_device *vdev)
 	ep = pv_vfio_set_endpoint(pv, NULL);
 	if (!ep)
 		return;
+	cancel_delayed_work_sync(&pv->error_timeout);
 	pv_vcap_remove(&pv->cap);
 	pviommu_endpoint_close(ep);
 }
@@ -191,12 +199,33 @@ static long pv_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	return 0;
 }
 
+/*
+ * A driver hears no more of an error that the PCI core could not recover from. The VMM,
+ * which may not know of it yet, is told; whether the device still works is the guest's to
+ * find out.
+ */
+static void pv_vfio_error_timeout(struct work_struct *work)
+{
+	struct pv_vfio_pci *pv = container_of(to_delayed_work(work), struct pv_vfio_pci,
+					      error_timeout);
+	bool given_up;
+
+	mutex_lock(&pv->ep_lock);
+	given_up = pv->ep && pviommu_endpoint_handled(pv->ep);
+	mutex_unlock(&pv->ep_lock);
+	if (!given_up)
+		return;
+	pci_warn(pv->core.pdev, "the host could not recover it from its error\n");
+	vfio_pci_core_aer_err_detected(pv->core.pdev, pci_channel_io_perm_failure);
+}
+
 static int pv_vfio_init_device(struct vfio_device *vdev)
 {
 	struct pv_vfio_pci *pv = to_pv(vdev);
 
 	mutex_init(&pv->ep_lock);
 	mutex_init(&pv->cap.lock);
+	INIT_DELAYED_WORK(&pv->error_timeout, pv_vfio_error_timeout);
 	return vfio_pci_core_init_dev(vdev);
 }
 
@@ -297,6 +326,22 @@ static int pv_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return vfio_pci_core_sriov_configure(&pv_vfio_drvdata(pdev)->core, nr_virtfn);
 }
 
+/* With ep_lock held; true if the guest was told and recovers the device itself */
+static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
+{
+	bool recovers;
+
+	lockdep_assert_held(&pv->ep_lock);
+	recovers = pviommu_endpoint_isolate(pv->ep);
+	cancel_delayed_work(&pv->error_timeout);
+	if (state != pci_channel_io_perm_failure) {
+		schedule_delayed_work(&pv->error_timeout, PV_VFIO_ERROR_TIMEOUT);
+		return recovers;
+	}
+	pviommu_endpoint_handled(pv->ep);
+	return false;
+}
+
 /*
  * The group is cut off before anyone hears of the error. A guest that recovers
  * devices itself is told by an event; the VMM, which would only stop the VM, is not.
@@ -309,10 +354,10 @@ static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 
 	mutex_lock(&pv->ep_lock);
 	if (pv->ep)
-		recovers = pviommu_endpoint_isolate(pv->ep);
+		recovers = pv_vfio_isolate(pv, state);
 	mutex_unlock(&pv->ep_lock);
 
-	if (!recovers || state == pci_channel_io_perm_failure)
+	if (!recovers)
 		return vfio_pci_core_aer_err_detected(pdev, state);
 	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
 						PCI_ERS_RESULT_CAN_RECOVER;
@@ -335,8 +380,10 @@ static void pv_vfio_error_resume(struct pci_dev *pdev)
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
 
 	mutex_lock(&pv->ep_lock);
-	if (pv->ep)
+	if (pv->ep) {
+		cancel_delayed_work(&pv->error_timeout);
 		pviommu_endpoint_handled(pv->ep);
+	}
 	mutex_unlock(&pv->ep_lock);
 }
 
