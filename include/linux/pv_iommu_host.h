@@ -116,7 +116,7 @@ bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
  * pviommu_endpoint_handled() - the host is done with the error, or has given up
  * @ep: an endpoint that was isolated
  *
- * From now on the guest may recover it.
+ * From now on, if no other device of the group is in error, the guest may recover it.
  * Context: process, may sleep.
  * Return: true if the error was being handled until now.
  */

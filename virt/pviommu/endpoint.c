@@ -79,6 +79,19 @@ static bool group_has_endpoint(const struct pviommu_group *grp)
 	return false;
 }
 
+/* Errors are of devices, but what they cost is the group's */
+static bool group_in_error(const struct pviommu_group *grp)
+{
+	struct pviommu_endpoint *ep;
+	unsigned long id;
+
+	lockdep_assert_held(&grp->vm->cfg_lock);
+	xa_for_each(&grp->vm->endpoints, id, ep)
+		if (ep->group == grp && ep->in_error)
+			return true;
+	return false;
+}
+
 void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 {
 	struct pviommu_vm *vm = ep->vm;
@@ -92,7 +105,7 @@ void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 	if (!group_has_endpoint(ep->group)) {
 		pviommu_group_attach(ep->group, NULL);
 		/* Whoever opens it next resets it */
-		ep->group->isolation = PVIOMMU_ISO_NONE;
+		ep->group->held = false;
 	}
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
@@ -181,7 +194,9 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_command);
 void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
 {
 	mutex_lock(&ep->vm->cfg_lock);
-	ep->group->isolation = PVIOMMU_ISO_NONE;
+	ep->in_error = false;
+	if (!group_in_error(ep->group))
+		ep->group->held = false;
 	mutex_unlock(&ep->vm->cfg_lock);
 	pviommu_endpoint_command(ep, false);
 }
@@ -195,7 +210,8 @@ bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	pviommu_group_attach(ep->group, NULL);
-	ep->group->isolation = PVIOMMU_ISO_HANDLED;
+	ep->group->held = true;
+	ep->in_error = true;
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(vm->recovers);
@@ -207,9 +223,8 @@ bool pviommu_endpoint_handled(struct pviommu_endpoint *ep)
 	bool was;
 
 	mutex_lock(&ep->vm->cfg_lock);
-	was = ep->group->isolation == PVIOMMU_ISO_HANDLED;
-	if (was)
-		ep->group->isolation = PVIOMMU_ISO_HELD;
+	was = ep->in_error;
+	ep->in_error = false;
 	mutex_unlock(&ep->vm->cfg_lock);
 	return was;
 }
@@ -266,11 +281,11 @@ static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 	int ret;
 
 	/* Who knows nothing of RECOVER attaches, as it always did, to recover */
-	if (grp->isolation && id != PVIOMMU_DOMAIN_BLOCKED && READ_ONCE(ctx->vm->recovers))
+	if (grp->held && id != PVIOMMU_DOMAIN_BLOCKED && READ_ONCE(ctx->vm->recovers))
 		return -EACCES;
 	ret = attach(ctx->vm, grp, id);
 	if (!ret && id != PVIOMMU_DOMAIN_BLOCKED)
-		grp->isolation = PVIOMMU_ISO_NONE;
+		grp->held = false;
 	if (was != in_bypass(grp) || (ret && id == PVIOMMU_DOMAIN_BYPASS))
 		*ctx->budget = 0;
 	return ret;
@@ -365,10 +380,10 @@ int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (!ep)
 		ret = -ENOENT;
-	else if (ep->group->isolation == PVIOMMU_ISO_HANDLED)
+	else if (group_in_error(ep->group))
 		ret = -EBUSY;
 	else
-		ep->group->isolation = PVIOMMU_ISO_NONE;
+		ep->group->held = false;
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }

@@ -254,7 +254,7 @@ int pviommu_group_bypass(struct pviommu_group *grp)
  */
 int pviommu_group_default(struct pviommu_group *grp)
 {
-	bool blocked = pviommu_default_blocked || grp->isolation;
+	bool blocked = pviommu_default_blocked || grp->held;
 	int ret = 0;
 
 	if (!blocked)

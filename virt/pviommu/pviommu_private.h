@@ -201,12 +201,6 @@ struct pviommu_domain {
 
 /* ---- groups and endpoints (endpoint.c) ----------------------------- */
 
-enum pviommu_isolation {
-	PVIOMMU_ISO_NONE,
-	PVIOMMU_ISO_HANDLED,	/* cut off, the host is handling the error */
-	PVIOMMU_ISO_HELD,	/* cut off, until RECOVER or a reset by the VMM */
-};
-
 struct pviommu_group {
 	struct list_head global_entry;	/* pviommu_groups_lock */
 	struct list_head entry;		/* entry of vm->groups; vm->cfg_lock */
@@ -216,7 +210,7 @@ struct pviommu_group {
 	/* By which the kernel knows the domain, and will know the next one */
 	struct iommu_attach_handle handles[2];
 	u32 next_handle;		/* vm->cfg_lock */
-	enum pviommu_isolation isolation; /* vm->cfg_lock */
+	bool held;			/* after an error, in blocked; vm->cfg_lock */
 	u32 id;
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
@@ -232,6 +226,7 @@ struct pviommu_endpoint {
 	u32 id;
 	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
 	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
+	bool in_error;			/* the host is handling one; vm->cfg_lock */
 };
 
 /* ---- ops (hypercall.c) --------------------------------------------- */
