@@ -263,7 +263,8 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
  * @ep: the endpoint
  * @domain: where to
  *
- * An endpoint that is gone is everywhere.
+ * An endpoint that is gone is everywhere. One that is being recovered goes there, from
+ * the blocked domain, when that is done.
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
  * endpoint is where it was.
@@ -274,7 +275,7 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 	int ret;
 
 	mutex_lock(&pv->lock);
-	ret = attach_locked(ep, domain);
+	ret = ep->recovering ? 0 : attach_locked(ep, domain);
 	if (!ret)
 		ep->wanted = domain;
 	mutex_unlock(&pv->lock);
@@ -287,7 +288,7 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 
 /**
  * pviommu_attach_wanted() - put an endpoint that was cut off back
- * @ep: the endpoint; pviommu.lock held
+ * @ep: the endpoint, not gone; pviommu.lock held
  *
  * To where the IOMMU core believes that it is. The lock keeps that domain from being
  * changed and freed meanwhile.
@@ -300,8 +301,6 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
 	int ret;
 
 	lockdep_assert_held(&ep->pv->lock);
-	if (ep->gone)
-		return -ENODEV;
 	ret = pviommu_recover_endpoint(ep);
 	if (!ret && ep->wanted)
 		ret = attach_locked(ep, ep->wanted);

@@ -97,6 +97,8 @@ struct pviommu_door {
  * @isolated: the host has cut it off after an error and holds it in the blocked
  *	domain; pviommu.lock
  * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
+ * @recovering: devices of its group are being reset: it stays in the blocked domain
+ *	until all have been; pviommu.lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -119,6 +121,7 @@ struct pviommu_endpoint {
 	bool gone;
 	bool isolated;
 	bool to_recover;
+	bool recovering;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
