@@ -103,7 +103,8 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
  * pviommu_endpoint_isolate() - cut the endpoint's group off, now
  * @ep: the endpoint
  *
- * The group moves to the blocked domain and the guest gets an event. It is held there
+ * The group is cut off, without waiting for the VM, moves to the blocked domain when the VM
+ * can be waited for, and the guest gets an event. It is held there
  * until the guest recovers it, the VMM resets the device, or its last device is
  * closed.
  * Context: process, may sleep; from the PCI error handler.

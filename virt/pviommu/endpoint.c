@@ -87,7 +87,7 @@ static bool group_in_error(const struct pviommu_group *grp)
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
 	xa_for_each(&grp->vm->endpoints, id, ep)
-		if (ep->group == grp && ep->in_error)
+		if (ep->group == grp && READ_ONCE(ep->in_error))
 			return true;
 	return false;
 }
@@ -97,6 +97,8 @@ void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 	struct pviommu_vm *vm = ep->vm;
 	bool none_left;
 
+	/* Its error handler runs no more; what it began comes to its end */
+	flush_work(&ep->group->cut_work);
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	xa_erase(&vm->endpoints, ep->id);
@@ -193,8 +195,9 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_command);
 
 void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
 {
+	flush_work(&ep->group->cut_work);
 	mutex_lock(&ep->vm->cfg_lock);
-	ep->in_error = false;
+	WRITE_ONCE(ep->in_error, false);
 	if (!group_in_error(ep->group))
 		ep->group->held = false;
 	mutex_unlock(&ep->vm->cfg_lock);
@@ -204,28 +207,17 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_reset);
 
 bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 {
-	struct pviommu_vm *vm = ep->vm;
-
+	WRITE_ONCE(ep->in_error, true);
 	pviommu_group_cut(ep->group);
-	down_read(&vm->mem_lock);
-	mutex_lock(&vm->cfg_lock);
-	pviommu_group_attach(ep->group, NULL);
-	ep->group->held = true;
-	ep->in_error = true;
-	mutex_unlock(&vm->cfg_lock);
-	up_read(&vm->mem_lock);
-	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(vm->recovers);
+	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(ep->vm->recovers);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
 
 bool pviommu_endpoint_handled(struct pviommu_endpoint *ep)
 {
-	bool was;
+	bool was = READ_ONCE(ep->in_error);
 
-	mutex_lock(&ep->vm->cfg_lock);
-	was = ep->in_error;
-	ep->in_error = false;
-	mutex_unlock(&ep->vm->cfg_lock);
+	WRITE_ONCE(ep->in_error, false);
 	return was;
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_handled);
@@ -274,16 +266,25 @@ static bool in_bypass(const struct pviommu_group *grp)
 	return grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS;
 }
 
+/* Who knows nothing of RECOVER attaches, as it always did, to recover */
+static bool must_recover(const struct pviommu_group *grp, u32 id)
+{
+	return id != PVIOMMU_DOMAIN_BLOCKED && pviommu_group_isolated(grp) &&
+	       READ_ONCE(grp->vm->recovers);
+}
+
 /* To enter or leave bypass may pin or unpin all memory, once in a doorbell */
 static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 {
 	bool was = in_bypass(grp);
 	int ret;
 
-	/* Who knows nothing of RECOVER attaches, as it always did, to recover */
-	if (grp->held && id != PVIOMMU_DOMAIN_BLOCKED && READ_ONCE(ctx->vm->recovers))
+	pviommu_group_settle(grp);
+	if (must_recover(grp, id))
 		return -EACCES;
 	ret = attach(ctx->vm, grp, id);
+	if (ret && must_recover(grp, id))
+		ret = -EACCES;
 	if (!ret && id != PVIOMMU_DOMAIN_BLOCKED)
 		grp->held = false;
 	if (was != in_bypass(grp) || (ret && id == PVIOMMU_DOMAIN_BYPASS))
@@ -297,8 +298,8 @@ static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
  * @op: the op
  * @result: unused
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -ERANGE, -ENOMEM, -EFAULT,
- * -EIO; on failure the endpoint is where it was.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -EBUSY, -ERANGE, -ENOMEM, -EFAULT,
+ * -EIO; on failure the endpoint is where it was, or has been cut off.
  */
 int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)
@@ -324,7 +325,8 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 static u32 group_domain_id(const struct pviommu_group *grp)
 {
-	return grp->domain ? grp->domain->id : PVIOMMU_DOMAIN_BLOCKED;
+	return grp->domain && !pviommu_group_isolated(grp) ? grp->domain->id :
+							      PVIOMMU_DOMAIN_BLOCKED;
 }
 
 /**
@@ -356,6 +358,15 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return ret;
 }
 
+static int recover(struct pviommu_group *grp)
+{
+	pviommu_group_settle(grp);
+	if (!pviommu_group_isolated(grp))
+		return 0;
+	grp->held = group_in_error(grp);
+	return pviommu_group_isolated(grp) ? -EBUSY : 0;
+}
+
 /**
  * pviommu_op_recover() - RECOVER: the guest knows that it was cut off
  * @ctx: where
@@ -372,18 +383,14 @@ int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
-	int ret = 0;
+	int ret = -ENOENT;
 
 	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (!ep)
-		ret = -ENOENT;
-	else if (group_in_error(ep->group))
-		ret = -EBUSY;
-	else
-		ep->group->held = false;
+	if (ep)
+		ret = recover(ep->group);
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }
