@@ -300,7 +300,10 @@ static unsigned int next_group(struct pviommu *pv, u32 *group)
 	return n;
 }
 
-/* No endpoint goes away meanwhile */
+/*
+ * Devices may come and go meanwhile, and this is waited for with the lock held that
+ * would prevent it: see pviommu_init().
+ */
 static void recover_work(struct work_struct *work)
 {
 	struct pviommu *pv = container_of(work, struct pviommu, recover_work);
@@ -308,7 +311,6 @@ static void recover_work(struct work_struct *work)
 	unsigned int n;
 	u32 group;
 
-	pci_lock_rescan_remove();
 	while ((n = next_group(pv, &group))) {
 		r = recovery_create(pv, group, n);
 		if (!r) {
@@ -320,7 +322,6 @@ static void recover_work(struct work_struct *work)
 		recovery_unlock(r);
 		recovery_free(r);
 	}
-	pci_unlock_rescan_remove();
 }
 
 /* Has another device of its group a driver, which has not been told to stop? */
