@@ -7,6 +7,7 @@
 
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "pv-iommu.h"
 
@@ -162,7 +163,8 @@ static void group_to_recover(struct pviommu *pv, u32 group)
 		if (ep->group == group)
 			ep->to_recover = true;
 	}
-	schedule_work(&pv->recover_work);
+	/* Not while the system goes to sleep: devices are asleep before us */
+	queue_work(system_freezable_wq, &pv->recover_work);
 }
 
 /* The event that told that it was cut off has been lost: this answer takes its place */
