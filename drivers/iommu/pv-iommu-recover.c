@@ -90,6 +90,18 @@ static void hold_group(struct recovery *r, bool hold)
 	mutex_unlock(&r->pv->lock);
 }
 
+static bool in_group(struct pviommu *pv, u32 group, struct pci_dev *pdev)
+{
+	struct pviommu_endpoint *ep;
+	bool in;
+
+	mutex_lock(&pv->lock);
+	ep = pviommu_find_endpoint(pv, &pdev->dev);
+	in = ep && ep->group == group;
+	mutex_unlock(&pv->lock);
+	return in;
+}
+
 /* --- drivers, each with its device's lock held --------------------------- */
 
 /* Tell the driver; what it can do, if it wants to go on after a reset */
@@ -116,7 +128,8 @@ static int stop_drivers(struct recovery *r)
 	for (i = 0; i < r->n; i++) {
 		struct pci_dev *pdev = r->dev[i].pdev;
 
-		if (!pdev->driver)
+		/* What has a driver remains an endpoint while it is locked */
+		if (!pdev->driver || !in_group(r->pv, r->group, pdev))
 			continue;
 		r->dev[i].err = stop_driver(pdev);
 		if (r->dev[i].err)
@@ -234,18 +247,6 @@ static void recovery_free(struct recovery *r)
 	while (r->n)
 		pci_dev_put(r->dev[--r->n].pdev);
 	kfree(r);
-}
-
-static bool in_group(struct pviommu *pv, u32 group, struct pci_dev *pdev)
-{
-	struct pviommu_endpoint *ep;
-	bool in;
-
-	mutex_lock(&pv->lock);
-	ep = pviommu_find_endpoint(pv, &pdev->dev);
-	in = ep && ep->group == group;
-	mutex_unlock(&pv->lock);
-	return in;
 }
 
 /* NULL without memory. What is cut off may be what memory would be freed to. */
