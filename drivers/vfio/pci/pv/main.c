@@ -34,6 +34,7 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
  * @ep_lock: keeps the device from being closed while the PCI error handler uses
  *	it. Taken before all locks of the engine.
  * @open: the core has it open, with the state that it saved at that time; @ep_lock
+ * @frozen: the last error was fatal; @ep_lock
  * @ep: the endpoint, NULL while the device is closed or is plain vfio-pci.
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
@@ -43,8 +44,9 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
-	struct mutex ep_lock; /* open; the use of ep by the PCI error handler */
+	struct mutex ep_lock; /* open, frozen; the use of ep by the PCI error handler */
 	bool open;
+	bool frozen;
 	struct pviommu_endpoint *ep;
 	struct pv_vcap cap;
 	struct delayed_work error_timeout;
@@ -332,6 +334,7 @@ static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
 	bool recovers;
 
 	lockdep_assert_held(&pv->ep_lock);
+	pv->frozen = state == pci_channel_io_frozen;
 	recovers = pviommu_endpoint_isolate(pv->ep);
 	cancel_delayed_work(&pv->error_timeout);
 	if (state != pci_channel_io_perm_failure) {
@@ -363,13 +366,31 @@ static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 						PCI_ERS_RESULT_CAN_RECOVER;
 }
 
-/* The link was reset: BARs and interrupts are what they were when it was opened */
+/*
+ * Was the device reset? After a fatal error it was. After another one it depends on the
+ * kernel, and on what the drivers beside us wanted; a device that neither decodes nor
+ * does DMA may be set up as one that was.
+ */
+static bool pv_vfio_was_reset(struct pv_vfio_pci *pv)
+{
+	const u16 works = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	u16 command;
+
+	lockdep_assert_held(&pv->ep_lock);
+	if (pv->frozen)
+		return true;
+	return !pci_read_config_word(pv->core.pdev, PCI_COMMAND, &command) &&
+	       !(command & works);
+}
+
+/* BARs and interrupts become what they were when it was opened */
 static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
 
 	mutex_lock(&pv->ep_lock);
-	if (pv->open && pv->ep && !pci_load_saved_state(pdev, pv->core.pci_saved_state))
+	if (pv->open && pv->ep && pv_vfio_was_reset(pv) &&
+	    !pci_load_saved_state(pdev, pv->core.pci_saved_state))
 		pci_restore_state(pdev);
 	mutex_unlock(&pv->ep_lock);
 	return PCI_ERS_RESULT_RECOVERED;
