@@ -267,6 +267,17 @@ TEST_F(error, event_lost)
 	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
+/* The host says that it is blocked as soon as the guest can know that it was cut off */
+TEST_F(error, probe_says_blocked)
+{
+	struct pviommu_probe *probe = pv_mem(&self->vm, PV_AT_REPLY);
+
+	cut_off(variant->error);
+	pv_exec(self->r, pv_op_buf(PVIOMMU_OP_PROBE, self->ep, PV_AT_REPLY, PV_PAGE));
+	EXPECT_EQ(PVIOMMU_DOMAIN_BLOCKED, probe->domain);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+}
+
 /* Again and again; PV_ERRORS says how often */
 TEST_F_TIMEOUT(error, again, 1800)
 {
