@@ -325,7 +325,7 @@ static void recover_work(struct work_struct *work)
 	}
 }
 
-/* Has another device of its group a driver, which has not been told to stop? */
+/* Has another device of its group a driver, with which nobody has dealt? */
 static bool others_bound(struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
@@ -338,31 +338,37 @@ static bool others_bound(struct pviommu_endpoint *ep)
 	return false;
 }
 
+/* Cut off, or recovered, but then it could not be put back */
+static bool is_displaced(const struct pviommu_endpoint *ep)
+{
+	return ep->isolated || (ep->wanted && ep->wanted != ep->domain);
+}
+
 /**
  * pviommu_recover_bound() - a driver is about to be bound to a device
  * @pv: the interface
  * @dev: the device, its lock held
  *
- * If it is cut off it comes back: the new driver expects a domain that works. Not so if
+ * If it is not where the IOMMU core has put it, it comes back: the new driver expects a domain that works. Not so if
  * its group has another device with a driver, which would come back as it is.
  */
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 {
 	struct pviommu_endpoint *ep;
-	bool isolated, others;
+	bool displaced, others;
 	u32 group = 0;
 	int ret;
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
-	isolated = ep && ep->isolated;
-	others = isolated && others_bound(ep);
-	if (isolated)
+	displaced = ep && !ep->gone && is_displaced(ep);
+	others = displaced && others_bound(ep);
+	if (displaced)
 		group = ep->group;
-	if (isolated && !others)
+	if (displaced && !others)
 		take_group(pv, group);
 	mutex_unlock(&pv->lock);
-	if (!isolated)
+	if (!displaced)
 		return;
 	ret = others ? -EBUSY : ask_host(pv, group, pviommu_attach_wanted);
 	if (ret)
