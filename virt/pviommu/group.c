@@ -182,12 +182,13 @@ int pviommu_group_attach(struct pviommu_group *grp,
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
+	/* Where the records say that it is it is not any more */
+	if (domain && is_cut(grp))
+		return -EBUSY;
 	if (old == domain)
 		return 0;
 	if (domain && domain->dead)
 		return -ENOENT;
-	if (domain && is_cut(grp))
-		return -EBUSY;
 	if (domain)
 		ret = hw_attach(grp, domain);
 	else
