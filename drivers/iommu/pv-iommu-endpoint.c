@@ -7,6 +7,7 @@
 
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "pv-iommu.h"
 
@@ -94,13 +95,19 @@ static int attach_errno(int error)
 	}
 }
 
+/* A restart does without the lock: nothing else runs, and interrupts are disabled */
+static void assert_ours(struct pviommu *pv)
+{
+	lockdep_assert(irqs_disabled() || lockdep_is_held(&pv->lock));
+}
+
 /* The host moves a group as a whole */
 static void group_moved(struct pviommu *pv, u32 group,
 			struct iommu_domain *domain)
 {
 	struct pviommu_endpoint *ep;
 
-	lockdep_assert_held(&pv->lock);
+	assert_ours(pv);
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->group == group)
 			ep->domain = domain;
@@ -134,17 +141,63 @@ static bool endpoint_is_gone(struct pviommu_endpoint *ep)
 				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
 }
 
+/* The host has moved the group to the blocked domain and holds it there */
+static void group_isolated(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	group_moved(pv, group, &blocked_domain);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->isolated = true;
+	}
+}
+
+/* Have the work bring a group back */
+static void group_to_recover(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	assert_ours(pv);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->to_recover = true;
+	}
+	/* Not while the system goes to sleep: devices are asleep before us */
+	queue_work(system_freezable_wq, &pv->recover_work);
+}
+
+/* The event that told that it was cut off has been lost: this answer takes its place */
+static int attach_missed(struct pviommu_endpoint *ep, u32 domain)
+{
+	int ret;
+
+	group_isolated(ep->pv, ep->group);
+	ret = pviommu_recover_endpoint(ep);
+	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
+}
+
+static int attach_recovered(struct pviommu_endpoint *ep, u32 domain)
+{
+	int ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
+
+	if (ret == -EACCES && (ep->pv->features & PVIOMMU_F_RECOVER))
+		ret = attach_missed(ep, domain);
+	return ret;
+}
+
 /* ATTACH; a domain that could not be made again before may be by now */
 static int attach_request(struct pviommu_endpoint *ep,
 			  struct iommu_domain *domain)
 {
 	int ret = 0;
 
-	if (domain_number(domain) == U32_MAX)
+	if (domain->type != IOMMU_DOMAIN_BLOCKED)
+		ret = pviommu_recover_endpoint(ep);
+	if (!ret && domain_number(domain) == U32_MAX)
 		ret = pviommu_domain_restart_live(to_pviommu_domain(domain),
 						  ep->id);
-	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH,
-				       domain_number(domain));
+	return ret ?: attach_recovered(ep, domain_number(domain));
 }
 
 /* Have the host do it, unless there is nothing to be done */
@@ -194,12 +247,26 @@ static bool attach_pretended(struct pviommu_endpoint *ep,
 	return !endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED);
 }
 
+static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	int ret;
+
+	lockdep_assert_held(&ep->pv->lock);
+	ret = attach_at_host(ep, domain);
+	if (ret && attach_pretended(ep, domain))
+		ret = 0;
+	if (!ret)
+		ep->domain = domain;
+	return ret;
+}
+
 /**
  * pviommu_attach() - move an endpoint, and with it its group
  * @ep: the endpoint
  * @domain: where to
  *
- * An endpoint that is gone is everywhere.
+ * An endpoint that is gone is everywhere. One that is being recovered goes there, from
+ * the blocked domain, when that is done.
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
  * endpoint is where it was.
@@ -210,17 +277,36 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 	int ret;
 
 	mutex_lock(&pv->lock);
-	ret = attach_at_host(ep, domain);
-	if (ret && attach_pretended(ep, domain))
-		ret = 0;
+	ret = ep->recovering ? 0 : attach_locked(ep, domain);
 	if (!ret)
-		ep->domain = domain;
+		ep->wanted = domain;
 	mutex_unlock(&pv->lock);
 
 	if (ret)
 		dev_dbg(ep->dev, "not attached to domain %u: %d\n",
 			domain_number(domain), ret);
 	return attach_errno(ret);
+}
+
+/**
+ * pviommu_attach_wanted() - put an endpoint that was cut off back
+ * @ep: the endpoint, not gone; pviommu.lock held
+ *
+ * To where the IOMMU core believes that it is. The lock keeps that domain from being
+ * changed and freed meanwhile.
+ *
+ * Return: 0; -EBUSY the host is still handling the error; or another negative errno,
+ * then it remains where it is.
+ */
+int pviommu_attach_wanted(struct pviommu_endpoint *ep)
+{
+	int ret;
+
+	lockdep_assert_held(&ep->pv->lock);
+	ret = pviommu_recover_endpoint(ep);
+	if (!ret && ep->wanted)
+		ret = attach_locked(ep, ep->wanted);
+	return ret;
 }
 
 /**
@@ -241,8 +327,7 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		return 0;
 	if (!(domain->type & __IOMMU_DOMAIN_PAGING) ||
 	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
-		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH,
-				       domain_number(domain));
+		ret = attach_recovered(ep, domain_number(domain));
 	if (!ret) {
 		ep->domain = domain;
 		return 0;
@@ -251,6 +336,8 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		ret);
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		group_moved(ep->pv, ep->group, &blocked_domain);
+	if (ep->isolated)
+		group_to_recover(ep->pv, ep->group);
 	return ret;
 }
 
@@ -270,6 +357,8 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->domain == domain)
 			ep->domain = NULL;
+		if (ep->wanted == domain)
+			ep->wanted = NULL;
 	}
 }
 
@@ -277,11 +366,47 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
  * pviommu_isolated() - the host has moved an endpoint to the blocked domain
  * @ep: the endpoint; pviommu.lock held
  *
- * The IOMMU core does not know, but its next attach will reach the host.
+ * And with it its group. The IOMMU core does not know, but its next attach will
+ * reach the host.
  */
 void pviommu_isolated(struct pviommu_endpoint *ep)
 {
-	group_moved(ep->pv, ep->group, &blocked_domain);
+	struct pviommu *pv = ep->pv;
+
+	if (!(pv->features & PVIOMMU_F_RECOVER)) {
+		group_moved(pv, ep->group, &blocked_domain);
+		return;
+	}
+	group_isolated(pv, ep->group);
+	group_to_recover(pv, ep->group);
+}
+
+/**
+ * pviommu_recover_endpoint() - have the host let an endpoint be attached again
+ * @ep: the endpoint; pviommu.lock held, or nothing else runs
+ *
+ * Return: 0 also if it is not isolated; -EBUSY the host is not done with the error;
+ * or another negative errno.
+ */
+int pviommu_recover_endpoint(struct pviommu_endpoint *ep)
+{
+	struct pviommu_endpoint *other;
+	struct pviommu_op op;
+	int ret;
+
+	assert_ours(ep->pv);
+	if (!ep->isolated)
+		return 0;
+	pviommu_op_init(&op, PVIOMMU_OP_RECOVER);
+	op.endpoint = cpu_to_le32(ep->id);
+	ret = pviommu_request(ep->pv, &op, NULL);
+	if (ret)
+		return ret;
+	list_for_each_entry(other, &ep->pv->endpoints, node) {
+		if (other->group == ep->group)
+			other->isolated = false;
+	}
+	return 0;
 }
 
 #ifdef PVIOMMU_HAVE_ATTACH_OLD

@@ -118,6 +118,7 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	INIT_LIST_HEAD(&pv->endpoints);
 	INIT_LIST_HEAD(&pv->domains);
 	pviommu_events_init(pv);
+	pviommu_recover_init(pv);
 
 	if (create_shared(pv, doorbell))
 		goto err_destroy;

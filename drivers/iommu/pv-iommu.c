@@ -109,6 +109,7 @@ static int pviommu_bus_notify(struct notifier_block *nb, unsigned long action,
 	switch (action) {
 	case BUS_NOTIFY_BIND_DRIVER:
 		pviommu_pin(pviommu_instance, data);
+		pviommu_recover_bound(pviommu_instance, data);
 		break;
 	case BUS_NOTIFY_UNBOUND_DRIVER:
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
@@ -359,6 +360,7 @@ static struct pviommu *start_interface(struct candidates *c)
 
 static void stop_interface(struct pviommu *pv)
 {
+	pviommu_recover_stop(pv);
 	pviommu_events_stop(pv);
 	if (pviommu_stop(pv)) {
 		/* Better lose the memory than have the host write to it */

@@ -62,7 +62,7 @@
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
 	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
-	 PVIOMMU_F_DIRTY)
+	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER)
 
 struct dentry;
 struct pviommu;
@@ -85,6 +85,8 @@ struct pviommu_door {
  * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
  * @domain: where it is attached, or where the IOMMU core believes it to be if
  *	the host can't be asked; NULL if that is not known; pviommu.lock
+ * @wanted: where the IOMMU core has attached it last, even if the host has cut it
+ *	off since; NULL if nowhere; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
@@ -93,6 +95,11 @@ struct pviommu_door {
  * @window_last: last usable IOVA
  * @gone: the host has taken it away: there is nothing to be moved, and its
  *	number may be another's; pviommu.lock
+ * @isolated: the host has cut it off after an error and holds it in the blocked
+ *	domain; pviommu.lock
+ * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
+ * @recovering: devices of its group are being reset: it stays in the blocked domain
+ *	until all have been; pviommu.lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -105,6 +112,7 @@ struct pviommu_endpoint {
 	struct pviommu_door door;
 	struct list_head node;
 	struct iommu_domain *domain;
+	struct iommu_domain *wanted;
 	u32 id;
 	u32 group;
 	u32 flags;
@@ -112,6 +120,9 @@ struct pviommu_endpoint {
 	u64 window_start;
 	u64 window_last;
 	bool gone;
+	bool isolated;
+	bool to_recover;
+	bool recovering;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -355,6 +366,7 @@ struct pviommu_report {
  * @report: what @event_work is to print
  * @event_work: takes events now
  * @event_poll: takes events now and then
+ * @recover_work: brings isolated endpoints back
  * @debugfs: our folder
  * @nr_rings: how many @rings
  * @rings: the rings
@@ -383,6 +395,7 @@ struct pviommu {
 	struct pviommu_report report;
 	struct work_struct event_work;
 	struct delayed_work event_poll;
+	struct work_struct recover_work;
 	struct dentry *debugfs;
 	unsigned int nr_rings;
 	struct pviommu_ring rings[] __counted_by(nr_rings);
@@ -395,7 +408,9 @@ bool pviommu_candidate(struct pci_dev *pdev);
 struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
+int pviommu_attach_wanted(struct pviommu_endpoint *ep);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
+int pviommu_recover_endpoint(struct pviommu_endpoint *ep);
 void pviommu_isolated(struct pviommu_endpoint *ep);
 void pviommu_endpoint_again(struct pviommu_endpoint *ep);
 int pviommu_reattach(struct pviommu_endpoint *ep);
@@ -542,5 +557,10 @@ static inline bool pviommu_overlap(u64 a, u64 a_size, u64 b, u64 b_size)
 {
 	return a <= b + (b_size - 1) && b <= a + (a_size - 1);
 }
+
+/* pv-iommu-recover.c */
+void pviommu_recover_init(struct pviommu *pv);
+void pviommu_recover_stop(struct pviommu *pv);
+void pviommu_recover_bound(struct pviommu *pv, struct device *dev);
 
 #endif /* _PV_IOMMU_H */

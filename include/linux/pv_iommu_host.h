@@ -106,10 +106,25 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
  * pviommu_endpoint_isolate() - cut the endpoint's group off, now
  * @ep: the endpoint
  *
- * The group moves to the blocked domain and the guest gets an event.
+ * The group is cut off, without waiting for the VM, moves to the blocked domain when the VM
+ * can be waited for, and the guest gets an event. It is held there
+ * until the guest recovers it, the VMM resets the device, or its last device is
+ * closed.
  * Context: process, may sleep; from the PCI error handler.
+ * Return: true if the guest's driver recovers devices itself and was told, so that the
+ * VMM need not hear of the error (it would stop the VM).
  */
-void pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
+bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep);
+
+/**
+ * pviommu_endpoint_handled() - the host is done with the error, or has given up
+ * @ep: an endpoint that was isolated
+ *
+ * From now on, if no other device of the group is in error, the guest may recover it.
+ * Context: process, may sleep.
+ * Return: true if the error was being handled until now.
+ */
+bool pviommu_endpoint_handled(struct pviommu_endpoint *ep);
 
 /**
  * struct pviommu_doorbell_ops - a way to hear of stores to a guest page

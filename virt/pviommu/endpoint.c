@@ -57,7 +57,7 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_open);
 
-static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
+static bool post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 {
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(type),
@@ -65,7 +65,7 @@ static void post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 	};
 
-	pviommu_event_post(ep->vm, &ev);
+	return pviommu_event_post(ep->vm, &ev);
 }
 
 static bool group_has_endpoint(const struct pviommu_group *grp)
@@ -79,18 +79,36 @@ static bool group_has_endpoint(const struct pviommu_group *grp)
 	return false;
 }
 
+/* Errors are of devices, but what they cost is the group's */
+static bool group_in_error(const struct pviommu_group *grp)
+{
+	struct pviommu_endpoint *ep;
+	unsigned long id;
+
+	lockdep_assert_held(&grp->vm->cfg_lock);
+	xa_for_each(&grp->vm->endpoints, id, ep)
+		if (ep->group == grp && READ_ONCE(ep->in_error))
+			return true;
+	return false;
+}
+
 void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 {
 	struct pviommu_vm *vm = ep->vm;
 	bool none_left;
 
+	/* Its error handler runs no more; what it began comes to its end */
+	flush_work(&ep->group->cut_work);
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
 	xa_erase(&vm->endpoints, ep->id);
 	none_left = xa_empty(&vm->endpoints);
 	/* The guest can't take it out of a domain any more */
-	if (!group_has_endpoint(ep->group))
+	if (!group_has_endpoint(ep->group)) {
 		pviommu_group_attach(ep->group, NULL);
+		/* Whoever opens it next resets it */
+		ep->group->held = false;
+	}
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 	post_endpoint_event(ep, PVIOMMU_EV_GONE);
@@ -177,23 +195,32 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_command);
 
 void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
 {
+	flush_work(&ep->group->cut_work);
+	mutex_lock(&ep->vm->cfg_lock);
+	WRITE_ONCE(ep->in_error, false);
+	if (!group_in_error(ep->group))
+		ep->group->held = false;
+	mutex_unlock(&ep->vm->cfg_lock);
 	pviommu_endpoint_command(ep, false);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_reset);
 
-void pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
+bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 {
-	struct pviommu_vm *vm = ep->vm;
-
+	WRITE_ONCE(ep->in_error, true);
 	pviommu_group_cut(ep->group);
-	down_read(&vm->mem_lock);
-	mutex_lock(&vm->cfg_lock);
-	pviommu_group_attach(ep->group, NULL);
-	mutex_unlock(&vm->cfg_lock);
-	up_read(&vm->mem_lock);
-	post_endpoint_event(ep, PVIOMMU_EV_ISOLATED);
+	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(ep->vm->recovers);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
+
+bool pviommu_endpoint_handled(struct pviommu_endpoint *ep)
+{
+	bool was = READ_ONCE(ep->in_error);
+
+	WRITE_ONCE(ep->in_error, false);
+	return was;
+}
+EXPORT_SYMBOL_GPL(pviommu_endpoint_handled);
 
 /**
  * pviommu_endpoint_by_dev() - the number of a device
@@ -239,12 +266,27 @@ static bool in_bypass(const struct pviommu_group *grp)
 	return grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS;
 }
 
+/* Who knows nothing of RECOVER attaches, as it always did, to recover */
+static bool must_recover(const struct pviommu_group *grp, u32 id)
+{
+	return id != PVIOMMU_DOMAIN_BLOCKED && pviommu_group_isolated(grp) &&
+	       READ_ONCE(grp->vm->recovers);
+}
+
 /* To enter or leave bypass may pin or unpin all memory, once in a doorbell */
 static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 {
 	bool was = in_bypass(grp);
-	int ret = attach(ctx->vm, grp, id);
+	int ret;
 
+	pviommu_group_settle(grp);
+	if (must_recover(grp, id))
+		return -EACCES;
+	ret = attach(ctx->vm, grp, id);
+	if (ret && must_recover(grp, id))
+		ret = -EACCES;
+	if (!ret && id != PVIOMMU_DOMAIN_BLOCKED)
+		grp->held = false;
 	if (was != in_bypass(grp) || (ret && id == PVIOMMU_DOMAIN_BYPASS))
 		*ctx->budget = 0;
 	return ret;
@@ -256,8 +298,8 @@ static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
  * @op: the op
  * @result: unused
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ERANGE, -ENOMEM, -EFAULT, -EIO;
- * on failure the endpoint is where it was.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -EBUSY, -ERANGE, -ENOMEM, -EFAULT,
+ * -EIO; on failure the endpoint is where it was, or has been cut off.
  */
 int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)
@@ -286,7 +328,8 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 static u32 group_domain_id(const struct pviommu_group *grp)
 {
-	return grp->domain ? grp->domain->id : PVIOMMU_DOMAIN_BLOCKED;
+	return grp->domain && !pviommu_group_isolated(grp) ? grp->domain->id :
+							      PVIOMMU_DOMAIN_BLOCKED;
 }
 
 /**
@@ -314,6 +357,43 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 	else if (ep)
 		ret = -EINVAL;
+	mutex_unlock(&vm->cfg_lock);
+	return ret;
+}
+
+static int recover(struct pviommu_group *grp)
+{
+	pviommu_group_settle(grp);
+	if (!pviommu_group_isolated(grp))
+		return 0;
+	grp->held = group_in_error(grp);
+	return pviommu_group_isolated(grp) ? -EBUSY : 0;
+}
+
+/**
+ * pviommu_op_recover() - RECOVER: the guest knows that it was cut off
+ * @ctx: where
+ * @op: the op
+ * @result: unused
+ *
+ * The endpoint's group stays blocked, but can be attached from now on. One that is
+ * not cut off is left as it is.
+ *
+ * Return: 0; -EINVAL; -ENOENT; -EBUSY the host is still handling the error.
+ */
+int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result)
+{
+	struct pviommu_vm *vm = ctx->vm;
+	struct pviommu_endpoint *ep;
+	int ret = -ENOENT;
+
+	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
+		return -EINVAL;
+	mutex_lock(&vm->cfg_lock);
+	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
+	if (ep)
+		ret = recover(ep->group);
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }

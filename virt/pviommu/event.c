@@ -105,20 +105,24 @@ static bool ring_put(struct pviommu_events *events, const struct pviommu_event *
  * @ev: the event, but for its number
  *
  * Context: any.
+ * Return: true if it is in the guest's ring; false if it is lost, or there is no ring.
  */
-void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
+bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 {
 	struct pviommu_events *events = &vm->events;
 	struct pviommu_event copy = *ev;
 	unsigned long flags;
+	bool put = false;
 
 	spin_lock_irqsave(&events->lock, flags);
 	if (events->on) {
 		copy.seq = cpu_to_le64(events->seq++);
-		if (!ring_put(events, &copy))
+		put = ring_put(events, &copy);
+		if (!put)
 			pviommu_count(vm, PVIOMMU_NR_EVENTS_LOST, 1);
 	}
 	spin_unlock_irqrestore(&events->lock, flags);
+	return put;
 }
 
 /**

@@ -167,6 +167,11 @@ out_unlock:
 	return ret;
 }
 
+static bool is_cut(const struct pviommu_group *grp)
+{
+	return atomic_read(&grp->cut) != PVIOMMU_CUT_NONE;
+}
+
 /**
  * pviommu_group_attach() - move a group to another domain, in one step
  * @grp: the group
@@ -174,8 +179,9 @@ out_unlock:
  *
  * Context: vm->cfg_lock and vm->mem_lock held.
  * Return: 0; -ENOENT the domain is being freed; -ERANGE it has mappings in
- * reserved regions of the group; -EINVAL the physical IOMMUs don't fit; -EIO.
- * On failure the group is where it was.
+ * reserved regions of the group; -EINVAL the physical IOMMUs don't fit; -EIO;
+ * -EBUSY it is being cut off.
+ * On failure the group is where it was, or has been cut off.
  */
 int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain)
@@ -185,6 +191,9 @@ int pviommu_group_attach(struct pviommu_group *grp,
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
+	/* Where the records say that it is it is not any more */
+	if (domain && is_cut(grp))
+		return -EBUSY;
 	if (old == domain)
 		return 0;
 	if (domain && domain->dead)
@@ -195,6 +204,12 @@ int pviommu_group_attach(struct pviommu_group *grp,
 		iommu_detach_group_handle(old->hw, grp->group);
 	if (ret)
 		return ret;
+	/* Who cut it off meanwhile may have come before the attach */
+	if (domain && is_cut(grp)) {
+		iommu_detach_group_handle(domain->hw, grp->group);
+		domain = NULL;
+		ret = -EBUSY;
+	}
 	if (domain) {
 		kref_get(&domain->kref);
 		domain->nr_groups++;
@@ -204,19 +219,66 @@ int pviommu_group_attach(struct pviommu_group *grp,
 		old->nr_groups--;
 		pviommu_domain_put(old);
 	}
-	return 0;
+	return ret;
 }
 
 /**
  * pviommu_group_cut() - stop a group's DMA without waiting for any lock of the VM
- * @grp: the group; the caller then moves it to the blocked domain as usual
+ * @grp: the group
  *
  * Who holds the locks may be waiting for memory of the VMM, for as long as the
- * VMM likes.
+ * VMM likes. On return nobody can attach the group before pviommu_group_settle().
+ * The lock that the kernel has for the group orders this and an attach: the one
+ * that comes later sees the other.
+ * Context: process, may sleep. More than one caller at a time.
  */
 void pviommu_group_cut(struct pviommu_group *grp)
 {
+	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	iommu_detach_group_handle(NULL, grp->group);
+	atomic_set_release(&grp->cut, PVIOMMU_CUT_DONE);
+	schedule_work(&grp->cut_work);
+}
+
+/**
+ * pviommu_group_settle() - let the records say that a group has been cut off
+ * @grp: the group
+ *
+ * From then on it is in the blocked domain as any other, and held there.
+ * Context: vm->cfg_lock and vm->mem_lock held.
+ */
+void pviommu_group_settle(struct pviommu_group *grp)
+{
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
+	/* Another one who has only begun settles later, and then it is cut off again */
+	if (atomic_cmpxchg(&grp->cut, PVIOMMU_CUT_DONE, PVIOMMU_CUT_NONE) !=
+	    PVIOMMU_CUT_DONE)
+		return;
+	pviommu_group_attach(grp, NULL);
+	grp->held = true;
+}
+
+static void cut_work(struct work_struct *work)
+{
+	struct pviommu_group *grp = container_of(work, struct pviommu_group, cut_work);
+
+	down_read(&grp->vm->mem_lock);
+	mutex_lock(&grp->vm->cfg_lock);
+	pviommu_group_settle(grp);
+	mutex_unlock(&grp->vm->cfg_lock);
+	up_read(&grp->vm->mem_lock);
+}
+
+/**
+ * pviommu_group_isolated() - was a group cut off after an error
+ * @grp: the group, its VM's cfg_lock held
+ *
+ * Return: true until it is recovered.
+ */
+bool pviommu_group_isolated(const struct pviommu_group *grp)
+{
+	return grp->held || is_cut(grp);
 }
 
 /**
@@ -257,17 +319,19 @@ int pviommu_group_bypass(struct pviommu_group *grp)
  * @grp: the group
  *
  * Bypass, or blocked if the administrator wants that. When bypass can't be had
- * the group is blocked.
+ * the group is blocked. One that was cut off after an error stays so.
  * Context: vm->cfg_lock and vm->mem_lock held.
  * Return: 0, or why it is not in bypass.
  */
 int pviommu_group_default(struct pviommu_group *grp)
 {
+	bool blocked = pviommu_default_blocked || pviommu_group_isolated(grp);
 	int ret = 0;
 
-	if (!pviommu_default_blocked)
+	pviommu_group_settle(grp);
+	if (!blocked)
 		ret = pviommu_group_bypass(grp);
-	if (ret || pviommu_default_blocked)
+	if (ret || blocked)
 		pviommu_group_attach(grp, NULL);
 	return ret;
 }
@@ -363,6 +427,7 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	if (!grp)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&grp->regions);
+	INIT_WORK(&grp->cut_work, cut_work);
 	grp->vm = vm;
 	grp->group = group;
 

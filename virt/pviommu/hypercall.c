@@ -73,6 +73,7 @@ static const struct op_desc ops[] = {
 	  pviommu_op_dirty_stop },
 	{ PVIOMMU_OP_DIRTY_READ, 0, TAKES_DOMAIN, PVIOMMU_F_DIRTY,
 	  pviommu_op_dirty_read },
+	{ PVIOMMU_OP_RECOVER, 0, TAKES_ENDPOINT, PVIOMMU_F_RECOVER, pviommu_op_recover },
 };
 
 static const struct op_desc *find_op(u16 code)

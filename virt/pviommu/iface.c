@@ -61,7 +61,8 @@ u64 pviommu_features(void)
 {
 	return PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES |
-	       PVIOMMU_F_DIRTY | PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE;
+	       PVIOMMU_F_DIRTY | PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE |
+	       PVIOMMU_F_RECOVER;
 }
 
 static int check_start(const struct pviommu_start *start)
@@ -197,6 +198,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	down_write(&vm->iface_lock);
 	iface = vm->iface;
 	vm->iface = NULL;
+	WRITE_ONCE(vm->recovers, false);
 	up_write(&vm->iface_lock);
 	if (iface && iface->doorbell) {
 		iface->doorbell_ops->destroy(iface->doorbell);
@@ -291,6 +293,7 @@ int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 	}
 	down_write(&vm->iface_lock);
 	WRITE_ONCE(vm->iface, iface);
+	WRITE_ONCE(vm->recovers, start.events && (iface->features & PVIOMMU_F_RECOVER));
 	up_write(&vm->iface_lock);
 
 	tracked = watch_doorbell(vm, kvm, le64_to_cpu(start.doorbell));

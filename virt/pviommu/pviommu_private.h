@@ -49,6 +49,7 @@
 #ifndef _PVIOMMU_PRIVATE_H
 #define _PVIOMMU_PRIVATE_H
 
+#include <linux/atomic.h>
 #include <linux/completion.h>
 #include <linux/interval_tree.h>
 #include <linux/iommu.h>
@@ -61,6 +62,7 @@
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/sizes.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/pv_iommu.h>
@@ -207,6 +209,13 @@ struct pviommu_domain {
 
 /* ---- groups and endpoints (endpoint.c) ----------------------------- */
 
+/* An error cuts a group off at once; the VM's records follow when its locks are free */
+enum pviommu_cut {
+	PVIOMMU_CUT_NONE,
+	PVIOMMU_CUT_BEGUN,	/* may be cut off or not */
+	PVIOMMU_CUT_DONE,	/* is cut off, and still in grp->domain for the records */
+};
+
 struct pviommu_group {
 	struct list_head global_entry;	/* pviommu_groups_lock */
 	struct list_head entry;		/* entry of vm->groups; vm->cfg_lock */
@@ -216,6 +225,9 @@ struct pviommu_group {
 	/* By which the kernel knows the domain, and will know the next one */
 	struct iommu_attach_handle handles[2];
 	u32 next_handle;		/* vm->cfg_lock */
+	atomic_t cut;			/* enum pviommu_cut; not attached unless NONE */
+	struct work_struct cut_work;	/* settles it */
+	bool held;			/* after an error, in blocked; vm->cfg_lock */
 	u32 id;
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
@@ -231,6 +243,7 @@ struct pviommu_endpoint {
 	u32 id;
 	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
 	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
+	bool in_error;			/* the host is handling one; no lock */
 };
 
 /* ---- ops (hypercall.c) --------------------------------------------- */
@@ -353,6 +366,7 @@ struct pviommu_vm {
 	struct mutex control_lock;	/* serializes START and RESET */
 	struct rw_semaphore iface_lock;
 	struct pviommu_iface *iface;	/* NULL: stopped */
+	bool recovers;			/* the guest hears of errors and recovers; as iface */
 	u16 control_error;
 
 	struct mutex cfg_lock;		/* groups, endpoints, domains */
@@ -618,6 +632,8 @@ int pviommu_group_attach(struct pviommu_group *grp,
 int pviommu_group_bypass(struct pviommu_group *grp);
 int pviommu_group_default(struct pviommu_group *grp);
 void pviommu_group_cut(struct pviommu_group *grp);
+void pviommu_group_settle(struct pviommu_group *grp);
+bool pviommu_group_isolated(const struct pviommu_group *grp);
 void pviommu_groups_default(struct pviommu_vm *vm);
 void pviommu_groups_block(struct pviommu_vm *vm);
 bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);
@@ -628,6 +644,8 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
 int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result);
+int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
+		       u64 *result);
 int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 
@@ -683,7 +701,7 @@ int pviommu_quota_domains(struct pviommu_vm *vm);
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
 void pviommu_events_stop(struct pviommu_vm *vm);
 void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
-void pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
+bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token);
 int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

@@ -97,6 +97,7 @@
 #define PVIOMMU_F_FOREIGN	(1ULL << 11)	/* the vm field of MAP and MAP_LIST */
 #define PVIOMMU_F_DIRTY		(1ULL << 12)	/* dirty page logging */
 #define PVIOMMU_F_RELEASE	(1ULL << 13)	/* release of specific pages */
+#define PVIOMMU_F_RECOVER	(1ULL << 14)	/* isolation on error holds until RECOVER */
 
 /* ------------------------------------------------------------------ */
 /* Start block, rings, doorbell                                        */
@@ -314,6 +315,8 @@ enum pviommu_granularity {
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
  *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's
  *	first page; else both are 0.
+ *	RECOVER: the guest knows that @endpoint was cut off; its group can be
+ *	attached again. EBUSY while the host is still handling the error.
  * @release: RELEASE gives the host back @count pages of 4 KiB, whose frame numbers
  *	are an array of __le64 at the page-aligned GPA @release.list. Done when the
  *	event with @release.token comes. EBUSY while an endpoint is in bypass

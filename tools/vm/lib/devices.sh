@@ -4,7 +4,8 @@
 # The devices to pass through, as the outer QEMU emulates them.
 #
 # Device number i sits in slot 0x10+i of the root bus, at both levels: itself if
-# it is a conventional PCI device, else behind a root port of its own in that slot.
+# it is a conventional PCI device (unless "port" is said), else behind a root port of
+# its own in that slot.
 # Either way it is alone in its isolation group, and its place is known.
 
 FIRST_SLOT=16
@@ -60,15 +61,17 @@ outer_devices() {
 }
 
 outer_device() {
-	local i=$1 name=${2%%:*} props='' slot bus
+	local i=$1 name=${2%%:*} props='' slot bus port=0
 
 	case $2 in *:*) props=,${2#*:} ;; esac
 	props=${props//:/,}
+	case $props, in *,port,*) port=1 props=,${props//,port/} props=${props#,} ;; esac
 	slot=$(printf '0x%x' $((FIRST_SLOT + i)))
-	if is_conventional "$name"; then
+	if [ $port = 0 ] && is_conventional "$name"; then
 		bus=pcie.0,addr=$slot
 	else
-		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1))")
+		# A faster link never comes up again after a reset of the bus, the kernel finds
+		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1)),x-speed=5")
 		bus=rp$i
 	fi
 	device_back_end "$i" "$name"

@@ -44,7 +44,8 @@ commands. Their output goes to stdout, their status is pvvm's.
 What is emulated
   --host-iommu intel|amd      IOMMU of the host level (intel)
   --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
-                              another PCI device of QEMU; repeat it or give a list
+                              another PCI device of QEMU; repeat it or give a list.
+                              NAME:port puts one behind a root port that is not PCIe
   --viommu pv|virtio|intel|none
                               IOMMU that the guest sees (pv)
   --accel tcg|kvm             run the host level emulated (tcg) or with real
@@ -99,7 +100,9 @@ Commands start in the current directory and find in their environment
 and on their PATH
   pvvm-load MODULE [PARAM=VAL..]         load a module with all that it needs
   pvvm-bind DRIVER|none BDF..            bind devices to a driver
-  pvvm-qmp [-g GUEST] COMMAND            at the host level: ask the guest's QEMU
+  pvvm-qmp [-g GUEST|-m] COMMAND         at the host level: ask the guest's QEMU, or
+                                         (-m) the one that emulates the machine, where
+                                         device i is dev<i>, its root port rp<i>
 
 Exit status: that of the guest command (or of the host command that failed; of several
   guests, that of the first which failed);

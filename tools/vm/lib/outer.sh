@@ -63,6 +63,10 @@ outer_command() {
 		-chardev "file,id=console,path=$TMP/host-console.log"
 		-serial chardev:console
 		-device "isa-debug-exit,iobase=0x501,iosize=2")
+	# QEMU's monitor is on the other end of the second serial port: see pvvm-qmp.
+	OUTER+=(-chardev "socket,id=monitor,path=$TMP/monitor.sock,server=on,wait=off"
+		-mon "chardev=monitor,mode=control"
+		-chardev "socket,id=ttyS1,path=$TMP/monitor.sock" -serial chardev:ttyS1)
 	share_9p root / ,readonly=on
 	share_9p ctl "$CTL"
 	[ -z "$SHARE" ] || share_9p share "$SHARE"

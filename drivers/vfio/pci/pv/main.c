@@ -17,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
 
 #include "vcap.h"
 
@@ -24,21 +25,31 @@ static bool enable_sriov;
 module_param(enable_sriov, bool, 0644);
 MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled while it is bound to this driver");
 
+/* More than the PCI core waits for a device that was reset: a minute */
+#define PV_VFIO_ERROR_TIMEOUT	(90 * HZ)
+
 /**
  * struct pv_vfio_pci - a device bound to this driver
  * @core: the device as vfio_pci_core knows it
- * @ep_lock: keeps @ep from being closed while the PCI error handler uses it.
- *	Taken before all locks of the engine.
+ * @ep_lock: keeps the device from being closed while the PCI error handler uses
+ *	it. Taken before all locks of the engine.
+ * @open: the core has it open, with the state that it saved at that time; @ep_lock
+ * @frozen: the last error was fatal; @ep_lock
  * @ep: the endpoint, NULL while the device is closed or is plain vfio-pci.
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
  * @cap: the endpoint's capability
+ * @error_timeout: an error that the PCI core began to handle has not come to an end;
+ *	queued only while @ep is there
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
-	struct mutex ep_lock; /* for the use of ep by the PCI error handler */
+	struct mutex ep_lock; /* open, frozen; the use of ep by the PCI error handler */
+	bool open;
+	bool frozen;
 	struct pviommu_endpoint *ep;
 	struct pv_vcap cap;
+	struct delayed_work error_timeout;
 };
 
 static struct pv_vfio_pci *to_pv(struct vfio_device *vdev)
@@ -53,6 +64,14 @@ static struct pviommu_endpoint *pv_vfio_set_endpoint(struct pv_vfio_pci *pv,
 	swap(pv->ep, ep);
 	mutex_unlock(&pv->ep_lock);
 	return ep;
+}
+
+/* Once it is not open any more, no PCI error handler uses what the core frees */
+static void pv_vfio_set_open(struct pv_vfio_pci *pv, bool open)
+{
+	mutex_lock(&pv->ep_lock);
+	pv->open = open;
+	mutex_unlock(&pv->ep_lock);
 }
 
 /*
@@ -90,6 +109,7 @@ static int pv_vfio_open_device(struct vfio_device *vdev)
 	pv_vfio_set_endpoint(pv, ep);
 
 	vfio_pci_core_finish_enable(&pv->core);
+	pv_vfio_set_open(pv, true);
 	return 0;
 }
 
@@ -102,10 +122,12 @@ static void pv_vfio_close_device(struct vfio_device *vdev)
 	struct pv_vfio_pci *pv = to_pv(vdev);
 	struct pviommu_endpoint *ep;
 
+	pv_vfio_set_open(pv, false);
 	vfio_pci_core_close_device(vdev);
 	ep = pv_vfio_set_endpoint(pv, NULL);
 	if (!ep)
 		return;
+	cancel_delayed_work_sync(&pv->error_timeout);
 	pv_vcap_remove(&pv->cap);
 	pviommu_endpoint_close(ep);
 }
@@ -179,12 +201,33 @@ static long pv_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	return 0;
 }
 
+/*
+ * A driver hears no more of an error that the PCI core could not recover from. The VMM,
+ * which may not know of it yet, is told; whether the device still works is the guest's to
+ * find out.
+ */
+static void pv_vfio_error_timeout(struct work_struct *work)
+{
+	struct pv_vfio_pci *pv = container_of(to_delayed_work(work), struct pv_vfio_pci,
+					      error_timeout);
+	bool given_up;
+
+	mutex_lock(&pv->ep_lock);
+	given_up = pv->ep && pviommu_endpoint_handled(pv->ep);
+	mutex_unlock(&pv->ep_lock);
+	if (!given_up)
+		return;
+	pci_warn(pv->core.pdev, "the host could not recover it from its error\n");
+	vfio_pci_core_aer_err_detected(pv->core.pdev, pci_channel_io_perm_failure);
+}
+
 static int pv_vfio_init_device(struct vfio_device *vdev)
 {
 	struct pv_vfio_pci *pv = to_pv(vdev);
 
 	mutex_init(&pv->ep_lock);
 	mutex_init(&pv->cap.lock);
+	INIT_DELAYED_WORK(&pv->error_timeout, pv_vfio_error_timeout);
 	return vfio_pci_core_init_dev(vdev);
 }
 
@@ -285,22 +328,90 @@ static int pv_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return vfio_pci_core_sriov_configure(&pv_vfio_drvdata(pdev)->core, nr_virtfn);
 }
 
-/* The group is cut off before the VMM hears of the error */
+/* With ep_lock held; true if the guest was told and recovers the device itself */
+static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
+{
+	bool recovers;
+
+	lockdep_assert_held(&pv->ep_lock);
+	pv->frozen = state == pci_channel_io_frozen;
+	recovers = pviommu_endpoint_isolate(pv->ep);
+	cancel_delayed_work(&pv->error_timeout);
+	if (state != pci_channel_io_perm_failure) {
+		schedule_delayed_work(&pv->error_timeout, PV_VFIO_ERROR_TIMEOUT);
+		return recovers;
+	}
+	pviommu_endpoint_handled(pv->ep);
+	return false;
+}
+
+/*
+ * The group is cut off before anyone hears of the error. A guest that recovers
+ * devices itself is told by an event; the VMM, which would only stop the VM, is not.
+ */
 static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 					       pci_channel_state_t state)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+	bool recovers = false;
 
 	mutex_lock(&pv->ep_lock);
 	if (pv->ep)
-		pviommu_endpoint_isolate(pv->ep);
+		recovers = pv_vfio_isolate(pv, state);
 	mutex_unlock(&pv->ep_lock);
 
-	return vfio_pci_core_aer_err_detected(pdev, state);
+	if (!recovers)
+		return vfio_pci_core_aer_err_detected(pdev, state);
+	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
+						PCI_ERS_RESULT_CAN_RECOVER;
+}
+
+/*
+ * Was the device reset? After a fatal error it was. After another one it depends on the
+ * kernel, and on what the drivers beside us wanted; a device that neither decodes nor
+ * does DMA may be set up as one that was.
+ */
+static bool pv_vfio_was_reset(struct pv_vfio_pci *pv)
+{
+	const u16 works = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	u16 command;
+
+	lockdep_assert_held(&pv->ep_lock);
+	if (pv->frozen)
+		return true;
+	return !pci_read_config_word(pv->core.pdev, PCI_COMMAND, &command) &&
+	       !(command & works);
+}
+
+/* BARs and interrupts become what they were when it was opened */
+static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
+{
+	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+
+	mutex_lock(&pv->ep_lock);
+	if (pv->open && pv->ep && pv_vfio_was_reset(pv) &&
+	    !pci_load_saved_state(pdev, pv->core.pci_saved_state))
+		pci_restore_state(pdev);
+	mutex_unlock(&pv->ep_lock);
+	return PCI_ERS_RESULT_RECOVERED;
+}
+
+static void pv_vfio_error_resume(struct pci_dev *pdev)
+{
+	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+
+	mutex_lock(&pv->ep_lock);
+	if (pv->ep) {
+		cancel_delayed_work(&pv->error_timeout);
+		pviommu_endpoint_handled(pv->ep);
+	}
+	mutex_unlock(&pv->ep_lock);
 }
 
 static const struct pci_error_handlers pv_vfio_err_handlers = {
 	.error_detected = pv_vfio_error_detected,
+	.slot_reset = pv_vfio_slot_reset,
+	.resume = pv_vfio_error_resume,
 };
 
 static const struct pci_device_id pv_vfio_table[] = {

@@ -53,7 +53,7 @@ FIXTURE_TEARDOWN(op)
 #define TAKES_VM	8	/* to say that there is no access */
 
 enum kind {
-	NOP, FEATURES, PROBE, STATS, ALLOC, ATTACH, MAP, MAP_LIST, LOOKUP, UNMAP, UNMAP_ALL,
+	NOP, FEATURES, PROBE, STATS, ALLOC, RECOVER, ATTACH, MAP, MAP_LIST, LOOKUP, UNMAP, UNMAP_ALL,
 	INVALIDATE, INV_DOMAIN, DETACH, FREE_OP, KINDS
 };
 
@@ -67,6 +67,7 @@ static const struct {
 	[PROBE] = { "PROBE", TAKES_ENDPOINT, 0 },
 	[STATS] = { "STATS", 0, 0 },
 	[ALLOC] = { "ALLOC", TAKES_ENDPOINT, 0 },
+	[RECOVER] = { "RECOVER", TAKES_ENDPOINT, 0 },
 	[ATTACH] = { "ATTACH", TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0 },
 	[MAP] = { "MAP", TAKES_DOMAIN | TAKES_VM, 0 },
 	[MAP_LIST] = { "MAP_LIST", TAKES_DOMAIN | TAKES_VM, 0 },
@@ -90,6 +91,8 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 		return pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, PV_PAGE);
 	case ALLOC:
 		return pv_op_alloc(ep);
+	case RECOVER:
+		return pv_op_recover(ep);
 	case ATTACH:
 		return pv_op_attach(ep, SPARE);
 	case MAP:
@@ -148,7 +151,7 @@ TEST_F(op, unknown_codes)
 	const __u16 codes[] = {
 		0x0001, 0x00ff, 0x0103, 0x01ff, 0x0204, 0x0304, 0x0401, 0x7fff, 0x8000, 0xffff,
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE_ACK,
-		0x0803, PVIOMMU_OP_RECOVER,
+		0x0803,
 	};
 	unsigned int i;
 

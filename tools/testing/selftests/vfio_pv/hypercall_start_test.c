@@ -49,7 +49,7 @@ TEST_F(start, capability_layout)
 TEST_F(start, capability_registers)
 {
 	__u32 offered = PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
-			PVIOMMU_F_STATS;
+			PVIOMMU_F_STATS | PVIOMMU_F_RECOVER;
 	struct pv_vm *vm = &self->vm;
 
 	EXPECT_EQ(PVIOMMU_CAP_SIGNATURE, pv_cap_read(vm, 0, PVIOMMU_CAP_SIGNATURE_OFF));

@@ -53,6 +53,14 @@ struct pviommu_op pv_op_attach(__u32 endpoint, __u32 domain)
 	return op;
 }
 
+struct pviommu_op pv_op_recover(__u32 endpoint)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RECOVER);
+
+	op.endpoint = endpoint;
+	return op;
+}
+
 struct pviommu_op pv_op_detach(__u32 endpoint, __u32 domain)
 {
 	struct pviommu_op op = pv_op_attach(endpoint, domain);

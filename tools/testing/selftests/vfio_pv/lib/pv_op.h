@@ -26,6 +26,7 @@ struct pviommu_op pv_op_buf(__u16 code, __u32 endpoint, __u64 gpa, __u32 size);
 struct pviommu_op pv_op_alloc(__u32 endpoint);
 struct pviommu_op pv_op_free(__u32 domain);
 struct pviommu_op pv_op_attach(__u32 endpoint, __u32 domain);
+struct pviommu_op pv_op_recover(__u32 endpoint);
 struct pviommu_op pv_op_detach(__u32 endpoint, __u32 domain);
 struct pviommu_op pv_op_map(__u32 domain, __u64 iova, __u64 gpa, __u64 size, __u32 prot);
 struct pviommu_op pv_op_map_2m(__u32 domain, __u64 iova, __u64 gpa, __u64 size, __u32 prot);
@@ -53,6 +54,7 @@ __u32 __pv_exec(struct pv_ring *ring, struct pviommu_op op);
 #define __pv_alloc(ring, ...)		__pv_exec(ring, pv_op_alloc(__VA_ARGS__))
 #define __pv_free(ring, ...)		__pv_exec(ring, pv_op_free(__VA_ARGS__))
 #define __pv_attach(ring, ...)		__pv_exec(ring, pv_op_attach(__VA_ARGS__))
+#define __pv_recover(ring, ...)		__pv_exec(ring, pv_op_recover(__VA_ARGS__))
 #define __pv_detach(ring, ...)		__pv_exec(ring, pv_op_detach(__VA_ARGS__))
 #define __pv_map(ring, ...)		__pv_exec(ring, pv_op_map(__VA_ARGS__))
 #define __pv_map_2m(ring, ...)		__pv_exec(ring, pv_op_map_2m(__VA_ARGS__))

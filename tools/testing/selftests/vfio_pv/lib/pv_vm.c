@@ -97,17 +97,24 @@ void *pv_mem(struct pv_vm *vm, __u64 gpa)
 
 int pv_vm_init(struct pv_vm *vm, int max_devs, __u64 low_size)
 {
+	return pv_vm_init_from(vm, 0, max_devs, low_size);
+}
+
+int pv_vm_init_from(struct pv_vm *vm, int first, int max_devs, __u64 low_size)
+{
 	char bdfs[VFIO_DEV_MAX][16];
 	int i;
 
 	memset(vm, 0, sizeof(*vm));
 	vm->container = -1;
 	vm->low_size = low_size;
-	vm->nr_devs = vfio_find_devices(PV_DRIVER, bdfs, VFIO_DEV_MAX);
+	vm->nr_devs = vfio_find_devices(PV_DRIVER, bdfs, VFIO_DEV_MAX) - first;
+	if (vm->nr_devs < 0)
+		vm->nr_devs = 0;
 	if (vm->nr_devs > max_devs)
 		vm->nr_devs = max_devs;
 	for (i = 0; i < vm->nr_devs; i++) {
-		strcpy(vm->dev[i].vfio.bdf, bdfs[i]);
+		strcpy(vm->dev[i].vfio.bdf, bdfs[first + i]);
 		vm->dev[i].vfio.group = -1;
 		vm->dev[i].vfio.fd = -1;
 	}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Each end that an interface, a VMM or a device can come to in the midst of work, again
+ * and again, with what there is counted each time: nothing adds up. PV_CYCLES says how
+ * often; errors of the device, which take a second each, happen a fifth as often.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <linux/vfio.h>
+
+#include "lib/edu.h"
+#include "lib/pv_test.h"
+
+#define IOVA		0x10000000ULL
+#define TARGET		(PV_DATA + 0x10000)
+#define BUSY_SIZE	(2ULL << 20)
+#define SYS_DRIVER	"/sys/bus/pci/drivers/" PV_DRIVER
+#define CYCLES		100
+#define LONG		1800
+
+FIXTURE(cycles)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	int nr;
+};
+
+FIXTURE_SETUP(cycles)
+{
+	const char *env = getenv("PV_CYCLES");
+	int ret;
+
+	self->before = pv_begin();
+	self->nr = env ? atoi(env) : CYCLES;
+	ret = pv_vm_init(&self->vm, 1, PV_LOW_SIZE);
+	if (ret == -ENODEV)
+		SKIP(return, "needs a device bound to " PV_DRIVER);
+	ASSERT_EQ(0, ret);
+	self->r = &self->vm.ring[0];
+}
+
+FIXTURE_TEARDOWN(cycles)
+{
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+	EXPECT_EQ(0, pv_vm_count());
+}
+
+static int open_all(struct pv_vm *vm)
+{
+	return pv_vm_open_container(vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+}
+
+/* A guest with its device in a domain, where one page stays mapped; 0: failed */
+static __u32 begin(struct pv_vm *vm)
+{
+	struct pv_ring *r = &vm->ring[0];
+	__u32 dom;
+
+	if (__pv_start(vm, 1, 6))
+		return 0;
+	dom = pv_new_domain(r, vm->dev[0].id);
+	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
+	    __pv_attach(r, vm->dev[0].id, dom))
+		return 0;
+	return dom;
+}
+
+static bool busy_once(struct pv_vm *vm, __u32 dom)
+{
+	struct pv_ring *r = &vm->ring[0];
+
+	return !__pv_map(r, dom, IOVA * 2, PV_DATA, BUSY_SIZE, PV_RW) &&
+	       !__pv_unmap(r, dom, IOVA * 2, BUSY_SIZE) && !__pv_inv(r, dom);
+}
+
+static void *do_dma(void *data)
+{
+	struct pv_vm *vm = data;
+
+	for (;;)
+		edu_to_ram(&vm->dev[0].vfio, IOVA, 0, 64);
+	return NULL;
+}
+
+/* A VMM and its guest at work, until the process is killed */
+static void live(struct pv_vm *vm, int ready)
+{
+	pthread_t thread;
+	__u32 dom;
+
+	if (open_all(vm) || !(dom = begin(vm)) || pthread_create(&thread, NULL, do_dma, vm) ||
+	    write(ready, "", 1) != 1)
+		_exit(1);
+	while (busy_once(vm, dom))
+		;
+	_exit(2);
+}
+
+/* A process that lives as above; its id, or -1 */
+static pid_t spawn(struct pv_vm *vm)
+{
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe(pipes))
+		return -1;
+	pid = fork();
+	if (!pid)
+		live(vm, pipes[1]);
+	close(pipes[1]);
+	if (pid > 0 && read(pipes[0], &byte, 1) != 1)
+		pid = -1;
+	close(pipes[0]);
+	return pid;
+}
+
+static bool killed(pid_t pid)
+{
+	int status;
+
+	return !kill(pid, SIGKILL) && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+	       WTERMSIG(status) == SIGKILL;
+}
+
+TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
+{
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < self->nr; i++) {
+		pid = spawn(&self->vm);
+		ASSERT_LT(0, pid);
+		/* Modules that are in use stay */
+		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_vfio_pci", O_NONBLOCK));
+		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_host", O_NONBLOCK));
+		usleep(i % 16 * 2000);
+		ASSERT_TRUE(killed(pid));
+		pv_expect_unchanged(&self->before);
+		EXPECT_EQ(0, pv_vm_count());
+	}
+	TH_LOG("%d times", i);
+}
+
+/* Taken from its driver while it does DMA: that waits until the VMM has let go */
+static void *unbind(void *data)
+{
+	struct pv_vm *vm = data;
+
+	return (void *)(long)pv_write_file(SYS_DRIVER "/unbind", vm->dev[0].vfio.bdf);
+}
+
+TEST_F_TIMEOUT(cycles, device_is_unbound, LONG)
+{
+	pthread_t thread;
+	void *ret;
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < self->nr; i++) {
+		pid = spawn(&self->vm);
+		ASSERT_LT(0, pid);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, unbind, &self->vm));
+		usleep(i % 16 * 2000);
+		ASSERT_TRUE(killed(pid));
+		pthread_join(thread, &ret);
+		EXPECT_EQ(NULL, ret);
+		ASSERT_EQ(0, pv_write_file(SYS_DRIVER "/bind", self->vm.dev[0].vfio.bdf));
+		pv_expect_unchanged(&self->before);
+	}
+	TH_LOG("%d times", i);
+}
+
+/* As a guest does that starts again: panic, kexec */
+TEST_F_TIMEOUT(cycles, interface_is_restarted, LONG)
+{
+	struct pv_usage idle;
+	__u32 dom;
+	int i;
+
+	ASSERT_EQ(0, open_all(&self->vm));
+	idle = pv_usage_get();
+	for (i = 0; i < self->nr; i++) {
+		dom = begin(&self->vm);
+		ASSERT_NE(0, dom);
+		ASSERT_TRUE(busy_once(&self->vm, dom));
+		pv_push(self->r, pv_op_map(dom, IOVA * 4, PV_DATA, BUSY_SIZE, PV_RW));
+		pv_kick(self->r);
+		pv_reset(&self->vm);
+		pv_expect_unchanged(&idle);
+	}
+	TH_LOG("%d times", i);
+}
+
+/* As a VMM does that resets its VM, with DMA under way */
+TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
+{
+	struct vfio_dev *dev = &self->vm.dev[0].vfio;
+	struct pv_usage idle;
+	__u32 dom;
+	int i;
+
+	ASSERT_EQ(0, open_all(&self->vm));
+	for (i = 0; i < self->nr; i++) {
+		ASSERT_EQ(0, vfio_dev_enable(dev, true, true));
+		dom = begin(&self->vm);
+		ASSERT_NE(0, dom);
+		ASSERT_TRUE(edu_to_ram(dev, IOVA, 0, 64));
+		ASSERT_TRUE(busy_once(&self->vm, dom));
+		if (ioctl(dev->fd, VFIO_DEVICE_RESET))
+			ASSERT_EQ(0, vfio_dev_enable(dev, true, false));
+		EXPECT_FALSE(pv_running(&self->vm));
+		/* What is charged ahead is another amount after the first */
+		if (!i)
+			idle = pv_usage_get();
+		pv_expect_unchanged(&idle);
+	}
+	TH_LOG("%d times", i);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A PCIe error of a device: its isolation group is cut off at once, the guest is told,
+ * and nothing but its own RECOVER, or a reset by the VMM, lets it attach the device
+ * again. What was mapped is still there then, and other groups notice nothing.
+ *
+ * The errors are real ones to this kernel: the emulator raises them at the root port above
+ * the last device, and the AER driver handles them. Needs edu devices, the last of them
+ * behind a root port, and pvvm-qmp.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+
+#include <linux/vfio.h>
+
+#include "lib/edu.h"
+#include "lib/pv_test.h"
+
+#define DEVS	3
+#define VICTIM	2
+#define OTHER	0
+#define IOVA	0x10000000ULL
+#define TARGET	(PV_DATA + 0x10000)
+#define LEN	64
+#define WAIT_MS	30000
+
+FIXTURE(error)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	struct vfio_dev *victim;
+	__u32 ep, dom, other;
+	int port;
+};
+
+/* Which of pvvm's devices it is, if it is behind a root port; or -1 */
+static int root_port_of(const char *bdf)
+{
+	char list[1024], *word, *save;
+	const char *env = getenv("PVVM_DEVICES");
+	int i;
+
+	if (!strncmp(bdf, "0000:00:", 8) || !env)
+		return -1;
+	snprintf(list, sizeof(list), "%s", env);
+	word = strtok_r(list, " ", &save);
+	for (i = 0; word; i++, word = strtok_r(NULL, " ", &save))
+		if (strstr(word, bdf))
+			return i;
+	return -1;
+}
+
+static int inject(int port, const char *error)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "pvvm-qmp -m 'hmp pcie_aer_inject_error rp%d %s' | grep -q 'OK id'", port, error);
+	return system(command);
+}
+
+static __u32 domain_with(struct pv_ring *r, int dev, __u64 iova, __u64 gpa)
+{
+	__u32 ep = r->vm->dev[dev].id, dom = pv_new_domain(r, ep);
+
+	if (!dom || __pv_map(r, dom, iova, gpa, PV_PAGE, PV_RW) || __pv_attach(r, ep, dom))
+		return 0;
+	return dom;
+}
+
+/* Does what the device writes to @iova arrive at @gpa? */
+static bool lands(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
+{
+	unsigned char *mem = pv_mem(vm, gpa), seen[LEN];
+	int i;
+
+	/* What is in the device's buffer is never all 0x55 and all 0xaa */
+	for (i = 0; i < 2; i++) {
+		memset(mem, i ? 0xaa : 0x55, LEN);
+		memset(seen, i ? 0xaa : 0x55, LEN);
+		if (!edu_to_ram(&vm->dev[dev].vfio, iova, 0, LEN))
+			return false;
+		if (memcmp(mem, seen, LEN))
+			return true;
+	}
+	return false;
+}
+
+/* Data through the device: from memory, and back to it */
+static bool goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
+{
+	static __u64 count;
+	__u64 data = ++count * 0x9e3779b97f4a7c15ULL, *mem = pv_mem(vm, gpa);
+
+	*mem = data;
+	if (!edu_from_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)))
+		return false;
+	*mem = 0;
+	return edu_to_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)) && *mem == data;
+}
+
+static bool wait_event(struct pv_vm *vm, struct pviommu_event *ev)
+{
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (pv_event_next(vm, ev))
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+/* RECOVER, as often as the host says that it is not done */
+static __u32 recover(struct pv_ring *r, __u32 ep)
+{
+	__u32 status = PVIOMMU_EBUSY;
+	int ms;
+
+	for (ms = 0; status == PVIOMMU_EBUSY && ms < WAIT_MS; ms += 50) {
+		status = __pv_recover(r, ep);
+		if (status == PVIOMMU_EBUSY)
+			poll(NULL, 0, 50);
+	}
+	return status;
+}
+
+/* A device of another group, at work all the time */
+struct bystander {
+	struct pv_vm *vm;
+	pthread_t thread;
+	bool stop;
+	int good, bad;
+};
+
+static void *stand_by(void *data)
+{
+	struct bystander *b = data;
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_RELAXED)) {
+		if (goes_through(b->vm, OTHER, IOVA, TARGET + PV_PAGE))
+			b->good++;
+		else
+			b->bad++;
+	}
+	return NULL;
+}
+
+FIXTURE_SETUP(error)
+{
+	int i;
+
+	self->before = pv_begin();
+	pv_setup_vm(&self->vm, DEVS, DEVS, PV_LOW_SIZE);
+	for (i = 0; i < DEVS; i++)
+		if (!edu_is(&self->vm.dev[i].vfio))
+			SKIP(return, "needs edu devices");
+	self->victim = &self->vm.dev[VICTIM].vfio;
+	self->port = root_port_of(self->victim->bdf);
+	if (self->port < 0)
+		SKIP(return, "needs an edu device behind a root port, and pvvm");
+	self->r = &self->vm.ring[0];
+	self->ep = self->vm.dev[VICTIM].id;
+	pv_start(&self->vm, 1, 6);
+	self->dom = domain_with(self->r, VICTIM, IOVA, TARGET);
+	self->other = domain_with(self->r, OTHER, IOVA, TARGET + PV_PAGE);
+	ASSERT_NE(0, self->dom);
+	ASSERT_NE(0, self->other);
+	ASSERT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
+FIXTURE_TEARDOWN(error)
+{
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+#define cut_off(error) do {						\
+	struct pviommu_event __ev;					\
+									\
+	ASSERT_EQ(0, inject(self->port, error));			\
+	ASSERT_TRUE(wait_event(&self->vm, &__ev));			\
+	EXPECT_EQ(PVIOMMU_EV_ISOLATED, __ev.type);			\
+	EXPECT_EQ(self->ep, __ev.endpoint);				\
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));	\
+} while (0)
+
+FIXTURE_VARIANT(error)
+{
+	const char *error;
+};
+
+/* The link below the root port is reset */
+FIXTURE_VARIANT_ADD(error, fatal)
+{
+	.error = "SDN",
+};
+
+FIXTURE_VARIANT_ADD(error, non_fatal)
+{
+	.error = "COMP_TIME",
+};
+
+TEST_F(error, cut_off_and_recovered)
+{
+	struct pv_state before = pv_state(self->r), after;
+	struct bystander b = { .vm = &self->vm };
+	struct pviommu_event ev;
+
+	ASSERT_EQ(0, pthread_create(&b.thread, NULL, stand_by, &b));
+	cut_off(variant->error);
+	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+
+	/* Until it says that it knows, the guest can't attach it, only leave it blocked */
+	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
+	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, PVIOMMU_DOMAIN_BYPASS);
+	pv_attach(self->r, self->ep, PVIOMMU_DOMAIN_BLOCKED);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+
+	/* Its mappings are what they were */
+	pv_attach(self->r, self->ep, self->dom);
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	pv_lookup(self->r, self->dom, IOVA);
+	EXPECT_EQ(TARGET, self->r->last.lookup.gpa);
+	after = pv_state(self->r);
+	EXPECT_TRUE(pv_state_same(&before, &after));
+
+	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
+	pthread_join(b.thread, NULL);
+	EXPECT_EQ(0, b.bad);
+	EXPECT_LT(0, b.good);
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+}
+
+static bool wait_lost(struct pviommu_event_ring *ring, __u32 lost)
+{
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (__atomic_load_n(&ring->lost, __ATOMIC_ACQUIRE) == lost)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+/* A guest whose event ring had no room learns of it when it attaches */
+TEST_F(error, event_lost)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+
+	ring->cons = ring->prod - PVIOMMU_EVENT_SLOTS;
+	ASSERT_EQ(0, inject(self->port, variant->error));
+	ASSERT_TRUE(wait_lost(ring, 1));
+	ring->cons = ring->prod;
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+
+	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	pv_attach(self->r, self->ep, self->dom);
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
+/* The host says that it is blocked as soon as the guest can know that it was cut off */
+TEST_F(error, probe_says_blocked)
+{
+	struct pviommu_probe *probe = pv_mem(&self->vm, PV_AT_REPLY);
+
+	cut_off(variant->error);
+	pv_exec(self->r, pv_op_buf(PVIOMMU_OP_PROBE, self->ep, PV_AT_REPLY, PV_PAGE));
+	EXPECT_EQ(PVIOMMU_DOMAIN_BLOCKED, probe->domain);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+}
+
+/* Again and again; PV_ERRORS says how often */
+TEST_F_TIMEOUT(error, again, 1800)
+{
+	const char *env = getenv("PV_ERRORS");
+	int i, nr = env ? atoi(env) : 10;
+	struct pv_usage idle = pv_usage_get();
+
+	for (i = 0; i < nr; i++) {
+		cut_off(variant->error);
+		ASSERT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+		ASSERT_EQ(0, vfio_dev_enable(self->victim, true, true));
+		pv_attach(self->r, self->ep, self->dom);
+		EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+		pv_expect_unchanged(&idle);
+	}
+	TH_LOG("%d times", i);
+}
+
+/* A VMM that resets the device, as it does when it resets its VM */
+TEST_F(error, reset_by_the_vmm)
+{
+	cut_off(variant->error);
+	if (ioctl(self->victim->fd, VFIO_DEVICE_RESET))
+		SKIP(return, "the device can't be reset");
+	pv_attach(self->r, self->ep, self->dom);
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
+/* A guest that starts the interface anew does not find it in bypass */
+TEST_F(error, held_across_a_restart)
+{
+	cut_off(variant->error);
+	pv_reset(&self->vm);
+	EXPECT_FALSE(lands(&self->vm, VICTIM, TARGET, TARGET));
+	EXPECT_TRUE(goes_through(&self->vm, OTHER, TARGET + PV_PAGE, TARGET + PV_PAGE));
+
+	pv_start(&self->vm, 1, 6);
+	self->dom = pv_new_domain(self->r, self->ep);
+	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	pv_attach(self->r, self->ep, self->dom);
+}
+
+/* Closed and opened, it is as new */
+TEST_F(error, closed)
+{
+	cut_off(variant->error);
+	pv_vm_close_devices(&self->vm);
+	ASSERT_EQ(0, pv_vm_open_devices(&self->vm));
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, TARGET, TARGET));
+}
+
+/* A guest that has not accepted RECOVER attaches to recover */
+TEST_F(error, without_the_feature)
+{
+	struct pviommu_start *start;
+
+	pv_reset(&self->vm);
+	start = pv_start_prepare(&self->vm, 1, 6);
+	start->features &= ~PVIOMMU_F_RECOVER;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	self->dom = domain_with(self->r, VICTIM, IOVA, TARGET);
+	ASSERT_NE(0, self->dom);
+
+	cut_off(variant->error);
+	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, pv_op_recover(self->ep));
+	pv_attach(self->r, self->ep, self->dom);
+	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
+TEST_HARNESS_MAIN

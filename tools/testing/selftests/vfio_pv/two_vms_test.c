@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two VMs, with a device each: what one does, the other does not notice. It can neither
+ * see nor change the other's domains and mappings, nor use up what the other may have,
+ * nor hold it up, nor take it along when it dies. Needs two edu devices.
+ */
+#include <pthread.h>
+
+#include "lib/edu.h"
+#include "lib/pv_test.h"
+
+#define IOVA		0x10000000ULL
+#define TARGET		(PV_DATA + 0x10000)
+#define BUSY_SIZE	(8ULL << 20)
+#define ROUNDS		50
+
+FIXTURE(two)
+{
+	struct pv_usage before;
+	struct pv_vm a, b;
+	struct pv_ring *ra, *rb;
+	__u32 dom_a, dom_b;
+};
+
+static int open_vm(struct pv_vm *vm, int first)
+{
+	return pv_vm_init_from(vm, first, 1, PV_LOW_SIZE) ?: pv_vm_open_container(vm) ?:
+	       pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+}
+
+static __u32 set_up(struct pv_vm *vm)
+{
+	struct pv_ring *r = &vm->ring[0];
+	__u32 dom;
+
+	if (__pv_start(vm, 1, 6))
+		return 0;
+	dom = pv_new_domain(r, vm->dev[0].id);
+	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
+	    __pv_attach(r, vm->dev[0].id, dom))
+		return 0;
+	return dom;
+}
+
+/* Data of its own through a VM's device */
+static bool works(struct pv_vm *vm)
+{
+	static __u64 count;
+	__u64 data, *mem = pv_mem(vm, TARGET);
+
+	data = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15ULL;
+	*mem = data;
+	if (!edu_from_ram(&vm->dev[0].vfio, IOVA, 0, sizeof(data)))
+		return false;
+	*mem = 0;
+	return edu_to_ram(&vm->dev[0].vfio, IOVA, 0, sizeof(data)) && *mem == data;
+}
+
+FIXTURE_SETUP(two)
+{
+	int ret;
+
+	self->before = pv_begin();
+	ret = open_vm(&self->a, 0) ?: open_vm(&self->b, 1);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two devices bound to " PV_DRIVER);
+	ASSERT_EQ(0, ret);
+	if (!edu_is(&self->a.dev[0].vfio) || !edu_is(&self->b.dev[0].vfio))
+		SKIP(return, "needs edu devices");
+	self->ra = &self->a.ring[0];
+	self->rb = &self->b.ring[0];
+	self->dom_a = set_up(&self->a);
+	self->dom_b = set_up(&self->b);
+	ASSERT_NE(0, self->dom_a);
+	ASSERT_NE(0, self->dom_b);
+}
+
+FIXTURE_TEARDOWN(two)
+{
+	pv_params_restore();
+	pv_vm_close(&self->a);
+	pv_vm_close(&self->b);
+	pv_expect_unchanged(&self->before);
+	EXPECT_EQ(0, pv_vm_count());
+}
+
+#define expect_b(state) do {						\
+	struct pv_state __now = pv_state(self->rb);			\
+									\
+	EXPECT_TRUE(pv_state_same(state, &__now));			\
+	EXPECT_TRUE(works(&self->b));					\
+} while (0)
+
+/* The same numbers in both VMs are two things */
+TEST_F(two, numbers_are_each_vms_own)
+{
+	struct pv_state b = pv_state(self->rb);
+	struct pviommu_event ev;
+
+	EXPECT_EQ(self->a.dev[0].id, self->b.dev[0].id);
+	EXPECT_EQ(self->dom_a, self->dom_b);
+	EXPECT_TRUE(works(&self->a));
+	EXPECT_TRUE(works(&self->b));
+
+	pv_err_map(PVIOMMU_EEXIST, self->ra, self->dom_a, IOVA, TARGET, PV_PAGE, PV_RW);
+	pv_unmap(self->ra, self->dom_a, IOVA, PV_PAGE);
+	pv_inv(self->ra, self->dom_a);
+	expect_b(&b);
+	pv_detach(self->ra, self->a.dev[0].id, self->dom_a);
+	pv_free(self->ra, self->dom_a);
+	expect_b(&b);
+	pv_lookup(self->rb, self->dom_b, IOVA);
+	EXPECT_EQ(TARGET, self->rb->last.lookup.gpa);
+	EXPECT_FALSE(pv_event_next(&self->b, &ev));
+}
+
+/* A reaches only its own numbers, whatever it tries */
+TEST_F(two, numbers_of_others_lead_nowhere)
+{
+	struct pv_state b = pv_state(self->rb);
+	__u32 id, more = pv_new_domain(self->rb, self->b.dev[0].id);
+
+	ASSERT_NE(0, more);
+	pv_err_map(PVIOMMU_ENOENT, self->ra, more, IOVA, TARGET, PV_PAGE, PV_RW);
+	pv_err_exec(PVIOMMU_ENOENT, self->ra, pv_op_inv(more));
+	pv_err_free(PVIOMMU_ENOENT, self->ra, more);
+	for (id = 0; id < 64; id++)
+		if (id != self->a.dev[0].id)
+			pv_err_attach(PVIOMMU_ENOENT, self->ra, id, self->dom_a);
+	pv_free(self->rb, more);
+	expect_b(&b);
+}
+
+/* A has all that it may have, and B as much as before */
+TEST_F(two, quotas_are_each_vms_own)
+{
+	struct pv_state b;
+	__u32 status, dom;
+	int i;
+
+	ASSERT_TRUE(pv_param_set("max_domains", "4"));
+	ASSERT_TRUE(pv_param_set("max_mappings", "16"));
+	for (i = 0; i < 8; i++)
+		status = __pv_alloc(self->ra, self->a.dev[0].id);
+	EXPECT_EQ(PVIOMMU_ENOSPC, status);
+	for (i = 1; i < 32; i++)
+		status = __pv_map(self->ra, self->dom_a, IOVA + i * PV_2M, TARGET, PV_PAGE, PV_R);
+	EXPECT_EQ(PVIOMMU_ENOSPC, status);
+
+	b = pv_state(self->rb);
+	dom = pv_new_domain(self->rb, self->b.dev[0].id);
+	EXPECT_NE(0, dom);
+	for (i = 1; i < 8; i++)
+		pv_map(self->rb, dom, IOVA + i * PV_2M, TARGET, PV_PAGE, PV_R);
+	pv_free(self->rb, dom);
+	expect_b(&b);
+}
+
+struct busy {
+	struct pv_vm *vm;
+	__u32 dom;
+	bool stop;
+	unsigned int rounds, bad;
+};
+
+static void *be_busy(void *data)
+{
+	struct busy *busy = data;
+	struct pv_ring *r = &busy->vm->ring[0];
+
+	while (!__atomic_load_n(&busy->stop, __ATOMIC_RELAXED)) {
+		if (__pv_map(r, busy->dom, IOVA * 2, PV_DATA, BUSY_SIZE, PV_RW) ||
+		    __pv_unmap(r, busy->dom, IOVA * 2, BUSY_SIZE) || __pv_inv(r, busy->dom))
+			busy->bad++;
+		__atomic_add_fetch(&busy->rounds, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* A maps, unmaps and flushes as much as it can, all the time; B goes on */
+TEST_F(two, one_is_busy)
+{
+	struct busy busy = { .vm = &self->a, .dom = self->dom_a };
+	struct pv_state b = pv_state(self->rb);
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, be_busy, &busy));
+	for (i = 0; i < ROUNDS; i++) {
+		pv_map(self->rb, self->dom_b, IOVA * 2, PV_DATA, 16 * PV_PAGE, PV_RW);
+		pv_unmap(self->rb, self->dom_b, IOVA * 2, 16 * PV_PAGE);
+		pv_inv(self->rb, self->dom_b);
+	}
+	for (i = 0; i < 3 || !__atomic_load_n(&busy.rounds, __ATOMIC_RELAXED); i++)
+		EXPECT_TRUE(works(&self->b));
+	__atomic_store_n(&busy.stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, busy.bad);
+	expect_b(&b);
+}
+
+/* A is no more, with all that it had */
+TEST_F(two, one_dies)
+{
+	struct pv_state b = pv_state(self->rb);
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		pv_vm_close(&self->a);
+		expect_b(&b);
+		ASSERT_EQ(0, open_vm(&self->a, 0));
+		ASSERT_NE(0, set_up(&self->a));
+		EXPECT_TRUE(works(&self->a));
+	}
+	expect_b(&b);
+}
+
+/* What A's memory is, and that it goes, is nothing to B */
+TEST_F(two, memory_of_one_leaves)
+{
+	struct pv_state b = pv_state(self->rb);
+	struct pviommu_event ev;
+
+	pv_map(self->ra, self->dom_a, IOVA * 2, PV_HIGH, PV_2M, PV_RW);
+	pv_map(self->rb, self->dom_b, IOVA * 2, PV_HIGH, PV_2M, PV_RW);
+	ASSERT_EQ(0, pv_region_unmap(&self->a, &self->a.high));
+	ASSERT_TRUE(pv_event_next(&self->a, &ev));
+	EXPECT_EQ(PVIOMMU_EV_REVOKED, ev.type);
+	EXPECT_FALSE(pv_event_next(&self->b, &ev));
+	pv_lookup(self->rb, self->dom_b, IOVA * 2);
+	EXPECT_EQ(PV_HIGH, self->rb->last.lookup.gpa);
+	pv_unmap(self->rb, self->dom_b, IOVA * 2, PV_2M);
+	pv_inv(self->rb, self->dom_b);
+	expect_b(&b);
+}
+
+TEST_HARNESS_MAIN
