@@ -62,7 +62,7 @@
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
 	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
-	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER)
+	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN)
 
 struct dentry;
 struct pviommu;
@@ -158,6 +158,8 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @lost_error: why the host has not taken all that its owner had mapped, and the owner
+ *	does not know yet; negative errno, or 0
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
  * @event_token: for @event_fn
  * @dirty: its log of dirty pages is on
@@ -181,6 +183,7 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	int lost_error;
 	pv_iommu_event_fn event_fn;
 	void *event_token;
 	bool dirty;
@@ -213,6 +216,7 @@ struct pviommu_req {
  * @iova: where it maps or unmaps
  * @size: bytes
  * @gpa: of a MAP
+ * @vm: of MAP and MAP_LIST, whose memory it is
  * @code: PVIOMMU_OP_*
  * @prot: PVIOMMU_PROT_*
  * @pgshift: of MAP and MAP_LIST
@@ -225,6 +229,7 @@ struct pviommu_slot {
 	u64 iova;
 	u64 size;
 	u64 gpa;
+	u32 vm;
 	u16 code;
 	u8 prot;
 	u8 pgshift;
@@ -239,6 +244,7 @@ struct pviommu_slot {
  * @iova: where
  * @gpa: the first page
  * @count: how many
+ * @vm: whose memory it is, PVIOMMU_VM_SELF or another's
  * @pgshift: log2 of the page size
  * @prot: PVIOMMU_PROT_*
  */
@@ -248,6 +254,7 @@ struct pviommu_map_run {
 	u64 iova;
 	u64 gpa;
 	size_t count;
+	u32 vm;
 	unsigned int pgshift;
 	u8 prot;
 };
@@ -320,8 +327,6 @@ struct pviommu_ring {
  * @size: bytes
  * @done: bytes that were unmapped
  * @removal_error: negative errno
- * @lost_domain: domain of which mappings were not brought back
- * @lost_error: why not, negative errno; 0: there is none
  */
 struct pviommu_report {
 	spinlock_t lock; /* all of this */
@@ -335,8 +340,6 @@ struct pviommu_report {
 	u64 size;
 	u64 done;
 	int removal_error;
-	u32 lost_domain;
-	int lost_error;
 };
 
 /**

@@ -14,52 +14,23 @@
 
 #include "kselftest_harness.h"
 
+#include "lib/guest_ask.h"
+
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define PAGE		4096UL
 #define PAGES		16
 #define THREADS		4
-#define ASK		"ask"
 #define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
 #define RESTART		"/sys/kernel/debug/pv-iommu/restart"
 
 /* ---- the server ------------------------------------------------------- */
 
-static void share_path(char *path, size_t size, const char *name)
-{
-	snprintf(path, size, "%s/%s", getenv("PVVM_SHARE") ?: "/share", name);
-}
-
 /* Have the server do something; NULL for no answer */
 static const char *ask(const char *command)
 {
-	static char reply[256];
-	char name[128], new[128];
-	unsigned int i;
-	FILE *file;
-
-	share_path(name, sizeof(name), ASK);
-	share_path(new, sizeof(new), ASK ".new");
-	file = fopen(new, "w");
-	if (!file)
-		return NULL;
-	fprintf(file, "%s\n", command);
-	if (fclose(file) || rename(new, name))
-		return NULL;
-	share_path(name, sizeof(name), "answer");
-	for (i = 0; i < 600; i++, usleep(100000)) {
-		file = fopen(name, "r");
-		if (!file)
-			continue;
-		if (!fgets(reply, sizeof(reply), file))
-			reply[0] = 0;
-		fclose(file);
-		unlink(name);
-		reply[strcspn(reply, "\n")] = 0;
-		return reply;
-	}
-	return NULL;
+	return share_ask("server", "%s", command);
 }
 
 /* A command that writes to a file of ours; the file */
