@@ -150,6 +150,9 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 	case PVIOMMU_EV_REVOKED:
 	case PVIOMMU_EV_RELEASE:
 		return event_memory(pv, ev);
+	case PVIOMMU_EV_RELEASED:
+		return pviommu_release_done(pv, le64_to_cpu(ev->addr),
+					    le64_to_cpu(ev->size));
 	case PVIOMMU_EV_ISOLATED:
 		return event_isolated(pv, ev);
 	case PVIOMMU_EV_GONE:

@@ -21,6 +21,7 @@
  *
  * Lock order, outermost first:
  *
+ *   pviommu_balloon.lock	the balloon; held while the host is asked
  *   pci_rescan_remove_lock	PCI hot-plug, and module load and unload
  *   device_lock(endpoint)	the driver core, and module load and unload
  *     iommu_probe_device_lock
@@ -62,7 +63,8 @@
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
 	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
-	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN)
+	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN | \
+	 PVIOMMU_F_RELEASE)
 
 struct dentry;
 struct pviommu;
@@ -343,6 +345,20 @@ struct pviommu_report {
 };
 
 /**
+ * struct pviommu_balloon - memory that the administrator has given back to the host
+ * @lock: all of it; held while the host is asked, so before pviommu.lock
+ * @blocks: its pages
+ * @npages: how many
+ * @freed: bytes that the host has freed of them
+ */
+struct pviommu_balloon {
+	struct mutex lock; /* all of it */
+	struct list_head blocks;
+	unsigned long npages;
+	u64 freed;
+};
+
+/**
  * struct pviommu - the interface of this VM
  * @iommu: for the IOMMU core
  * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
@@ -370,6 +386,9 @@ struct pviommu_report {
  * @event_work: takes events now
  * @event_poll: takes events now and then
  * @recover_work: brings isolated endpoints back
+ * @releases: lists of pages that the host is about to take; @lock
+ * @last_token: of the last one; @lock
+ * @balloon: pages that the administrator has given back
  * @debugfs: our folder
  * @nr_rings: how many @rings
  * @rings: the rings
@@ -399,6 +418,9 @@ struct pviommu {
 	struct work_struct event_work;
 	struct delayed_work event_poll;
 	struct work_struct recover_work;
+	struct list_head releases;
+	u64 last_token;
+	struct pviommu_balloon balloon;
 	struct dentry *debugfs;
 	unsigned int nr_rings;
 	struct pviommu_ring rings[] __counted_by(nr_rings);
@@ -518,6 +540,14 @@ void pviommu_report_no_page(struct pviommu *pv);
 void pviommu_report_lost(struct pviommu_domain *dom, int error);
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error);
+
+/* pv-iommu-release.c */
+void pviommu_release_done(struct pviommu *pv, u64 token, u64 freed);
+
+/* pv-iommu-balloon.c */
+void pviommu_balloon_init(struct pviommu_balloon *balloon);
+void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir);
+void pviommu_balloon_empty(struct pviommu_balloon *balloon);
 
 /* pv-iommu-debugfs.c */
 void pviommu_debugfs_add(struct pviommu *pv);

@@ -285,6 +285,29 @@ int pv_iommu_dirty_stop(struct iommu_domain *domain);
 int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 			size_t npages, __le64 *bits);
 
+/** PV_IOMMU_RELEASE_MAX: most pages that are given back at a time */
+#define PV_IOMMU_RELEASE_MAX	((unsigned long)PVIOMMU_LIST_MAX)
+
+/**
+ * pv_iommu_release() - give pages back to the host, as a balloon does
+ * @pfns: page frames of 4 KiB, of pages that belong to the caller; none twice
+ * @count: how many, 1 to PV_IOMMU_RELEASE_MAX
+ * @freed: set to how many bytes the host has freed
+ *
+ * The pages stay the caller's, and what they hold is lost: who touches one later finds
+ * a new page of zeroes. Who maps one for a device, in this machine or another, hears of
+ * it (PVIOMMU_EV_RELEASE) and is cut off some time later (PVIOMMU_EV_REVOKED), which
+ * is what this waits for. May sleep, with nothing held that an event handler needs.
+ *
+ * Return: 0; then @freed may still be less, as the host can't free all kinds of memory.
+ * -EOPNOTSUPP the host can't; -EBUSY a device is in the bypass domain, or a page is the
+ * IOMMU's; -EINVAL; -EFAULT no memory of this machine; -ENOSPC too many at a time;
+ * -ENOMEM; -EAGAIN the interface was restarted meanwhile: what the pages hold may be
+ * lost, and the host has forgotten of them. -EIO, -ETIMEDOUT: the host does not say what
+ * has become of them: they may be taken at any time and must never be used again.
+ */
+int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
+
 /**
  * struct pv_iommu_event - something that concerns a domain
  * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: so many

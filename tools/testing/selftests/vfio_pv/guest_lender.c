@@ -5,55 +5,52 @@
  *
  *	guest_lender NAME
  */
-#include <fcntl.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "lib/guest_ask.h"
+#include "lib/guest_balloon.h"
 #include "lib/guest_lent.h"
 
-static uint64_t gpa_of(const void *p)
+/* Have the host give us what of memory we have never used */
+static bool touch_free(void)
 {
-	uint64_t entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
+	size_t size = 96UL << 20;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
-	if (fd < 0 || pread(fd, &entry, 8, (uintptr_t)p / 4096 * 8) != 8)
-		entry = 0;
-	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * 4096;
+	return p != MAP_FAILED && !munmap(p, size);
 }
 
-/* One huge page; NULL */
-static void *one_piece(void)
-{
-	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "w");
-	void *p;
-
-	if (!file || fputs("1\n", file) < 0 || fclose(file))
-		return NULL;
-	p = mmap(NULL, LENT_SIZE, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void serve(const char *name, unsigned char *memory)
+static void serve(const char *name, unsigned char *memory, __u64 gpa)
 {
 	char question[128];
 	unsigned long arg;
 
 	for (;;) {
 		share_hear(name, question, sizeof(question));
-		if (sscanf(question, "fill %lu", &arg) == 1) {
+		if (!memory && strcmp(question, "lend") && strncmp(question, "balloon", 7)) {
+			share_answer(name, "no memory");
+		} else if (sscanf(question, "fill %lu", &arg) == 1) {
 			lent_fill(memory, LENT_SIZE, arg);
 			share_answer(name, "ok");
 		} else if (!strcmp(question, "sum")) {
 			share_answer(name, "%016llx", lent_sum(memory, LENT_SIZE));
 		} else if (!strcmp(question, "where")) {
-			share_answer(name, "%llu", (unsigned long long)gpa_of(memory));
+			share_answer(name, "%llu", gpa);
+		} else if (!strcmp(question, "give up")) {
+			huge_page_free(memory);
+			memory = NULL;
+			share_answer(name, "ok");
+		} else if (!strcmp(question, "lend")) {
+			memory = memory ?: huge_page(&gpa);
+			share_answer(name, memory ? "ok" : "no");
+		} else if (sscanf(question, "balloon %lu", &arg) == 1) {
+			share_answer(name, "%s", balloon_set(arg) ? "no" : "ok");
+		} else if (!strcmp(question, "touch")) {
+			share_answer(name, touch_free() ? "ok" : "no");
 		} else if (!strcmp(question, "exit")) {
 			share_answer(name, "ok");
 			return;
@@ -65,12 +62,13 @@ static void serve(const char *name, unsigned char *memory)
 
 int main(int argc, char **argv)
 {
-	void *memory = one_piece();
+	__u64 gpa = 0;
+	void *memory = huge_page(&gpa);
 
-	if (argc != 2 || !memory || !gpa_of(memory)) {
+	if (argc != 2 || !memory || !gpa) {
 		fprintf(stderr, "guest_lender: no huge page, or usage: guest_lender NAME\n");
 		return 1;
 	}
-	serve(argv[1], memory);
+	serve(argv[1], memory, gpa);
 	return 0;
 }

@@ -366,6 +366,50 @@ TEST_F(lent, ends_when_the_memory_is_unplugged)
 	EXPECT_TRUE(ask_ok("host", "ungrant_all"));
 }
 
+/* The other gives its memory to its host; who maps it is told before it goes */
+TEST_F(lent, ends_when_the_memory_is_released)
+{
+	unsigned char *own = map_own(&self->g);
+	struct vfio_pv_event event = {};
+	unsigned long size;
+
+	ASSERT_NE(NULL, own);
+	ASSERT_NE(0, grant(2, "rw", self->gpa, LENT_SIZE));
+	ASSERT_EQ(0, map_lent(READ | WRITE));
+	ASSERT_TRUE(ask_ok("guest2", "give up"));
+	for (size = 16UL << 20; size < 512UL << 20; size += 16UL << 20) {
+		ASSERT_STREQ("ok", share_ask("guest2", "balloon %lu", size) ?: "");
+		if (poll(&(struct pollfd) { .fd = self->eventfd, .events = POLLIN }, 1, 1000) == 1)
+			break;
+	}
+	ASSERT_EQ(1, vfiopv_read_events(&self->c, &event, 1));
+	EXPECT_EQ(VFIO_PV_EVENT_RELEASE, event.type);
+	EXPECT_EQ(self->vm, event.vm);
+	EXPECT_EQ(self->gpa + (event.iova - GUEST_IOVA), event.gpa);
+	expect_end(self->vm, self->gpa, LENT_SIZE, own);
+	EXPECT_TRUE(ask_ok("guest2", "balloon 0"));
+	EXPECT_TRUE(ask_ok("guest2", "lend"));
+	EXPECT_TRUE(ask_ok("host", "ungrant_all"));
+}
+
+/* Memory of the other machine is memory of its VMM. */
+TEST_F(lent, the_host_has_the_memory)
+{
+	long before, in, out;
+
+	/* Each page is there: the balloon finds some of them */
+	ASSERT_TRUE(ask_ok("guest2", "touch"));
+	before = ask_number("host", "resident 2");
+	ASSERT_TRUE(ask_ok("guest2", "balloon 67108864"));
+	in = ask_number("host", "resident 2");
+	ASSERT_TRUE(ask_ok("guest2", "balloon 0"));
+	ASSERT_TRUE(ask_ok("guest2", "touch"));
+	out = ask_number("host", "resident 2");
+	TH_LOG("QEMU has %ld KiB, %ld with a balloon of 65536 KiB, %ld without", before, in, out);
+	EXPECT_LT(in + 60000, before);
+	EXPECT_LT(in + 50000, out);
+}
+
 TEST_F(lent, ends_when_the_machine_is_killed)
 {
 	unsigned int vm = ask_number("host", "vm 3");

@@ -15,6 +15,7 @@
 #include "kselftest_harness.h"
 
 #include "lib/guest_ask.h"
+#include "lib/guest_balloon.h"
 
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
@@ -222,6 +223,24 @@ static unsigned int mirror_pages(void)
 		n++;
 	fclose(file);
 	return n;
+}
+
+/* Pages that go back to the host: the server hears of each, before they change */
+TEST_F(types, released_pages_are_plain)
+{
+	__u64 gpa = 0, size;
+	void *huge = huge_page(&gpa);
+
+	ASSERT_NE(NULL, huge);
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 1));
+	EXPECT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
+	EXPECT_EQ(4, mirror_pages());
+	huge_page_free(huge);
+	for (size = 16ULL << 20; mirror_pages() == 4 && size < 512ULL << 20; size += 16ULL << 20)
+		ASSERT_EQ(0, balloon_set(size));
+	EXPECT_EQ(1, mirror_pages());
+	EXPECT_EQ(0, balloon_set(0));
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 0));
 }
 
 /* The interface stops and starts: pages are plain, and the server hears so */

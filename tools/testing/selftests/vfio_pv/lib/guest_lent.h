@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#define LENT_SIZE	(2UL << 20)
+#define LENT_SIZE	(2UL << 20)	/* a huge page */
 
 /* Random bytes, the same for the same seed */
 static inline void lent_fill(unsigned char *memory, size_t size, unsigned int seed)
