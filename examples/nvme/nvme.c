@@ -436,7 +436,7 @@ static int write_and_send(struct nvme *n, struct memory *to, unsigned int count,
 	return ret ?: vfiopv_unmap(&n->container, iova, count * TRANSFER, 0, NULL);
 }
 
-static int usage(void)
+static int print_usage(void)
 {
 	fprintf(stderr, "usage: nvme [-f VM:GPA [-w]] BDF [TRANSFERS]\n");
 	return 2;
@@ -458,13 +458,13 @@ int main(int argc, char **argv)
 		} else if (opt == 'w') {
 			wait = true;
 		} else {
-			return usage();
+			return print_usage();
 		}
 	}
 	argc -= optind;
 	argv += optind;
 	if (argc < 1 || argc > 2 || *end || (wait && !to.vm))
-		return usage();
+		return print_usage();
 	count = argc > 1 ? strtoul(argv[1], NULL, 0) : 16;
 	ret = bring_up(&n, argv[0], to.vm ? VFIO_PV_IOMMU : VFIO_TYPE1v2_IOMMU);
 	if (!ret)

@@ -16,7 +16,7 @@
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
-#define MIB	(1ULL << 20)
+#define MIB	1048576ULL
 
 FIXTURE(balloon)
 {
@@ -54,7 +54,7 @@ TEST_F(balloon, grows_and_shrinks)
 	__u64 size, freed;
 	unsigned int i;
 
-	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		ASSERT_EQ(0, balloon_set(sizes[i]));
 		ASSERT_EQ(0, balloon_get(&size, &freed));
 		/* What is given back by the host is whole blocks */

@@ -66,8 +66,8 @@ TEST_F(foreign, nothing_without_a_grant)
 	unsigned int i, j;
 
 	ASSERT_EQ(0, guest_stats(&before));
-	for (i = 0; i < sizeof(vms) / sizeof(vms[0]); i++) {
-		for (j = 0; j < sizeof(gpas) / sizeof(gpas[0]); j++) {
+	for (i = 0; i < ARRAY_SIZE(vms); i++) {
+		for (j = 0; j < ARRAY_SIZE(gpas); j++) {
 			arg.vm = vms[i];
 			arg.vaddr = gpas[j];
 			EXPECT_EQ(-EACCES, map(self->g.container, arg));

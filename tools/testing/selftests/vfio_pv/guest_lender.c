@@ -14,13 +14,34 @@
 #include "lib/guest_balloon.h"
 #include "lib/guest_lent.h"
 
-/* Have the host give us what of memory we have never used */
+#define SPARE_KB	(24 * 1024)
+
+static unsigned long free_kb(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long kb = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemFree: %lu", &kb) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kb;
+}
+
+/* Have the host give us what of memory we don't use, but for a little */
 static bool touch_free(void)
 {
-	size_t size = 96UL << 20;
-	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	unsigned long kb = free_kb();
+	size_t size;
+	char *p;
 
+	if (kb <= SPARE_KB)
+		return false;
+	size = (kb - SPARE_KB) * 1024 & -HUGE_SIZE;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	return p != MAP_FAILED && !munmap(p, size);
 }
 
@@ -31,6 +52,8 @@ static void serve(const char *name, unsigned char *memory, __u64 gpa)
 
 	for (;;) {
 		share_hear(name, question, sizeof(question));
+		if (!strcmp(question, "exit"))
+			break;
 		if (!memory && strcmp(question, "lend") && strncmp(question, "balloon", 7)) {
 			share_answer(name, "no memory");
 		} else if (sscanf(question, "fill %lu", &arg) == 1) {
@@ -51,13 +74,11 @@ static void serve(const char *name, unsigned char *memory, __u64 gpa)
 			share_answer(name, "%s", balloon_set(arg) ? "no" : "ok");
 		} else if (!strcmp(question, "touch")) {
 			share_answer(name, touch_free() ? "ok" : "no");
-		} else if (!strcmp(question, "exit")) {
-			share_answer(name, "ok");
-			return;
 		} else {
 			share_answer(name, "what is \"%s\"?", question);
 		}
 	}
+	share_answer(name, "ok");
 }
 
 int main(int argc, char **argv)
