@@ -198,8 +198,9 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	struct vfio_pv_dma_map map;
 	int ret;
 
-	static_assert(minsz == offsetof(struct vfio_pv_dma_map, vm));
-	static_assert(minsz == 4 * sizeof(u64));
+	static_assert(offsetof(struct vfio_pv_dma_map, vm) ==
+		      sizeof(struct vfio_iommu_type1_dma_map));
+	static_assert(sizeof(struct vfio_iommu_type1_dma_map) == 4 * sizeof(u64));
 	if (c->pv)
 		known |= VFIO_PV_MAP_FLAG_FOREIGN;
 	if (vfio_pv_get_words((u64 *)&map, arg, minsz))
