@@ -152,7 +152,7 @@ TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
 }
 
 /* Taken from its driver while it does DMA: that waits until the VMM has let go */
-static void *take_away(void *data)
+static void *take_from_driver(void *data)
 {
 	struct pv_vm *vm = data;
 
@@ -169,7 +169,7 @@ TEST_F_TIMEOUT(cycles, device_is_unbound, LONG)
 	for (i = 0; i < self->nr; i++) {
 		pid = spawn(&self->vm);
 		ASSERT_LT(0, pid);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, take_away, &self->vm));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, take_from_driver, &self->vm));
 		usleep(i % 16 * 2000);
 		ASSERT_TRUE(killed(pid));
 		pthread_join(thread, &ret);
