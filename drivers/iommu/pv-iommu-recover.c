@@ -349,8 +349,9 @@ static bool is_displaced(const struct pviommu_endpoint *ep)
  * @pv: the interface
  * @dev: the device, its lock held
  *
- * If it is not where the IOMMU core has put it, it comes back: the new driver expects a domain that works. Not so if
- * its group has another device with a driver, which would come back as it is.
+ * If it is not where the IOMMU core has put it, it comes back: the new driver expects a
+ * domain that works. Not so if its group has another device with a driver, which would
+ * come back as it is.
  */
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 {

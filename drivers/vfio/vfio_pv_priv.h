@@ -90,6 +90,31 @@ enum vfio_pv_state {
 
 #define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
+/* Mappings handled without letting the tree lock go */
+#define VFIO_PV_TREE_BATCH	256
+
+/**
+ * struct vfio_pv_pick - which mappings a thread wants to make its own
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @low: none that begins before this
+ * @high: none that ends after this
+ * @from: those in this state
+ * @to: the state they get
+ * @busy: those in one of these states are waited for
+ * @wait: if not, they are -EAGAIN
+ */
+struct vfio_pv_pick {
+	unsigned long start;
+	unsigned long last;
+	unsigned long low;
+	unsigned long high;
+	enum vfio_pv_state from;
+	enum vfio_pv_state to;
+	unsigned int busy;
+	bool wait;
+};
+
 /* A valid range of IOVAs */
 struct vfio_pv_range {
 	u64 start;
@@ -163,6 +188,7 @@ struct vfio_pv_domain {
  *	unmapping in turns allocates nothing
  * @nr_spare: number of @spare
  * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
+ * @sweeping: a thread makes all that are unflushed its own; nobody else takes any
  * @avail: number of mappings that may still be made
  * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
@@ -193,6 +219,7 @@ struct vfio_pv_container {
 	struct hlist_head spare;
 	unsigned int nr_spare;
 	unsigned int nr_flushing;
+	bool sweeping;
 	unsigned int avail;
 	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
@@ -317,16 +344,31 @@ int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr);
 struct page *vfio_pv_mem_page(const struct vfio_pv_mem *mem, unsigned long index);
 unsigned long vfio_pv_mem_pfn(const struct vfio_pv_mem *mem, unsigned long index);
 
-/* vfio_pv_map.c */
+/* vfio_pv_tree.c */
+struct vfio_pv_dma *vfio_pv_walk(struct vfio_pv_container *c,
+				 unsigned long start, unsigned long last);
 struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
 				  unsigned long start, unsigned long last,
 				  unsigned int states);
+void vfio_pv_set_state(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
+		       enum vfio_pv_state state);
+void vfio_pv_wake(struct vfio_pv_container *c);
+int vfio_pv_settle(struct vfio_pv_container *c, bool wait);
+int vfio_pv_pick_all(struct vfio_pv_container *c,
+		     const struct vfio_pv_pick *pick, struct list_head *taken);
+void vfio_pv_give_back(struct vfio_pv_container *c, struct list_head *dmas,
+		       enum vfio_pv_state state);
+
+/* vfio_pv_dma.c */
+struct vfio_pv_dma *vfio_pv_take_spare(struct vfio_pv_container *c);
+void vfio_pv_drop_spare(struct vfio_pv_container *c);
+void vfio_pv_dma_init(struct vfio_pv_dma *dma,
+		      const struct vfio_pv_dma_map *map);
+void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas);
+
+/* vfio_pv_map.c */
 int vfio_pv_map(struct vfio_pv_container *c,
 		const struct vfio_pv_dma_map *map);
-int vfio_pv_unmap(struct vfio_pv_container *c,
-		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped);
-int vfio_pv_invalidate(struct vfio_pv_container *c,
-		       const struct vfio_pv_iommu_invalidate *inv);
 int vfio_pv_map_check(struct vfio_pv_container *c,
 		      const struct vfio_pv_dma_map *map);
 int vfio_pv_map_begin(struct vfio_pv_container *c,
@@ -334,8 +376,12 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun);
 int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 		       u32 restarts, bool good);
+
+/* vfio_pv_unmap.c */
 int vfio_pv_unmap_check(struct vfio_pv_container *c,
 			const struct vfio_iommu_type1_dma_unmap *unmap);
+int vfio_pv_unmap(struct vfio_pv_container *c,
+		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped);
 int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 		 unsigned long last, bool wait, struct list_head *taken, u64 *size);
 void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken);
@@ -344,7 +390,10 @@ struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 			 bool flush);
 void vfio_pv_drop_all(struct vfio_pv_container *c);
-void vfio_pv_drop_spare(struct vfio_pv_container *c);
+
+/* vfio_pv_flush.c */
+int vfio_pv_invalidate(struct vfio_pv_container *c,
+		       const struct vfio_pv_iommu_invalidate *inv);
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c);
 
 /* vfio_pv_iommu.c */

@@ -95,8 +95,10 @@ static void live(struct pv_vm *vm, int ready)
 	pthread_t thread;
 	__u32 dom;
 
-	if (open_all(vm) || !(dom = begin(vm)) || pthread_create(&thread, NULL, do_dma, vm) ||
-	    write(ready, "", 1) != 1)
+	if (open_all(vm))
+		_exit(1);
+	dom = begin(vm);
+	if (!dom || pthread_create(&thread, NULL, do_dma, vm) || write(ready, "", 1) != 1)
 		_exit(1);
 	while (busy_once(vm, dom))
 		;
@@ -150,7 +152,7 @@ TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
 }
 
 /* Taken from its driver while it does DMA: that waits until the VMM has let go */
-static void *unbind(void *data)
+static void *take_from_driver(void *data)
 {
 	struct pv_vm *vm = data;
 
@@ -167,7 +169,7 @@ TEST_F_TIMEOUT(cycles, device_is_unbound, LONG)
 	for (i = 0; i < self->nr; i++) {
 		pid = spawn(&self->vm);
 		ASSERT_LT(0, pid);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, unbind, &self->vm));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, take_from_driver, &self->vm));
 		usleep(i % 16 * 2000);
 		ASSERT_TRUE(killed(pid));
 		pthread_join(thread, &ret);

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, VFIO backend: taking mappings, to unmap or to change them.
+ */
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include "vfio_pv_priv.h"
+
+static int vfio_pv_check_unmap(struct vfio_pv_container *c,
+			       const struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
+
+	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
+		return !unmap->iova && !unmap->size ? 0 :
+			vfio_pv_refuse(-EINVAL, "UNMAP", "ALL takes no range, IOVA",
+				       unmap->iova);
+	if (!unmap->size || (unmap->iova | unmap->size) & mask)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "size 0 or misaligned, IOVA",
+				      unmap->iova);
+	if (unmap->iova + unmap->size - 1 < unmap->iova || unmap->size > SIZE_MAX)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "the range wraps, IOVA",
+				      unmap->iova);
+	return 0;
+}
+
+/**
+ * vfio_pv_unmap_check() - what vfio_pv_unmap() checks of its arguments
+ * @c: the container, locked for reading
+ * @unmap: flags are known ones, other fields are unchecked
+ *
+ * Return: 0 or -EINVAL.
+ */
+int vfio_pv_unmap_check(struct vfio_pv_container *c,
+			const struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	lockdep_assert_held(&c->lock);
+	if (unmap->iova != (unsigned long)unmap->iova)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "more than a word, IOVA",
+				      unmap->iova);
+	return vfio_pv_check_unmap(c, unmap);
+}
+
+/* ------------------------------------------------------------------ */
+/* Whose mappings these are */
+
+/* The mapping at an IOVA, when nobody is making or removing it */
+static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait,
+		      struct vfio_pv_dma **dma)
+{
+	int ret = 0;
+
+	while (!ret) {
+		*dma = vfio_pv_walk(c, iova, iova);
+		if (!*dma || !((*dma)->state & VFIO_PV_CLAIMED))
+			break;
+		ret = vfio_pv_settle(c, wait);
+	}
+	return ret;
+}
+
+/*
+ * Version 2 of the interface refuses to cut a mapping. Version 1 takes every
+ * range, but stops without an error at a mapping that begins before it, and
+ * removes the whole of one that ends after it.
+ */
+static int vfio_pv_check_bounds(struct vfio_pv_container *c,
+				unsigned long start, unsigned long last,
+				bool wait)
+{
+	struct vfio_pv_dma *dma;
+	int ret;
+
+	ret = vfio_pv_at(c, start, wait, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.start != start)
+		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP",
+					      "cuts a mapping at IOVA", start) :
+			       -ENOENT;
+	if (!c->v2)
+		return 0;
+	ret = vfio_pv_at(c, last, wait, &dma);
+	if (ret)
+		return ret;
+	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.last != last)
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "cuts a mapping at IOVA", last);
+	return 0;
+}
+
+/* What most programs do: unmap what was mapped. Is it that? */
+static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
+			     unsigned long last, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+	bool good;
+
+	spin_lock(&c->tree_lock);
+	dma = vfio_pv_walk(c, start, last);
+	good = dma && dma->state == VFIO_PV_MAPPED &&
+	       dma->node.start == start && dma->node.last == last;
+	if (good) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		list_add(&dma->link, taken);
+	}
+	spin_unlock(&c->tree_lock);
+	return good;
+}
+
+/* From here on they are not brought back any more, and will be gone. */
+static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
+{
+	struct vfio_pv_dma *dma;
+	unsigned int n = 0;
+
+	spin_lock(&c->tree_lock);
+	list_for_each_entry(dma, taken, link) {
+		vfio_pv_set_state(c, dma, VFIO_PV_UNMAPPING);
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+	spin_unlock(&c->tree_lock);
+}
+
+/**
+ * vfio_pv_take() - make all mappings in a range the caller's, to be unmapped
+ * @c: the container, locked
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ * @wait: wait while others are busy with mappings in the range; only for a
+ *	caller that has taken nothing
+ * @taken: they are added here, for vfio_pv_unmap_taken()
+ * @size: set to the sum of their sizes
+ *
+ * Return: 0; -EAGAIN if the range is busy and @wait is false; -EINVAL if the
+ * range cuts a mapping; -EINTR. On failure nothing is taken.
+ */
+int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
+		 unsigned long last, bool wait, struct list_head *taken, u64 *size)
+{
+	const struct vfio_pv_pick pick = {
+		.start = start,
+		.last = last,
+		.low = start,
+		.high = c->v2 ? last : ULONG_MAX,
+		.from = VFIO_PV_MAPPED,
+		.to = VFIO_PV_TAKEN,
+		.busy = VFIO_PV_CLAIMED,
+		.wait = wait,
+	};
+	struct vfio_pv_dma *dma;
+	LIST_HEAD(mine);
+	u64 sum = 0;
+	int ret;
+
+	spin_lock(&c->tree_lock);
+	ret = vfio_pv_check_bounds(c, start, last, wait);
+	if (!ret)
+		ret = vfio_pv_pick_all(c, &pick, &mine);
+	spin_unlock(&c->tree_lock);
+	if (ret && !list_empty(&mine))
+		vfio_pv_give_back(c, &mine, VFIO_PV_MAPPED);
+	list_for_each_entry(dma, &mine, link)
+		sum += vfio_pv_dma_size(dma);
+	*size = sum;
+	list_splice_tail(&mine, taken);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/**
+ * vfio_pv_untake() - undo vfio_pv_take()
+ * @c: the container
+ * @taken: the mappings, which are as they were before; empty on return
+ */
+void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
+{
+	vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
+}
+
+/**
+ * vfio_pv_claim() - make the first mapping in a range the caller's, to be changed
+ * @c: the container
+ * @start: first IOVA
+ * @last: last IOVA, inclusive
+ *
+ * Return: the mapping, for vfio_pv_untake(); NULL if there is none; -EINTR.
+ */
+struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
+				  unsigned long start, unsigned long last)
+{
+	struct vfio_pv_dma *dma;
+	int ret = 0;
+
+	spin_lock(&c->tree_lock);
+	while ((dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_CLAIMED)) &&
+	       dma->state != VFIO_PV_MAPPED && !ret)
+		ret = vfio_pv_settle(c, true);
+	if (!ret && dma)
+		vfio_pv_set_state(c, dma, VFIO_PV_TAKEN);
+	spin_unlock(&c->tree_lock);
+	return ret ? ERR_PTR(ret) : dma;
+}
+
+/* ------------------------------------------------------------------ */
+/* Unmap */
+
+/**
+ * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
+ * @c: the container, locked
+ * @taken: the mappings, at least one; its entries are gone or on another list
+ *	afterwards
+ * @flush: make it effective and unpin; else they wait to be flushed
+ */
+void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
+			 bool flush)
+{
+	struct vfio_pv_dma *dma;
+
+	lockdep_assert_held(&c->lock);
+	if (list_first_entry(taken, struct vfio_pv_dma, link)->state == VFIO_PV_TAKEN)
+		vfio_pv_commit(c, taken);
+	list_for_each_entry(dma, taken, link)
+		if (!vfio_pv_make_devices_unpin(c, dma))
+			dma->stuck = true;
+	vfio_pv_clear_domains(c, taken, flush);
+	if (flush)
+		vfio_pv_forget(c, taken);
+	else
+		vfio_pv_give_back(c, taken, VFIO_PV_UNFLUSHED);
+}
+
+/**
+ * vfio_pv_unmap() - VFIO_IOMMU_UNMAP_DMA
+ * @c: the container
+ * @unmap: from the user; flags are known ones, other fields are unchecked
+ * @unmapped: how many bytes were unmapped
+ *
+ * Unless the flags say not to flush, the pages are unpinned when it returns.
+ *
+ * Return: 0 or the errors of type1; nothing is changed on failure.
+ */
+int vfio_pv_unmap(struct vfio_pv_container *c,
+		  const struct vfio_iommu_type1_dma_unmap *unmap, u64 *unmapped)
+{
+	bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
+	unsigned long start = unmap->iova;
+	unsigned long last = all ? ULONG_MAX : start + unmap->size - 1;
+	LIST_HEAD(taken);
+	int ret;
+
+	if (unmap->iova != start)
+		return -EINVAL;
+	if (down_read_killable(&c->lock))
+		return -EINTR;
+	ret = vfio_pv_check_unmap(c, unmap);
+	if (!ret && vfio_pv_take_one(c, start, last, &taken))
+		*unmapped = last - start + 1;
+	else if (!ret)
+		ret = vfio_pv_take(c, start, last, true, &taken, unmapped);
+	if (!ret && !list_empty(&taken))
+		vfio_pv_unmap_taken(c, &taken,
+				    !(unmap->flags & VFIO_PV_UNMAP_FLAG_NO_FLUSH));
+	up_read(&c->lock);
+	return ret;
+}
+
+/**
+ * vfio_pv_drop_all() - unmap and release everything
+ * @c: the container, with no device that could reach a domain
+ */
+void vfio_pv_drop_all(struct vfio_pv_container *c)
+{
+	LIST_HEAD(taken);
+	u64 size;
+
+	lockdep_assert_held_write(&c->lock);
+	vfio_pv_drop_unflushed(c);
+	if (!vfio_pv_take(c, 0, ULONG_MAX, true, &taken, &size) && !list_empty(&taken))
+		vfio_pv_unmap_taken(c, &taken, true);
+}
