@@ -61,6 +61,7 @@ FIXTURE_SETUP(table)
 	int i;
 
 	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
+	ASSERT_TRUE(keep_locked_in_place());
 	self->pages = mmap(NULL, (TABLES + DATA) * GUEST_PAGE, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->pages);

@@ -153,6 +153,7 @@ FIXTURE_SETUP(types)
 
 	if (access(MEM_TYPE, F_OK))
 		SKIP(return, "needs debugfs of pviommu_guest");
+	ASSERT_TRUE(keep_locked_in_place());
 	mem->pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, mem->pages);
@@ -223,24 +224,6 @@ static unsigned int mirror_pages(void)
 		n++;
 	fclose(file);
 	return n;
-}
-
-/* Pages that go back to the host: the server hears of each, before they change */
-TEST_F(types, released_pages_are_plain)
-{
-	__u64 gpa = 0, size;
-	void *huge = huge_page(&gpa);
-
-	ASSERT_NE(NULL, huge);
-	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 1));
-	EXPECT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
-	EXPECT_EQ(4, mirror_pages());
-	huge_page_free(huge);
-	for (size = 16ULL << 20; mirror_pages() == 4 && size < 512ULL << 20; size += 16ULL << 20)
-		ASSERT_EQ(0, balloon_set(size));
-	EXPECT_EQ(1, mirror_pages());
-	EXPECT_EQ(0, balloon_set(0));
-	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 0));
 }
 
 /* The interface stops and starts: pages are plain, and the server hears so */
@@ -643,6 +626,24 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	must_ask("take");
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* Pages that go back to the host: the server hears of each, before they change */
+TEST_F(types, released_pages_are_plain)
+{
+	__u64 gpa = 0, size;
+	void *huge = huge_page(&gpa);
+
+	ASSERT_NE(NULL, huge);
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 1));
+	EXPECT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
+	EXPECT_EQ(4, mirror_pages());
+	huge_page_free(huge);
+	for (size = 16ULL << 20; mirror_pages() == 4 && size < 512ULL << 20; size += 16ULL << 20)
+		ASSERT_EQ(0, balloon_set(size));
+	EXPECT_EQ(1, mirror_pages());
+	EXPECT_EQ(0, balloon_set(0));
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 0));
 }
 
 TEST_HARNESS_MAIN

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "guest_balloon.h"
+
+#define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 
 int balloon_set(__u64 size)
 {
@@ -39,14 +40,19 @@ int balloon_get(__u64 *size, __u64 *freed)
 	return 0;
 }
 
-static bool set_huge_pages(const char *nr)
+static bool set_vm(const char *path, const char *digit)
 {
-	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
-	bool set = fd >= 0 && write(fd, nr, 1) == 1;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool set = fd >= 0 && write(fd, digit, 1) == 1;
 
 	if (fd >= 0)
 		close(fd);
 	return set;
+}
+
+bool keep_locked_in_place(void)
+{
+	return set_vm("/proc/sys/vm/compact_unevictable_allowed", "0");
 }
 
 static __u64 gpa_of(const void *p)
@@ -65,7 +71,7 @@ void *huge_page(__u64 *gpa)
 {
 	void *page;
 
-	if (!set_huge_pages("1"))
+	if (!set_vm(HUGE_PAGES, "1"))
 		return NULL;
 	page = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
@@ -78,5 +84,5 @@ void *huge_page(__u64 *gpa)
 void huge_page_free(void *page)
 {
 	munmap(page, HUGE_SIZE);
-	set_huge_pages("0");
+	set_vm(HUGE_PAGES, "0");
 }

@@ -5,6 +5,7 @@
 #ifndef GUEST_BALLOON_H
 #define GUEST_BALLOON_H
 
+#include <stdbool.h>
 #include <linux/types.h>
 
 #define BALLOON		"/sys/kernel/debug/pv-iommu/balloon"
@@ -17,6 +18,11 @@ int balloon_get(__u64 *size, __u64 *freed);
 
 /* A huge page, its physical address in *gpa; NULL */
 void *huge_page(__u64 *gpa);
+/*
+ * Locked memory stays where it is: the kernel does not move it to make room for larger
+ * pages, as it does when the balloon wants some. False if that can't be had.
+ */
+bool keep_locked_in_place(void);
 /* The kernel has it again */
 void huge_page_free(void *page);
 
