@@ -356,8 +356,8 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 	ret = keep_room(vm, tag, &server);
 	if (ret == -EAGAIN)
 		return ret;
-	/* Who reads the page and does not see that sees what it held before */
 	atomic_inc(&vm->types.plain);
+	/* Who reads the page and does not see that sees what it held before */
 	smp_mb__after_atomic();
 	iface->doorbell_ops->unwatch(iface->doorbell, gpa);
 	if (!ret)
