@@ -3,8 +3,11 @@
  * Paravirtual IOMMU, guest driver: counters and types of memory in debugfs.
  */
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -57,6 +60,12 @@ static void show_guest(struct seq_file *s, struct pviommu *pv)
 	seq_printf(s, "coalesced %llu\n", coalesced);
 }
 
+/* Without an endpoint there is nobody to ask */
+static bool is_there(struct pviommu *pv)
+{
+	return !READ_ONCE(pv->broken) && !list_empty(&pv->endpoints);
+}
+
 static int show_host(struct seq_file *s, struct pviommu *pv)
 {
 	struct pviommu_stats *stats;
@@ -88,15 +97,17 @@ static int stats_show(struct seq_file *s, void *unused)
 	struct pviommu *pv = s->private;
 
 	show_guest(s, pv);
-	/* Without an endpoint there is nobody to ask */
-	if (!(pv->features & PVIOMMU_F_STATS) || READ_ONCE(pv->broken) ||
-	    list_empty(&pv->endpoints))
+	if (!(pv->features & PVIOMMU_F_STATS) || !is_there(pv))
 		return 0;
 	return show_host(s, pv);
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
 
 /* ---- types of memory ------------------------------------------------ */
+
+/* So much of it in one op, and so long until it is tried again */
+#define TYPE_PART	SZ_2M
+#define TYPE_WAIT_MS	5
 
 /* An open file: the page that was named last */
 struct mem_type_file {
@@ -122,13 +133,44 @@ static int mem_type_release(struct inode *inode, struct file *filp)
 	return 0;
 }
 
+/*
+ * A part that does not keep others waiting, as often as it takes: the host has no
+ * time now while its server makes no room, or while its memory map changes.
+ */
+static int set_type_of(struct pviommu *pv, u64 gpa, u64 size, u32 type, u64 *done)
+{
+	struct pviommu_op op;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_TYPE_SET);
+	op.mem.gpa = cpu_to_le64(gpa);
+	op.mem.size = cpu_to_le64(size);
+	op.mem.type = cpu_to_le32(type);
+	ret = pviommu_request_long(pv, &op, done);
+	if (ret != -EBUSY)
+		return ret;
+	return msleep_interruptible(TYPE_WAIT_MS) ? -ERESTARTSYS : 0;
+}
+
+static int set_type(struct pviommu *pv, u64 gpa, u64 size, u32 type)
+{
+	u64 done = 0, at;
+	int ret = 0;
+
+	for (at = 0; !ret && at < size; at += done) {
+		ret = is_there(pv) ? set_type_of(pv, gpa + at, min_t(u64, size - at, TYPE_PART),
+						 type, &done) : -ENODEV;
+		cond_resched();
+	}
+	return ret;
+}
+
 /* Write "GPA SIZE TYPE", the first two in hexadecimal: pages get a type */
 static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t len,
 			      loff_t *pos)
 {
 	struct mem_type_file *file = filp->private_data;
-	struct pviommu_op op;
-	u64 gpa, size;
+	u64 gpa, size, last;
 	char buf[64];
 	u32 type;
 	int ret;
@@ -140,11 +182,12 @@ static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t
 	buf[len] = 0;
 	if (sscanf(buf, "%llx %llx %u", &gpa, &size, &type) != 3)
 		return -EINVAL;
-	pviommu_op_init(&op, PVIOMMU_OP_TYPE_SET);
-	op.mem.gpa = cpu_to_le64(gpa);
-	op.mem.size = cpu_to_le64(size);
-	op.mem.type = cpu_to_le32(type);
-	ret = pviommu_request_long(file->pv, &op);
+	/* Refused as a whole, not from some part on */
+	if (!size || !PAGE_ALIGNED(gpa | size))
+		return -EINVAL;
+	if (check_add_overflow(gpa, size - 1, &last))
+		return -ERANGE;
+	ret = set_type(file->pv, gpa, size, type);
 	if (ret)
 		return ret;
 	file->gpa = gpa;
@@ -162,6 +205,8 @@ static ssize_t mem_type_read(struct file *filp, char __user *ubuf, size_t len, l
 
 	pviommu_op_init(&op, PVIOMMU_OP_TYPE_GET);
 	op.mem.gpa = cpu_to_le64(file->gpa);
+	if (!is_there(file->pv))
+		return -ENODEV;
 	ret = pviommu_request(file->pv, &op, &type);
 	if (ret)
 		return ret;

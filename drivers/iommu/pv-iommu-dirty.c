@@ -71,7 +71,7 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 	op.dirty.size = cpu_to_le64((u64)npages << PVIOMMU_PAGE_SHIFT);
 	op.dirty.gpa = cpu_to_le64(virt_to_phys(bits));
 	op.dirty.pgshift = PVIOMMU_PAGE_SHIFT;
-	return pviommu_request_long(dom->pv, &op);
+	return pviommu_request_long(dom->pv, &op, NULL);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_dirty_read);
 

@@ -318,7 +318,7 @@ static void domain_free_id(struct pviommu_domain *dom)
 		return;
 	pviommu_op_init(&op, PVIOMMU_OP_FREE);
 	op.domain = cpu_to_le32(dom->id);
-	ret = pviommu_request_long(dom->pv, &op);
+	ret = pviommu_request_long(dom->pv, &op, NULL);
 	if (ret && !READ_ONCE(dom->pv->broken))
 		pr_err("domain %u: the host did not free it: %d\n", dom->id,
 		       ret);

@@ -499,14 +499,16 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
  * pviommu_request_long() - have one op done that may take many doorbells
  * @pv: the interface
  * @op: the op
+ * @result: where to put its result, or NULL
  *
  * May sleep.
  *
  * Return: as pviommu_request().
  */
-int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op)
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
+			 u64 *result)
 {
-	return request(pv, op, NULL, true);
+	return request(pv, op, result, true);
 }
 
 /**

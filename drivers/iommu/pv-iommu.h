@@ -465,7 +465,8 @@ int pviommu_domain_restart_live(struct pviommu_domain *dom, u32 endpoint);
 /* pv-iommu-req.c */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
-int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op);
+int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
+			 u64 *result);
 int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);

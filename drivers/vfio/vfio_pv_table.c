@@ -15,30 +15,39 @@
 
 #include "vfio_pv_priv.h"
 
-static int vfio_pv_first_device(struct device *dev, void *data)
+struct vfio_pv_table_request {
+	const struct vfio_pv_iommu_bind_table *bind;
+	struct iommu_domain *domain;
+};
+
+/* For the first device: it is there until we return */
+static int vfio_pv_table_alloc_for(struct device *dev, void *data)
 {
-	*(struct device **)data = dev;
+	struct vfio_pv_table_request *req = data;
+	struct iommu_domain *domain = iommu_paging_domain_alloc(dev);
+	int ret;
+
+	req->domain = domain;
+	if (IS_ERR(domain))
+		return 1;
+	ret = pv_iommu_make_table(domain, dev, req->bind->format, req->bind->root);
+	if (ret) {
+		iommu_domain_free(domain);
+		req->domain = ERR_PTR(ret);
+	}
 	return 1;
 }
 
 static struct iommu_domain *vfio_pv_table_alloc(struct iommu_group *group,
 						const struct vfio_pv_iommu_bind_table *bind)
 {
-	struct iommu_domain *domain;
-	struct device *dev = NULL;
-	int ret;
+	struct vfio_pv_table_request req = {
+		.bind = bind,
+		.domain = ERR_PTR(-ENODEV),
+	};
 
-	iommu_group_for_each_dev(group, &dev, vfio_pv_first_device);
-	if (!dev)
-		return ERR_PTR(-ENODEV);
-	domain = iommu_paging_domain_alloc(dev);
-	if (IS_ERR(domain))
-		return domain;
-	ret = pv_iommu_make_table(domain, dev, bind->format, bind->root);
-	if (!ret)
-		return domain;
-	iommu_domain_free(domain);
-	return ERR_PTR(ret);
+	iommu_group_for_each_dev(group, &req, vfio_pv_table_alloc_for);
+	return req.domain;
 }
 
 /*

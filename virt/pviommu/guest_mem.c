@@ -125,16 +125,17 @@ int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 	return guest_copy(vm, gpa, (void *)buf, len, true);
 }
 
-/* The user address of a GPA; 0: it is no RAM of the guest */
-static unsigned long find_hva(struct pviommu_vm *vm, u64 gpa)
+/* The user address of a GPA */
+static int find_hva(struct pviommu_vm *vm, u64 gpa, unsigned long *hva)
 {
-	void __user *uaddr;
 	u64 room;
 
-	down_read(&vm->mem_lock);
-	uaddr = guest_uaddr(vm, gpa, false, &room);
+	/* A stalled VMM may have it, and somebody wait for it */
+	if (down_read_killable(&vm->mem_lock))
+		return -EINTR;
+	*hva = (unsigned long)guest_uaddr(vm, gpa, false, &room);
 	up_read(&vm->mem_lock);
-	return (unsigned long)uaddr;
+	return *hva ? 0 : -EFAULT;
 }
 
 /* The page at a user address of the VMM, brought in if need be; to be put */
@@ -172,19 +173,18 @@ static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **pa
  */
 int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 {
-	unsigned long hva = find_hva(vm, gpa);
+	unsigned long hva, now;
 	struct page *page;
 	int ret;
 
-	if (!hva)
-		return -EFAULT;
-	ret = get_page_of(vm->mm, hva, &page);
+	ret = find_hva(vm, gpa, &hva) ?: get_page_of(vm->mm, hva, &page);
 	if (ret)
 		return ret;
-	if (find_hva(vm, gpa) == hva)
-		memcpy_from_page(buf, page, offset_in_page(gpa), len);
-	else
+	ret = find_hva(vm, gpa, &now);
+	if (!ret && now != hva)
 		ret = -EFAULT;
+	if (!ret)
+		memcpy_from_page(buf, page, offset_in_page(gpa), len);
 	put_page(page);
 	return ret;
 }

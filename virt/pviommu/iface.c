@@ -201,7 +201,9 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	WRITE_ONCE(vm->recovers, false);
 	up_write(&vm->iface_lock);
 	if (iface && iface->doorbell) {
+		pviommu_types_hurry(vm, true);
 		iface->doorbell_ops->destroy(iface->doorbell);
+		pviommu_types_hurry(vm, false);
 		module_put(iface->doorbell_ops->owner);
 		pviommu_pages_lost(vm, 0, U64_MAX);
 	}

@@ -335,6 +335,8 @@ struct pviommu_types {
 	unsigned long tag;		/* of the claim's pages; the next has another */
 	u64 lost_first;			/* GPAs of which the server is to be told */
 	u64 lost_last;			/* first > last when none */
+	atomic_t plain;			/* changes before pages of the type become plain */
+	bool hurry;			/* no write waits; control_lock */
 	struct mutex change_lock;	/* see above; takes the transport's locks, too */
 	struct work_struct work;	/* stale and lost pages */
 };
@@ -663,7 +665,9 @@ void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
 void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
-bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa);
+int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
+		       void *buf, size_t len);
+void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry);
 int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
 int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
 
@@ -676,7 +680,7 @@ void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);
 ktime_t pviommu_server_patience(void);
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
-			ktime_t end);
+			ktime_t end, const bool *hurry);
 int pviommu_servers_init(void);
 void pviommu_servers_exit(void);
 

@@ -29,10 +29,10 @@ MODULE_PARM_DESC(server_timeout_ms,
 /* How often one that waits looks for room */
 #define LOOK_US		200
 
-/*
- * Who wants room waits so many times the time-out for a server that seems to work: it
- * makes room for others, or counts on without making any
- */
+/* So many records taken in the time-out, or half of the ring, are work */
+#define WORTH_WAITING	64U
+
+/* A write waits so many times the time-out for a server that works, but for others */
 #define PATIENCE	4
 
 /* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
@@ -50,16 +50,16 @@ struct pviommu_server {
 	u32 prod;
 	u32 kept;			/* room that is kept for records to come */
 	u64 seq;
-	ktime_t full_from;		/* nobody has found room since; 0: not known to be full */
-	ktime_t full_since;		/* nor has @cons moved since */
+	ktime_t full_from;		/* when it was full; 0: the server has worked since */
 	u32 full_cons;			/* what the server had taken then */
 	bool ended;
 };
 
 /* An open control device */
 struct server_file {
-	struct mutex lock;		/* @server changes */
+	struct mutex lock;		/* the rest */
 	struct pviommu_server *server;	/* NULL: no claim was made */
+	u32 vm_id;			/* of the first claim; 0: none was made */
 };
 
 /* ---- the ring -------------------------------------------------------- */
@@ -114,39 +114,38 @@ void pviommu_server_end(struct pviommu_server *server)
 	signal_server(server);
 }
 
-/* Nobody finds room; has that lasted too long */
-static bool is_too_slow(struct pviommu_server *server, u32 cons)
+/*
+ * Has the server taken as much since the ring was full as one that works takes in that
+ * time? An entry now and then would do for each write, but not for one instruction
+ * that makes a thousand of them; nor does a count that only pretends to move.
+ */
+static bool has_worked(const struct pviommu_server *server, u32 cons)
 {
-	unsigned int timeout = READ_ONCE(server_timeout_ms);
-	ktime_t now = ktime_get();
-
-	lockdep_assert_held(&server->lock);
-
-	if (!server->full_from || server->full_cons != cons) {
-		server->full_since = now;
-		server->full_cons = cons;
-	}
-	if (!server->full_from)
-		server->full_from = now;
-	/* @cons may also move for ever and never make room */
-	return ktime_ms_delta(now, server->full_since) > timeout ||
-	       ktime_ms_delta(now, server->full_from) > (s64)PATIENCE * timeout;
+	return server->prod - cons <= server->entries &&
+	       cons - server->full_cons >= min(server->entries / 2, WORTH_WAITING);
 }
 
-/* -EAGAIN: no room; -ETIMEDOUT: nor has there been any for too long */
+/* -EAGAIN: no room; -ETIMEDOUT: the server does not work, or not enough */
 static int find_room(struct pviommu_server *server)
 {
 	u32 cons = READ_ONCE(server->ring->cons);
+	ktime_t now;
 
 	lockdep_assert_held(&server->lock);
 
 	if (server->ended)
 		return -ESHUTDOWN;
-	if (server->prod - cons < server->entries - server->kept) {
+	if (server->full_from && has_worked(server, cons))
 		server->full_from = 0;
+	if (server->prod - cons < server->entries - server->kept)
 		return 0;
+	now = ktime_get();
+	if (!server->full_from) {
+		server->full_from = now;
+		server->full_cons = cons;
 	}
-	return is_too_slow(server, cons) ? -ETIMEDOUT : -EAGAIN;
+	return ktime_ms_delta(now, server->full_from) > READ_ONCE(server_timeout_ms) ?
+	       -ETIMEDOUT : -EAGAIN;
 }
 
 /* There is room */
@@ -184,8 +183,8 @@ static int ring_put(struct pviommu_server *server, const struct pviommu_server_r
  * To be followed by pviommu_server_use_room().
  *
  * Context: any in which spinlocks may be taken; does not wait.
- * Return: 0; -EAGAIN no room now, the server is reminded; -ETIMEDOUT it has made
- * none for server_timeout_ms; -ESHUTDOWN the claim has ended.
+ * Return: 0; -EAGAIN no room now, the server is reminded; -ETIMEDOUT nor has it
+ * made enough for server_timeout_ms; -ESHUTDOWN the claim has ended.
  */
 int pviommu_server_keep_room(struct pviommu_server *server)
 {
@@ -237,24 +236,25 @@ ktime_t pviommu_server_patience(void)
  * @server: the server
  * @rec: the record, but for number and thread
  * @end: from pviommu_server_patience()
+ * @hurry: set when it can't be waited for
  *
  * Waits while the ring is full. Records of one thread arrive in the order of the
  * calls.
  *
  * Context: process; may sleep until @end.
- * Return: 0; -ESHUTDOWN the claim has ended; -ETIMEDOUT the server has made no
- * room, for server_timeout_ms to anybody or until @end to us; -EINTR the thread
- * is being killed.
+ * Return: 0; -ESHUTDOWN the claim has ended; -ETIMEDOUT the server has not made
+ * enough room for server_timeout_ms, or none for us until @end; -EINTR the thread
+ * is being killed, or @hurry.
  */
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
-			ktime_t end)
+			ktime_t end, const bool *hurry)
 {
 	int ret;
 
 	while ((ret = ring_put(server, rec)) == -EAGAIN) {
 		if (ktime_after(ktime_get(), end))
 			return -ETIMEDOUT;
-		if (fatal_signal_pending(current))
+		if (fatal_signal_pending(current) || READ_ONCE(*hurry))
 			return -EINTR;
 		signal_server(server);
 		usleep_range(LOOK_US, 2 * LOOK_US);
@@ -265,6 +265,32 @@ int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_serv
 }
 
 /* ---- claims ----------------------------------------------------------- */
+
+/* Memory for a ring: the caller's account, for as long as anybody maps it */
+static void *ring_alloc(size_t size)
+{
+	unsigned int n = size >> PAGE_SHIFT, i;
+	struct page **pages;
+	void *ring = NULL;
+
+	pages = kvcalloc(n, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return NULL;
+	for (i = 0; i < n; i++) {
+		pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!pages[i])
+			break;
+	}
+	/* vfree() puts the pages, and frees the array */
+	if (i == n)
+		ring = vmap(pages, n, VM_MAP | VM_USERMAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+	if (ring)
+		return ring;
+	while (i--)
+		__free_page(pages[i]);
+	kvfree(pages);
+	return NULL;
+}
 
 static struct pviommu_server *server_create(const struct pviommu_server_claim *claim)
 {
@@ -279,7 +305,7 @@ static struct pviommu_server *server_create(const struct pviommu_server_claim *c
 	server->vm_id = claim->vm;
 	server->entries = claim->entries;
 	server->size = PAGE_ALIGN(struct_size(server->ring, rec, claim->entries));
-	server->ring = vmalloc_user(server->size);
+	server->ring = ring_alloc(server->size);
 	if (!server->ring)
 		goto err_free;
 	server->ring->entries = claim->entries;
@@ -338,6 +364,9 @@ static int do_claim(struct server_file *file, const struct pviommu_server_claim 
 	    claim->entries > PVIOMMU_SERVER_MAX_ENTRIES ||
 	    !is_power_of_2(claim->entries) || claim->eventfd < -1)
 		return -EINVAL;
+	/* Who is given the file is given one VM, and learns nothing of others */
+	if (file->vm_id != claim->vm && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (file->server && !has_ended(file->server))
 		return -EBUSY;
 	vm = pviommu_vm_get(claim->vm);
@@ -354,6 +383,7 @@ static int do_claim(struct server_file *file, const struct pviommu_server_claim 
 	}
 	give_up(file);
 	file->server = server;
+	file->vm_id = claim->vm;
 out_put:
 	pviommu_vm_put(vm);
 	return ret;
@@ -399,12 +429,14 @@ static long ioctl_claim(struct server_file *file, unsigned long arg)
 static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len)
 {
 	struct pviommu_vm *vm = pviommu_vm_get(server->vm_id);
-	int ret = -EACCES;
+	int ret;
 
 	if (!vm)
 		return -ENOENT;
-	if (pviommu_types_is(vm, server, round_down(gpa, PAGE_SIZE)))
-		ret = pviommu_guest_peek(vm, gpa, page, len);
+	do {
+		ret = fatal_signal_pending(current) ? -EINTR :
+			pviommu_types_read(vm, server, gpa, page, len);
+	} while (ret == -EAGAIN);
 	pviommu_vm_put(vm);
 	return ret;
 }
@@ -422,8 +454,7 @@ static int read_pages(struct pviommu_server *server, const struct pviommu_server
 		u64 gpa = req->gpa + done;
 
 		len = min(PAGE_SIZE - offset_in_page(gpa), req->size - done);
-		ret = fatal_signal_pending(current) ? -EINTR :
-						      read_page(server, gpa, page, len);
+		ret = read_page(server, gpa, page, len);
 		if (!ret && copy_to_user(u64_to_user_ptr(req->addr + done), page, len))
 			ret = -EFAULT;
 		cond_resched();

@@ -59,7 +59,7 @@ static bool tell(struct pviommu_vm *vm, unsigned long tag,
 
 	if (!server)
 		return false;
-	ret = pviommu_server_tell(server, rec, end);
+	ret = pviommu_server_tell(server, rec, end, &vm->types.hurry);
 	if (ret == -ETIMEDOUT)
 		disclaim_slow(vm, server);
 	pviommu_server_put(server);
@@ -195,6 +195,18 @@ void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server
 	schedule_work(&vm->types.work);
 }
 
+/**
+ * pviommu_types_hurry() - whether writes may wait for the server
+ * @vm: the VM, control_lock held
+ * @hurry: they may not: all pages are about to become plain, of which the server
+ *	will be told, and that waits for those who write
+ */
+void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry)
+{
+	lockdep_assert_held(&vm->control_lock);
+	WRITE_ONCE(vm->types.hurry, hurry);
+}
+
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
 {
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
@@ -221,22 +233,15 @@ bool pviommu_page_wanted(void *ctx, unsigned long tag)
 }
 EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
-/**
- * pviommu_types_is() - is a page of the server's type
- * @vm: the VM
- * @server: the server
- * @gpa: the page
- *
- * Context: process, vm->iface_lock not held.
- * Return: true if the claim of @server has not ended and the page is of its type.
- */
-bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa)
+/* 0 if the claim of @server has not ended and the page is of its type */
+static int check_type(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa)
 {
 	struct pviommu_iface *iface;
 	unsigned long tag = 0;
-	bool is = false;
+	bool is;
 
-	down_read(&vm->iface_lock);
+	if (down_read_killable(&vm->iface_lock))
+		return -EINTR;
 	iface = vm->iface;
 	if (iface && iface->doorbell)
 		tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
@@ -244,7 +249,43 @@ bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server
 	is = tag && vm->types.server == server && vm->types.tag == tag;
 	spin_unlock(&vm->types.lock);
 	up_read(&vm->iface_lock);
-	return is;
+	return is ? 0 : -EACCES;
+}
+
+/**
+ * pviommu_types_read() - copy from a page of the server's type
+ * @vm: the VM
+ * @server: the server
+ * @gpa: where
+ * @buf: destination
+ * @len: bytes, all within a page
+ *
+ * The page was of the type all the time until it had been read: to bring it in may
+ * take long, and what the guest writes after it has made the page plain is not for
+ * the server.
+ *
+ * Context: process, sleeps as long as the VMM likes; no lock of the VM held.
+ * Return: 0; -EACCES the page is not of the type, or the claim has ended; -EAGAIN
+ * some page has become plain meanwhile; -EFAULT; -EINTR the thread is being killed.
+ * After an error @buf may hold anything.
+ */
+int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
+		       void *buf, size_t len)
+{
+	u64 page = round_down(gpa, PAGE_SIZE);
+	int plain = atomic_read_acquire(&vm->types.plain);
+	int ret;
+
+	ret = check_type(vm, server, page);
+	if (!ret)
+		ret = pviommu_guest_peek(vm, gpa, buf, len);
+	if (!ret)
+		ret = check_type(vm, server, page);
+	if (ret)
+		return ret;
+	/* Pairs with who makes pages plain */
+	smp_rmb();
+	return atomic_read(&vm->types.plain) == plain ? 0 : -EAGAIN;
 }
 
 void pviommu_pages_lost(void *ctx, u64 gpa, u64 last)
@@ -252,6 +293,7 @@ void pviommu_pages_lost(void *ctx, u64 gpa, u64 last)
 	struct pviommu_vm *vm = ctx;
 	struct pviommu_types *types = &vm->types;
 
+	atomic_inc(&types->plain);
 	spin_lock(&types->lock);
 	if (types->server) {
 		types->lost_first = min(types->lost_first, gpa);
@@ -267,7 +309,7 @@ EXPORT_SYMBOL_GPL(pviommu_pages_lost);
 /*
  * Ops run with the locks of a doorbell, which a server that reads memory may need
  * before it makes room: they don't wait for it. What is to be told has its room
- * kept before a page changes, so that an op that is resumed has not changed it.
+ * kept before a page changes, so that an op that fails has not changed it.
  */
 
 /* -ENOENT: the claim has ended; -EAGAIN: there is no room now */
@@ -308,11 +350,15 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 	lockdep_assert_held(&vm->types.change_lock);
 
+	/* It may be watched and have left the VM */
 	if (!tag)
-		return 0;
+		return pviommu_guest_check(vm, gpa, PAGE_SIZE);
 	ret = keep_room(vm, tag, &server);
 	if (ret == -EAGAIN)
 		return ret;
+	atomic_inc(&vm->types.plain);
+	/* Who reads the page and does not see that sees what it held before */
+	smp_mb__after_atomic();
 	iface->doorbell_ops->unwatch(iface->doorbell, gpa);
 	if (!ret)
 		use_room(server, PVIOMMU_REC_NO_PAGE, gpa);
@@ -413,12 +459,11 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 		ret = set_page(ctx->vm, type, gpa + ctx->done);
 		/*
 		 * Somebody waits for all CPUs to leave KVM, or the server has to
-		 * make room: let go of all locks
+		 * make room. How long that takes is not for those to bear whose ops
+		 * come after this one: the guest asks again.
 		 */
-		if (ret == -EAGAIN) {
-			*ctx->budget = 0;
-			return -EINPROGRESS;
-		}
+		if (ret == -EAGAIN)
+			return -EBUSY;
 		if (ret)
 			return ret;
 		ctx->done += PAGE_SIZE;
@@ -433,7 +478,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
  * @result: set to the bytes that have the type now
  *
  * Return: 0, -EINPROGRESS, -EINVAL, -EOPNOTSUPP, -ERANGE, -ENOENT, -EFAULT,
- * -ENOSPC, -ENOMEM.
+ * -EBUSY, -ENOSPC, -ENOMEM.
  */
 int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {

@@ -31,7 +31,8 @@
  *           PVIOMMU_SERVER_MIN_ENTRIES and _MAX_ENTRIES; 0 to disclaim
  * @eventfd: signalled when there are records, and at the end; -1 for none
  *
- * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, ENOENT no such VM,
+ * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, EPERM the caller has no
+ * CAP_SYS_ADMIN and the file's first claim was not of this VM, ENOENT no such VM,
  * EBUSY the VM's type has a server or this file has a claim, EACCES to disclaim
  * what this file has not claimed, EBADF @eventfd, ENOMEM.
  */
@@ -47,10 +48,10 @@ struct pviommu_server_claim {
 /**
  * PVIOMMU_SERVER_CLAIM: claim or disclaim.
  *
- * A claim ends also when the file is closed, the VM ends, or the server leaves
- * the ring full, or nearly, for longer than the host waits.
+ * A claim ends also when the file is closed, the VM ends, or the server does not
+ * make enough room in a full ring in the time that the host waits.
  */
-#define PVIOMMU_SERVER_CLAIM	_IOW(PVIOMMU_SERVER_MAGIC, 0, struct pviommu_server_claim)
+#define PVIOMMU_SERVER_CLAIM	_IO(PVIOMMU_SERVER_MAGIC, 0)
 
 /**
  * struct pviommu_server_read - argument of PVIOMMU_SERVER_READ
@@ -72,7 +73,7 @@ struct pviommu_server_read {
 };
 
 /** PVIOMMU_SERVER_READ: what pages hold now, all writes that were told included */
-#define PVIOMMU_SERVER_READ	_IOW(PVIOMMU_SERVER_MAGIC, 1, struct pviommu_server_read)
+#define PVIOMMU_SERVER_READ	_IO(PVIOMMU_SERVER_MAGIC, 1)
 
 #define PVIOMMU_REC_WRITE	1	/* gpa, size and data of a write, after it was made */
 #define PVIOMMU_REC_PAGE	2	/* a page was given the type: writes are told from now */
@@ -92,6 +93,9 @@ struct pviommu_server_read {
  * @data: what was written, in the order of addresses
  * @last: last byte of the range for LOST, else 0
  * @reserved: zero
+ *
+ * PVIOMMU_REC_WRITE may follow the PVIOMMU_REC_NO_PAGE of its page, and a new
+ * PVIOMMU_REC_PAGE: what the page holds is what PVIOMMU_SERVER_READ reads.
  *
  * PVIOMMU_REC_LOST comes when memory has left the VM, or the guest's IOMMU driver
  * the interface: some time after, and pages of the range may have kept the type,

@@ -183,6 +183,8 @@ TEST_F(types, refusals)
 	EXPECT_EQ(-EINVAL, set_type(gpa, 0, 1));
 	EXPECT_EQ(-ERANGE, set_type(~0xfffULL, 2 * PAGE, 1));
 	EXPECT_EQ(-EFAULT, set_type(1ULL << 45, PAGE, 1));
+	EXPECT_EQ(-EFAULT, set_type(1ULL << 45, PAGE, 0));
+	EXPECT_EQ(-EFAULT, set_type(0, 1ULL << 62, 0));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 0));

@@ -158,6 +158,31 @@ TEST_F(server, needs_a_right)
 	EXPECT_EQ(0, status);
 }
 
+/* Who was given the file of a server has that VM, and can't look for others */
+TEST_F(server, file_is_of_one_vm)
+{
+	int other = open(DEVICE, O_RDWR), status = -1;
+	pid_t pid;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int good = !setuid(65534) && !disclaim(self->fd, self->id) &&
+			   do_claim(self->fd, claim_of(self->id + 1)) == -EPERM &&
+			   do_claim(self->fd, claim_of(0)) == -EPERM &&
+			   do_claim(other, claim_of(self->id)) == -EPERM &&
+			   !do_claim(self->fd, claim_of(self->id));
+
+		_exit(!good);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, disclaim(self->fd, self->id));
+	close(other);
+}
+
 TEST_F(server, ring_outlives_the_claim)
 {
 	size_t size = sizeof(struct pviommu_server_ring) +
