@@ -31,8 +31,8 @@
 /*
  * How many doorbells in a row may be of no effect before the host is given up.
  * A host that is there serves each of them, however long an op may take, and says
- * nothing about ops that there are not. The first that is not is followed by one by config space, in case the page does
- * not work any more.
+ * nothing of ops that there are not. The first that is not served is followed by one
+ * by config space, in case the page does not work any more.
  */
 #define VAIN_MAX	16
 
