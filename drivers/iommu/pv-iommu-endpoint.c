@@ -5,9 +5,9 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
 #include "pv-iommu.h"
 
@@ -153,21 +153,10 @@ static void group_isolated(struct pviommu *pv, u32 group)
 	}
 }
 
-/* Have the work bring a group back */
-static void group_to_recover(struct pviommu *pv, u32 group)
-{
-	struct pviommu_endpoint *ep;
-
-	assert_ours(pv);
-	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (ep->group == group)
-			ep->to_recover = true;
-	}
-	/* Not while the system goes to sleep: devices are asleep before us */
-	queue_work(system_freezable_wq, &pv->recover_work);
-}
-
-/* The event that told that it was cut off has been lost: this answer takes its place */
+/*
+ * The event that told that it was cut off has been lost, or the wish has overtaken it:
+ * this answer takes its place.
+ */
 static int attach_missed(struct pviommu_endpoint *ep, u32 domain)
 {
 	int ret;
@@ -177,13 +166,9 @@ static int attach_missed(struct pviommu_endpoint *ep, u32 domain)
 	return ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
 }
 
-static int attach_recovered(struct pviommu_endpoint *ep, u32 domain)
+static bool was_missed(struct pviommu_endpoint *ep, int error)
 {
-	int ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain);
-
-	if (ret == -EACCES && (ep->pv->features & PVIOMMU_F_RECOVER))
-		ret = attach_missed(ep, domain);
-	return ret;
+	return error == -EACCES && (ep->pv->features & PVIOMMU_F_RECOVER);
 }
 
 /* ATTACH; a domain that could not be made again before may be by now */
@@ -197,7 +182,30 @@ static int attach_request(struct pviommu_endpoint *ep,
 	if (!ret && domain_number(domain) == U32_MAX)
 		ret = pviommu_domain_restart_live(to_pviommu_domain(domain),
 						  ep->id);
-	return ret ?: attach_recovered(ep, domain_number(domain));
+	ret = ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH, domain_number(domain));
+	if (!was_missed(ep, ret))
+		return ret;
+	/* Its event, if there is one, is older than this answer */
+	pviommu_events_flush(ep->pv);
+	return attach_missed(ep, domain_number(domain));
+}
+
+/* How often, and in which distance, a device that the host is resetting is tried */
+#define RESET_TRIES	20
+#define RESET_MS	50
+
+/* The host's kernel moves no device that it is resetting: that will be over soon */
+static int attach_patiently(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	int tries, ret;
+
+	for (tries = 1;; tries++) {
+		ret = attach_request(ep, domain);
+		if (ret != -EBUSY || ep->isolated || tries == RESET_TRIES)
+			return ret;
+		msleep(RESET_MS);
+		pviommu_events_flush(ep->pv);
+	}
 }
 
 /* Have the host do it, unless there is nothing to be done */
@@ -215,14 +223,15 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	 */
 	if (ep->gone || ep->domain == domain)
 		return 0;
-	ret = attach_request(ep, domain);
+	ret = attach_patiently(ep, domain);
 	if (ret == -ENOENT && endpoint_is_gone(ep)) {
 		ep->gone = true;
 		return 0;
 	}
 	/* What the host tells from before the move says nothing of now */
 	pviommu_events_flush(pv);
-	if (!ret)
+	/* But since the move it may have been cut off: the work sees to that */
+	if (!ret && !ep->isolated)
 		group_moved(pv, ep->group, domain);
 	return ret;
 }
@@ -247,6 +256,16 @@ static bool attach_pretended(struct pviommu_endpoint *ep,
 	return !endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED);
 }
 
+/* Whoever uses it from now on finds a device that it need not take for broken */
+static void thaw(struct pviommu_endpoint *ep)
+{
+	struct pci_dev *pdev = to_pci_dev(ep->dev);
+
+	if (ep->frozen && pdev->error_state == pci_channel_io_frozen)
+		pdev->error_state = pci_channel_io_normal;
+	ep->frozen = false;
+}
+
 static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
 	int ret;
@@ -255,9 +274,35 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
 	ret = attach_at_host(ep, domain);
 	if (ret && attach_pretended(ep, domain))
 		ret = 0;
-	if (!ret)
-		ep->domain = domain;
-	return ret;
+	if (ret || ep->isolated)
+		return ret;
+	ep->domain = domain;
+	if (domain->type != IOMMU_DOMAIN_BLOCKED)
+		thaw(ep);
+	return 0;
+}
+
+/*
+ * The host does not let go of it yet. The IOMMU core can't be told, when it goes back to
+ * its own domain, or to the one from which it has taken the device for a reset: the
+ * endpoint goes there, from the blocked domain, when the host is done.
+ */
+static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	if (!ep->isolated)
+		return false;
+	if (domain->type == IOMMU_DOMAIN_UNMANAGED && domain != ep->left)
+		return false;
+	pviommu_recover_later(ep->pv, ep->group);
+	return true;
+}
+
+static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+{
+	if (ep->wanted == domain)
+		return;
+	ep->left = domain->type == IOMMU_DOMAIN_BLOCKED ? ep->wanted : NULL;
+	ep->wanted = domain;
 }
 
 /**
@@ -265,8 +310,9 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
  * @ep: the endpoint
  * @domain: where to
  *
- * An endpoint that is gone is everywhere. One that is being recovered goes there, from
- * the blocked domain, when that is done.
+ * An endpoint that is gone is everywhere. One that is being recovered, or that the host
+ * holds in the blocked domain, goes there when that is over; not so if a user of VFIO
+ * comes, who hears of it.
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
  * endpoint is where it was.
@@ -278,8 +324,10 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 
 	mutex_lock(&pv->lock);
 	ret = ep->recovering ? 0 : attach_locked(ep, domain);
+	if (ret && attach_later(ep, domain))
+		ret = 0;
 	if (!ret)
-		ep->wanted = domain;
+		set_wanted(ep, domain);
 	mutex_unlock(&pv->lock);
 
 	if (ret)
@@ -314,7 +362,8 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
  * @ep: the endpoint; the host has forgotten all, nobody else uses the interface
  *
  * Where that can't be it is blocked: what its domain was to keep it from, bypass
- * would not.
+ * would not. If the host has cut it off, and nobody knows, it comes back as well: the
+ * machine wakes up, and its driver sets the device up anew.
  *
  * Return: 0, or why it is not where it was.
  */
@@ -327,9 +376,11 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		return 0;
 	if (!(domain->type & __IOMMU_DOMAIN_PAGING) ||
 	    pviommu_domain_suits(to_pviommu_domain(domain), ep))
-		ret = attach_recovered(ep, domain_number(domain));
+		ret = endpoint_request(ep, PVIOMMU_OP_ATTACH, domain_number(domain));
+	if (was_missed(ep, ret))
+		ret = attach_missed(ep, domain_number(domain));
 	if (!ret) {
-		ep->domain = domain;
+		group_moved(ep->pv, ep->group, domain);
 		return 0;
 	}
 	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
@@ -337,7 +388,7 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		group_moved(ep->pv, ep->group, &blocked_domain);
 	if (ep->isolated)
-		group_to_recover(ep->pv, ep->group);
+		pviommu_recover_later(ep->pv, ep->group);
 	return ret;
 }
 
@@ -359,6 +410,8 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 			ep->domain = NULL;
 		if (ep->wanted == domain)
 			ep->wanted = NULL;
+		if (ep->left == domain)
+			ep->left = NULL;
 	}
 }
 
@@ -378,7 +431,7 @@ void pviommu_isolated(struct pviommu_endpoint *ep)
 		return;
 	}
 	group_isolated(pv, ep->group);
-	group_to_recover(pv, ep->group);
+	pviommu_recover_later(pv, ep->group);
 }
 
 /**
@@ -685,7 +738,9 @@ static void pviommu_release_device(struct device *dev)
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
 	struct pviommu *pv = ep->pv;
 
+	pviommu_recover_unbound(pv, dev);
 	mutex_lock(&pv->lock);
+	thaw(ep);
 	endpoint_leave(ep);
 	list_del_rcu(&ep->node);
 	if (list_empty(&pv->endpoints))

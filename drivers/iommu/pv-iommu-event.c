@@ -263,6 +263,9 @@ static void report_print(const struct pviommu_report *report)
 		       report->ring, report->error);
 	if (report->no_page)
 		pr_warn("the doorbell page does not work any more, using config space\n");
+	if (report->slow)
+		pr_warn_ratelimited("the host is at work, but has not finished an op for %u seconds\n",
+				    PVIOMMU_SLOW_SECONDS);
 	if (report->nr_removals)
 		pr_err_ratelimited("the host has not done %u removals as it should; the first: domain %u, 0x%llx of 0x%llx bytes at 0x%llx, error %d\n",
 				   report->nr_removals, report->domain,
@@ -280,6 +283,7 @@ static void report_take(struct pviommu *pv)
 	copy = *report;
 	report->broken = false;
 	report->no_page = false;
+	report->slow = false;
 	report->nr_removals = 0;
 	spin_unlock_irqrestore(&report->lock, flags);
 	report_print(&copy);
@@ -366,6 +370,20 @@ void pviommu_report_no_page(struct pviommu *pv)
 
 	spin_lock_irqsave(&pv->report.lock, flags);
 	pv->report.no_page = true;
+	spin_unlock_irqrestore(&pv->report.lock, flags);
+	schedule_work(&pv->event_work);
+}
+
+/**
+ * pviommu_report_slow() - have it printed that the host does not get done
+ * @pv: the interface
+ */
+void pviommu_report_slow(struct pviommu *pv)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pv->report.lock, flags);
+	pv->report.slow = true;
 	spin_unlock_irqrestore(&pv->report.lock, flags);
 	schedule_work(&pv->event_work);
 }

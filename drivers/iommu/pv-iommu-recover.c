@@ -9,18 +9,30 @@
  * all that was mapped still is, and their drivers are told to go on. If one of the drivers
  * can't do that the group reaches nothing until all its devices have been let go of and a
  * driver is bound again.
+ *
+ * As the PCI core does, this lets go of the devices' locks while the host is not done: a
+ * driver may leave then.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
 #include <linux/delay.h>
 #include <linux/pci.h>
+#include <linux/pm_runtime.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "pv-iommu.h"
 
-/* How long the host may take to handle an error, and how often it is asked */
-#define HANDLED_TRIES	100
-#define HANDLED_MS	100
+/*
+ * How long the host may be at an error, and how often it is asked. It gives up after a
+ * minute and a half.
+ */
+#define HANDLED_MAX	(100 * HZ)
+#define HANDLED_AGAIN	(HZ / 4)
+
+/* How often, and in which distance, it is asked while a driver is waiting to be bound */
+#define BOUND_TRIES	100
+#define BOUND_MS	100
 
 /**
  * struct recovery - a group that is brought back
@@ -41,40 +53,95 @@ struct recovery {
 	} dev[];
 };
 
-/* --- the host ------------------------------------------------------------ */
+/* --- records ------------------------------------------------------------- */
 
-/* How to ask the host something about an endpoint, with pviommu.lock held */
-typedef int (*ask_fn)(struct pviommu_endpoint *ep);
-
-static int ask_once(struct pviommu *pv, u32 group, ask_fn ask)
+/* Somebody looks after a group; how many endpoints it has */
+static unsigned int take_group(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
-	int ret = -ENODEV;
+	unsigned int n = 0;
 
 	lockdep_assert_held(&pv->lock);
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (ep->group != group || ep->gone)
+		if (ep->group != group)
 			continue;
-		ret = ask(ep);
-		if (ret)
-			break;
+		ep->to_recover = false;
+		ep->recover_again = false;
+		n++;
 	}
-	return ret;
+	return n;
 }
 
-/* Ask it about all endpoints of a group; waits until it has handled their errors */
-static int ask_host(struct pviommu *pv, u32 group, ask_fn ask)
+/* A group that nobody has looked after yet; how many endpoints it has, or 0 */
+static unsigned int next_group(struct pviommu *pv, u32 *group)
 {
-	int tries, ret = -EBUSY;
+	struct pviommu_endpoint *ep;
+	unsigned int n = 0;
 
-	for (tries = 0; ret == -EBUSY && tries < HANDLED_TRIES; tries++) {
-		if (tries)
-			msleep(HANDLED_MS);
-		mutex_lock(&pv->lock);
-		ret = ask_once(pv, group, ask);
-		mutex_unlock(&pv->lock);
+	mutex_lock(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!ep->to_recover)
+			continue;
+		*group = ep->group;
+		n = take_group(pv, ep->group);
+		break;
 	}
-	return ret;
+	mutex_unlock(&pv->lock);
+	return n;
+}
+
+/* The host needs time for a group; false if it has had enough */
+static bool group_again(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+	bool again = false;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group != group || time_after(jiffies, ep->recover_until))
+			continue;
+		ep->recover_again = true;
+		again = true;
+	}
+	mutex_unlock(&pv->lock);
+	return again;
+}
+
+/* It has had some */
+static void groups_again(struct pviommu *pv)
+{
+	struct pviommu_endpoint *ep;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!ep->recover_again)
+			continue;
+		ep->recover_again = false;
+		ep->to_recover = true;
+	}
+	mutex_unlock(&pv->lock);
+}
+
+/* Cut off, or recovered, but then it could not be put back */
+static bool is_displaced(const struct pviommu_endpoint *ep)
+{
+	return !ep->gone && (ep->isolated || (ep->wanted && ep->wanted != ep->domain));
+}
+
+/* Somebody else may have brought it back; with the locks of its devices held */
+static bool still_needed(struct recovery *r)
+{
+	struct pviommu_endpoint *ep;
+	bool needed = false;
+
+	mutex_lock(&r->pv->lock);
+	pviommu_events_flush(r->pv);
+	list_for_each_entry(ep, &r->pv->endpoints, node) {
+		if (ep->group == r->group)
+			needed |= is_displaced(ep) || ep->told;
+	}
+	mutex_unlock(&r->pv->lock);
+	return needed;
 }
 
 /* While devices are reset the IOMMU core may move them, one by one: not yet */
@@ -90,33 +157,134 @@ static void hold_group(struct recovery *r, bool hold)
 	mutex_unlock(&r->pv->lock);
 }
 
-static bool in_group(struct pviommu *pv, u32 group, struct pci_dev *pdev)
+/* Nobody need try to reach its devices: as the PCI core does, before any driver is told */
+static void freeze_group(struct recovery *r)
 {
 	struct pviommu_endpoint *ep;
-	bool in;
+
+	mutex_lock(&r->pv->lock);
+	list_for_each_entry(ep, &r->pv->endpoints, node) {
+		struct pci_dev *pdev = to_pci_dev(ep->dev);
+
+		if (ep->group != r->group ||
+		    pdev->error_state != pci_channel_io_normal)
+			continue;
+		pdev->error_state = pci_channel_io_frozen;
+		ep->frozen = true;
+	}
+	mutex_unlock(&r->pv->lock);
+}
+
+static struct pviommu_endpoint *in_group(struct pviommu *pv, u32 group,
+					 struct pci_dev *pdev)
+{
+	struct pviommu_endpoint *ep;
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, &pdev->dev);
-	in = ep && ep->group == group;
+	if (ep && ep->group != group)
+		ep = NULL;
 	mutex_unlock(&pv->lock);
-	return in;
+	return ep;
+}
+
+/* --- the host ------------------------------------------------------------ */
+
+/* Ask it about all endpoints of a group */
+static int recover_endpoints(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+	int ret = -ENODEV;
+
+	lockdep_assert_held(&pv->lock);
+	/* What it has told until now is what it is asked to end */
+	pviommu_events_flush(pv);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group != group || ep->gone)
+			continue;
+		ret = pviommu_recover_endpoint(ep);
+		if (ret)
+			return ret;
+	}
+	take_group(pv, group);
+	return ret;
+}
+
+static int attach_endpoints(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+	int ret = -ENODEV;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group != group || ep->gone)
+			continue;
+		ret = pviommu_attach_wanted(ep);
+		/* Cut off again meanwhile, at this moment by an event */
+		if (!ret && ep->isolated)
+			ret = -EBUSY;
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static int ask_host(struct recovery *r, int (*ask)(struct pviommu *pv, u32 group))
+{
+	int ret;
+
+	mutex_lock(&r->pv->lock);
+	ret = ask(r->pv, r->group);
+	mutex_unlock(&r->pv->lock);
+	return ret;
 }
 
 /* --- drivers, each with its device's lock held --------------------------- */
 
-/* Tell the driver; what it can do, if it wants to go on after a reset */
-static const struct pci_error_handlers *stop_driver(struct pci_dev *pdev)
+/* Its endpoint, which remains one while the device is locked and has a driver; or NULL */
+static struct pviommu_endpoint *bound(struct recovery *r, struct pci_dev *pdev)
+{
+	device_lock_assert(&pdev->dev);
+	return pdev->driver ? in_group(r->pv, r->group, pdev) : NULL;
+}
+
+static void set_told(struct pviommu_endpoint *ep, bool told)
+{
+	if (ep->told == told)
+		return;
+	device_lock_assert(ep->dev);
+	ep->told = told;
+	if (told)
+		pm_runtime_get_noresume(ep->dev);
+	else
+		pm_runtime_put_noidle(ep->dev);
+}
+
+/* Tell the driver; can it go on after a reset? */
+static bool stop_driver(struct pci_dev *pdev)
 {
 	const struct pci_error_handlers *err = pdev->driver->err_handler;
 	pci_ers_result_t result = PCI_ERS_RESULT_NONE;
 
-	device_lock_assert(&pdev->dev);
 	if (err && err->error_detected)
 		result = err->error_detected(pdev, pci_channel_io_frozen);
 	if (!err || !err->slot_reset)
-		return NULL;
+		return false;
 	return result == PCI_ERS_RESULT_NEED_RESET ||
-	       result == PCI_ERS_RESULT_CAN_RECOVER ? err : NULL;
+	       result == PCI_ERS_RESULT_CAN_RECOVER;
+}
+
+/* One for VFIO that no user has in a domain has nothing that could be lost */
+static bool is_idle(struct recovery *r, struct pviommu_endpoint *ep)
+{
+	bool idle;
+
+	if (!pviommu_manages_dma(ep->dev))
+		return false;
+	mutex_lock(&r->pv->lock);
+	idle = !ep->wanted || ep->wanted->type != IOMMU_DOMAIN_UNMANAGED;
+	mutex_unlock(&r->pv->lock);
+	return idle;
 }
 
 /* Return: 0, also if nobody has a driver; -EOPNOTSUPP one of them can't recover */
@@ -125,14 +293,19 @@ static int stop_drivers(struct recovery *r)
 	unsigned int i;
 	int ret = 0;
 
+	freeze_group(r);
 	for (i = 0; i < r->n; i++) {
 		struct pci_dev *pdev = r->dev[i].pdev;
+		struct pviommu_endpoint *ep = bound(r, pdev);
 
-		/* What has a driver remains an endpoint while it is locked */
-		if (!pdev->driver || !in_group(r->pv, r->group, pdev))
+		if (!ep)
 			continue;
-		r->dev[i].err = stop_driver(pdev);
-		if (r->dev[i].err)
+		if (!ep->told)
+			ep->able = stop_driver(pdev);
+		set_told(ep, true);
+		if (ep->able)
+			r->dev[i].err = pdev->driver->err_handler;
+		if (ep->able || is_idle(r, ep))
 			continue;
 		pci_err(pdev, "remains cut off until a driver is bound again: this one can't recover\n");
 		ret = -EOPNOTSUPP;
@@ -140,23 +313,28 @@ static int stop_drivers(struct recovery *r)
 	return ret;
 }
 
-static bool has_able_driver(const struct recovery *r)
+/* They hear no more of this error */
+static void drivers_done(struct recovery *r)
 {
+	struct pviommu_endpoint *ep;
 	unsigned int i;
 
 	for (i = 0; i < r->n; i++) {
-		if (r->dev[i].err)
-			return true;
+		ep = bound(r, r->dev[i].pdev);
+		if (ep)
+			set_told(ep, false);
 	}
-	return false;
 }
 
+/* Who has no driver that will set it up does no DMA */
 static void reset_group(struct recovery *r)
 {
 	unsigned int i;
 
 	for (i = 0; i < r->n; i++) {
-		if (r->dev[i].err && __pci_reset_function_locked(r->dev[i].pdev))
+		if (!r->dev[i].err)
+			pviommu_master_off(r->dev[i].pdev);
+		else if (__pci_reset_function_locked(r->dev[i].pdev))
 			pci_warn(r->dev[i].pdev, "can't be reset\n");
 	}
 }
@@ -184,6 +362,7 @@ static void restart_drivers(struct recovery *r)
 	}
 }
 
+/* Their devices stay frozen until they are back in a domain */
 static void give_up(struct recovery *r, int error)
 {
 	unsigned int i;
@@ -205,39 +384,48 @@ static int bring_back(struct recovery *r)
 	int ret;
 
 	hold_group(r, true);
-	ret = ask_host(r->pv, r->group, pviommu_recover_endpoint);
+	ret = ask_host(r, recover_endpoints);
 	if (!ret)
 		reset_group(r);
 	hold_group(r, false);
-	return ret ?: ask_host(r->pv, r->group, pviommu_attach_wanted);
+	return ret ?: ask_host(r, attach_endpoints);
 }
 
-/* With the locks of its devices held: their drivers stay */
-static void recover_group(struct recovery *r)
+/* With the locks of its devices held: their drivers stay. False: it is not done. */
+static bool recover_group(struct recovery *r)
 {
-	int ret = stop_drivers(r);
+	int ret;
 
-	if (!has_able_driver(r))
-		return;
-	ret = ret ?: bring_back(r);
+	if (!still_needed(r))
+		return true;
+	ret = stop_drivers(r) ?: bring_back(r);
+	if (ret == -EBUSY && group_again(r->pv, r->group))
+		return false;
 	if (ret)
 		give_up(r, ret);
 	else
 		restart_drivers(r);
+	drivers_done(r);
+	return true;
 }
 
+/* Awake, too: a device that sleeps is not to be reached, and its driver may sleep */
 static void recovery_lock(struct recovery *r)
 {
 	unsigned int i;
 
 	for (i = 0; i < r->n; i++)
 		device_lock(&r->dev[i].pdev->dev);
+	for (i = 0; i < r->n; i++)
+		pm_runtime_get_sync(&r->dev[i].pdev->dev);
 }
 
 static void recovery_unlock(struct recovery *r)
 {
 	unsigned int i;
 
+	for (i = r->n; i; i--)
+		pm_runtime_put(&r->dev[i - 1].pdev->dev);
 	for (i = r->n; i; i--)
 		device_unlock(&r->dev[i - 1].pdev->dev);
 }
@@ -249,13 +437,13 @@ static void recovery_free(struct recovery *r)
 	kfree(r);
 }
 
-/* NULL without memory. What is cut off may be what memory would be freed to. */
+/* NULL without memory */
 static struct recovery *recovery_create(struct pviommu *pv, u32 group, unsigned int max)
 {
 	struct pci_dev *pdev = NULL;
 	struct recovery *r;
 
-	r = kzalloc(struct_size(r, dev, max), GFP_NOIO);
+	r = kzalloc(struct_size(r, dev, max), GFP_KERNEL);
 	if (!r)
 		return NULL;
 	r->pv = pv;
@@ -267,63 +455,71 @@ static struct recovery *recovery_create(struct pviommu *pv, u32 group, unsigned 
 	return r;
 }
 
-/* Somebody looks after a group; how many endpoints it has */
-static unsigned int take_group(struct pviommu *pv, u32 group)
+/* False: the host is not done with it */
+static bool recover(struct pviommu *pv, u32 group, unsigned int n)
 {
-	struct pviommu_endpoint *ep;
-	unsigned int n = 0;
+	struct recovery *r = recovery_create(pv, group, n);
+	bool done;
 
-	lockdep_assert_held(&pv->lock);
-	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (ep->group != group)
-			continue;
-		ep->to_recover = false;
-		n++;
+	if (!r) {
+		pr_err("no memory, group %u remains cut off\n", group);
+		return true;
 	}
-	return n;
+	recovery_lock(r);
+	done = recover_group(r);
+	recovery_unlock(r);
+	recovery_free(r);
+	return done;
 }
 
-/* A group that nobody has looked after yet; how many endpoints it has, or 0 */
-static unsigned int next_group(struct pviommu *pv, u32 *group)
+static void work_after(struct pviommu *pv, unsigned long delay)
 {
-	struct pviommu_endpoint *ep;
-	unsigned int n = 0;
-
-	mutex_lock(&pv->lock);
-	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (!ep->to_recover)
-			continue;
-		*group = ep->group;
-		n = take_group(pv, ep->group);
-		break;
-	}
-	mutex_unlock(&pv->lock);
-	return n;
+	kthread_mod_delayed_work(pv->recover_worker, &pv->recover_work, delay);
 }
 
 /*
  * Devices may come and go meanwhile, and this is waited for with the lock held that
- * would prevent it: see pviommu_init().
+ * would prevent it: see pviommu_init(). What is cut off may be what memory would be
+ * freed to, and drivers allocate some: no I/O for that.
  */
-static void recover_work(struct work_struct *work)
+static void recover_work(struct kthread_work *work)
 {
-	struct pviommu *pv = container_of(work, struct pviommu, recover_work);
-	struct recovery *r;
+	struct pviommu *pv = container_of(work, struct pviommu, recover_work.work);
+	unsigned int noio = memalloc_noio_save();
+	bool again = false;
 	unsigned int n;
 	u32 group;
 
-	while ((n = next_group(pv, &group))) {
-		r = recovery_create(pv, group, n);
-		if (!r) {
-			pr_err("no memory, group %u remains cut off\n", group);
-			continue;
-		}
-		recovery_lock(r);
-		recover_group(r);
-		recovery_unlock(r);
-		recovery_free(r);
-	}
+	groups_again(pv);
+	while ((n = next_group(pv, &group)))
+		again |= !recover(pv, group, n);
+	memalloc_noio_restore(noio);
+	if (again)
+		work_after(pv, HANDLED_AGAIN);
 }
+
+/**
+ * pviommu_recover_later() - have the work bring a group back
+ * @pv: the interface, its lock held; or nothing else runs and interrupts are disabled
+ * @group: the host's number of the group
+ *
+ * From now on the host has some time to be done with the error.
+ */
+void pviommu_recover_later(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	lockdep_assert(irqs_disabled() || lockdep_is_held(&pv->lock));
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group != group)
+			continue;
+		ep->to_recover = true;
+		ep->recover_until = jiffies + HANDLED_MAX;
+	}
+	work_after(pv, 0);
+}
+
+/* --- drivers come and go ------------------------------------------------- */
 
 /* Has another device of its group a driver, with which nobody has dealt? */
 static bool others_bound(struct pviommu_endpoint *ep)
@@ -338,10 +534,21 @@ static bool others_bound(struct pviommu_endpoint *ep)
 	return false;
 }
 
-/* Cut off, or recovered, but then it could not be put back */
-static bool is_displaced(const struct pviommu_endpoint *ep)
+static int bring_back_bound(struct pviommu *pv, u32 group)
 {
-	return ep->isolated || (ep->wanted && ep->wanted != ep->domain);
+	int tries, ret = -EBUSY;
+
+	for (tries = 0; ret == -EBUSY && tries < BOUND_TRIES; tries++) {
+		if (tries)
+			msleep(BOUND_MS);
+		mutex_lock(&pv->lock);
+		ret = recover_endpoints(pv, group) ?: attach_endpoints(pv, group);
+		/* When the driver is bound, which it may be in vain, the work looks again */
+		if (ret == -EBUSY && tries == BOUND_TRIES - 1)
+			pviommu_recover_later(pv, group);
+		mutex_unlock(&pv->lock);
+	}
+	return ret;
 }
 
 /**
@@ -362,28 +569,61 @@ void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
-	displaced = ep && !ep->gone && is_displaced(ep);
+	displaced = ep && is_displaced(ep);
 	others = displaced && others_bound(ep);
 	if (displaced)
 		group = ep->group;
-	if (displaced && !others)
-		take_group(pv, group);
 	mutex_unlock(&pv->lock);
 	if (!displaced)
 		return;
-	ret = others ? -EBUSY : ask_host(pv, group, pviommu_attach_wanted);
+	ret = others ? -EBUSY : bring_back_bound(pv, group);
 	if (ret)
 		dev_err(dev, "remains cut off%s: %d\n",
 			others ? ", another device of its group has a driver" : "", ret);
 }
 
 /**
+ * pviommu_recover_unbound() - a driver is gone, or was not bound after all
+ * @pv: the interface
+ * @dev: the device, its lock held unless it has no driver any more
+ *
+ * Also if the device ceases to be an endpoint. The next one has not been told of anything.
+ */
+void pviommu_recover_unbound(struct pviommu *pv, struct device *dev)
+{
+	struct pviommu_endpoint *ep;
+
+	mutex_lock(&pv->lock);
+	ep = pviommu_find_endpoint(pv, dev);
+	if (ep)
+		set_told(ep, false);
+	mutex_unlock(&pv->lock);
+}
+
+/* --- module -------------------------------------------------------------- */
+
+/**
  * pviommu_recover_init() - prepare the work
  * @pv: the interface, just allocated
+ *
+ * It has a thread of its own: what is cut off may be what memory would be freed to, from
+ * which the threads of other work would be made. And it does not run while the system
+ * goes to sleep: devices are asleep before us.
+ *
+ * Return: 0 or a negative errno; pviommu_recover_destroy() may be called then, too.
  */
-void pviommu_recover_init(struct pviommu *pv)
+int pviommu_recover_init(struct pviommu *pv)
 {
-	INIT_WORK(&pv->recover_work, recover_work);
+	struct kthread_worker *worker;
+
+	kthread_init_delayed_work(&pv->recover_work, recover_work);
+	worker = kthread_create_worker(KTW_FREEZABLE, "pv-iommu-recover");
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
+	/* Some kernels have done it already */
+	wake_up_process(worker->task);
+	pv->recover_worker = worker;
+	return 0;
 }
 
 /**
@@ -392,5 +632,15 @@ void pviommu_recover_init(struct pviommu *pv)
  */
 void pviommu_recover_stop(struct pviommu *pv)
 {
-	cancel_work_sync(&pv->recover_work);
+	kthread_cancel_delayed_work_sync(&pv->recover_work);
+}
+
+/**
+ * pviommu_recover_destroy() - end the work's thread
+ * @pv: the interface; nobody wants the work to run any more
+ */
+void pviommu_recover_destroy(struct pviommu *pv)
+{
+	if (pv->recover_worker)
+		kthread_destroy_worker(pv->recover_worker);
 }

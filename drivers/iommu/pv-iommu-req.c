@@ -21,16 +21,18 @@
  *
  * Nothing is printed here: see struct pviommu_report.
  */
+#include <linux/ktime.h>
 #include <linux/processor.h>
 #include <linux/sched.h>
+#include <linux/timekeeping.h>
 
 #include "pv-iommu.h"
 
 /*
  * How many doorbells in a row may be of no effect before the host is given up.
- * A host that is there serves each of them, however long an op may take. The
- * first that is not is followed by one by config space, in case the page does
- * not work any more.
+ * A host that is there serves each of them, however long an op may take, and says
+ * nothing of ops that there are not. The first that is not served is followed by one
+ * by config space, in case the page does not work any more.
  */
 #define VAIN_MAX	16
 
@@ -146,10 +148,22 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	}
 }
 
+/* What the host says that it has done */
+static u32 ring_cons(struct pviommu_ring *ring)
+{
+	return ring->base + le32_to_cpu(READ_ONCE(ring->hdr.cons));
+}
+
+/* More than there was to do, or less than before, is nonsense */
+static bool cons_valid(struct pviommu_ring *ring, u32 cons)
+{
+	return cons - ring->cons <= ring->pub - ring->cons;
+}
+
 /* Take the outcome of what the host has finished; was there anything */
 static bool ring_reap(struct pviommu_ring *ring)
 {
-	u32 cons = ring->base + le32_to_cpu(READ_ONCE(ring->hdr.cons));
+	u32 cons = ring_cons(ring);
 	u32 events = le32_to_cpu(READ_ONCE(ring->hdr.events));
 	u32 first = ring->cons;
 
@@ -158,7 +172,7 @@ static bool ring_reap(struct pviommu_ring *ring)
 		pviommu_events_check(ring->pv);
 	}
 	/* Nonsense is no progress, and that has an end */
-	if (cons - first > ring->pub - first)
+	if (!cons_valid(ring, cons))
 		return false;
 
 	/* Statuses and results were written before cons */
@@ -242,14 +256,37 @@ static void page_is_dead(struct pviommu *pv)
 	pviommu_report_no_page(pv);
 }
 
+/*
+ * The host is at work, but how far it is with an op can't be seen: so this has no end,
+ * but does not go unnoticed.
+ */
+static void ring_slow(struct pviommu_ring *ring, u64 *since)
+{
+	u64 now = ktime_get_mono_fast_ns();
+
+	if (!*since)
+		*since = now;
+	if (now - *since < PVIOMMU_SLOW_SECONDS * NSEC_PER_SEC)
+		return;
+	*since = now;
+	pviommu_report_slow(ring->pv);
+}
+
 /* One doorbell more, of which @vain in a row had no effect; false: hopeless */
-static bool ring_round(struct pviommu_ring *ring, unsigned int *vain)
+static bool ring_round(struct pviommu_ring *ring, unsigned int *vain, u64 *since)
 {
 	struct pviommu *pv = ring->pv;
 	__le32 served = READ_ONCE(ring->hdr.served);
+	bool done, at_work;
 
 	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
-	if (ring_reap(ring) || READ_ONCE(ring->hdr.served) != served) {
+	done = ring_reap(ring);
+	at_work = READ_ONCE(ring->hdr.served) != served && cons_valid(ring, ring_cons(ring));
+	if (done)
+		*since = 0;
+	else if (at_work)
+		ring_slow(ring, since);
+	if (done || at_work) {
 		if (*vain && READ_ONCE(pv->tracked))
 			page_is_dead(pv);
 		*vain = 0;
@@ -274,6 +311,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 	__must_hold(&ring->lock)
 {
 	unsigned int vain = 0;
+	u64 since = 0;
 
 	lockdep_assert_held(&ring->lock);
 	while (before(ring->cons, end)) {
@@ -281,7 +319,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			ring_abort(ring);
 			return;
 		}
-		if (!ring_round(ring, &vain)) {
+		if (!ring_round(ring, &vain, &since)) {
 			interface_broken(ring);
 			continue;
 		}

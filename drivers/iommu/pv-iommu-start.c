@@ -65,6 +65,7 @@ void pviommu_destroy(struct pviommu *pv)
 {
 	unsigned int i;
 
+	pviommu_recover_destroy(pv);
 	for (i = 0; i < pv->nr_rings; i++)
 		ring_destroy(&pv->rings[i]);
 	pviommu_door_first(pv, NULL, 0);
@@ -120,9 +121,8 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	INIT_LIST_HEAD(&pv->releases);
 	pviommu_balloon_init(&pv->balloon);
 	pviommu_events_init(pv);
-	pviommu_recover_init(pv);
 
-	if (create_shared(pv, doorbell))
+	if (pviommu_recover_init(pv) || create_shared(pv, doorbell))
 		goto err_destroy;
 	for (i = 0; i < nr_rings; i++) {
 		if (ring_create(pv, i))

@@ -113,6 +113,7 @@ static int pviommu_bus_notify(struct notifier_block *nb, unsigned long action,
 		break;
 	case BUS_NOTIFY_UNBOUND_DRIVER:
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
+		pviommu_recover_unbound(pviommu_instance, data);
 		pviommu_unpin(pviommu_instance, data);
 		break;
 	}

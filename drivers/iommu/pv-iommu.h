@@ -38,6 +38,7 @@
 #define _PV_IOMMU_H
 
 #include <linux/iommu.h>
+#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -59,6 +60,9 @@
 
 /* The store counts in pages of this size, whatever the host's smallest is */
 #define PVIOMMU_PAGE_SHIFT	12
+
+/* How long an op may take before that is reported */
+#define PVIOMMU_SLOW_SECONDS	10
 
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
@@ -89,6 +93,8 @@ struct pviommu_door {
  *	the host can't be asked; NULL if that is not known; pviommu.lock
  * @wanted: where the IOMMU core has attached it last, even if the host has cut it
  *	off since; NULL if nowhere; pviommu.lock
+ * @left: where it was @wanted until the core took it to the blocked domain, to which
+ *	it may come back at once; NULL if it was not; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
@@ -100,8 +106,14 @@ struct pviommu_door {
  * @isolated: the host has cut it off after an error and holds it in the blocked
  *	domain; pviommu.lock
  * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
+ * @recover_again: @to_recover, when the host has had some time; pviommu.lock
+ * @recover_until: when to give up asking the host, in jiffies; pviommu.lock
  * @recovering: devices of its group are being reset: it stays in the blocked domain
  *	until all have been; pviommu.lock
+ * @frozen: we have set its device's error_state; pviommu.lock
+ * @told: its driver was told of an error and waits to hear more, and the device is kept
+ *	awake; the device's lock
+ * @able: that driver can go on after a reset; the device's lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -115,6 +127,8 @@ struct pviommu_endpoint {
 	struct list_head node;
 	struct iommu_domain *domain;
 	struct iommu_domain *wanted;
+	struct iommu_domain *left;
+	unsigned long recover_until;
 	u32 id;
 	u32 group;
 	u32 flags;
@@ -124,7 +138,11 @@ struct pviommu_endpoint {
 	bool gone;
 	bool isolated;
 	bool to_recover;
+	bool recover_again;
 	bool recovering;
+	bool frozen;
+	bool told;
+	bool able;
 	bool adopted;
 	bool pinned;
 	u32 nr_regions;
@@ -320,6 +338,7 @@ struct pviommu_ring {
  * @lock: all of it; innermost
  * @broken: the host has stopped answering
  * @no_page: the doorbell page does not work
+ * @slow: the host answers, but has been at one op for long
  * @ring: which ring found it @broken
  * @error: what that ring's header said
  * @nr_removals: how many UNMAPs and INVALIDATEs did not do what they should
@@ -334,6 +353,7 @@ struct pviommu_report {
 	spinlock_t lock; /* all of this */
 	bool broken;
 	bool no_page;
+	bool slow;
 	u16 ring;
 	u32 error;
 	unsigned int nr_removals;
@@ -385,6 +405,7 @@ struct pviommu_balloon {
  * @report: what @event_work is to print
  * @event_work: takes events now
  * @event_poll: takes events now and then
+ * @recover_worker: a thread, frozen while the system sleeps, for @recover_work
  * @recover_work: brings isolated endpoints back
  * @releases: lists of pages that the host is about to take; @lock
  * @last_token: of the last one; @lock
@@ -417,7 +438,8 @@ struct pviommu {
 	struct pviommu_report report;
 	struct work_struct event_work;
 	struct delayed_work event_poll;
-	struct work_struct recover_work;
+	struct kthread_worker *recover_worker;
+	struct kthread_delayed_work recover_work;
 	struct list_head releases;
 	u64 last_token;
 	struct pviommu_balloon balloon;
@@ -538,6 +560,7 @@ void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);
 void pviommu_report_no_page(struct pviommu *pv);
+void pviommu_report_slow(struct pviommu *pv);
 void pviommu_report_lost(struct pviommu_domain *dom, int error);
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error);
@@ -593,8 +616,11 @@ static inline bool pviommu_overlap(u64 a, u64 a_size, u64 b, u64 b_size)
 }
 
 /* pv-iommu-recover.c */
-void pviommu_recover_init(struct pviommu *pv);
+int pviommu_recover_init(struct pviommu *pv);
 void pviommu_recover_stop(struct pviommu *pv);
+void pviommu_recover_destroy(struct pviommu *pv);
+void pviommu_recover_later(struct pviommu *pv, u32 group);
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev);
+void pviommu_recover_unbound(struct pviommu *pv, struct device *dev);
 
 #endif /* _PV_IOMMU_H */

@@ -99,6 +99,9 @@ void pviommu_endpoint_command(struct pviommu_endpoint *ep, bool master);
 /**
  * pviommu_endpoint_reset() - the VMM reset the device by a VFIO ioctl
  * @ep: the endpoint; counts as pviommu_endpoint_command() with @master off
+ *
+ * If no device of its group is in error any more, the guest need not recover it: an error
+ * that this reset was for has to be ended before, by pviommu_endpoint_handled().
  */
 void pviommu_endpoint_reset(struct pviommu_endpoint *ep);
 

@@ -197,7 +197,6 @@ void pviommu_endpoint_reset(struct pviommu_endpoint *ep)
 {
 	flush_work(&ep->group->cut_work);
 	mutex_lock(&ep->vm->cfg_lock);
-	WRITE_ONCE(ep->in_error, false);
 	if (!group_in_error(ep->group))
 		ep->group->held = false;
 	mutex_unlock(&ep->vm->cfg_lock);

@@ -160,7 +160,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	if (domain_conflicts(domain, grp))
 		goto out_unlock;
 	ret = hw_move_group(grp, domain->hw);
-	if (ret && ret != -EINVAL && ret != -ENOMEM)
+	if (ret && ret != -EINVAL && ret != -ENOMEM && ret != -EBUSY)
 		ret = -EIO;
 out_unlock:
 	mutex_unlock(&domain->lock);
@@ -180,7 +180,7 @@ static bool is_cut(const struct pviommu_group *grp)
  * Context: vm->cfg_lock and vm->mem_lock held.
  * Return: 0; -ENOENT the domain is being freed; -ERANGE it has mappings in
  * reserved regions of the group; -EINVAL the physical IOMMUs don't fit; -EIO;
- * -EBUSY it is being cut off.
+ * -EBUSY it is being cut off, or the host's kernel is resetting a device of it.
  * On failure the group is where it was, or has been cut off.
  */
 int pviommu_group_attach(struct pviommu_group *grp,

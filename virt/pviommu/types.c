@@ -350,9 +350,8 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 	lockdep_assert_held(&vm->types.change_lock);
 
-	/* It may be watched and have left the VM */
 	if (!tag)
-		return pviommu_guest_check(vm, gpa, PAGE_SIZE);
+		return 0;
 	ret = keep_room(vm, tag, &server);
 	if (ret == -EAGAIN)
 		return ret;
@@ -448,6 +447,16 @@ void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *
 		make_plain(vm, frames->gfns[i] << PAGE_SHIFT);
 }
 
+/* Can it become plain: a page that is watched may have left the VM */
+static int check_page(struct pviommu_vm *vm, u32 type, u64 gpa)
+{
+	struct pviommu_iface *iface = vm->iface;
+
+	if (type != PVIOMMU_MEM_RAM_RW || iface->doorbell_ops->watched(iface->doorbell, gpa))
+		return 0;
+	return pviommu_guest_check(vm, gpa, PAGE_SIZE);
+}
+
 static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 {
 	int ret;
@@ -456,7 +465,8 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 		if (!*ctx->budget)
 			return -EINPROGRESS;
 		pviommu_spend(ctx->budget, COST_WATCH);
-		ret = set_page(ctx->vm, type, gpa + ctx->done);
+		ret = check_page(ctx->vm, type, gpa + ctx->done) ?:
+		      set_page(ctx->vm, type, gpa + ctx->done);
 		/*
 		 * Somebody waits for all CPUs to leave KVM, or the server has to
 		 * make room. How long that takes is not for those to bear whose ops

@@ -8,6 +8,7 @@
  * starts the interface, and the engine is told when the VMM resets the device
  * or the PCI core reports an error of it.
  */
+#include <linux/atomic.h>
 #include <linux/err.h>
 #include <linux/iommu.h>
 #include <linux/module.h>
@@ -15,6 +16,7 @@
 #include <linux/pci.h>
 #include <linux/pv_iommu_host.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/workqueue.h>
@@ -28,13 +30,18 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
 /* More than the PCI core waits for a device that was reset: a minute */
 #define PV_VFIO_ERROR_TIMEOUT	(90 * HZ)
 
+/* Errors of all devices so far: which ones did a reset come after? */
+static atomic64_t pv_vfio_errors = ATOMIC64_INIT(0);
+
 /**
  * struct pv_vfio_pci - a device bound to this driver
  * @core: the device as vfio_pci_core knows it
  * @ep_lock: keeps the device from being closed while the PCI error handler uses
  *	it. Taken before all locks of the engine.
+ * @idle_state: what is saved of its config space, of the time when it was bound
  * @open: the core has it open, with the state that it saved at that time; @ep_lock
  * @frozen: the last error was fatal; @ep_lock
+ * @last_error: the number of the last error; @ep_lock
  * @ep: the endpoint, NULL while the device is closed or is plain vfio-pci.
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
@@ -44,13 +51,17 @@ MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled whil
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
-	struct mutex ep_lock; /* open, frozen; the use of ep by the PCI error handler */
+	struct pci_saved_state *idle_state;
+	struct mutex ep_lock; /* what says so above; the use of ep by the PCI error handler */
 	bool open;
 	bool frozen;
+	s64 last_error;
 	struct pviommu_endpoint *ep;
 	struct pv_vcap cap;
 	struct delayed_work error_timeout;
 };
+
+static const struct vfio_device_ops pv_vfio_ops;
 
 static struct pv_vfio_pci *to_pv(struct vfio_device *vdev)
 {
@@ -181,21 +192,52 @@ static ssize_t pv_vfio_write(struct vfio_device *vdev, const char __user *buf,
 	return ret;
 }
 
+/*
+ * The VMM has reset an open device, which ends the errors that it had before. For one that
+ * came since, the device is still in the hands of the PCI core.
+ */
+static void pv_vfio_was_reset_by_vmm(struct pv_vfio_pci *pv, s64 errors)
+{
+	mutex_lock(&pv->ep_lock);
+	if (pv->ep && pv->last_error <= errors)
+		pviommu_endpoint_handled(pv->ep);
+	mutex_unlock(&pv->ep_lock);
+	/* The VM may be waited for now: without the lock, which the PCI core waits for */
+	if (pv->ep)
+		pviommu_endpoint_reset(pv->ep);
+}
+
+/* All devices of the slot have been reset, of which each may be ours and open */
+static void pv_vfio_set_was_reset(struct vfio_device_set *set, s64 errors)
+{
+	struct vfio_device *vdev;
+
+	/* None is opened or closed meanwhile */
+	mutex_lock(&set->lock);
+	list_for_each_entry(vdev, &set->device_list, dev_set_list) {
+		if (vdev->ops == &pv_vfio_ops)
+			pv_vfio_was_reset_by_vmm(to_pv(vdev), errors);
+	}
+	mutex_unlock(&set->lock);
+}
+
 static long pv_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd,
 			  unsigned long arg)
 {
 	struct pv_vfio_pci *pv = to_pv(vdev);
+	s64 errors = atomic64_read(&pv_vfio_errors);
 	long ret;
 
 	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
-	if (ret || !pv->ep)
+	if (ret || !pv->ep || !pv_vfio_called_by_vmm())
 		return ret;
 
 	switch (cmd) {
 	case VFIO_DEVICE_RESET:
+		pv_vfio_was_reset_by_vmm(pv, errors);
+		break;
 	case VFIO_DEVICE_PCI_HOT_RESET:
-		if (pv_vfio_called_by_vmm())
-			pviommu_endpoint_reset(pv->ep);
+		pv_vfio_set_was_reset(vdev->dev_set, errors);
 		break;
 	}
 	return 0;
@@ -213,7 +255,9 @@ static void pv_vfio_error_timeout(struct work_struct *work)
 	bool given_up;
 
 	mutex_lock(&pv->ep_lock);
-	given_up = pv->ep && pviommu_endpoint_handled(pv->ep);
+	/* Is there another error by now, with a time of its own? */
+	given_up = pv->ep && !delayed_work_pending(&pv->error_timeout) &&
+		   pviommu_endpoint_handled(pv->ep);
 	mutex_unlock(&pv->ep_lock);
 	if (!given_up)
 		return;
@@ -236,6 +280,7 @@ static void pv_vfio_release_device(struct vfio_device *vdev)
 	struct pv_vfio_pci *pv = to_pv(vdev);
 
 	vfio_pci_core_release_dev(vdev);
+	kfree(pv->idle_state);
 	mutex_destroy(&pv->cap.lock);
 	mutex_destroy(&pv->ep_lock);
 }
@@ -296,6 +341,12 @@ static int pv_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	/* The core takes it to be its own device, which comes first in ours */
 	dev_set_drvdata(&pdev->dev, &pv->core);
+	/* Now it is awake, and as the PCI core has set it up */
+	pci_save_state(pdev);
+	pv->idle_state = pci_store_saved_state(pdev);
+	ret = -ENOMEM;
+	if (!pv->idle_state)
+		goto out_put;
 	ret = vfio_pci_core_register_device(&pv->core);
 	if (ret)
 		goto out_put;
@@ -334,7 +385,7 @@ static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
 	bool recovers;
 
 	lockdep_assert_held(&pv->ep_lock);
-	pv->frozen = state == pci_channel_io_frozen;
+	pv->last_error = atomic64_inc_return(&pv_vfio_errors);
 	recovers = pviommu_endpoint_isolate(pv->ep);
 	cancel_delayed_work(&pv->error_timeout);
 	if (state != pci_channel_io_perm_failure) {
@@ -348,22 +399,25 @@ static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
 /*
  * The group is cut off before anyone hears of the error. A guest that recovers
  * devices itself is told by an event; the VMM, which would only stop the VM, is not.
+ * The answer is for the device's sake, also while nobody has it open: what a reset takes
+ * from it is to be given back.
  */
 static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 					       pci_channel_state_t state)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
+	pci_ers_result_t result = PCI_ERS_RESULT_CAN_RECOVER;
 	bool recovers = false;
 
 	mutex_lock(&pv->ep_lock);
+	pv->frozen = state == pci_channel_io_frozen;
 	if (pv->ep)
 		recovers = pv_vfio_isolate(pv, state);
 	mutex_unlock(&pv->ep_lock);
 
 	if (!recovers)
-		return vfio_pci_core_aer_err_detected(pdev, state);
-	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET :
-						PCI_ERS_RESULT_CAN_RECOVER;
+		result = vfio_pci_core_aer_err_detected(pdev, state);
+	return state == pci_channel_io_frozen ? PCI_ERS_RESULT_NEED_RESET : result;
 }
 
 /*
@@ -383,14 +437,14 @@ static bool pv_vfio_was_reset(struct pv_vfio_pci *pv)
 	       !(command & works);
 }
 
-/* BARs and interrupts become what they were when it was opened */
+/* BARs and interrupts become what they were when it was opened, or else when it was bound */
 static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);
 
 	mutex_lock(&pv->ep_lock);
-	if (pv->open && pv->ep && pv_vfio_was_reset(pv) &&
-	    !pci_load_saved_state(pdev, pv->core.pci_saved_state))
+	if (pv_vfio_was_reset(pv) &&
+	    !pci_load_saved_state(pdev, pv->open ? pv->core.pci_saved_state : pv->idle_state))
 		pci_restore_state(pdev);
 	mutex_unlock(&pv->ep_lock);
 	return PCI_ERS_RESULT_RECOVERED;

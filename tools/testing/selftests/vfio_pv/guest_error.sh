@@ -51,13 +51,20 @@ under_load() {
 	disk_check 1
 }
 
-plan $((2 * TIMES + 3))
+no_warning() {
+	! dmesg | grep -E -A 5 'WARNING: '
+}
+
+plan $((2 * TIMES + 6))
 check "bound" nvme_up "$bdf"
 for n in $(seq $TIMES); do
 	check "error $n: cut off and back" eval "ask $n SDN && back $n"
 	check "error $n: written and read back" disk_check 1
 done
 check "an error under load" under_load
-check "told each time" said "has cut this device off" $((TIMES + 1))
+check "an error that is not fatal" eval "ask minor COMP_TIME && back $((TIMES + 2))"
+check "an error that is not fatal: written and read back" disk_check 1
+check "told each time" said "has cut this device off" $((TIMES + 2))
+check "no kernel warning" no_warning
 dmesg | grep -E "pv-iommu|$bdf" | tail -n 30 | sed 's/^/# /'
 finish
