@@ -20,7 +20,7 @@
 #define SIZE		(PAGES * PAGE)
 #define READ		1
 #define WRITE		2
-#define DEVICE		"/sys/devices/vfio-pv-test"
+#define DEVICE		"/sys/devices/platform/vfio-pv-test"
 
 FIXTURE(mdev)
 {

@@ -4,10 +4,10 @@
  * memory by pinning pages of its container, or by asking for a copy, and lets go of
  * pages when they are unmapped. A program tells it what to do, see guest_mdev_test.
  */
-#include <linux/device.h>
 #include <linux/highmem.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -39,9 +39,6 @@ struct pv_test {
 	struct pv_test_state state;
 	struct pv_test_held held[PV_TEST_MAX_PAGES];
 };
-
-static struct device *pv_test_parent;
-static struct pv_test *pv_test_device;
 
 static struct pv_test *pv_test_of(struct vfio_device *vdev)
 {
@@ -237,35 +234,59 @@ static const struct vfio_device_ops pv_test_ops = {
 	.detach_ioas		= vfio_iommufd_emulated_detach_ioas,
 };
 
-static int __init pv_test_init(void)
+static int pv_test_probe(struct platform_device *pdev)
 {
+	struct pv_test *t;
 	int ret;
 
-	pv_test_parent = root_device_register("vfio-pv-test");
-	if (IS_ERR(pv_test_parent))
-		return PTR_ERR(pv_test_parent);
-	pv_test_device = vfio_alloc_device(pv_test, vdev, pv_test_parent, &pv_test_ops);
-	if (IS_ERR(pv_test_device)) {
-		ret = PTR_ERR(pv_test_device);
-		goto err_parent;
-	}
-	mutex_init(&pv_test_device->lock);
-	ret = vfio_register_emulated_iommu_dev(&pv_test_device->vdev);
-	if (!ret)
-		return 0;
-
-	vfio_put_device(&pv_test_device->vdev);
-err_parent:
-	root_device_unregister(pv_test_parent);
+	t = vfio_alloc_device(pv_test, vdev, &pdev->dev, &pv_test_ops);
+	if (IS_ERR(t))
+		return PTR_ERR(t);
+	mutex_init(&t->lock);
+	platform_set_drvdata(pdev, t);
+	ret = vfio_register_emulated_iommu_dev(&t->vdev);
+	if (ret)
+		vfio_put_device(&t->vdev);
 	return ret;
+}
+
+static void pv_test_remove(struct platform_device *pdev)
+{
+	struct pv_test *t = platform_get_drvdata(pdev);
+
+	vfio_unregister_group_dev(&t->vdev);
+	vfio_put_device(&t->vdev);
+}
+
+static struct platform_driver pv_test_driver = {
+	.driver = { .name = "vfio-pv-test" },
+	.probe = pv_test_probe,
+	.remove = pv_test_remove,
+	.driver_managed_dma = true,
+};
+
+static struct platform_device *pv_test_device;
+
+static int __init pv_test_init(void)
+{
+	int ret = platform_driver_register(&pv_test_driver);
+
+	if (ret)
+		return ret;
+	pv_test_device = platform_device_register_simple("vfio-pv-test", PLATFORM_DEVID_NONE,
+							 NULL, 0);
+	if (IS_ERR(pv_test_device)) {
+		platform_driver_unregister(&pv_test_driver);
+		return PTR_ERR(pv_test_device);
+	}
+	return 0;
 }
 module_init(pv_test_init);
 
 static void __exit pv_test_exit(void)
 {
-	vfio_unregister_group_dev(&pv_test_device->vdev);
-	vfio_put_device(&pv_test_device->vdev);
-	root_device_unregister(pv_test_parent);
+	platform_device_unregister(pv_test_device);
+	platform_driver_unregister(&pv_test_driver);
 }
 module_exit(pv_test_exit);
 
