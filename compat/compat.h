@@ -62,10 +62,17 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 /* vfio_device_ops.get_region_info_caps() takes over part of ioctl() */
 #define PVIOMMU_HAVE_GET_REGION_INFO_CAPS
 
+/* What type1 says to a range that wraps; a bitmap may be for the very last page */
+#define COMPAT_EWRAPS	EOVERFLOW
+#define COMPAT_BITMAP_OF_LAST	1
+
 /* vfio_device_ops.match_token_uuid() is to be set by every driver */
 #define PVIOMMU_HAVE_MATCH_TOKEN_UUID
 
 #else /* 6.12 */
+
+#define COMPAT_EWRAPS	EINVAL
+#define COMPAT_BITMAP_OF_LAST	0
 
 #define COMPAT_IMPORT_IOMMUFD_INTERNAL MODULE_IMPORT_NS(IOMMUFD_INTERNAL)
 

@@ -29,8 +29,8 @@ static int dirty_request(struct iommu_domain *domain, u16 code)
 	if (ret)
 		return ret;
 	pviommu_op_init(&op, code);
-	op.domain = cpu_to_le32(dom->id);
-	return pviommu_request(dom->pv, &op, NULL);
+	/* In a restart nothing sleeps, and it is one doorbell */
+	return pviommu_ask(dom, &op, false);
 }
 
 int pv_iommu_dirty_start(struct iommu_domain *domain)
@@ -66,12 +66,11 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 	/* What is queued must be there to be reported */
 	pviommu_drain_maps(dom, iova, (u64)npages << PVIOMMU_PAGE_SHIFT, true);
 	pviommu_op_init(&op, PVIOMMU_OP_DIRTY_READ);
-	op.domain = cpu_to_le32(dom->id);
 	op.dirty.iova = cpu_to_le64(iova);
 	op.dirty.size = cpu_to_le64((u64)npages << PVIOMMU_PAGE_SHIFT);
 	op.dirty.gpa = cpu_to_le64(virt_to_phys(bits));
 	op.dirty.pgshift = PVIOMMU_PAGE_SHIFT;
-	return pviommu_request_long(dom->pv, &op, NULL);
+	return pviommu_ask(dom, &op, true);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_dirty_read);
 

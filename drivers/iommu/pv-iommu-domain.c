@@ -157,12 +157,9 @@ int pviommu_domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 	struct pviommu_op op;
 	int ret;
 
-	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
+	pviommu_op_invalidate(&op, granularity, addr, size);
 	op.flags = cpu_to_le16(flags);
 	op.pasid = cpu_to_le32(pasid);
-	op.inv.granularity = cpu_to_le32(granularity);
-	op.inv.addr = cpu_to_le64(addr);
-	op.inv.size = cpu_to_le64(size);
 	ret = pviommu_invalidate(dom, &op, may_sleep);
 	/* No device reaches anything in a domain that the host does not have */
 	return ret == -ENOENT ? 0 : ret;

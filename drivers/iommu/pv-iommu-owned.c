@@ -213,7 +213,7 @@ int pv_iommu_lookup(struct iommu_domain *domain, u64 iova, phys_addr_t *paddr)
 
 	pviommu_op_init(&op, PVIOMMU_OP_LOOKUP);
 	op.lookup.iova = cpu_to_le64(iova);
-	ret = pviommu_ask(dom, &op);
+	ret = pviommu_ask(dom, &op, true);
 	if (!ret)
 		*paddr = le64_to_cpu(op.lookup.gpa);
 	return !ret || ret == -ENOENT ? ret : -EIO;

@@ -257,11 +257,7 @@ int pviommu_unmap_now(struct pviommu_domain *dom, u64 iova, u64 size)
 	struct pviommu_op op;
 	int ret;
 
-	pviommu_op_init(&op, PVIOMMU_OP_INVALIDATE);
-	op.inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
-	op.inv.addr = cpu_to_le64(iova);
-	op.inv.size = cpu_to_le64(size);
-
+	pviommu_op_invalidate(&op, PVIOMMU_INV_PAGE, iova, size);
 	spin_lock_irqsave(&ring->lock, hold.flags);
 	ret = unmap_append(ring, dom, iova, size, &hold);
 	if (!ret)

@@ -553,15 +553,14 @@ int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
  * pviommu_ask() - have one op done that answers in its arguments
  * @dom: the domain
  * @op: the op, which need not name the domain; the answer
- *
- * May sleep.
+ * @may_sleep: the caller may sleep
  *
  * Return: as pviommu_request().
  */
-int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op)
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op, bool may_sleep)
 {
 	struct pviommu_ring *ring = pviommu_ring_mine(dom->pv);
-	struct pviommu_hold hold = { .may_sleep = true };
+	struct pviommu_hold hold = { .may_sleep = may_sleep };
 	int ret;
 
 	spin_lock_irqsave(&ring->lock, hold.flags);

@@ -489,7 +489,7 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result);
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
 			 u64 *result);
-int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op);
+int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op, bool may_sleep);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring, bool done);
@@ -604,6 +604,16 @@ static inline void pviommu_op_init(struct pviommu_op *op, u16 code)
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 		.vm = cpu_to_le32(PVIOMMU_VM_SELF),
 	};
+}
+
+/* For all PASIDs; the domain is filled in by whoever queues it */
+static inline void pviommu_op_invalidate(struct pviommu_op *op, u32 granularity,
+					 u64 addr, u64 size)
+{
+	pviommu_op_init(op, PVIOMMU_OP_INVALIDATE);
+	op->inv.granularity = cpu_to_le32(granularity);
+	op->inv.addr = cpu_to_le64(addr);
+	op->inv.size = cpu_to_le64(size);
 }
 
 #define to_pviommu_domain(d) \

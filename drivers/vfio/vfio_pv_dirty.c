@@ -104,8 +104,9 @@ static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
 		} else {
 			vfio_pv_dirty_collect(c, iova, n, bits, more);
 			for (i = 0; i < DIV_ROUND_UP(n, 64); i++)
-				if (put_user(le64_to_cpu(bits[i]), to + i))
-					return -EFAULT;
+				le64_to_cpus(&bits[i]);
+			if (copy_to_user(to, bits, vfio_pv_dirty_bytes(n)))
+				return -EFAULT;
 		}
 		iova += n << PAGE_SHIFT;
 		to += DIV_ROUND_UP(n, 64);
@@ -147,7 +148,7 @@ static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
 	if (size >> PAGE_SHIFT > VFIO_PV_DIRTY_MAX_PAGES ||
 	    bitmap->size > vfio_pv_dirty_max() ||
 	    bitmap->size < vfio_pv_dirty_bytes(size >> PAGE_SHIFT) ||
-	    !IS_ALIGNED((unsigned long)bitmap->data, sizeof(u64)))
+	    !access_ok(bitmap->data, bitmap->size))
 		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "bitmap of bytes",
 				      bitmap->size);
 	return 0;
@@ -194,6 +195,9 @@ static int vfio_pv_dirty_get(struct vfio_pv_container *c,
 	u64 end = get->iova + get->size;
 	int ret;
 
+	if (get->size && get->iova + get->size - COMPAT_BITMAP_OF_LAST < get->iova)
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "DIRTY_PAGES", "the range wraps, IOVA",
+				      get->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_dirty_check(c, get->iova, get->size, &get->bitmap);

@@ -217,9 +217,6 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 	lockdep_assert_held_write(&c->lock);
 	if (list_empty(&c->domains) && list_empty(&c->emulated))
 		return -ENODEV;
-	/* They may pin, read and write at any time */
-	if (c->nr_vaddr_invalid)
-		return -EBUSY;
 	list_add(&g->link, &c->emulated);
 	return 0;
 }
@@ -230,8 +227,9 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
  * @group: the group
  * @type: what kind of group
  *
- * Return: 0; -ENODEV if it is not ours; -EINVAL if it is attached already, or
- * if what is mapped is in the way of its reserved regions; -EPERM if its
+ * Return: 0; -ENODEV if it is not ours; -EBUSY if a mapping has no user address;
+ * -EINVAL if it is attached already, or if what is mapped is in the way of its
+ * reserved regions; -EPERM if its
  * interrupts are not isolated; -ENOMEM; what the IOMMU says.
  */
 int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
@@ -252,7 +250,10 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	g->group = group;
 
 	down_write(&c->lock);
-	if (vfio_pv_is_attached(c, group))
+	/* Mediated devices need addresses at any time; for others, as type1 does it */
+	if (c->nr_vaddr_invalid)
+		ret = -EBUSY;
+	else if (vfio_pv_is_attached(c, group))
 		ret = -EINVAL;
 	else if (type == VFIO_EMULATED_IOMMU)
 		ret = vfio_pv_attach_emulated(c, g);

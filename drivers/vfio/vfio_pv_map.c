@@ -13,13 +13,9 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 			     const struct vfio_pv_dma_map *map)
 {
 	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
-	u64 last = map->iova + map->size - 1;
 
-	if (!map->size || (map->size | map->iova | map->vaddr) & mask)
-		return vfio_pv_refuse(-EINVAL, "MAP", "size 0 or misaligned, IOVA",
-				      map->iova);
-	if (last < map->iova || map->vaddr + map->size - 1 < map->vaddr)
-		return vfio_pv_refuse(-EINVAL, "MAP", "a range wraps, IOVA", map->iova);
+	if ((map->size | map->iova | map->vaddr) & mask)
+		return vfio_pv_refuse(-EINVAL, "MAP", "misaligned, IOVA", map->iova);
 	return 0;
 }
 
@@ -28,7 +24,13 @@ static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 	if (map->size != (size_t)map->size ||
 	    map->vaddr != (unsigned long)map->vaddr ||
 	    map->iova != (unsigned long)map->iova)
-		return vfio_pv_refuse(-EINVAL, "MAP", "more than a word, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "more than a word, IOVA",
+				      map->iova);
+	if (!map->size)
+		return vfio_pv_refuse(-EINVAL, "MAP", "size 0, IOVA", map->iova);
+	if (map->iova + map->size - 1 < map->iova ||
+	    map->vaddr + map->size - 1 < map->vaddr)
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "a range wraps, IOVA",
 				      map->iova);
 	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
 			    VFIO_DMA_MAP_FLAG_VADDR)))
@@ -240,7 +242,8 @@ int vfio_pv_map(struct vfio_pv_container *c,
  * @c: the container, locked for reading
  * @map: flags are known ones, other fields are unchecked
  *
- * Return: 0, -EINVAL, or what is wrong with memory of another machine.
+ * Return: 0, -EINVAL, -COMPAT_EWRAPS for a range that wraps, or what is wrong with
+ * memory of another machine.
  */
 int vfio_pv_map_check(struct vfio_pv_container *c,
 		      const struct vfio_pv_dma_map *map)

@@ -76,6 +76,26 @@ static void vfio_pv_init_chunk(struct vfio_pv_mem *mem,
 	mem->last = chunk;
 }
 
+/*
+ * Chunk @chunk follows @prev. It jumps as far as two jumps of @prev lead, if these
+ * are of the same length, and to @prev if not: lengths are 1, 3, 7 and so on, as
+ * the digits of a skew binary number. No memory is needed for that, and to append
+ * takes a constant time.
+ */
+static void vfio_pv_link_chunk(struct vfio_pv_chunk *prev, struct vfio_pv_chunk *chunk)
+{
+	struct vfio_pv_chunk *jump = prev->jump;
+
+	prev->next = chunk;
+	chunk->prev = prev;
+	chunk->depth = prev->depth + 1;
+	chunk->start = prev->start + prev->npages;
+	if (prev->depth - jump->depth == jump->depth - jump->jump->depth)
+		chunk->jump = jump->jump;
+	else
+		chunk->jump = prev;
+}
+
 /* A page that holds the chunk and its runs */
 static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
 {
@@ -83,7 +103,7 @@ static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
 
 	if (!chunk)
 		return NULL;
-	mem->last->next = chunk;
+	vfio_pv_link_chunk(mem->last, chunk);
 	vfio_pv_init_chunk(mem, chunk, (struct vfio_pv_run *)(chunk + 1),
 			   VFIO_PV_CHUNK_RUNS);
 	return chunk;
@@ -220,6 +240,9 @@ static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
 	int ret;
 
 	n = pin_user_pages_fast(vaddr, max, flags, pages);
+	/* The last addresses there are: to pin them would wrap */
+	if (n == -EOVERFLOW)
+		return -EFAULT;
 	if (n == -EFAULT)
 		return vfio_pv_take_pfnmap(mem, vaddr);
 	if (n <= 0)
@@ -310,6 +333,10 @@ void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,
 	mem->npages = size >> PAGE_SHIFT;
 	mem->write = write;
 	mem->locked = 0;
+	mem->first.prev = &mem->first;
+	mem->first.jump = &mem->first;
+	mem->first.depth = 0;
+	mem->first.start = 0;
 	vfio_pv_init_chunk(mem, &mem->first, mem->first_runs,
 			   VFIO_PV_FIRST_RUNS);
 }
@@ -376,23 +403,25 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 		mmdrop(mem->mm);
 }
 
-/* The run that holds a page, and the number of the page in it; or NULL */
+/*
+ * The run that holds a page, and the number of the page in it; or NULL. Called with
+ * the tree lock held: some tens of steps to the chunk, however scattered the memory
+ * is, and at most VFIO_PV_CHUNK_RUNS in it.
+ */
 static const struct vfio_pv_run *vfio_pv_find_run(const struct vfio_pv_mem *mem,
 						  unsigned long *index)
 {
-	const struct vfio_pv_chunk *chunk;
+	const struct vfio_pv_chunk *chunk = mem->last;
 	const struct vfio_pv_run *run;
 
-	for (chunk = &mem->first; chunk; chunk = chunk->next) {
-		if (*index >= chunk->npages) {
-			*index -= chunk->npages;
-			continue;
-		}
-		for (run = chunk->runs; *index >= run->npages; run++)
-			*index -= run->npages;
-		return run;
-	}
-	return NULL;
+	if (*index >= chunk->start + chunk->npages)
+		return NULL;
+	while (chunk->start > *index)
+		chunk = chunk->jump->start > *index ? chunk->jump : chunk->prev;
+	*index -= chunk->start;
+	for (run = chunk->runs; *index >= run->npages; run++)
+		*index -= run->npages;
+	return run;
 }
 
 /**

@@ -244,6 +244,11 @@ struct vfio_pv_run {
 /**
  * struct vfio_pv_chunk - some runs of a mapping
  * @next: the chunk that follows, or NULL
+ * @prev: the one before; the first one has itself
+ * @jump: one further before, such that from any chunk to any before it there are
+ *	no more steps than some times the logarithm of their number
+ * @depth: number of chunks before this one
+ * @start: number of the first page
  * @npages: pages in all runs of this chunk
  * @nr: number of runs
  * @max: number of runs that there is room for
@@ -251,6 +256,10 @@ struct vfio_pv_run {
  */
 struct vfio_pv_chunk {
 	struct vfio_pv_chunk *next;
+	struct vfio_pv_chunk *prev;
+	struct vfio_pv_chunk *jump;
+	unsigned long depth;
+	unsigned long start;
 	unsigned long npages;
 	unsigned int nr;
 	unsigned int max;

@@ -20,7 +20,7 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
 		return vfio_pv_refuse(-EINVAL, "UNMAP", "size 0 or misaligned, IOVA",
 				      unmap->iova);
 	if (unmap->iova + unmap->size - 1 < unmap->iova || unmap->size > SIZE_MAX)
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "the range wraps, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "the range wraps, IOVA",
 				      unmap->iova);
 	return 0;
 }
@@ -30,14 +30,14 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
  * @c: the container, locked for reading
  * @unmap: flags are known ones, other fields are unchecked
  *
- * Return: 0 or -EINVAL.
+ * Return: 0, -EINVAL or, for a range that wraps, -COMPAT_EWRAPS.
  */
 int vfio_pv_unmap_check(struct vfio_pv_container *c,
 			const struct vfio_iommu_type1_dma_unmap *unmap)
 {
 	lockdep_assert_held(&c->lock);
 	if (unmap->iova != (unsigned long)unmap->iova)
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "more than a word, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "more than a word, IOVA",
 				      unmap->iova);
 	return vfio_pv_check_unmap(c, unmap);
 }
@@ -250,7 +250,7 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	int ret;
 
 	if (unmap->iova != start)
-		return -EINVAL;
+		return -COMPAT_EWRAPS;
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);

@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -22,6 +24,14 @@
 
 #define GUEST_IOVA_WINDOW	0x1000000ULL
 #define GUEST_IOVA		0x2000000ULL
+
+/* What type1 of this kernel says to a range that wraps */
+static inline int guest_wrap_error(void)
+{
+	struct utsname name;
+
+	return uname(&name) || atoi(name.release) < 7 ? -EINVAL : -EOVERFLOW;
+}
 
 /* Is our backend there? If it is, nothing is skipped that it should do. */
 static inline bool guest_has_backend(void)
