@@ -10,13 +10,22 @@ asked() {
 	done
 }
 
-asked plug
-pvvm-qmp "hmp object_add memory-backend-ram,id=unplug,size=128M" >/dev/null
-pvvm-qmp "hmp device_add pc-dimm,id=dimm0,memdev=unplug" >/dev/null
-touch "$PVVM_SHARE/unplug-plugged"
-asked del
-pvvm-qmp "hmp device_del dimm0" >/dev/null
-while pvvm-qmp query-memory-devices | grep -q dimm0; do
-	sleep 0.2
+# Which each file asks for once
+done_with() {
+	rm "$PVVM_SHARE/unplug-$1"
+	touch "$PVVM_SHARE/unplug-$2"
+}
+
+while :; do
+	asked plug
+	pvvm-qmp "hmp object_add memory-backend-ram,id=unplug,size=128M" >/dev/null
+	pvvm-qmp "hmp device_add pc-dimm,id=dimm0,memdev=unplug" >/dev/null
+	done_with plug plugged
+	asked del
+	pvvm-qmp "hmp device_del dimm0" >/dev/null
+	while pvvm-qmp query-memory-devices | grep -q dimm0; do
+		sleep 0.2
+	done
+	pvvm-qmp "hmp object_del unplug" >/dev/null
+	done_with del gone
 done
-touch "$PVVM_SHARE/unplug-gone"
