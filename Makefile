@@ -50,8 +50,9 @@ lab: machine
 demo: machine
 	@tools/demo
 
+# Some cases need the lab kernel
 .PHONY: check
-check: machine
+check: lab
 	@tools/build/deps check
 	@tools/testing/run-check
 

@@ -15,7 +15,8 @@
  *
  *   take, drop    claim, disclaim
  *   mirror FILE   write all pages to FILE: 8 bytes of GPA, 4096 bytes, and so on
- *   writes FILE   write what was told of since the last time to FILE, as text
+ *   writes FILE   write what was told of under this claim, since the last time, to FILE,
+ *                 as text
  *   sleep MS      do nothing, as a server that is too slow
  *   quit
  */
@@ -191,6 +192,7 @@ static int take(void)
 	if (ret)
 		return ret;
 	forget();
+	server.nr_writes = 0;
 	server.ring = mmap(NULL, ring_size(), PROT_READ | PROT_WRITE, MAP_SHARED, server.fd, 0);
 	if (server.ring == MAP_FAILED) {
 		server.ring = NULL;

@@ -38,51 +38,6 @@ static int check_iova(struct pviommu_vm *vm, struct pviommu_domain *domain,
 	return pviommu_range_reserved(vm, args->iova, args->last) ? -ERANGE : 0;
 }
 
-static u32 count_runs(const u64 *gfns, u64 gfn, struct page **pages, u32 n)
-{
-	u32 runs = 1, i;
-
-	for (i = 1; i < n; i++)
-		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1 ||
-		    (gfns && gfns[i] != gfns[i - 1] + 1))
-			runs++;
-	return runs;
-}
-
-/* A mapping of @n pinned pages; their frames are @gfns[] or from @gfn on */
-static struct pviommu_mapping *make_mapping(struct pviommu_domain *domain,
-					    const struct pviommu_map_args *args, u64 iova,
-					    const u64 *gfns, u64 gfn,
-					    struct page **pages, u32 n)
-{
-	struct pviommu_mapping *map;
-	struct pviommu_run *run;
-	u32 i;
-
-	map = pviommu_mapping_alloc(domain, iova, n,
-				    count_runs(gfns, gfn, pages, n),
-				    GFP_KERNEL_ACCOUNT);
-	if (!map)
-		return NULL;
-	map->pgshift = args->pgshift;
-	map->prot = args->prot;
-	run = map->runs;
-	for (i = 0; i < n; i++) {
-		u64 frame = gfns ? gfns[i] : gfn + i;
-
-		if (i && frame == run->gfn + run->npages &&
-		    page_to_pfn(pages[i]) == run->hpfn + run->npages) {
-			run->npages++;
-			continue;
-		}
-		run += !!i;
-		run->gfn = frame;
-		run->hpfn = page_to_pfn(pages[i]);
-		run->npages = 1;
-	}
-	return map;
-}
-
 /* Put a mapping into the tree and the page table */
 static int insert_mapping(struct pviommu_domain *domain,
 			  struct pviommu_mapping *map)
@@ -132,8 +87,10 @@ static int map_pages(struct pviommu_domain *domain, const struct pviommu_map_arg
 	int ret = -ENOMEM;
 
 	mutex_lock(&domain->lock);
-	map = make_mapping(domain, args, iova, gfns, gfn, pages, n);
+	map = pviommu_mapping_make(domain, iova, gfns, gfn, pages, n);
 	if (map) {
+		map->pgshift = args->pgshift;
+		map->prot = args->prot;
 		map->loan = loan;
 		ret = insert_mapping(domain, map);
 	}

@@ -57,6 +57,59 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 	return map;
 }
 
+static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
+{
+	u32 runs = 1, i;
+
+	for (i = 1; i < n; i++)
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1 ||
+		    (gfns && gfns[i] != gfns[i - 1] + 1))
+			runs++;
+	return runs;
+}
+
+/**
+ * pviommu_mapping_make() - make a mapping of pinned pages, that is in no tree yet
+ * @domain: the domain that it will be in, locked
+ * @iova: first IOVA, page aligned
+ * @gfns: the pages' guest frames, or NULL
+ * @gfn: the first of them if they follow each other
+ * @pages: the pages
+ * @n: how many, not 0
+ *
+ * What it is not told here is for the caller to fill in: page size, protection, loan.
+ *
+ * Return: the mapping, or NULL.
+ */
+struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
+					     const u64 *gfns, u64 gfn,
+					     struct page **pages, u32 n)
+{
+	struct pviommu_mapping *map;
+	struct pviommu_run *run;
+	u32 i;
+
+	map = pviommu_mapping_alloc(domain, iova, n, count_runs(gfns, pages, n),
+				    GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return NULL;
+	run = map->runs;
+	for (i = 0; i < n; i++) {
+		u64 frame = gfns ? gfns[i] : gfn + i;
+
+		if (i && frame == run->gfn + run->npages &&
+		    page_to_pfn(pages[i]) == run->hpfn + run->npages) {
+			run->npages++;
+			continue;
+		}
+		run += !!i;
+		run->gfn = frame;
+		run->hpfn = page_to_pfn(pages[i]);
+		run->npages = 1;
+	}
+	return map;
+}
+
 /**
  * pviommu_mapping_free() - free a mapping that is in no tree and no list
  * @domain: the domain that it was made for, locked
@@ -139,6 +192,60 @@ const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 	}
 	*offset = page;
 	return run;
+}
+
+/* How many pages from a frame on, in runs from number @i on, are consecutive */
+static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn,
+		       const struct pviommu_frames *frames)
+{
+	u64 first = gfn, lo, hi;
+
+	for (; i < map->nr_runs; i++) {
+		const struct pviommu_run *run = &map->runs[i];
+		u64 run_last = run->gfn + run->npages - 1;
+
+		if (gfn != max(run->gfn, first) ||
+		    !pviommu_frames_next(frames, gfn, run_last, &lo, &hi) || lo != gfn)
+			break;
+		gfn = hi + 1;
+		if (hi != run_last)
+			break;
+	}
+	return gfn - first;
+}
+
+/**
+ * pviommu_mapping_leads_to() - the first pages of a mapping that lead somewhere
+ * @map: the mapping, its domain locked or known to nobody else
+ * @from: number of the page to begin at
+ * @frames: where to
+ * @page: set to the number of the first of these pages in the mapping
+ * @npages: set to how many there are; they lie one after the other for the guest
+ *
+ * How they lie in host memory does not matter.
+ *
+ * Return: false if there is none; what was to be set is as it was.
+ */
+bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
+			      const struct pviommu_frames *frames, u64 *page,
+			      u64 *npages)
+{
+	u64 pos = 0, lo, hi, skip;
+	u32 i;
+
+	for (i = 0; i < map->nr_runs; pos += map->runs[i++].npages) {
+		const struct pviommu_run *run = &map->runs[i];
+
+		skip = from > pos ? from - pos : 0;
+		if (skip >= run->npages ||
+		    !pviommu_frames_next(frames, run->gfn + skip,
+					 run->gfn + run->npages - 1, &lo, &hi))
+			continue;
+		*page = pos + (lo - run->gfn);
+		*npages = consecutive(map, i, lo, frames);
+		return true;
+	}
+	return false;
 }
 
 /**

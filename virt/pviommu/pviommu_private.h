@@ -457,12 +457,18 @@ int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
 struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 					      u64 iova, u64 npages, u32 nr_runs,
 					      gfp_t gfp);
+struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
+					     const u64 *gfns, u64 gfn,
+					     struct page **pages, u32 n);
 void pviommu_mapping_free(struct pviommu_domain *domain,
 			  struct pviommu_mapping *map);
 void pviommu_mapping_drop_spare(struct pviommu_domain *domain);
 struct pviommu_mapping *pviommu_mapping_first(struct pviommu_domain *domain,
 					      u64 iova, u64 last);
 bool pviommu_mapping_cuts_page(struct pviommu_domain *domain, u64 iova);
+bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
+			      const struct pviommu_frames *frames, u64 *page,
+			      u64 *npages);
 struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 					      struct pviommu_mapping *map,
 					      u64 iova);
@@ -535,6 +541,16 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget);
 int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 			  u64 *result);
 
+/* revoke.c */
+void pviommu_domain_revoke(struct pviommu_domain *domain,
+			   const struct pviommu_frames *frames);
+bool pviommu_domain_announce(struct pviommu_domain *domain,
+			     const struct pviommu_frames *frames);
+void pviommu_domain_recall(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
+bool pviommu_loan_announce(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames);
+
 /* domain.c */
 struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 					     enum pviommu_domain_kind kind,
@@ -548,14 +564,6 @@ void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
 void pviommu_domains_destroy(struct pviommu_vm *vm);
-void pviommu_domain_revoke(struct pviommu_domain *domain,
-			   const struct pviommu_frames *frames);
-bool pviommu_domain_announce(struct pviommu_domain *domain,
-			     const struct pviommu_frames *frames);
-void pviommu_domain_recall(struct pviommu_loan *loan,
-			   const struct pviommu_frames *frames);
-bool pviommu_loan_announce(struct pviommu_loan *loan,
-			   const struct pviommu_frames *frames);
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that is leaving: a domain's mappings that lead to it are announced to the
+ * guest, which may then unmap them itself, or removed, of which it is told.
+ *
+ * Mappings know where they lead, memory does not know who maps it: a domain's tree
+ * is gone through once for each set of frames. Nothing scans host memory.
+ */
+#include "pviommu_private.h"
+
+/* Tell of pages of a mapping */
+static void post_pages(struct pviommu_domain *domain, u16 type,
+		       const struct pviommu_mapping *map, u64 page, u64 npages)
+{
+	u32 vm = map->loan ? map->loan->grant->from->id : PVIOMMU_VM_SELF;
+	u64 iova = map->it.start + (page << PAGE_SHIFT), offset;
+	const struct pviommu_run *run = pviommu_mapping_run(map, page, &offset);
+	struct pviommu_event ev = {
+		.type = cpu_to_le16(type),
+		.domain = cpu_to_le32(domain->id),
+		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
+		.addr = cpu_to_le64(iova),
+		.gpa = cpu_to_le64((run->gfn + offset) << PAGE_SHIFT),
+		.size = cpu_to_le64(npages << PAGE_SHIFT),
+		.vm = cpu_to_le32(vm),
+	};
+
+	pviommu_event_post(domain->vm, &ev);
+}
+
+/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
+static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
+			u64 page, u64 npages)
+{
+	u64 iova = map->it.start + (page << PAGE_SHIFT);
+	u64 last = iova + (npages << PAGE_SHIFT) - 1;
+	/* A large page goes as a whole */
+	u64 mask = (1ULL << map->pgshift) - 1;
+
+	post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
+	last |= mask;
+	pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
+	return last;
+}
+
+/* Unmap what leads to frames of a loan, or of the VM's own memory */
+static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
+			 u64 pos, u64 end, const struct pviommu_frames *frames)
+{
+	struct pviommu_mapping *map;
+	u64 page, npages, done;
+
+	lockdep_assert_held(&domain->lock);
+
+	while ((map = pviommu_mapping_first(domain, pos, end))) {
+		done = map->it.last;
+		if (map->loan == loan &&
+		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages))
+			done = revoke_pages(domain, map, page, npages);
+		if (done >= end)
+			break;
+		pos = done + 1;
+		cond_resched();
+	}
+}
+
+/* Tell of what leads there; whether there is anything */
+static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
+			   u64 pos, u64 end, const struct pviommu_frames *frames)
+{
+	struct interval_tree_node *node;
+	u64 page, npages;
+	bool any = false;
+
+	lockdep_assert_held(&domain->lock);
+
+	for (node = interval_tree_iter_first(&domain->mappings, pos, end); node;
+	     node = interval_tree_iter_next(node, pos, end)) {
+		struct pviommu_mapping *map = container_of(node, struct pviommu_mapping,
+							   it);
+		u64 from = 0;
+
+		while (map->loan == loan &&
+		       pviommu_mapping_leads_to(map, from, frames, &page, &npages)) {
+			post_pages(domain, PVIOMMU_EV_RELEASE, map, page, npages);
+			any = true;
+			from = page + npages;
+		}
+		cond_resched();
+	}
+	return any;
+}
+
+/**
+ * pviommu_domain_revoke() - remove all mappings of memory that is leaving
+ * @domain: the domain
+ * @frames: the memory; vm->mem_lock held for writing
+ *
+ * On return the pages are flushed and unpinned; the guest got an event for each
+ * range.
+ */
+void pviommu_domain_revoke(struct pviommu_domain *domain,
+			   const struct pviommu_frames *frames)
+{
+	lockdep_assert_held_write(&domain->vm->mem_lock);
+
+	mutex_lock(&domain->lock);
+	revoke_range(domain, NULL, 0, U64_MAX, frames);
+	pviommu_flush(domain, 0, U64_MAX);
+	mutex_unlock(&domain->lock);
+	pviommu_flush_finish(domain, NULL);
+}
+
+/**
+ * pviommu_domain_announce() - tell the guest that it should unmap
+ * @domain: the domain; vm->mem_lock held
+ * @frames: memory of the guest
+ *
+ * Return: whether any of it is mapped.
+ */
+bool pviommu_domain_announce(struct pviommu_domain *domain,
+			     const struct pviommu_frames *frames)
+{
+	bool any;
+
+	mutex_lock(&domain->lock);
+	any = announce_range(domain, NULL, 0, U64_MAX, frames);
+	mutex_unlock(&domain->lock);
+	return any;
+}
+
+static u64 loan_last(const struct pviommu_loan *loan)
+{
+	return loan->iova + (loan->npages << PAGE_SHIFT) - 1;
+}
+
+/**
+ * pviommu_domain_recall() - remove mappings of a loan
+ * @loan: the loan, its domain locked
+ * @frames: memory of the owner
+ *
+ * The guest got an event for each range; the pages wait for a flush.
+ */
+void pviommu_domain_recall(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames)
+{
+	revoke_range(loan->domain, loan, loan->iova, loan_last(loan), frames);
+}
+
+/**
+ * pviommu_loan_announce() - tell a borrower that it should unmap
+ * @loan: the loan; the owner's loans_lock held
+ * @frames: memory of the owner
+ *
+ * Return: whether any of it is mapped by the loan.
+ */
+bool pviommu_loan_announce(struct pviommu_loan *loan,
+			   const struct pviommu_frames *frames)
+{
+	bool any;
+
+	mutex_lock(&loan->domain->lock);
+	any = announce_range(loan->domain, loan, loan->iova, loan_last(loan), frames);
+	mutex_unlock(&loan->domain->lock);
+	return any;
+}
