@@ -43,7 +43,7 @@ all_rounds() {
 }
 
 plan 3
-check "the disk works" nvme_up "$bdf"
+check "the disk is there" nvme_disk "$bdf"
 check "unbound while it writes, driver unloaded and loaded" all_rounds
 check "unbound" unbind "$bdf"
 finish
