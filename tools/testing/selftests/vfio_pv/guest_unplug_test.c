@@ -178,7 +178,8 @@ static bool open_device(struct pv_dev *dev, const char *bdf)
 	};
 	if (bar < 0 || dev->vfio.fd < 0)
 		return false;
-	dev->vfio.mmio = mmap(NULL, dev->vfio.bar0_size, PROT_READ | PROT_WRITE, MAP_SHARED, bar, 0);
+	dev->vfio.mmio = mmap(NULL, dev->vfio.bar0_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      bar, 0);
 	close(bar);
 	if (dev->vfio.mmio == MAP_FAILED || vfio_dev_enable(&dev->vfio, true, true))
 		return false;

@@ -46,7 +46,7 @@ FIXTURE(ops)
 	int server;
 };
 
-static bool grant(__u32 from, __u32 to, const struct pv_region *region)
+static bool lend(__u32 from, __u32 to, const struct pv_region *region)
 {
 	return !pv_ctl(NULL, 0, "grant add from %u to %u gpa %llu size %llu access rw", from, to,
 		       region->gpa, region->size);
@@ -109,8 +109,8 @@ FIXTURE_SETUP(ops)
 	ASSERT_EQ(0, ret);
 	id = pv_ctl_vm_of(getpid());
 	ASSERT_NE(owner_id, id);
-	ASSERT_TRUE(grant(owner_id, id, &self->owner.low));
-	ASSERT_TRUE(grant(owner_id, id, &self->owner.high));
+	ASSERT_TRUE(lend(owner_id, id, &self->owner.low));
+	ASSERT_TRUE(lend(owner_id, id, &self->owner.high));
 	self->server = claim(id);
 	ASSERT_LE(0, self->server);
 	self->r = &self->vm.ring[0];
@@ -562,7 +562,8 @@ TEST_F_TIMEOUT(ops, every_failure, 3600)
 				       sweep.nth, status);
 			}
 			ASSERT_TRUE(pv_snap_same(&now, status == usual ? &after : &before) ||
-				    (act->bit_by_bit && gets_done(self->r, self->ep, act, &after))) {
+				    (act->bit_by_bit &&
+				     gets_done(self->r, self->ep, act, &after))) {
 				TH_LOG("%s: failure %d/%u: status %u, and not as it should be",
 				       act->name, sweep.kind, sweep.nth, status);
 			}

@@ -164,8 +164,8 @@ TEST_F_TIMEOUT(fault, map_dma, 3600)
 	struct pv_fault_sweep *__s = sweep;						\
 											\
 	ASSERT_TRUE(pv_snap_home(self->r, self->ep));					\
-	pv_map(self->r, PV_SNAP_D, PV_SNAP_FREE, PV_HIGH, 0x28000, PV_RW);				\
-	pv_map_2m(self->r, PV_SNAP_E, PV_SNAP_FREE, PV_HIGH, PV_2M, PV_RW);				\
+	pv_map(self->r, PV_SNAP_D, PV_SNAP_FREE, PV_HIGH, 0x28000, PV_RW);	\
+	pv_map_2m(self->r, PV_SNAP_E, PV_SNAP_FREE, PV_HIGH, PV_2M, PV_RW);	\
 	*(before) = pv_snap(self->r, self->ep);					\
 	ASSERT_TRUE(!__s->nth || pv_fault_arm(__s->kind, __s->nth));			\
 	vfio_unmap_dma(self->vm.container, __high->gpa, __high->size, NULL);		\
@@ -184,7 +184,8 @@ TEST_F_TIMEOUT(fault, unmap_dma, 3600)
 	unmap_dma(&sweep, &before, &after);
 	while (pv_fault_next(&sweep)) {
 		unmap_dma(&sweep, &before, &now);
-		ASSERT_TRUE(pv_snap_same(&now, &after) || (sweep.was && pv_snap_same(&now, &before))) {
+		ASSERT_TRUE(pv_snap_same(&now, &after) ||
+			    (sweep.was && pv_snap_same(&now, &before))) {
 			TH_LOG("failure %d/%u", sweep.kind, sweep.nth);
 		}
 	}
