@@ -64,14 +64,6 @@ requests_done() {
 	wait $requests
 }
 
-# It gets used to it
-sleep_more() {
-	for round in 1 2 3; do
-		go_to_sleep && started_anew && write_and_read || return
-	done
-	echo "$round times"
-}
-
 no_op_failed() {
 	grep 'host_ops_failed *0$' $stats
 }
@@ -87,7 +79,6 @@ check "slept with requests under way" go_to_sleep
 check "the interface has started anew" started_anew
 check "the requests came to an end" requests_done
 check "what was written is there" read_data
-check "slept some more, with the disk in use in between" sleep_more
 check "no operation has failed" no_op_failed
 # Which ends QEMU. A program for it would write to files that do not answer any more.
 echo b >/proc/sysrq-trigger
