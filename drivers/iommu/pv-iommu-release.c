@@ -52,7 +52,7 @@ static int release_list(struct pviommu *pv, struct release *rel, __le64 *list,
 	op.release.list = cpu_to_le64(virt_to_phys(list));
 	op.release.count = cpu_to_le32(count);
 	op.release.token = cpu_to_le64(rel->token);
-	ret = pviommu_request_long(pv, &op);
+	ret = pviommu_request_long(pv, &op, NULL);
 	return ret ?: release_wait(pv, rel, cookie);
 }
 
