@@ -230,6 +230,7 @@ void pviommu_debugfs_add(struct pviommu *pv)
 	debugfs_create_file_unsafe("restart", 0200, pv->debugfs, pv,
 				   &restart_fops);
 	debugfs_create_file("inject", 0200, pv->debugfs, pv, &inject_fops);
+	pviommu_balloon_add(&pv->balloon, pv->debugfs);
 }
 
 /**
@@ -239,4 +240,5 @@ void pviommu_debugfs_add(struct pviommu *pv)
 void pviommu_debugfs_remove(struct pviommu *pv)
 {
 	debugfs_remove(pv->debugfs);
+	pviommu_balloon_empty(&pv->balloon);
 }

@@ -89,25 +89,27 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 			    str_write_read(write), addr);
 }
 
-static void event_revoked(struct pviommu *pv, const struct pviommu_event *ev)
+/* Memory has left, or is about to */
+static void event_memory(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_domain *dom = event_domain(pv, ev);
-	u64 addr = le64_to_cpu(ev->addr);
-	u64 size = le64_to_cpu(ev->size);
 	struct pv_iommu_event event = {
-		.type = PVIOMMU_EV_REVOKED,
+		.type = le16_to_cpu(ev->type),
 		.pasid = PVIOMMU_PASID_NONE,
-		.iova = addr,
-		.size = size,
+		.vm = le32_to_cpu(ev->vm),
+		.iova = le64_to_cpu(ev->addr),
+		.gpa = le64_to_cpu(ev->gpa),
+		.size = le64_to_cpu(ev->size),
 	};
 
-	if (!dom || !size || addr + (size - 1) < addr)
+	if (!dom || !event.size || event.iova + (event.size - 1) < event.iova)
 		return;
-	if (!dom->owner_ops)
-		pviommu_store_revoke(dom, addr, size, le64_to_cpu(ev->gpa));
+	if (event.type == PVIOMMU_EV_REVOKED && !dom->owner_ops)
+		pviommu_store_revoke(dom, event.iova, event.size, event.gpa);
 	event_tell(dom, &event);
-	pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx has left the machine\n",
-			    dom->id, size, addr, le64_to_cpu(ev->gpa));
+	if (event.type == PVIOMMU_EV_REVOKED)
+		pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx of VM %u is gone\n",
+				    dom->id, event.size, event.iova, event.gpa, event.vm);
 }
 
 static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
@@ -146,7 +148,11 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 	case PVIOMMU_EV_FAULT:
 		return event_fault(pv, ev);
 	case PVIOMMU_EV_REVOKED:
-		return event_revoked(pv, ev);
+	case PVIOMMU_EV_RELEASE:
+		return event_memory(pv, ev);
+	case PVIOMMU_EV_RELEASED:
+		return pviommu_release_done(pv, le64_to_cpu(ev->addr),
+					    le64_to_cpu(ev->size));
 	case PVIOMMU_EV_ISOLATED:
 		return event_isolated(pv, ev);
 	case PVIOMMU_EV_GONE:
@@ -265,9 +271,6 @@ static void report_print(const struct pviommu_report *report)
 				   report->nr_removals, report->domain,
 				   report->done, report->size, report->iova,
 				   report->removal_error);
-	if (report->lost_error)
-		pr_err("domain %u: the host has not taken all that was mapped before, error %d\n",
-		       report->lost_domain, report->lost_error);
 }
 
 /* Print what has been noted, and note anew */
@@ -282,9 +285,27 @@ static void report_take(struct pviommu *pv)
 	report->no_page = false;
 	report->slow = false;
 	report->nr_removals = 0;
-	report->lost_error = 0;
 	spin_unlock_irqrestore(&report->lock, flags);
 	report_print(&copy);
+}
+
+/* Who has a domain of which some was not brought back is told, if not of what */
+static void domains_lost(struct pviommu *pv)
+{
+	const struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
+	struct pviommu_domain *dom;
+	int error;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(dom, &pv->domains, node) {
+		error = xchg(&dom->lost_error, 0);
+		if (!error)
+			continue;
+		event_tell(dom, &event);
+		pr_err("domain %u: the host has not taken all that was mapped before, error %d\n",
+		       dom->id, error);
+	}
+	mutex_unlock(&pv->lock);
 }
 
 static void events_work(struct work_struct *work)
@@ -292,6 +313,7 @@ static void events_work(struct work_struct *work)
 	struct pviommu *pv = container_of(work, struct pviommu, event_work);
 
 	report_take(pv);
+	domains_lost(pv);
 	events_take(pv);
 }
 
@@ -367,19 +389,13 @@ void pviommu_report_slow(struct pviommu *pv)
 }
 
 /**
- * pviommu_report_lost() - have it printed that an owner's mappings are lost
+ * pviommu_report_lost() - have the owner told that some of its mappings are lost
  * @dom: the domain
  * @error: negative errno
  */
 void pviommu_report_lost(struct pviommu_domain *dom, int error)
 {
-	struct pviommu_report *report = &dom->pv->report;
-	unsigned long flags;
-
-	spin_lock_irqsave(&report->lock, flags);
-	report->lost_domain = dom->id;
-	report->lost_error = error;
-	spin_unlock_irqrestore(&report->lock, flags);
+	xchg(&dom->lost_error, error);
 	schedule_work(&dom->pv->event_work);
 }
 

@@ -96,6 +96,27 @@ int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_map);
 
+/* In pages of the sizes that fit; @run has all but these */
+static int run_queue(struct pviommu_map_run *run, size_t size, bool may_sleep)
+{
+	size_t chosen;
+	int ret;
+
+	if (!run_good(run, size))
+		return -EINVAL;
+
+	while (size) {
+		chosen = run_choose(run, size);
+		ret = pviommu_queue_map(run, may_sleep);
+		if (ret)
+			return ret;
+		run->iova += chosen;
+		run->gpa += chosen;
+		size -= chosen;
+	}
+	return 0;
+}
+
 int pv_iommu_map_nosync(struct iommu_domain *domain,
 			struct pv_iommu_batch *batch, unsigned long iova,
 			phys_addr_t paddr, size_t size, int prot, bool may_sleep)
@@ -108,24 +129,40 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 		.gpa = paddr,
 		.prot = pviommu_prot(dom, prot),
 	};
-	size_t chosen;
-	int ret;
 
-	if (!run_good(&run, size))
-		return -EINVAL;
-
-	while (size) {
-		chosen = run_choose(&run, size);
-		ret = pviommu_queue_map(&run, may_sleep);
-		if (ret)
-			return ret;
-		run.iova += chosen;
-		run.gpa += chosen;
-		size -= chosen;
-	}
-	return 0;
+	return run_queue(&run, size, may_sleep);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_map_nosync);
+
+int pv_iommu_map_foreign_nosync(struct iommu_domain *domain,
+				struct pv_iommu_batch *batch, unsigned long iova,
+				u32 vm, u64 gpa, size_t size, int prot,
+				bool may_sleep)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_map_run run = {
+		.dom = dom,
+		.batch = batch,
+		.iova = iova,
+		.gpa = gpa,
+		.vm = vm,
+		.prot = pviommu_prot(dom, prot),
+	};
+
+	if (!(dom->pv->features & PVIOMMU_F_FOREIGN))
+		return -EOPNOTSUPP;
+	/* Our own memory is not to be had by this: nobody would have pinned it */
+	if (vm == PVIOMMU_VM_SELF)
+		return -EINVAL;
+	return run_queue(&run, size, may_sleep);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_map_foreign_nosync);
+
+u64 pv_iommu_features(struct iommu_domain *domain)
+{
+	return to_pviommu_domain(domain)->pv->features;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_features);
 
 int pv_iommu_sync_map(struct iommu_domain *domain,
 		      const struct pv_iommu_batch *batch, unsigned long iova,

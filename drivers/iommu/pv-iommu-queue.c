@@ -76,6 +76,7 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct pviommu_map_run
 
 	if (!slot || slot->dom != run->dom || slot->batch != run->batch ||
 	    slot->prot != run->prot || slot->pgshift != run->pgshift ||
+	    slot->vm != run->vm ||
 	    slot->iova + slot->size != run->iova)
 		return false;
 
@@ -107,6 +108,7 @@ static int map_append(struct pviommu_ring *ring, const struct pviommu_map_run *r
 	if (!slot)
 		return -EIO;
 	op = pviommu_slot_op(ring, slot);
+	op->vm = cpu_to_le32(run->vm);
 	op->map.iova = cpu_to_le64(run->iova);
 	op->map.gpa = cpu_to_le64(run->gpa);
 	op->map.size = cpu_to_le64(size);
@@ -116,6 +118,7 @@ static int map_append(struct pviommu_ring *ring, const struct pviommu_map_run *r
 	slot->batch = run->batch;
 	slot->iova = run->iova;
 	slot->gpa = run->gpa;
+	slot->vm = run->vm;
 	slot->size = size;
 	slot->prot = run->prot;
 	slot->pgshift = run->pgshift;

@@ -118,6 +118,8 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	mutex_init(&pv->lock);
 	INIT_LIST_HEAD(&pv->endpoints);
 	INIT_LIST_HEAD(&pv->domains);
+	INIT_LIST_HEAD(&pv->releases);
+	pviommu_balloon_init(&pv->balloon);
 	pviommu_events_init(pv);
 
 	if (pviommu_recover_init(pv) || create_shared(pv, doorbell))

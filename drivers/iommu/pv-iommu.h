@@ -21,6 +21,7 @@
  *
  * Lock order, outermost first:
  *
+ *   pviommu_balloon.lock	the balloon; held while the host is asked
  *   pci_rescan_remove_lock	PCI hot-plug, and module load and unload
  *   device_lock(endpoint)	the driver core, and module load and unload
  *     iommu_probe_device_lock
@@ -66,7 +67,8 @@
 #define PVIOMMU_WANTED_FEATURES \
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
 	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
-	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER)
+	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN | \
+	 PVIOMMU_F_RELEASE)
 
 struct dentry;
 struct pviommu;
@@ -176,6 +178,8 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @lost_error: why the host has not taken all that its owner had mapped, and the owner
+ *	does not know yet; negative errno, or 0
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
  * @event_token: for @event_fn
  * @dirty: its log of dirty pages is on
@@ -199,6 +203,7 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	int lost_error;
 	pv_iommu_event_fn event_fn;
 	void *event_token;
 	bool dirty;
@@ -231,6 +236,7 @@ struct pviommu_req {
  * @iova: where it maps or unmaps
  * @size: bytes
  * @gpa: of a MAP
+ * @vm: of MAP and MAP_LIST, whose memory it is
  * @code: PVIOMMU_OP_*
  * @prot: PVIOMMU_PROT_*
  * @pgshift: of MAP and MAP_LIST
@@ -243,6 +249,7 @@ struct pviommu_slot {
 	u64 iova;
 	u64 size;
 	u64 gpa;
+	u32 vm;
 	u16 code;
 	u8 prot;
 	u8 pgshift;
@@ -257,6 +264,7 @@ struct pviommu_slot {
  * @iova: where
  * @gpa: the first page
  * @count: how many
+ * @vm: whose memory it is, PVIOMMU_VM_SELF or another's
  * @pgshift: log2 of the page size
  * @prot: PVIOMMU_PROT_*
  */
@@ -266,6 +274,7 @@ struct pviommu_map_run {
 	u64 iova;
 	u64 gpa;
 	size_t count;
+	u32 vm;
 	unsigned int pgshift;
 	u8 prot;
 };
@@ -339,8 +348,6 @@ struct pviommu_ring {
  * @size: bytes
  * @done: bytes that were unmapped
  * @removal_error: negative errno
- * @lost_domain: domain of which mappings were not brought back
- * @lost_error: why not, negative errno; 0: there is none
  */
 struct pviommu_report {
 	spinlock_t lock; /* all of this */
@@ -355,8 +362,20 @@ struct pviommu_report {
 	u64 size;
 	u64 done;
 	int removal_error;
-	u32 lost_domain;
-	int lost_error;
+};
+
+/**
+ * struct pviommu_balloon - memory that the administrator has given back to the host
+ * @lock: all of it; held while the host is asked, so before pviommu.lock
+ * @blocks: its pages
+ * @npages: how many
+ * @freed: bytes that the host has freed of them
+ */
+struct pviommu_balloon {
+	struct mutex lock; /* all of it */
+	struct list_head blocks;
+	unsigned long npages;
+	u64 freed;
 };
 
 /**
@@ -388,6 +407,9 @@ struct pviommu_report {
  * @event_poll: takes events now and then
  * @recover_worker: a thread, frozen while the system sleeps, for @recover_work
  * @recover_work: brings isolated endpoints back
+ * @releases: lists of pages that the host is about to take; @lock
+ * @last_token: of the last one; @lock
+ * @balloon: pages that the administrator has given back
  * @debugfs: our folder
  * @nr_rings: how many @rings
  * @rings: the rings
@@ -418,6 +440,9 @@ struct pviommu {
 	struct delayed_work event_poll;
 	struct kthread_worker *recover_worker;
 	struct kthread_delayed_work recover_work;
+	struct list_head releases;
+	u64 last_token;
+	struct pviommu_balloon balloon;
 	struct dentry *debugfs;
 	unsigned int nr_rings;
 	struct pviommu_ring rings[] __counted_by(nr_rings);
@@ -538,6 +563,14 @@ void pviommu_report_slow(struct pviommu *pv);
 void pviommu_report_lost(struct pviommu_domain *dom, int error);
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error);
+
+/* pv-iommu-release.c */
+void pviommu_release_done(struct pviommu *pv, u64 token, u64 freed);
+
+/* pv-iommu-balloon.c */
+void pviommu_balloon_init(struct pviommu_balloon *balloon);
+void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir);
+void pviommu_balloon_empty(struct pviommu_balloon *balloon);
 
 /* pv-iommu-debugfs.c */
 void pviommu_debugfs_add(struct pviommu *pv);

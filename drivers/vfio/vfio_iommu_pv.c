@@ -176,20 +176,40 @@ err_fault:
 	return -EFAULT;
 }
 
+/* The rest of an argument that is longer than type 1's */
+static int vfio_pv_get_vm(struct vfio_pv_dma_map *map, unsigned long arg)
+{
+	struct vfio_pv_dma_map rest;
+	int ret = vfio_pv_copy_arg(&rest, sizeof(rest), arg);
+
+	if (ret)
+		return ret;
+	if (rest.reserved)
+		return vfio_pv_refuse(-EINVAL, "MAP", "reserved is", rest.reserved);
+	map->vm = rest.vm;
+	return 0;
+}
+
 static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 {
-	const size_t minsz = offsetofend(struct vfio_iommu_type1_dma_map, size);
-	struct vfio_iommu_type1_dma_map map;
+	const size_t minsz = sizeof(struct vfio_iommu_type1_dma_map);
+	u32 known = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
+		    VFIO_DMA_MAP_FLAG_VADDR;
+	struct vfio_pv_dma_map map;
 	int ret;
 
-	static_assert(sizeof(map) == 4 * sizeof(u64));
+	static_assert(offsetof(struct vfio_pv_dma_map, vm) ==
+		      sizeof(struct vfio_iommu_type1_dma_map));
+	static_assert(sizeof(struct vfio_iommu_type1_dma_map) == 4 * sizeof(u64));
+	if (c->pv)
+		known |= VFIO_PV_MAP_FLAG_FOREIGN;
 	if (vfio_pv_get_words((u64 *)&map, arg, minsz))
 		return -EFAULT;
 	if (map.argsz < minsz)
 		return -EINVAL;
-	ret = vfio_pv_check_flags(c, map.flags, VFIO_DMA_MAP_FLAG_READ |
-						VFIO_DMA_MAP_FLAG_WRITE |
-						VFIO_DMA_MAP_FLAG_VADDR);
+	ret = vfio_pv_check_flags(c, map.flags, known);
+	if (unlikely(!ret && map.flags & VFIO_PV_MAP_FLAG_FOREIGN))
+		ret = vfio_pv_get_vm(&map, arg);
 	if (unlikely(ret))
 		return ret;
 	if (unlikely(map.flags & VFIO_DMA_MAP_FLAG_VADDR))

@@ -92,9 +92,10 @@ static void vfio_pv_batch_sync(struct vfio_pv_batch *b, u32 from, u32 to)
 }
 
 static int vfio_pv_batch_check_map(struct vfio_pv_container *c,
-				   const struct vfio_iommu_type1_dma_map *map)
+				   const struct vfio_pv_dma_map *map)
 {
-	if (map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+	if (map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
+			   VFIO_PV_MAP_FLAG_FOREIGN))
 		return -EOPNOTSUPP;
 	return vfio_pv_map_check(c, map);
 }
@@ -106,11 +107,12 @@ static void vfio_pv_batch_map_group(struct vfio_pv_batch *b)
 
 	vfio_pv_batch_restart(b);
 	for (i = 0; i < b->nr && !vfio_pv_batch_stops(b); i++) {
-		struct vfio_iommu_type1_dma_map map = {
+		struct vfio_pv_dma_map map = {
 			.flags = b->entries[i].flags,
 			.vaddr = b->entries[i].vaddr,
 			.iova = b->entries[i].iova,
 			.size = b->entries[i].size,
+			.vm = b->entries[i].vm,
 		};
 
 		b->entries[i].result = -ECANCELED;

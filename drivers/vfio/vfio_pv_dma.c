@@ -62,11 +62,12 @@ void vfio_pv_drop_spare(struct vfio_pv_container *c)
  * @map: what is to be mapped; checked
  */
 void vfio_pv_dma_init(struct vfio_pv_dma *dma,
-		      const struct vfio_iommu_type1_dma_map *map)
+		      const struct vfio_pv_dma_map *map)
 {
 	bool write = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
 
-	vfio_pv_mem_init(&dma->mem, map->vaddr, map->size, write);
+	vfio_pv_mem_init(&dma->mem, vfio_pv_map_is_foreign(map) ? map->vm : 0,
+			 map->vaddr, map->size, write);
 	dma->node.start = map->iova;
 	dma->node.last = map->iova + map->size - 1;
 	dma->prot = map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0;

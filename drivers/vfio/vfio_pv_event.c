@@ -94,6 +94,8 @@ static u32 vfio_pv_event_type(u16 type)
 		return VFIO_PV_EVENT_FAULT;
 	case PVIOMMU_EV_REVOKED:
 		return VFIO_PV_EVENT_REVOKED;
+	case PVIOMMU_EV_RELEASE:
+		return VFIO_PV_EVENT_RELEASE;
 	case PVIOMMU_EV_ISOLATED:
 		return VFIO_PV_EVENT_ISOLATED;
 	case PVIOMMU_EV_GONE:
@@ -125,8 +127,12 @@ static void vfio_pv_handle_event(void *token, const struct pv_iommu_event *from)
 		.size = from->size,
 		.pasid = from->pasid,
 		.group = vfio_pv_group_number(from->dev),
+		.vm = from->vm,
 	};
 
+	/* Where the user's own memory is, is nobody's business */
+	if (from->vm)
+		event.gpa = from->gpa;
 	vfio_pv_events_post(token, &event);
 }
 

@@ -98,19 +98,37 @@ static int vfio_pv_add_ranges(struct vfio_pv_container *c,
 	return ret;
 }
 
+/* All its devices have one host */
+static u64 vfio_pv_features(struct vfio_pv_container *c)
+{
+	struct vfio_pv_domain *d;
+	u64 from, features = 0;
+
+	d = list_first_entry_or_null(&c->domains, struct vfio_pv_domain, link);
+	if (!d)
+		return 0;
+	from = pv_iommu_features(d->domain);
+	if (from & PVIOMMU_F_FOREIGN)
+		features |= VFIO_PV_INFO_FOREIGN;
+	if (from & PVIOMMU_F_TABLES)
+		features |= VFIO_PV_INFO_TABLES;
+	return features;
+}
+
 static int vfio_pv_add_limits(struct vfio_pv_container *c,
 			      struct vfio_info_cap *caps)
 {
 	const struct vfio_pv_layout *layout = &c->layout;
 	struct vfio_pv_info_cap_limits cap = {
 		.header.id = VFIO_PV_INFO_CAP_LIMITS,
-		.header.version = 1,
+		.header.version = 2,
 		.max_batch = VFIO_PV_BATCH_MAX,
 		.group_batch = VFIO_PV_BATCH_GROUP,
 		.max_mappings = vfio_pv_entry_limit(),
 		.max_events = VFIO_PV_MAX_EVENTS,
 		.granularities = BIT(VFIO_PV_INV_DOMAIN) | BIT(VFIO_PV_INV_PAGE),
 		.window_last = ULONG_MAX,
+		.features = vfio_pv_features(c),
 	};
 
 	if (!c->pv)
@@ -220,6 +238,7 @@ static int vfio_pv_lookup_tree(struct vfio_pv_container *c,
 	look->start = dma->node.start;
 	look->size = vfio_pv_dma_size(dma);
 	look->vaddr = dma->mem.vaddr;
+	look->vm = dma->mem.vm;
 	look->phys = 0;
 	look->prot = (dma->prot & IOMMU_READ ? VFIO_DMA_MAP_FLAG_READ : 0) |
 		     (dma->prot & IOMMU_WRITE ? VFIO_DMA_MAP_FLAG_WRITE : 0);
@@ -268,7 +287,7 @@ long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 		return ret;
 	if (look.flags)
 		return vfio_pv_refuse(-EOPNOTSUPP, "LOOKUP", "unknown flag", look.flags);
-	if (look.reserved || look.iova != (unsigned long)look.iova)
+	if (look.vm || look.iova != (unsigned long)look.iova)
 		return vfio_pv_refuse(-EINVAL, "LOOKUP", "bad field, IOVA", look.iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;

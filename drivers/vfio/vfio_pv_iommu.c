@@ -25,6 +25,22 @@ static void vfio_pv_clear_and_flush(struct vfio_pv_dma *dma,
 		dma->stuck = true;
 }
 
+static int vfio_pv_queue_run(const struct vfio_pv_dma *dma,
+			     struct iommu_domain *domain,
+			     struct pv_iommu_batch *batch, unsigned long iova,
+			     const struct vfio_pv_run *run, bool may_sleep)
+{
+	size_t size = (size_t)run->npages << PAGE_SHIFT;
+	int prot = dma->prot | IOMMU_CACHE;
+
+	if (dma->mem.vm)
+		return pv_iommu_map_foreign_nosync(domain, batch, iova, dma->mem.vm,
+						   PFN_PHYS(run->pfn), size, prot,
+						   may_sleep);
+	return pv_iommu_map_nosync(domain, batch, iova, PFN_PHYS(run->pfn), size,
+				   prot, may_sleep);
+}
+
 /* Queue all runs. On failure a part may be queued. */
 static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 			      struct iommu_domain *domain,
@@ -37,15 +53,11 @@ static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 
 	for (chunk = &dma->mem.first; chunk; chunk = chunk->next) {
 		for (run = chunk->runs; run < chunk->runs + chunk->nr; run++) {
-			size_t size = (size_t)run->npages << PAGE_SHIFT;
-
-			ret = pv_iommu_map_nosync(domain, batch, iova,
-						  PFN_PHYS(run->pfn), size,
-						  dma->prot | IOMMU_CACHE,
-						  may_sleep);
+			ret = vfio_pv_queue_run(dma, domain, batch, iova, run,
+						may_sleep);
 			if (ret)
 				return ret;
-			iova += size;
+			iova += (size_t)run->npages << PAGE_SHIFT;
 		}
 		if (may_sleep && chunk->next)
 			cond_resched();
@@ -58,7 +70,7 @@ static int vfio_pv_map_run(struct vfio_pv_dma *dma, struct iommu_domain *domain)
 {
 	const struct vfio_pv_chunk *chunk = &dma->mem.first;
 
-	if (chunk->nr != 1 || chunk->next)
+	if (chunk->nr != 1 || chunk->next || dma->mem.vm)
 		return -EAGAIN;
 	return pv_iommu_map(domain, dma->node.start,
 			    PFN_PHYS(chunk->runs[0].pfn), vfio_pv_dma_size(dma),
@@ -304,7 +316,8 @@ static phys_addr_t vfio_pv_owner_iova_to_phys(void *owner, unsigned long iova)
 
 	spin_lock(&c->tree_lock);
 	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_TAKEN);
-	if (dma)
+	/* Memory of another machine has no address here */
+	if (dma && !dma->mem.vm)
 		phys = PFN_PHYS(vfio_pv_mem_pfn(&dma->mem,
 						(iova - dma->node.start) >> PAGE_SHIFT)) |
 		       offset_in_page(iova);

@@ -2,6 +2,7 @@
 /*
  * Paravirtual IOMMU, VFIO backend: mapping.
  */
+#include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -9,7 +10,7 @@
 #include "vfio_pv_priv.h"
 
 static int vfio_pv_check_map(struct vfio_pv_container *c,
-			     const struct vfio_iommu_type1_dma_map *map)
+			     const struct vfio_pv_dma_map *map)
 {
 	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
 	u64 last = map->iova + map->size - 1;
@@ -22,7 +23,7 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	return 0;
 }
 
-static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
+static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 {
 	if (map->size != (size_t)map->size ||
 	    map->vaddr != (unsigned long)map->vaddr ||
@@ -32,6 +33,26 @@ static int vfio_pv_check_words(const struct vfio_iommu_type1_dma_map *map)
 	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
 			    VFIO_DMA_MAP_FLAG_VADDR)))
 		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+				      map->iova);
+	return 0;
+}
+
+/*
+ * Of whose memory? A grant is the machine's; who may use it here is who could have
+ * got at the memory of anybody here.
+ */
+static int vfio_pv_check_foreign(struct vfio_pv_container *c,
+				 const struct vfio_pv_dma_map *map)
+{
+	if (likely(!vfio_pv_map_is_foreign(map)))
+		return 0;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (map->vm == PVIOMMU_VM_SELF)
+		return vfio_pv_refuse(-EINVAL, "MAP", "VM 0, IOVA", map->iova);
+	/* Only the host knows of the memory, and of mediated devices it does not */
+	if (list_empty(&c->domains))
+		return vfio_pv_refuse(-EOPNOTSUPP, "MAP", "no device to map for, IOVA",
 				      map->iova);
 	return 0;
 }
@@ -68,7 +89,7 @@ static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
  * allocated here; -EAGAIN if it is busy and @wait is not wanted.
  */
 static int vfio_pv_try_reserve(struct vfio_pv_container *c,
-			       const struct vfio_iommu_type1_dma_map *map,
+			       const struct vfio_pv_dma_map *map,
 			       bool wait, struct vfio_pv_dma **dma)
 {
 	unsigned long start = map->iova, last = map->iova + map->size - 1;
@@ -90,7 +111,7 @@ static int vfio_pv_try_reserve(struct vfio_pv_container *c,
 }
 
 static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
-					   const struct vfio_iommu_type1_dma_map *map,
+					   const struct vfio_pv_dma_map *map,
 					   bool wait)
 {
 	struct vfio_pv_dma *dma = NULL;
@@ -189,7 +210,7 @@ static int vfio_pv_map_reserved(struct vfio_pv_container *c,
  * table is bound.
  */
 int vfio_pv_map(struct vfio_pv_container *c,
-		const struct vfio_iommu_type1_dma_map *map)
+		const struct vfio_pv_dma_map *map)
 {
 	struct vfio_pv_dma *dma;
 	int ret;
@@ -204,6 +225,8 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	ret = vfio_pv_check_map(c, map);
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
 		ret = -ENODEV;
+	if (!ret)
+		ret = vfio_pv_check_foreign(c, map);
 	if (!ret) {
 		dma = vfio_pv_reserve(c, map, true);
 		ret = IS_ERR(dma) ? PTR_ERR(dma) : vfio_pv_map_reserved(c, dma);
@@ -217,13 +240,14 @@ int vfio_pv_map(struct vfio_pv_container *c,
  * @c: the container, locked for reading
  * @map: flags are known ones, other fields are unchecked
  *
- * Return: 0 or -EINVAL.
+ * Return: 0, -EINVAL, or what is wrong with memory of another machine.
  */
 int vfio_pv_map_check(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map)
+		      const struct vfio_pv_dma_map *map)
 {
 	lockdep_assert_held(&c->lock);
-	return vfio_pv_check_words(map) ?: vfio_pv_check_map(c, map);
+	return vfio_pv_check_words(map) ?: vfio_pv_check_map(c, map) ?:
+	       vfio_pv_check_foreign(c, map);
 }
 
 /**
@@ -239,7 +263,7 @@ int vfio_pv_map_check(struct vfio_pv_container *c,
  * vfio_pv_map(); nothing is changed on failure.
  */
 int vfio_pv_map_begin(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      const struct vfio_pv_dma_map *map, bool wait,
 		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun)
 {
 	struct vfio_pv_dma *dma;

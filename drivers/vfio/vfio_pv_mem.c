@@ -234,10 +234,25 @@ static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
 	return n;
 }
 
+/* Nothing of another machine's memory is here; what it is called is remembered */
+static int vfio_pv_name_foreign(struct vfio_pv_mem *mem)
+{
+	unsigned long pfn = PHYS_PFN(mem->vaddr), left = mem->npages;
+	u32 n;
+	int ret = 0;
+
+	for (; !ret && left; left -= n, pfn += n) {
+		n = min_t(unsigned long, left, U32_MAX);
+		ret = vfio_pv_add_run(mem, pfn, n, false);
+	}
+	return ret;
+}
+
 /**
  * vfio_pv_mem_pin() - pin and account all pages of a mapping
  * @mem: set up by vfio_pv_mem_init(), by this process
  *
+ * Memory of another machine is not pinned, that is up to the host.
  * May sleep for as long as a page fault can. On failure the caller calls
  * vfio_pv_mem_release(), which undoes what was done.
  *
@@ -249,6 +264,8 @@ int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
 	unsigned long max = ARRAY_SIZE(few), pos = 0;
 	long n = 0;
 
+	if (mem->vm)
+		return vfio_pv_name_foreign(mem);
 	if (mem->npages > max)
 		many = (struct page **)__get_free_page(GFP_KERNEL | __GFP_NOWARN);
 	if (many)
@@ -273,19 +290,22 @@ int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
 }
 
 /**
- * vfio_pv_mem_init() - describe user memory of the current process
+ * vfio_pv_mem_init() - describe memory, of the current process or of another machine
  * @mem: filled; nothing is pinned yet
- * @vaddr: page aligned
+ * @vm: number of the other machine, or 0
+ * @vaddr: page aligned; guest physical address in the other machine
  * @size: page aligned
  * @write: devices may write to it
  *
  * Context: any; a thread that has user memory.
  */
-void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
-		      bool write)
+void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,
+		      size_t size, bool write)
 {
-	mmgrab(current->mm);
-	mem->mm = current->mm;
+	mem->mm = vm ? NULL : current->mm;
+	if (mem->mm)
+		mmgrab(mem->mm);
+	mem->vm = vm;
 	mem->vaddr = vaddr;
 	mem->npages = size >> PAGE_SHIFT;
 	mem->write = write;
@@ -352,7 +372,8 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 	}
 	if (unpin)
 		vfio_pv_unaccount(mem);
-	mmdrop(mem->mm);
+	if (mem->mm)
+		mmdrop(mem->mm);
 }
 
 /* The run that holds a page, and the number of the page in it; or NULL */

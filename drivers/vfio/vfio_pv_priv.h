@@ -66,6 +66,12 @@
 struct mm_struct;
 struct vfio_pv_events;
 
+/* What a request to map says; @vm counts with VFIO_PV_MAP_FLAG_FOREIGN only */
+static inline bool vfio_pv_map_is_foreign(const struct vfio_pv_dma_map *map)
+{
+	return map->flags & VFIO_PV_MAP_FLAG_FOREIGN;
+}
+
 /* Entries of a batch that share hypercalls and flushes */
 #define VFIO_PV_BATCH_GROUP	128
 
@@ -225,9 +231,9 @@ struct vfio_pv_container {
 
 /**
  * struct vfio_pv_run - consecutive page frames
- * @pfn: the first
+ * @pfn: the first; of another machine, if the memory is
  * @npages: how many
- * @pinned: they are pinned pages; if not, they are memory without pages
+ * @pinned: they are pinned pages; if not, they are memory without pages here
  */
 struct vfio_pv_run {
 	unsigned long pfn;
@@ -255,9 +261,11 @@ struct vfio_pv_chunk {
 #define VFIO_PV_FIRST_RUNS	4
 
 /**
- * struct vfio_pv_mem - the user memory behind a mapping
- * @mm: address space that it was pinned in and is accounted to; grabbed
- * @vaddr: where it starts
+ * struct vfio_pv_mem - the memory behind a mapping
+ * @mm: address space that it was pinned in and is accounted to; grabbed. NULL for
+ *	memory of another machine, which the host pins and accounts
+ * @vm: number of that machine, 0 for this one
+ * @vaddr: where it starts; in another machine its guest physical address
  * @npages: number of pages
  * @write: devices may write to it
  * @locked: number of pages accounted
@@ -271,6 +279,7 @@ struct vfio_pv_chunk {
  */
 struct vfio_pv_mem {
 	struct mm_struct *mm;
+	u32 vm;
 	unsigned long vaddr;
 	unsigned long npages;
 	bool write;
@@ -327,8 +336,8 @@ int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg);
 u32 vfio_pv_entry_limit(void);
 
 /* vfio_pv_mem.c */
-void vfio_pv_mem_init(struct vfio_pv_mem *mem, unsigned long vaddr, size_t size,
-		      bool write);
+void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,
+		      size_t size, bool write);
 int vfio_pv_mem_pin(struct vfio_pv_mem *mem);
 void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin);
 int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr);
@@ -354,16 +363,16 @@ void vfio_pv_give_back(struct vfio_pv_container *c, struct list_head *dmas,
 struct vfio_pv_dma *vfio_pv_take_spare(struct vfio_pv_container *c);
 void vfio_pv_drop_spare(struct vfio_pv_container *c);
 void vfio_pv_dma_init(struct vfio_pv_dma *dma,
-		      const struct vfio_iommu_type1_dma_map *map);
+		      const struct vfio_pv_dma_map *map);
 void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas);
 
 /* vfio_pv_map.c */
 int vfio_pv_map(struct vfio_pv_container *c,
-		const struct vfio_iommu_type1_dma_map *map);
+		const struct vfio_pv_dma_map *map);
 int vfio_pv_map_check(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map);
+		      const struct vfio_pv_dma_map *map);
 int vfio_pv_map_begin(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map, bool wait,
+		      const struct vfio_pv_dma_map *map, bool wait,
 		      struct pv_iommu_batch *batch, struct vfio_pv_dma **begun);
 int vfio_pv_map_finish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 		       u32 restarts, bool good);
@@ -418,7 +427,7 @@ int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
 int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
 		       const struct vfio_iommu_type1_dma_unmap *unmap, u64 *size);
 int vfio_pv_vaddr_set(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map);
+		      const struct vfio_pv_dma_map *map);
 
 /* vfio_pv_event.c */
 struct vfio_pv_events *vfio_pv_events_alloc(void);

@@ -28,6 +28,9 @@ static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
 	list_for_each_entry(dma, &taken, link) {
 		if (ret)
 			break;
+		/* Another machine's memory never had an address here */
+		if (dma->mem.vm)
+			continue;
 		spin_lock(&c->tree_lock);
 		dma->vaddr_invalid = true;
 		c->nr_vaddr_invalid++;
@@ -70,7 +73,7 @@ int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
 }
 
 static int vfio_pv_vaddr_check(const struct vfio_pv_dma *dma,
-			       const struct vfio_iommu_type1_dma_map *map)
+			       const struct vfio_pv_dma_map *map)
 {
 	if (!dma)
 		return vfio_pv_refuse(-ENOENT, "MAP", "no mapping for a vaddr, IOVA",
@@ -83,7 +86,7 @@ static int vfio_pv_vaddr_check(const struct vfio_pv_dma *dma,
 }
 
 static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
-				    const struct vfio_iommu_type1_dma_map *map)
+				    const struct vfio_pv_dma_map *map)
 {
 	unsigned long last = map->iova + map->size - 1;
 	struct vfio_pv_dma *dma;
@@ -121,7 +124,7 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
  * nothing is changed on failure.
  */
 int vfio_pv_vaddr_set(struct vfio_pv_container *c,
-		      const struct vfio_iommu_type1_dma_map *map)
+		      const struct vfio_pv_dma_map *map)
 {
 	int ret;
 

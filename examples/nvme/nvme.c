@@ -3,14 +3,21 @@
  * An NVMe driver in user space, small enough to be read: it brings the
  * controller up, asks who it is, writes to the disk, reads back and compares.
  *
- *	nvme BDF [TRANSFERS]	the device is bound to vfio-pci; what is on the
- *				disk from block 0 on is overwritten
+ *	nvme [-f VM:GPA [-w]] BDF [TRANSFERS]
+ *
+ * The device is bound to vfio-pci; what is on the disk from block 0 on is overwritten.
+ * With -f it is read not into memory of this machine but into that of another one, VM,
+ * from its guest physical address GPA on, which the host's administrator must have
+ * granted; what was written is told as a checksum, to be compared there. With -w it is
+ * read again and again, until that memory is taken from us.
  *
  * It is an ordinary VFIO program: with libvfiopv or without, behind any IOMMU.
  * Each transfer has its memory mapped for itself and unmapped when it is done,
  * at a new place, as a driver does that must trust its device with nothing else.
  */
 #include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +95,13 @@ struct nvme {
 	struct queue io;
 	unsigned int stride;		/* between doorbells */
 	unsigned int block;		/* bytes */
+};
+
+/* What a transfer goes to or comes from: here, or in another machine if vm is not 0 */
+struct memory {
+	void *data;
+	__u32 vm;
+	__u64 gpa;
 };
 
 /* ------------------------------------------------------------------ */
@@ -232,11 +246,11 @@ static int enable(struct nvme *n)
 	return wait_ready(n, CSTS_READY);
 }
 
-static int bring_up(struct nvme *n, const char *bdf)
+static int bring_up(struct nvme *n, const char *bdf, unsigned int type)
 {
 	int ret;
 
-	ret = vfiopv_open(&n->container, VFIO_TYPE1v2_IOMMU) ?:
+	ret = vfiopv_open(&n->container, type) ?:
 	      vfiopv_dev_open(&n->container, &n->dev, bdf) ?:
 	      vfiopv_dev_enable(&n->dev, true, true);
 	if (ret)
@@ -257,10 +271,15 @@ static int bring_up(struct nvme *n, const char *bdf)
 /* ------------------------------------------------------------------ */
 /* Transfers */
 
-/* @flag is what the device does to the memory, and all that it may do */
-static int transfer(struct nvme *n, __u32 opcode, __u32 flag, void *data, __u64 block)
+static int map(struct nvme *n, __u64 iova, const struct memory *memory, size_t size, __u32 flag)
 {
-	__u64 iova = IOVA_DATA + block * n->block, removed = 0;
+	if (memory->vm)
+		return vfiopv_map_foreign(&n->container, iova, memory->vm, memory->gpa, size, flag);
+	return vfiopv_map(&n->container, iova, memory->data, size, flag);
+}
+
+static int access_disk(struct nvme *n, __u32 opcode, __u64 iova, __u64 block)
+{
 	struct command command = {
 		.opcode = opcode,
 		.nsid = 1,
@@ -268,14 +287,23 @@ static int transfer(struct nvme *n, __u32 opcode, __u32 flag, void *data, __u64 
 		.arg = { block, block >> 32, TRANSFER / n->block - 1 },
 	};
 	size_t i;
-	int ret, ret2;
 
 	for (i = 1; i < TRANSFER / PAGE; i++)
 		n->shared->list[i - 1] = iova + i * PAGE;
-	ret = vfiopv_map(&n->container, iova, data, TRANSFER, flag);
+	return execute(n, &n->io, &command);
+}
+
+/* @flag is what the device does to the memory, and all that it may do */
+static int transfer(struct nvme *n, __u32 opcode, __u32 flag, const struct memory *memory,
+		    __u64 block)
+{
+	__u64 iova = IOVA_DATA + block * n->block, removed = 0;
+	int ret, ret2;
+
+	ret = map(n, iova, memory, TRANSFER, flag);
 	if (ret)
 		return ret;
-	ret = execute(n, &n->io, &command);
+	ret = access_disk(n, opcode, iova, block);
 	ret2 = vfiopv_unmap(&n->container, iova, TRANSFER, 0, &removed);
 	return ret ?: ret2 ?: removed == TRANSFER ? 0 : -EIO;
 }
@@ -290,51 +318,160 @@ static void fill(__u32 *data, __u32 seed)
 	}
 }
 
+/* FNV-1a, 64 bits */
+static __u64 checksum(__u64 sum, const void *data, size_t size)
+{
+	const __u8 *byte = data;
+
+	while (size--)
+		sum = (sum ^ *byte++) * 0x100000001b3ULL;
+	return sum;
+}
+
+static int write_all(struct nvme *n, __u32 *written, __u32 seed, unsigned int count)
+{
+	struct memory memory = { .data = written };
+	__u64 blocks = TRANSFER / n->block, sum = 0xcbf29ce484222325ULL;
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < count; i++) {
+		fill(written, seed + i);
+		sum = checksum(sum, written, TRANSFER);
+		ret = transfer(n, IO_WRITE, VFIO_DMA_MAP_FLAG_READ, &memory, i * blocks);
+	}
+	if (!ret)
+		printf("  %u transfers of %lu KiB written, checksum %016llx\n", count,
+		       TRANSFER / 1024, (unsigned long long)sum);
+	return ret;
+}
+
 static int write_and_read(struct nvme *n, unsigned int count)
 {
 	__u32 *written = mmap(NULL, 2 * TRANSFER, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	__u32 *read = written + TRANSFER / sizeof(*written), seed = time(NULL);
+	struct memory memory = { .data = read };
 	__u64 blocks = TRANSFER / n->block;
 	unsigned int i;
-	int ret = 0;
+	int ret;
 
 	if (written == MAP_FAILED)
 		return -ENOMEM;
-	for (i = 0; !ret && i < count; i++) {
-		fill(written, seed + i);
-		ret = transfer(n, IO_WRITE, VFIO_DMA_MAP_FLAG_READ, written, i * blocks);
-	}
+	ret = write_all(n, written, seed, count);
 	for (i = 0; !ret && i < count; i++) {
 		fill(written, seed + i);
 		memset(read, 0, TRANSFER);
-		ret = transfer(n, IO_READ, VFIO_DMA_MAP_FLAG_WRITE, read, i * blocks);
+		ret = transfer(n, IO_READ, VFIO_DMA_MAP_FLAG_WRITE, &memory, i * blocks);
 		if (!ret && memcmp(written, read, TRANSFER)) {
 			fprintf(stderr, "nvme: transfer %u came back changed\n", i);
 			ret = -EIO;
 		}
 	}
 	if (!ret)
-		printf("  %u transfers of %lu KiB written, read back and compared\n", count,
-		       TRANSFER / 1024);
+		printf("  read back and compared\n");
 	munmap(written, 2 * TRANSFER);
 	return ret;
 }
 
-int main(int argc, char **argv)
+/* ------------------------------------------------------------------ */
+/* Into another machine */
+
+/* How many bytes of the range have been taken from us since the last call */
+static __u64 taken_away(struct nvme *n, __u64 iova, __u64 size)
 {
-	unsigned int count = argc > 2 ? strtoul(argv[2], NULL, 0) : 16;
-	struct nvme n = {};
+	struct vfio_pv_event event;
+	__u64 sum = 0;
+
+	while (vfiopv_read_events(&n->container, &event, 1) == 1) {
+		if (event.type != VFIO_PV_EVENT_REVOKED || event.iova < iova ||
+		    event.iova - iova >= size)
+			continue;
+		printf("  gone: %#llx bytes at %#llx, %#llx of VM %u\n",
+		       (unsigned long long)event.size, (unsigned long long)event.iova,
+		       (unsigned long long)event.gpa, event.vm);
+		sum += event.size;
+	}
+	return sum;
+}
+
+/* Until the last of it is gone; not every disk tells that it could not write there */
+static int read_on(struct nvme *n, __u64 iova, unsigned int count)
+{
+	__u64 blocks = TRANSFER / n->block, size = count * TRANSFER, gone = 0;
+	unsigned int i;
 	int ret;
 
-	if (argc < 2 || argc > 3 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: nvme BDF [TRANSFERS]\n");
-		return 2;
+	printf("  reading on\n");
+	fflush(stdout);
+	for (i = 0; gone < size; i++) {
+		ret = access_disk(n, IO_READ, iova + i % count * TRANSFER, i % count * blocks);
+		if (ret == -ETIMEDOUT)
+			return ret;
+		gone += taken_away(n, iova, size);
 	}
-	ret = bring_up(&n, argv[1]) ?: write_and_read(&n, count);
+	printf("  after %u transfers\n", i);
+	return 0;
+}
+
+static int write_and_send(struct nvme *n, struct memory *to, unsigned int count, bool wait)
+{
+	__u32 *written = mmap(NULL, TRANSFER, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u64 blocks = TRANSFER / n->block, iova = IOVA_DATA + (1ULL << 30);
+	unsigned int i;
+	int ret;
+
+	if (written == MAP_FAILED)
+		return -ENOMEM;
+	ret = write_all(n, written, time(NULL), count) ?:
+	      map(n, iova, to, count * TRANSFER, VFIO_DMA_MAP_FLAG_WRITE);
+	for (i = 0; !ret && i < count; i++)
+		ret = access_disk(n, IO_READ, iova + i * TRANSFER, i * blocks);
+	if (!ret)
+		printf("  read into VM %u\n", to->vm);
+	if (!ret && wait)
+		ret = read_on(n, iova, count);
+	munmap(written, TRANSFER);
+	return ret ?: vfiopv_unmap(&n->container, iova, count * TRANSFER, 0, NULL);
+}
+
+static int print_usage(void)
+{
+	fprintf(stderr, "usage: nvme [-f VM:GPA [-w]] BDF [TRANSFERS]\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct memory to = {};
+	struct nvme n = {};
+	unsigned int count;
+	bool wait = false;
+	char *end = "";
+	int opt, ret;
+
+	while ((opt = getopt(argc, argv, "f:w")) != -1) {
+		if (opt == 'f') {
+			to.vm = strtoul(optarg, &end, 0);
+			to.gpa = *end == ':' ? strtoull(end + 1, &end, 0) : 0;
+		} else if (opt == 'w') {
+			wait = true;
+		} else {
+			return print_usage();
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc < 1 || argc > 2 || *end || (wait && !to.vm))
+		return print_usage();
+	count = argc > 1 ? strtoul(argv[1], NULL, 0) : 16;
+	ret = bring_up(&n, argv[0], to.vm ? VFIO_PV_IOMMU : VFIO_TYPE1v2_IOMMU);
+	if (!ret)
+		ret = to.vm ? write_and_send(&n, &to, count, wait) : write_and_read(&n, count);
 	if (n.dev.mmio)
 		reg_write(&n, NVME_CC, 0);
 	if (ret)
-		fprintf(stderr, "nvme: %s: %s\n", argv[1], strerror(-ret));
+		fprintf(stderr, "nvme: %s: %s\n", argv[0], strerror(-ret));
 	return ret != 0;
 }

@@ -139,6 +139,41 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 			bool may_sleep);
 
 /**
+ * pv_iommu_features() - what the host offers, and this machine uses
+ * @domain: a domain of pv-iommu
+ *
+ * Return: PVIOMMU_F_*; the same until the domain is freed.
+ */
+u64 pv_iommu_features(struct iommu_domain *domain);
+
+/**
+ * pv_iommu_map_foreign_nosync() - queue a mapping of another machine's memory
+ * @domain: a domain of the caller
+ * @batch: what it belongs to
+ * @iova: page aligned
+ * @vm: the host's number of the other machine
+ * @gpa: address there, page aligned
+ * @size: bytes, page aligned; neither range wraps
+ * @prot: IOMMU_READ and so on
+ * @may_sleep: the caller may sleep
+ *
+ * As pv_iommu_map_nosync(), and unmapped as any other. The host's administrator
+ * must have granted the memory to this machine: else pv_iommu_sync_map() says
+ * -EACCES, whatever the reason. There is nothing to be pinned here: the host holds
+ * the memory, until the grant is taken back or the memory leaves the other machine.
+ * Then it is not mapped any more, nobody is asked, and the event handler of the
+ * domain hears of PVIOMMU_EV_REVOKED.
+ *
+ * Return: 0; -EOPNOTSUPP the host has no such mappings; -EINVAL @vm is
+ * PVIOMMU_VM_SELF, or alignment; another negative errno, then part of it may be
+ * queued.
+ */
+int pv_iommu_map_foreign_nosync(struct iommu_domain *domain,
+				struct pv_iommu_batch *batch, unsigned long iova,
+				u32 vm, u64 gpa, size_t size, int prot,
+				bool may_sleep);
+
+/**
  * pv_iommu_sync_map() - make queued mappings effective
  * @domain: a domain of the caller
  * @batch: what they belong to
@@ -250,22 +285,50 @@ int pv_iommu_dirty_stop(struct iommu_domain *domain);
 int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 			size_t npages, __le64 *bits);
 
+/** PV_IOMMU_RELEASE_MAX: most pages that are given back at a time */
+#define PV_IOMMU_RELEASE_MAX	((unsigned long)PVIOMMU_LIST_MAX)
+
+/**
+ * pv_iommu_release() - give pages back to the host, as a balloon does
+ * @pfns: page frames of 4 KiB, of pages that belong to the caller; none twice
+ * @count: how many, 1 to PV_IOMMU_RELEASE_MAX
+ * @freed: set to how many bytes the host has freed
+ *
+ * The pages stay the caller's, and what they hold is lost: who touches one later finds
+ * a new page of zeroes. Who maps one for a device, in this machine or another, hears of
+ * it (PVIOMMU_EV_RELEASE) and is cut off some time later (PVIOMMU_EV_REVOKED), which
+ * is what this waits for. May sleep, with nothing held that an event handler needs.
+ *
+ * Return: 0; then @freed may still be less, as the host can't free all kinds of memory.
+ * -EOPNOTSUPP the host can't; -EBUSY a device is in the bypass domain, or a page is the
+ * IOMMU's; -EINVAL; -EFAULT no memory of this machine; -ENOSPC too many at a time;
+ * -ENOMEM; -EAGAIN the interface was restarted meanwhile: what the pages hold may be
+ * lost, and the host has forgotten of them. -EIO, -ETIMEDOUT: the host does not say what
+ * has become of them: they may be taken at any time and must never be used again.
+ */
+int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
+
 /**
  * struct pv_iommu_event - something that concerns a domain
- * @type: PVIOMMU_EV_FAULT, _REVOKED, _ISOLATED or _GONE; 0: so many events were
- *	lost, of this domain or others, as @size says
+ * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: so many
+ *	events were lost, of this domain or others, as @size says; with @size 0
+ *	some mapping of the domain was not brought back after the host had forgotten all
  * @write: of PVIOMMU_EV_FAULT: it was a write
  * @dev: the device, NULL where none is meant
  * @pasid: PVIOMMU_PASID_NONE or the PASID
- * @iova: of PVIOMMU_EV_FAULT and _REVOKED
- * @size: bytes, of PVIOMMU_EV_REVOKED
+ * @vm: of PVIOMMU_EV_REVOKED and _RELEASE: whose memory, PVIOMMU_VM_SELF or another's
+ * @iova: of PVIOMMU_EV_FAULT, _REVOKED and _RELEASE
+ * @gpa: of PVIOMMU_EV_REVOKED and _RELEASE: the memory that it led to
+ * @size: bytes, of PVIOMMU_EV_REVOKED and _RELEASE
  */
 struct pv_iommu_event {
 	u16 type;
 	bool write;
 	struct device *dev;
 	u32 pasid;
+	u32 vm;
 	u64 iova;
+	u64 gpa;
 	u64 size;
 };
 

@@ -662,6 +662,7 @@ void pviommu_types_init(struct pviommu_vm *vm);
 void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
 void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
 bool pviommu_types_is(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa);
 int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);
 int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result);

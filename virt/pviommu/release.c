@@ -169,6 +169,7 @@ static void release_work(struct work_struct *work)
 			return;
 		}
 	}
+	pviommu_types_released(vm, &rel->frames);
 	post_released(rel, release_now(vm, &rel->frames));
 	release_free(rel);
 }

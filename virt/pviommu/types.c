@@ -364,6 +364,44 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 	return ret;
 }
 
+/*
+ * Nobody's locks are held here, so that it can wait for the server to make room; a
+ * server that makes none in its time is disclaimed, and then there is nothing to wait for.
+ */
+static void make_plain(struct pviommu_vm *vm, u64 gpa)
+{
+	int ret;
+
+	do {
+		down_read(&vm->iface_lock);
+		ret = 0;
+		if (vm->iface && vm->iface->doorbell)
+			ret = set_page(vm, PVIOMMU_MEM_RAM_RW, gpa);
+		up_read(&vm->iface_lock);
+		if (ret)
+			schedule_timeout_uninterruptible(1);
+	} while (ret);
+}
+
+/**
+ * pviommu_types_released() - pages are about to be given back to the host
+ * @vm: the VM
+ * @frames: the pages, a list
+ *
+ * What they hold will be gone without a write: they are plain memory on return, and the
+ * server has been told of each.
+ *
+ * Context: process, no lock of the VM held. Waits for the server for as long as that
+ * may leave its ring full.
+ */
+void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	u32 i;
+
+	for (i = 0; i < frames->nr && current_tag(vm); i++)
+		make_plain(vm, frames->gfns[i] << PAGE_SHIFT);
+}
+
 static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 {
 	int ret;

@@ -76,7 +76,7 @@ struct pviommu_server_read {
 
 #define PVIOMMU_REC_WRITE	1	/* gpa, size and data of a write, after it was made */
 #define PVIOMMU_REC_PAGE	2	/* a page was given the type: writes are told from now */
-#define PVIOMMU_REC_NO_PAGE	3	/* a page was given another type */
+#define PVIOMMU_REC_NO_PAGE	3	/* a page was given another type, or back to the host */
 #define PVIOMMU_REC_LOST	4	/* pages from gpa to last may have lost the type */
 
 #define PVIOMMU_REC_DATA	16
@@ -85,7 +85,8 @@ struct pviommu_server_read {
  * struct pviommu_server_record - one entry of the ring
  * @type: PVIOMMU_REC_*
  * @size: bytes; up to PVIOMMU_REC_DATA, all in one page, for a write; 0 for LOST
- * @thread: the VMM's thread that did it; for a write that of the CPU; 0: none of it
+ * @thread: the VMM's thread that did it; for a write that of the CPU; 0: none of it,
+ *	as for a page that goes back to the host
  * @seq: free-running number of the record
  * @gpa: where
  * @data: what was written, in the order of addresses

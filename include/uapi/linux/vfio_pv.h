@@ -36,6 +36,46 @@
 #define VFIO_PV_UNMAP_FLAG_NO_FLUSH	(1U << 31)
 
 /**
+ * VFIO_PV_MAP_FLAG_FOREIGN: flag of VFIO_IOMMU_MAP_DMA, whose argument is then a
+ * struct vfio_pv_dma_map, and of struct vfio_pv_batch_entry.
+ *
+ * What is mapped is not memory of the process but of another machine, as the host's
+ * administrator has granted it to this one; for CAP_SYS_ADMIN.
+ */
+#define VFIO_PV_MAP_FLAG_FOREIGN	(1U << 31)
+
+/**
+ * struct vfio_pv_dma_map - argument of VFIO_IOMMU_MAP_DMA, longer than that of type 1
+ * @argsz: size of this structure
+ * @flags: VFIO_PV_MAP_FLAG_FOREIGN, with VFIO_DMA_MAP_FLAG_READ and _WRITE, at
+ *	least one
+ * @vaddr: first guest physical address of the memory in the other machine, page
+ *	aligned
+ * @iova: where
+ * @size: bytes
+ * @vm: the host's number of the other machine, not 0
+ * @reserved: 0
+ *
+ * Nothing is pinned here nor counts against RLIMIT_MEMLOCK; the host charges the
+ * memory to this machine. The mapping ends, without anybody being asked, when the
+ * grant is taken back or the memory leaves the other machine: there is a
+ * VFIO_PV_EVENT_REVOKED then, and the IOVAs are taken until they are unmapped.
+ *
+ * Errors, besides those of VFIO_IOMMU_MAP_DMA: EPERM no CAP_SYS_ADMIN; EOPNOTSUPP the
+ * host has no such mappings, or the container only mediated devices; EACCES there is
+ * no grant, whatever the reason.
+ */
+struct vfio_pv_dma_map {
+	__u32 argsz;
+	__u32 flags;
+	__aligned_u64 vaddr;
+	__aligned_u64 iova;
+	__aligned_u64 size;
+	__u32 vm;
+	__u32 reserved;
+};
+
+/**
  * enum vfio_pv_granularity - how much an invalidation covers
  * @VFIO_PV_INV_DOMAIN: the whole container; addr and size must be 0
  * @VFIO_PV_INV_PASID: all of one PASID
@@ -100,10 +140,13 @@ struct vfio_pv_iommu_invalidate {
 /**
  * struct vfio_pv_batch_entry - one range of a batch
  * @iova: where
- * @vaddr: to be mapped: user address; to be unmapped: 0
+ * @vaddr: to be mapped: user address, or guest physical address with
+ *	VFIO_PV_MAP_FLAG_FOREIGN; to be unmapped: 0
  * @size: bytes; unmap: on return, how many were mapped there
- * @flags: VFIO_DMA_MAP_FLAG_READ and _WRITE; to be unmapped: 0
- * @result: on return 0 or the negative errno that the ioctl for this range
+ * @flags: VFIO_DMA_MAP_FLAG_READ and _WRITE, VFIO_PV_MAP_FLAG_FOREIGN; to be
+ *	unmapped: 0
+ * @vm: with VFIO_PV_MAP_FLAG_FOREIGN: the host's number of the other machine
+ * @result: on return, in its place: 0 or the negative errno that the ioctl for this range
  *	alone would have given; -ECANCELED for an entry that was not tried
  */
 struct vfio_pv_batch_entry {
@@ -111,7 +154,10 @@ struct vfio_pv_batch_entry {
 	__aligned_u64 vaddr;
 	__aligned_u64 size;
 	__u32 flags;
-	__s32 result;
+	union {
+		__u32 vm;
+		__s32 result;
+	};
 };
 
 /**
@@ -152,12 +198,16 @@ struct vfio_pv_iommu_batch {
  * enum vfio_pv_event_type - what has happened
  * @VFIO_PV_EVENT_FAULT: a device used an IOVA that it may not use: @iova,
  *	@group. A host tells at most one of several that are alike.
- * @VFIO_PV_EVENT_REVOKED: memory has left the machine, and what was mapped to
- *	it leads nowhere any more: @iova, @size
+ * @VFIO_PV_EVENT_REVOKED: memory has left the machine, or the other machine that it
+ *	is of, or the grant for it was taken back: what was mapped to it leads
+ *	nowhere any more: @iova, @size, @vm, @gpa
  * @VFIO_PV_EVENT_ISOLATED: the host has cut a group off after an error: @group
  * @VFIO_PV_EVENT_GONE: the host has taken a device away: @group
  * @VFIO_PV_EVENT_LOST: there was no room for events, which are lost: @size is
- *	how many, 0 if it is not known
+ *	how many, 0 if it is not known, as after a restart in which the host did
+ *	not take all that was mapped
+ * @VFIO_PV_EVENT_RELEASE: who has the memory gives it back to the host, which will
+ *	cut off what is mapped to it: to be unmapped now: @iova, @size, @vm, @gpa
  */
 enum vfio_pv_event_type {
 	VFIO_PV_EVENT_FAULT = 1,
@@ -165,6 +215,7 @@ enum vfio_pv_event_type {
 	VFIO_PV_EVENT_ISOLATED = 3,
 	VFIO_PV_EVENT_GONE = 4,
 	VFIO_PV_EVENT_LOST = 5,
+	VFIO_PV_EVENT_RELEASE = 6,
 };
 
 #define VFIO_PV_EVENT_FLAG_WRITE	(1U << 0)	/* FAULT: it was a write */
@@ -180,6 +231,9 @@ enum vfio_pv_event_type {
  * @size: see the types
  * @pasid: VFIO_PV_PASID_NONE or the PASID of a fault
  * @group: number of the group in /dev/vfio, or VFIO_PV_NO_GROUP
+ * @gpa: guest physical address in the machine @vm; 0 if @vm is 0
+ * @vm: the host's number of another machine, 0: it is memory of this one
+ * @reserved: 0
  */
 struct vfio_pv_event {
 	__aligned_u64 seq;
@@ -189,6 +243,9 @@ struct vfio_pv_event {
 	__aligned_u64 size;
 	__u32 pasid;
 	__u32 group;
+	__aligned_u64 gpa;
+	__u32 vm;
+	__u32 reserved;
 };
 
 /**
@@ -255,11 +312,13 @@ struct vfio_pv_iommu_events {
  * @iova: any address
  * @start: on return, where the mapping that it is in starts
  * @size: on return, its size in bytes
- * @vaddr: on return, user address of @start when it was mapped
+ * @vaddr: on return, user address of @start when it was mapped, or its guest
+ *	physical address in the other machine
  * @phys: on return, guest physical address that @iova leads to; 0 when it leads
  *	nowhere or is being mapped or unmapped
  * @prot: on return, VFIO_DMA_MAP_FLAG_READ and _WRITE
- * @reserved: 0
+ * @vm: 0; on return, the host's number of the machine whose memory it is, 0 for
+ *	this one
  */
 struct vfio_pv_iommu_lookup {
 	__u32 argsz;
@@ -270,14 +329,14 @@ struct vfio_pv_iommu_lookup {
 	__aligned_u64 vaddr;
 	__aligned_u64 phys;
 	__u32 prot;
-	__u32 reserved;
+	__u32 vm;
 };
 
 /**
  * VFIO_PV_IOMMU_LOOKUP - where does an IOVA lead; for CAP_SYS_ADMIN
  *
  * Return: 0; EPERM; ENOENT nothing is there; EOPNOTSUPP unknown flag; EINVAL a
- * bad argsz or @reserved.
+ * bad argsz or @vm.
  */
 #define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
 
@@ -325,9 +384,12 @@ struct vfio_pv_iommu_bind_table {
 /** VFIO_PV_INFO_CAP_LIMITS: id of a capability of VFIO_IOMMU_GET_INFO */
 #define VFIO_PV_INFO_CAP_LIMITS	0x5056
 
+#define VFIO_PV_INFO_FOREIGN	(1ULL << 0)	/* VFIO_PV_MAP_FLAG_FOREIGN */
+#define VFIO_PV_INFO_TABLES	(1ULL << 1)	/* VFIO_PV_IOMMU_BIND_TABLE */
+
 /**
  * struct vfio_pv_info_cap_limits - what a container of VFIO_PV_IOMMU allows
- * @header: id VFIO_PV_INFO_CAP_LIMITS, version 1
+ * @header: id VFIO_PV_INFO_CAP_LIMITS, version 2
  * @max_batch: largest count of a batch
  * @group_batch: so many entries of a batch share hypercalls and flushes
  * @max_mappings: how many mappings there may be
@@ -336,6 +398,7 @@ struct vfio_pv_iommu_bind_table {
  * @window_start: lowest IOVA that can be mapped
  * @window_last: highest IOVA that can be mapped; what is reserved between the
  *	two is in VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
+ * @features: VFIO_PV_INFO_* that the host of the devices has; 0 without devices
  */
 struct vfio_pv_info_cap_limits {
 	struct vfio_info_cap_header header;
@@ -346,6 +409,7 @@ struct vfio_pv_info_cap_limits {
 	__aligned_u64 granularities;
 	__aligned_u64 window_start;
 	__aligned_u64 window_last;
+	__aligned_u64 features;
 };
 
 #endif /* _UAPI_LINUX_VFIO_PV_H */

@@ -53,6 +53,8 @@ static int one_by_one(const struct vfiopv *c,
 
 static int map_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
 {
+	if (entry->flags & VFIO_PV_MAP_FLAG_FOREIGN)
+		return -EOPNOTSUPP;
 	return vfiopv_map(c, entry->iova, (void *)(unsigned long)entry->vaddr, entry->size,
 			  entry->flags);
 }

@@ -77,6 +77,23 @@ int vfiopv_map(const struct vfiopv *c, __u64 iova, void *vaddr, __u64 size, __u3
 	return ioctl(c->fd, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
 }
 
+int vfiopv_map_foreign(const struct vfiopv *c, __u64 iova, __u32 vm, __u64 gpa, __u64 size,
+		       __u32 flags)
+{
+	struct vfio_pv_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = flags | VFIO_PV_MAP_FLAG_FOREIGN,
+		.vaddr = gpa,
+		.iova = iova,
+		.size = size,
+		.vm = vm,
+	};
+
+	if (c->type != VFIO_PV_IOMMU)
+		return -EOPNOTSUPP;
+	return ioctl(c->fd, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
 int vfiopv_unmap(const struct vfiopv *c, __u64 iova, __u64 size, __u32 flags, __u64 *removed)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = {

@@ -101,6 +101,13 @@ int vfiopv_dev_enable(const struct vfiopv_dev *dev, bool memory, bool master);
 int vfiopv_map(const struct vfiopv *c, __u64 iova, void *vaddr, __u64 size, __u32 flags);
 
 /*
+ * Memory of another machine, of which @vm is the number and @gpa the address there, as
+ * far as the host's administrator has granted it; -EACCES if not. -EOPNOTSUPP on type 1.
+ */
+int vfiopv_map_foreign(const struct vfiopv *c, __u64 iova, __u32 vm, __u64 gpa, __u64 size,
+		       __u32 flags);
+
+/*
  * @flags: VFIO_DMA_UNMAP_FLAG_ALL, VFIO_PV_UNMAP_FLAG_NO_FLUSH; @removed, if
  * not NULL, is how many bytes were mapped there.
  */

@@ -267,7 +267,7 @@ TEST_F(event, lookup)
 
 	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look), .flags = 1 };
 	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
-	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look), .reserved = 1 };
+	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look), .vm = 1 };
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
 	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look) - 1 };
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));

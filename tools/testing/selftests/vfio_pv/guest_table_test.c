@@ -10,6 +10,7 @@
 #include <linux/pv_iommu.h>
 #include <linux/vfio_pv.h>
 
+#include "lib/guest_balloon.h"
 #include "lib/guest_test.h"
 
 #define P	1ULL
@@ -60,6 +61,7 @@ FIXTURE_SETUP(table)
 	int i;
 
 	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
+	ASSERT_TRUE(keep_locked_in_place());
 	self->pages = mmap(NULL, (TABLES + DATA) * GUEST_PAGE, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->pages);
@@ -163,6 +165,56 @@ TEST_F(table, comes_back_after_a_restart)
 	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+}
+
+/* Take events until one of this type; its IOVA must be in the range. 0: it did not come */
+static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 size)
+{
+	struct vfiopv c = { .fd = g->container, .type = VFIO_PV_IOMMU };
+	struct vfio_pv_event event;
+	int tries;
+
+	for (tries = 0; tries < 20; tries++, usleep(100000))
+		while (vfiopv_read_events(&c, &event, 1) == 1)
+			if (event.type == type)
+				return event.iova - iova < size && !event.vm && !event.gpa ?
+				       1 : -EINVAL;
+	return 0;
+}
+
+/*
+ * Free memory that a device can reach, as no mapping of a user's own would let it,
+ * goes back to the host: that is told, and cut off, and nothing else is.
+ */
+TEST_F(table, released_memory_is_cut_off)
+{
+	__u64 gpa = 0, size;
+	void *huge = huge_page(&gpa);
+	int told = 0, i;
+
+	if (access(BALLOON, W_OK))
+		SKIP(return, "needs debugfs of pviommu_guest");
+	ASSERT_NE(NULL, huge);
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	for (i = 2; i < 6; i++)
+		*leaf(self->pages, i) = (gpa + i * GUEST_PAGE) | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(3), huge + 3 * GUEST_PAGE, &self->window));
+	huge_page_free(huge);
+	for (size = 16ULL << 20; !told && size < 512ULL << 20; size += 16ULL << 20) {
+		ASSERT_EQ(0, balloon_set(size));
+		told = hear_of(&self->g, VFIO_PV_EVENT_RELEASE, IOVA(2), 4 * GUEST_PAGE);
+	}
+	EXPECT_EQ(1, told);
+	EXPECT_EQ(1, hear_of(&self->g, VFIO_PV_EVENT_REVOKED, IOVA(2), 4 * GUEST_PAGE));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(3), DATA_PAGE(3), &self->window));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	/* The entries are there yet, but lead to memory that is not ours to see */
+	for (i = 2; i < 6; i++)
+		*leaf(self->pages, i) = 0;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	EXPECT_EQ(0, balloon_set(0));
 }
 
 TEST_HARNESS_MAIN

@@ -14,52 +14,24 @@
 
 #include "kselftest_harness.h"
 
+#include "lib/guest_ask.h"
+#include "lib/guest_balloon.h"
+
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define PAGE		4096UL
 #define PAGES		16
 #define THREADS		4
-#define ASK		"ask"
 #define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
 #define RESTART		"/sys/kernel/debug/pv-iommu/restart"
 
 /* ---- the server ------------------------------------------------------- */
 
-static void share_path(char *path, size_t size, const char *name)
-{
-	snprintf(path, size, "%s/%s", getenv("PVVM_SHARE") ?: "/share", name);
-}
-
 /* Have the server do something; NULL for no answer */
 static const char *ask(const char *command)
 {
-	static char reply[256];
-	char name[128], new[128];
-	unsigned int i;
-	FILE *file;
-
-	share_path(name, sizeof(name), ASK);
-	share_path(new, sizeof(new), ASK ".new");
-	file = fopen(new, "w");
-	if (!file)
-		return NULL;
-	fprintf(file, "%s\n", command);
-	if (fclose(file) || rename(new, name))
-		return NULL;
-	share_path(name, sizeof(name), "answer");
-	for (i = 0; i < 600; i++, usleep(100000)) {
-		file = fopen(name, "r");
-		if (!file)
-			continue;
-		if (!fgets(reply, sizeof(reply), file))
-			reply[0] = 0;
-		fclose(file);
-		unlink(name);
-		reply[strcspn(reply, "\n")] = 0;
-		return reply;
-	}
-	return NULL;
+	return share_ask("server", "%s", command);
 }
 
 /* A command that writes to a file of ours; the file */
@@ -181,6 +153,7 @@ FIXTURE_SETUP(types)
 
 	if (access(MEM_TYPE, F_OK))
 		SKIP(return, "needs debugfs of pviommu_guest");
+	ASSERT_TRUE(keep_locked_in_place());
 	mem->pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, mem->pages);
@@ -653,6 +626,24 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	must_ask("take");
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* Pages that go back to the host: the server hears of each, before they change */
+TEST_F(types, released_pages_are_plain)
+{
+	__u64 gpa = 0, size;
+	void *huge = huge_page(&gpa);
+
+	ASSERT_NE(NULL, huge);
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 1));
+	EXPECT_EQ(0, set_type(self->mem.gpa[0], PAGE, 1));
+	EXPECT_EQ(4, mirror_pages());
+	huge_page_free(huge);
+	for (size = 16ULL << 20; mirror_pages() == 4 && size < 512ULL << 20; size += 16ULL << 20)
+		ASSERT_EQ(0, balloon_set(size));
+	EXPECT_EQ(1, mirror_pages());
+	EXPECT_EQ(0, balloon_set(0));
+	EXPECT_EQ(0, set_type(gpa + 2 * PAGE, 3 * PAGE, 0));
 }
 
 TEST_HARNESS_MAIN

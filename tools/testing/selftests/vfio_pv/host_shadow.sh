@@ -13,8 +13,8 @@ start_server() {
 }
 
 answer() {
-	echo "$1" >"$PVVM_SHARE/answer.new"
-	mv "$PVVM_SHARE/answer.new" "$PVVM_SHARE/answer"
+	echo "$1" >"$PVVM_SHARE/server.answer.new"
+	mv "$PVVM_SHARE/server.answer.new" "$PVVM_SHARE/server.answer"
 }
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
@@ -23,9 +23,9 @@ until vm=$(find $debugfs -maxdepth 1 -name 'vm*' 2>/dev/null | grep -o '[0-9]*$'
 done
 start_server
 while :; do
-	if [ -f "$PVVM_SHARE/ask" ]; then
-		read -r command <"$PVVM_SHARE/ask"
-		rm "$PVVM_SHARE/ask"
+	if [ -f "$PVVM_SHARE/server.ask" ]; then
+		read -r command <"$PVVM_SHARE/server.ask"
+		rm "$PVVM_SHARE/server.ask"
 		pid=$SERVER_PID
 		echo "$command" >&"${SERVER[1]}"
 		if [ "$command" = quit ]; then

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: a balloon, for a machine whose VMM has none that
+ * knows of devices. It has as much memory as the administrator writes into a file in
+ * debugfs: takes pages from the kernel and gives them back to the host, or the other
+ * way round.
+ */
+#include <linux/capability.h>
+#include <linux/debugfs.h>
+#include <linux/gfp.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "pv-iommu.h"
+
+/* What one release takes, and what suits the host's large pages */
+#define BLOCK_ORDER	9
+
+/* Pages of the balloon that were allocated together */
+struct block {
+	struct list_head node;
+	struct page *page;
+	unsigned int order;
+};
+
+/* What one release is about: blocks that were taken from the kernel */
+struct load {
+	struct list_head blocks;
+	unsigned int count;
+	unsigned long pfns[PV_IOMMU_RELEASE_MAX];
+};
+
+static void block_free(struct block *block)
+{
+	__free_pages(block->page, block->order);
+	list_del(&block->node);
+	kfree(block);
+}
+
+/* At most @max pages. It is not worth more than what is free. */
+static struct block *block_alloc(unsigned int max)
+{
+	struct block *block = kmalloc(sizeof(*block), GFP_KERNEL);
+
+	if (!block)
+		return NULL;
+	block->order = min_t(unsigned int, ilog2(max), BLOCK_ORDER);
+	for (;;) {
+		block->page = alloc_pages(GFP_HIGHUSER | __GFP_NOWARN | __GFP_NORETRY |
+					  __GFP_NOMEMALLOC, block->order);
+		if (block->page)
+			return block;
+		if (!block->order--)
+			break;
+	}
+	kfree(block);
+	return NULL;
+}
+
+/* Take up to @max pages; how many they are */
+static unsigned int load_fill(struct load *load, unsigned long max)
+{
+	struct block *block;
+	unsigned int i;
+
+	INIT_LIST_HEAD(&load->blocks);
+	load->count = 0;
+	max = min(max, PV_IOMMU_RELEASE_MAX);
+	while (load->count < max) {
+		block = block_alloc(max - load->count);
+		if (!block)
+			break;
+		list_add(&block->node, &load->blocks);
+		for (i = 0; i < 1U << block->order; i++)
+			load->pfns[load->count++] = page_to_pfn(block->page) + i;
+	}
+	return load->count;
+}
+
+static void load_give_back(struct load *load)
+{
+	struct block *block, *next;
+
+	list_for_each_entry_safe(block, next, &load->blocks, node)
+		block_free(block);
+}
+
+/* The host may take them at any time: they are nobody's any more */
+static void load_forget(struct load *load)
+{
+	struct block *block, *next;
+
+	pr_err("the host does not say what has become of %u pages, they are lost\n",
+	       load->count);
+	list_for_each_entry_safe(block, next, &load->blocks, node)
+		kfree(block);
+}
+
+static int balloon_grow(struct pviommu_balloon *balloon, struct load *load,
+			unsigned long npages)
+{
+	u64 freed;
+	int ret;
+
+	lockdep_assert_held(&balloon->lock);
+	if (!load_fill(load, npages))
+		return -ENOMEM;
+	ret = pv_iommu_release(load->pfns, load->count, &freed);
+	if (ret == -EIO || ret == -ETIMEDOUT) {
+		load_forget(load);
+	} else if (ret) {
+		load_give_back(load);
+	} else {
+		list_splice(&load->blocks, &balloon->blocks);
+		balloon->npages += load->count;
+		balloon->freed += freed;
+	}
+	return ret;
+}
+
+/* To what is not more than @npages, as far as blocks are not cut */
+static void balloon_shrink(struct pviommu_balloon *balloon, unsigned long npages)
+{
+	struct block *block;
+
+	lockdep_assert_held(&balloon->lock);
+	while (balloon->npages > npages) {
+		block = list_first_entry(&balloon->blocks, struct block, node);
+		balloon->npages -= 1UL << block->order;
+		block_free(block);
+		cond_resched();
+	}
+	if (!balloon->npages)
+		balloon->freed = 0;
+}
+
+static int balloon_set(struct pviommu_balloon *balloon, unsigned long npages)
+{
+	struct load *load = kmalloc(sizeof(*load), GFP_KERNEL);
+	int ret = 0;
+
+	if (!load)
+		return -ENOMEM;
+	ret = mutex_lock_interruptible(&balloon->lock);
+	if (ret)
+		goto out_free;
+	balloon_shrink(balloon, npages);
+	while (!ret && balloon->npages < npages) {
+		ret = signal_pending(current) ? -EINTR :
+		      balloon_grow(balloon, load, npages - balloon->npages);
+		cond_resched();
+	}
+	mutex_unlock(&balloon->lock);
+out_free:
+	kfree(load);
+	return ret;
+}
+
+/* Write the size in bytes that it is to have; read that, and what the host has freed */
+static ssize_t balloon_write(struct file *file, const char __user *from, size_t len,
+			     loff_t *pos)
+{
+	struct pviommu_balloon *balloon = file->private_data;
+	unsigned long long size;
+	int ret;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	ret = kstrtoull_from_user(from, len, 0, &size);
+	if (ret)
+		return ret;
+	if (!PAGE_ALIGNED(size))
+		return -EINVAL;
+	ret = balloon_set(balloon, size >> PAGE_SHIFT);
+	return ret ?: len;
+}
+
+static ssize_t balloon_read(struct file *file, char __user *to, size_t len, loff_t *pos)
+{
+	struct pviommu_balloon *balloon = file->private_data;
+	char text[64];
+	int n;
+
+	mutex_lock(&balloon->lock);
+	n = scnprintf(text, sizeof(text), "%llu %llu\n", (u64)balloon->npages << PAGE_SHIFT,
+		      balloon->freed);
+	mutex_unlock(&balloon->lock);
+	return simple_read_from_buffer(to, len, pos, text, n);
+}
+
+static const struct file_operations balloon_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = balloon_write,
+	.read = balloon_read,
+};
+
+/**
+ * pviommu_balloon_init() - an empty balloon
+ * @balloon: the balloon
+ */
+void pviommu_balloon_init(struct pviommu_balloon *balloon)
+{
+	mutex_init(&balloon->lock);
+	INIT_LIST_HEAD(&balloon->blocks);
+}
+
+/**
+ * pviommu_balloon_add() - make its file
+ * @balloon: the balloon
+ * @dir: our folder in debugfs
+ */
+void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir)
+{
+	debugfs_create_file("balloon", 0600, dir, balloon, &balloon_fops);
+}
+
+/**
+ * pviommu_balloon_empty() - let go of all of it
+ * @balloon: the balloon, which has no file any more
+ */
+void pviommu_balloon_empty(struct pviommu_balloon *balloon)
+{
+	mutex_lock(&balloon->lock);
+	balloon_shrink(balloon, 0);
+	mutex_unlock(&balloon->lock);
+}

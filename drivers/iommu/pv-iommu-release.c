@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Paravirtual IOMMU, guest driver: giving pages back to the host.
+ *
+ * The host takes a list, has everyone let go who maps a page of it, frees the
+ * memory, and then tells by an event. Until that has come, or the host has
+ * forgotten the list with all else, the pages may be taken at any moment.
+ */
+#include <linux/completion.h>
+#include <linux/io.h>
+#include <linux/slab.h>
+
+#include "pv-iommu.h"
+
+/* The administrator of the host says how long users of a page have; this is longer */
+#define RELEASE_TIMEOUT	(60 * HZ)
+#define RELEASE_POLL	max(HZ / 100, 1)
+
+/* A list that the host has */
+struct release {
+	struct list_head node;		/* in pviommu.releases; pviommu.lock */
+	u64 token;
+	u64 freed;
+	struct completion done;
+};
+
+/* There is no interrupt for an event: look */
+static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
+{
+	unsigned long end = jiffies + RELEASE_TIMEOUT;
+
+	while (!wait_for_completion_timeout(&rel->done, RELEASE_POLL)) {
+		if (READ_ONCE(pv->broken))
+			return -EIO;
+		if (READ_ONCE(pv->cookie) != cookie)
+			return -EAGAIN;
+		if (time_after(jiffies, end))
+			return -ETIMEDOUT;
+		pviommu_events_check(pv);
+	}
+	return 0;
+}
+
+static int release_list(struct pviommu *pv, struct release *rel, __le64 *list,
+			unsigned int count)
+{
+	u64 cookie = READ_ONCE(pv->cookie);
+	struct pviommu_op op;
+	int ret;
+
+	pviommu_op_init(&op, PVIOMMU_OP_RELEASE);
+	op.release.list = cpu_to_le64(virt_to_phys(list));
+	op.release.count = cpu_to_le32(count);
+	op.release.token = cpu_to_le64(rel->token);
+	ret = pviommu_request_long(pv, &op);
+	return ret ?: release_wait(pv, rel, cookie);
+}
+
+/**
+ * pviommu_release_done() - the host says that it has the pages
+ * @pv: the interface, its lock held
+ * @token: of which list
+ * @freed: bytes
+ */
+void pviommu_release_done(struct pviommu *pv, u64 token, u64 freed)
+{
+	struct release *rel;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(rel, &pv->releases, node) {
+		if (rel->token != token)
+			continue;
+		rel->freed = freed;
+		complete(&rel->done);
+	}
+}
+
+int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed)
+{
+	struct pviommu *pv = pviommu_instance;
+	struct release rel = {};
+	unsigned int i;
+	__le64 *list;
+	int ret;
+
+	if (!pv || !(pv->features & PVIOMMU_F_RELEASE))
+		return -EOPNOTSUPP;
+	if (!count || count > PV_IOMMU_RELEASE_MAX)
+		return -EINVAL;
+	list = (__le64 *)__get_free_page(GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	for (i = 0; i < count; i++)
+		list[i] = cpu_to_le64(pfns[i]);
+	init_completion(&rel.done);
+
+	mutex_lock(&pv->lock);
+	rel.token = ++pv->last_token;
+	list_add(&rel.node, &pv->releases);
+	mutex_unlock(&pv->lock);
+	ret = release_list(pv, &rel, list, count);
+	mutex_lock(&pv->lock);
+	list_del(&rel.node);
+	mutex_unlock(&pv->lock);
+
+	*freed = rel.freed;
+	/* A host that does not answer may still read the list */
+	if (ret != -EIO)
+		free_page((unsigned long)list);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(pv_iommu_release);

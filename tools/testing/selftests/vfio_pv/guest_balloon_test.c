@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory that goes back to the host by the balloon of the guest's IOMMU driver. What
+ * QEMU has then is looked at by guests_lend.sh, who maps it by guest_table_test.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "lib/guest_balloon.h"
+
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	240
+
+#define MIB	1048576ULL
+
+FIXTURE(balloon)
+{
+};
+
+FIXTURE_SETUP(balloon)
+{
+	if (access(BALLOON, F_OK))
+		SKIP(return, "needs debugfs of pviommu_guest");
+	ASSERT_EQ(0, balloon_set(0));
+}
+
+FIXTURE_TEARDOWN(balloon)
+{
+	EXPECT_EQ(0, balloon_set(0));
+}
+
+static unsigned long free_kb(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long kb = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemFree: %lu", &kb) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kb;
+}
+
+TEST_F(balloon, grows_and_shrinks)
+{
+	static const __u64 sizes[] = { 4096, 2 * MIB, 24 * MIB + 12288, 24 * MIB, 32 * MIB };
+	__u64 size, freed;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ASSERT_EQ(0, balloon_set(sizes[i]));
+		ASSERT_EQ(0, balloon_get(&size, &freed));
+		/* What is given back by the host is whole blocks */
+		EXPECT_LE(sizes[i] > 24 * MIB ? sizes[i] : 0, size);
+		EXPECT_GE(sizes[i], size);
+		EXPECT_LE(size, freed);
+	}
+	ASSERT_EQ(0, balloon_set(0));
+	ASSERT_EQ(0, balloon_get(&size, &freed));
+	EXPECT_EQ(0, size);
+	EXPECT_EQ(0, freed);
+}
+
+TEST_F(balloon, has_memory_of_the_kernel)
+{
+	unsigned long before = free_kb(), in;
+
+	ASSERT_LT(48 * 1024, before);
+	ASSERT_EQ(0, balloon_set(32 * MIB));
+	in = free_kb();
+	EXPECT_GT(before - 24 * 1024, in);
+	ASSERT_EQ(0, balloon_set(0));
+	EXPECT_LT(in + 24 * 1024, free_kb());
+}
+
+/* More than there is: an error, and what could be had until then stays */
+TEST_F(balloon, bad_values)
+{
+	int fd = open(BALLOON, O_WRONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EINVAL, balloon_set(4097));
+	EXPECT_EQ(-1, write(fd, "much", 4));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, write(fd, "-4096", 5));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, write(fd, "99999999999999999999999", 23));
+	EXPECT_EQ(ERANGE, errno);
+	close(fd);
+}
+
+TEST_F(balloon, is_not_for_everybody)
+{
+	int fd = open(BALLOON, O_WRONLY | O_CLOEXEC), status = -1;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (fd < 0 || setuid(65534))
+			_exit(2);
+		_exit(write(fd, "4096", 4) != -1 || errno != EPERM);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
