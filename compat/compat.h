@@ -56,6 +56,9 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
 
+/* The other name of it is deprecated there */
+#define compat_unbound_wq system_dfl_wq
+
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
@@ -81,6 +84,8 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_zap_vma(vma, address, size) \
 	zap_page_range_single(vma, address, size, NULL)
+
+#define compat_unbound_wq system_unbound_wq
 
 #endif
 

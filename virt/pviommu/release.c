@@ -164,7 +164,7 @@ static void release_work(struct work_struct *work)
 		any = tell_all(vm, &rel->frames);
 		up_read(&vm->mem_lock);
 		if (any) {
-			queue_delayed_work(system_unbound_wq, &rel->work,
+			queue_delayed_work(compat_unbound_wq, &rel->work,
 					   msecs_to_jiffies(READ_ONCE(release_ms)));
 			return;
 		}
@@ -269,7 +269,7 @@ static int release_queue(struct release *rel)
 	} else {
 		vm->nr_releases++;
 		list_add_tail(&rel->entry, &vm->releases);
-		queue_delayed_work(system_unbound_wq, &rel->work, 0);
+		queue_delayed_work(compat_unbound_wq, &rel->work, 0);
 	}
 	mutex_unlock(&vm->release_lock);
 	return ret;

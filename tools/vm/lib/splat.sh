@@ -28,6 +28,7 @@ SPLAT_PATTERNS=(
 	'refcount_t: '
 	'list_(add|del) corruption'
 	'usercopy: Kernel memory'
+	'enqueued on deprecated workqueue'
 	'Kernel panic'
 )
 

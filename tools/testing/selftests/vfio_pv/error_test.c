@@ -15,6 +15,7 @@
 #include <linux/vfio.h>
 
 #include "lib/edu.h"
+#include "lib/pv_aer.h"
 #include "lib/pv_test.h"
 
 #define DEVS	3
@@ -34,32 +35,6 @@ FIXTURE(error)
 	__u32 ep, dom, other;
 	int port;
 };
-
-/* Which of pvvm's devices it is, if it is behind a root port; or -1 */
-static int root_port_of(const char *bdf)
-{
-	char list[1024], *word, *save;
-	const char *env = getenv("PVVM_DEVICES");
-	int i;
-
-	if (!strncmp(bdf, "0000:00:", 8) || !env)
-		return -1;
-	snprintf(list, sizeof(list), "%s", env);
-	word = strtok_r(list, " ", &save);
-	for (i = 0; word; i++, word = strtok_r(NULL, " ", &save))
-		if (strstr(word, bdf))
-			return i;
-	return -1;
-}
-
-static int inject(int port, const char *error)
-{
-	char command[128];
-
-	snprintf(command, sizeof(command),
-		 "pvvm-qmp -m 'hmp pcie_aer_inject_error rp%d %s' | grep -q 'OK id'", port, error);
-	return system(command);
-}
 
 static __u32 domain_with(struct pv_ring *r, int dev, __u64 iova, __u64 gpa)
 {
@@ -99,18 +74,6 @@ static bool goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 		return false;
 	*mem = 0;
 	return edu_to_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)) && *mem == data;
-}
-
-static bool wait_event(struct pv_vm *vm, struct pviommu_event *ev)
-{
-	int ms;
-
-	for (ms = 0; ms < WAIT_MS; ms += 10) {
-		if (pv_event_next(vm, ev))
-			return true;
-		poll(NULL, 0, 10);
-	}
-	return false;
 }
 
 /* RECOVER, as often as the host says that it is not done */
@@ -158,7 +121,7 @@ FIXTURE_SETUP(error)
 		if (!edu_is(&self->vm.dev[i].vfio))
 			SKIP(return, "needs edu devices");
 	self->victim = &self->vm.dev[VICTIM].vfio;
-	self->port = root_port_of(self->victim->bdf);
+	self->port = pv_aer_port(self->victim->bdf);
 	if (self->port < 0)
 		SKIP(return, "needs an edu device behind a root port, and pvvm");
 	self->r = &self->vm.ring[0];
@@ -180,8 +143,8 @@ FIXTURE_TEARDOWN(error)
 #define cut_off(error) do {						\
 	struct pviommu_event __ev;					\
 									\
-	ASSERT_EQ(0, inject(self->port, error));			\
-	ASSERT_TRUE(wait_event(&self->vm, &__ev));			\
+	ASSERT_EQ(0, pv_aer_inject(self->port, error));			\
+	ASSERT_TRUE(pv_event_wait(&self->vm, &__ev, WAIT_MS));			\
 	EXPECT_EQ(PVIOMMU_EV_ISOLATED, __ev.type);			\
 	EXPECT_EQ(self->ep, __ev.endpoint);				\
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));	\
@@ -255,7 +218,7 @@ TEST_F(error, event_lost)
 	struct pviommu_event ev;
 
 	ring->cons = ring->prod - PVIOMMU_EVENT_SLOTS;
-	ASSERT_EQ(0, inject(self->port, variant->error));
+	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
 	ASSERT_TRUE(wait_lost(ring, 1));
 	ring->cons = ring->prod;
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));

@@ -4,6 +4,8 @@
  *
  *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [harness options]
  *
+ * PV_FUZZ_OPS in the environment is another default for --ops.
+ *
  * Batches of ops go to four rings with one doorbell. Every op must end as the model
  * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
  * must see what the model sees. Between batches memory comes and goes, devices are
@@ -766,9 +768,12 @@ int main(int argc, char **argv)
 		{ "--seed", &options.seed }, { "--ops", &options.ops },
 		{ "--seconds", &options.seconds },
 	};
+	const char *ops = getenv("PV_FUZZ_OPS");
 	struct timespec now;
 	unsigned int i;
 
+	if (ops)
+		options.ops = strtoull(ops, NULL, 0);
 	clock_gettime(CLOCK_REALTIME, &now);
 	options.seed = now.tv_sec * 1000000000ULL + now.tv_nsec;
 	for (i = 0; i < ARRAY_SIZE(known) && argc > 2;) {

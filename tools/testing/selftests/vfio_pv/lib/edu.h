@@ -5,6 +5,8 @@
  * The device has a buffer of 4 KiB and copies between it and memory. It does
  * not tell whether memory could be reached: who wants to know looks whether
  * the data has arrived.
+ *
+ * BAR 0 is used by reads and writes, or as memory if dev->bar0 is -1.
  */
 #ifndef EDU_H
 #define EDU_H

@@ -149,3 +149,10 @@ bool pv_fault_next(struct pv_fault_sweep *sweep)
 	sweep->was = false;
 	return true;
 }
+
+unsigned int pv_fault_report(const char *what, const struct pv_fault_sweep *sweep)
+{
+	printf("# %-30s %4u allocations and copies, %4u calls\n", what,
+	       sweep->count[PV_FAULT_KERNEL], sweep->count[PV_FAULT_ENGINE]);
+	return sweep->count[PV_FAULT_KERNEL] + sweep->count[PV_FAULT_ENGINE];
+}

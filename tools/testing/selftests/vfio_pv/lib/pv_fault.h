@@ -39,4 +39,7 @@ struct pv_fault_sweep {
 
 bool pv_fault_next(struct pv_fault_sweep *sweep);
 
+/* Print how many failures of each kind there were; all of them */
+unsigned int pv_fault_report(const char *what, const struct pv_fault_sweep *sweep);
+
 #endif /* PV_FAULT_H */

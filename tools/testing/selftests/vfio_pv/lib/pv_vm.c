@@ -148,8 +148,7 @@ int pv_vm_open_container(struct pv_vm *vm)
 	return 0;
 }
 
-/* What a guest does: look for the capability, as a list says */
-static void find_cap(struct pv_dev *dev)
+void pv_dev_find_cap(struct pv_dev *dev)
 {
 	unsigned int pos = vfio_config_read32(&dev->vfio, PCI_CAPABILITY_LIST) & 0xfc;
 	unsigned int ttl = 64;
@@ -189,7 +188,7 @@ int pv_vm_open_devices(struct pv_vm *vm)
 		ret = vfio_dev_open(&dev->vfio);
 		if (ret)
 			return ret;
-		find_cap(dev);
+		pv_dev_find_cap(dev);
 		if (!dev->cap)
 			return -ENOENT;
 		dev->id = pv_cap_read(vm, i, PVIOMMU_CAP_ENDPOINT_OFF);
@@ -363,4 +362,14 @@ bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev)
 	*ev = ring->ev[ring->cons % PVIOMMU_EVENT_SLOTS];
 	__atomic_store_n(&ring->cons, ring->cons + 1, __ATOMIC_RELEASE);
 	return true;
+}
+
+bool pv_event_wait(struct pv_vm *vm, struct pviommu_event *ev, int ms)
+{
+	for (; ms >= 0; ms -= 10) {
+		if (pv_event_next(vm, ev))
+			return true;
+		usleep(10000);
+	}
+	return false;
 }

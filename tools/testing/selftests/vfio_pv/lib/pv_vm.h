@@ -101,6 +101,9 @@ void pv_vm_close_groups(struct pv_vm *vm);
 void pv_vm_close_container(struct pv_vm *vm);
 void pv_vm_free(struct pv_vm *vm);
 
+/* What a guest does: look for the capability, as a list says; sets cap and shift */
+void pv_dev_find_cap(struct pv_dev *dev);
+
 int pv_region_map(struct pv_vm *vm, struct pv_region *region);
 int pv_region_unmap(struct pv_vm *vm, struct pv_region *region);
 /* The BAR of a device as a region that can't be pinned */
@@ -135,5 +138,7 @@ __u32 __pv_reset(struct pv_vm *vm);
 struct pviommu_event_ring *pv_events(struct pv_vm *vm);
 /* Take the next event; false if there is none */
 bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev);
+/* The same, and wait for it */
+bool pv_event_wait(struct pv_vm *vm, struct pviommu_event *ev, int ms);
 
 #endif /* PV_VM_H */

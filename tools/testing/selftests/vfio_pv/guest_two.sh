@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Two guests at once, with an edu device each: the first maps and unmaps all the time
+# until its QEMU is killed, by host_two.sh, and the second has its device at work
+# meanwhile and afterwards. Needs pvvm's --guests 2, --guest-may-die and --share.
+
+# shellcheck source=lib/guest.sh
+. "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
+
+[ "$PVVM_SHARE" ] || skip_all "needs --share"
+bdf=$(device edu) || skip_all "no edu device"
+
+# What the first one says is no test: nobody hears it to the end
+if [ "$PVVM_GUEST" = 1 ]; then
+	pvvm-bind vfio-pci "$bdf"
+	touch "$PVVM_SHARE/two-busy"
+	guest_map_load 0 16
+	sleep 600
+fi
+
+killed() {
+	touch "$PVVM_SHARE/two-kill"
+	until_true 60 test -e "$PVVM_SHARE/two-killed"
+}
+
+# Its own numbers, and nothing that the other guest's work has added to
+no_op_failed() {
+	[ "$(stat_of host_ops_failed)" = 0 ]
+}
+
+plan 6
+check "device" pvvm-bind vfio-pci "$bdf"
+check "the other guest is at work" until_true 120 test -e "$PVVM_SHARE/two-busy"
+check "pages flushed and not, beside it" guest_flush_test
+check "the other guest's QEMU is killed" killed
+check "pages flushed and not, after that" guest_flush_test
+check "no operation has failed" no_op_failed
+finish

@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The host level's part of guest_two.sh, run beside the guests: kills the first guest's
+# QEMU in the midst of its work, when the second asks for it.
+
+until [ -e "$PVVM_SHARE/two-kill" ]; do
+	sleep 0.5
+done
+for stats in /sys/kernel/debug/pviommu/vm*/stats; do
+	echo "# $stats: $(awk '/^(ops|mappings|pages_pinned) / { printf "%s %s ", $2, $1 }' "$stats")"
+done
+kill -9 "$(cat "$PVVM_RUN/qemu.pid")"
+touch "$PVVM_SHARE/two-killed"
