@@ -16,9 +16,8 @@ modules:
 	+@tools/build/modules modules
 
 .PHONY: modules_install
-modules_install:
-	+@tools/build/modules modules PVIOMMU_TESTS=
-	+@tools/build/modules modules_install PVIOMMU_TESTS=
+modules_install: modules
+	+@tools/build/modules modules_install
 
 # --- user space -------------------------------------------------------------
 
