@@ -327,7 +327,7 @@ TEST_F(error, while_closed)
 
 	ASSERT_LE(0, before);
 	pv_vm_close_devices(&self->vm);
-	ASSERT_EQ(0, inject(self->port, variant->error));
+	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
 	ASSERT_TRUE(wait_recovery(before));
 	ASSERT_EQ(0, pv_vm_open_devices(&self->vm));
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
