@@ -543,6 +543,25 @@ static void *sleeper(void *arg)
 	return NULL;
 }
 
+static bool question_is_there(bool there, unsigned int ms)
+{
+	char path[128];
+
+	share_path(path, sizeof(path), "server.ask");
+	for (; ms && (access(path, F_OK) == 0) != there; ms--)
+		usleep(1000);
+	return ms;
+}
+
+/* It sleeps when this returns, or has slept: a busy host takes its time to hear of it */
+static void send_to_sleep(pthread_t *thread, const char *command)
+{
+	pthread_create(thread, NULL, sleeper, (void *)command);
+	question_is_there(true, 1000);
+	question_is_there(false, 60000);
+	usleep(100000);
+}
+
 TEST_F(types, slow_server_slows_writers)
 {
 	unsigned char *p = self->mem.pages;
@@ -553,8 +572,7 @@ TEST_F(types, slow_server_slows_writers)
 
 	ASSERT_EQ(0, set_type(gpa, PAGE, 1));
 	hear(heard, 512);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 400"));
-	usleep(300000);
+	send_to_sleep(&thread, "sleep 600");
 	for (i = 0; i < 400; i++)
 		store16(p + 2 * i, i);
 	pthread_join(thread, NULL);
@@ -569,15 +587,14 @@ TEST_F(types, slow_server_slows_writers)
 	}
 }
 
-/* Types change while the ring is full: the op goes on when there is room */
+/* Types change while the ring is full: that goes on when there is room */
 TEST_F(types, slow_server_slows_types)
 {
 	unsigned int round;
 	pthread_t thread;
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 600"));
-	usleep(300000);
+	send_to_sleep(&thread, "sleep 600");
 	/* More records than there is room for, the last set is of type 1 */
 	for (round = 0; round < 7; round++)
 		ASSERT_EQ(0, set_all(&self->mem, round % 2));
@@ -596,8 +613,7 @@ TEST_F(types, server_that_sleeps_is_dropped_by_an_op)
 	int ret = 0;
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 5000"));
-	usleep(300000);
+	send_to_sleep(&thread, "sleep 5000");
 	for (round = 0; round < 20 && !ret; round++)
 		ret = set_all(&self->mem, round % 2);
 	EXPECT_EQ(-ENOENT, ret);
@@ -617,8 +633,7 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	unsigned int i;
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, sleeper, "sleep 15000"));
-	usleep(300000);
+	send_to_sleep(&thread, "sleep 15000");
 	for (i = 0; i < 2000; i++)
 		store16(p + 2 * i, i);
 	EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[1], PAGE, 1));
