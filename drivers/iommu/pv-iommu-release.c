@@ -41,19 +41,21 @@ static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
 	return 0;
 }
 
-static int release_list(struct pviommu *pv, struct release *rel, __le64 *list,
-			unsigned int count)
+/* No restart comes between: *cookie is of the interface that has taken the list */
+static int release_ask(struct pviommu *pv, struct release *rel, __le64 *list,
+		       unsigned int count, u64 *cookie)
 {
-	u64 cookie = READ_ONCE(pv->cookie);
 	struct pviommu_op op;
-	int ret;
 
+	lockdep_assert_held(&pv->lock);
+	rel->token = ++pv->last_token;
+	list_add(&rel->node, &pv->releases);
+	*cookie = pv->cookie;
 	pviommu_op_init(&op, PVIOMMU_OP_RELEASE);
 	op.release.list = cpu_to_le64(virt_to_phys(list));
 	op.release.count = cpu_to_le32(count);
 	op.release.token = cpu_to_le64(rel->token);
-	ret = pviommu_request_long(pv, &op, NULL);
-	return ret ?: release_wait(pv, rel, cookie);
+	return pviommu_request_long(pv, &op, NULL);
 }
 
 /**
@@ -81,6 +83,7 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed)
 	struct release rel = {};
 	unsigned int i;
 	__le64 *list;
+	u64 cookie;
 	int ret;
 
 	if (!pv || !(pv->features & PVIOMMU_F_RELEASE))
@@ -95,10 +98,10 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed)
 	init_completion(&rel.done);
 
 	mutex_lock(&pv->lock);
-	rel.token = ++pv->last_token;
-	list_add(&rel.node, &pv->releases);
+	ret = release_ask(pv, &rel, list, count, &cookie);
 	mutex_unlock(&pv->lock);
-	ret = release_list(pv, &rel, list, count);
+	if (!ret)
+		ret = release_wait(pv, &rel, cookie);
 	mutex_lock(&pv->lock);
 	list_del(&rel.node);
 	mutex_unlock(&pv->lock);

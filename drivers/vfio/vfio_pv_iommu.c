@@ -271,11 +271,11 @@ u32 vfio_pv_restarts(struct vfio_pv_container *c)
 
 /*
  * Queue all mappings, which nobody changes, for a domain that has none of them;
- * @nr batches take turns.
+ * PV_IOMMU_REPLAY_BATCHES batches take turns: neighbours are not joined, which
+ * another machine may lend by two grants.
  */
 static int vfio_pv_queue_all(struct vfio_pv_domain *d,
-			     struct pv_iommu_batch *batches, unsigned int nr,
-			     bool may_sleep)
+			     struct pv_iommu_batch *batches, bool may_sleep)
 {
 	struct interval_tree_node *node;
 	unsigned int n = 0;
@@ -288,7 +288,8 @@ static int vfio_pv_queue_all(struct vfio_pv_domain *d,
 
 		if (dma->state & (VFIO_PV_MAPPED | VFIO_PV_TAKEN))
 			ret = vfio_pv_queue_runs(dma, d->domain,
-						 &batches[n++ % nr], may_sleep);
+						 &batches[n++ % PV_IOMMU_REPLAY_BATCHES],
+						 may_sleep);
 		if (may_sleep)
 			cond_resched();
 	}
@@ -303,8 +304,7 @@ static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
 {
 	struct vfio_pv_domain *d = owner;
 
-	return d->live ? vfio_pv_queue_all(d, batches, PV_IOMMU_REPLAY_BATCHES,
-					   false) : 0;
+	return d->live ? vfio_pv_queue_all(d, batches, false) : 0;
 }
 
 static phys_addr_t vfio_pv_owner_iova_to_phys(void *owner, unsigned long iova)
@@ -333,12 +333,16 @@ const struct pv_iommu_owner_ops vfio_pv_owner_ops = {
 
 static int vfio_pv_fill_once(struct vfio_pv_domain *d)
 {
-	struct pv_iommu_batch batch = {};
+	struct pv_iommu_batch batches[PV_IOMMU_REPLAY_BATCHES] = {};
+	unsigned int i;
 	int ret, err;
 
-	ret = vfio_pv_queue_all(d, &batch, 1, true);
-	err = pv_iommu_sync_map(d->domain, &batch, 0, SIZE_MAX);
-	return ret ?: err;
+	ret = vfio_pv_queue_all(d, batches, true);
+	for (i = 0; i < ARRAY_SIZE(batches); i++) {
+		err = pv_iommu_sync_map(d->domain, &batches[i], 0, SIZE_MAX);
+		ret = ret ?: err;
+	}
+	return ret;
 }
 
 /* Take out what a restart has left of the mappings */

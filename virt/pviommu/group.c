@@ -297,9 +297,12 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 
 	if (grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS)
 		return 0;
-	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry)
-		if (!pviommu_group_attach(grp, domain))
-			return 0;
+	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry) {
+		ret = pviommu_group_attach(grp, domain);
+		/* That it can't be moved now says nothing of the domain */
+		if (!ret || ret == -EBUSY)
+			return ret;
+	}
 
 	iommu_group_for_each_dev(grp->group, &dev, first_device);
 	if (!dev)

@@ -35,6 +35,9 @@ MODULE_PARM_DESC(server_timeout_ms,
 /* A write waits so many times the time-out for a server that works, but for others */
 #define PATIENCE	4
 
+/* So often the guest may make pages plain while one is read */
+#define MAX_TRIES	100
+
 /* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
 #define MAX_READ	SZ_16M
 
@@ -429,6 +432,7 @@ static long ioctl_claim(struct server_file *file, unsigned long arg)
 static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len)
 {
 	struct pviommu_vm *vm = pviommu_vm_get(server->vm_id);
+	unsigned int tries = 0;
 	int ret;
 
 	if (!vm)
@@ -436,7 +440,7 @@ static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len
 	do {
 		ret = fatal_signal_pending(current) ? -EINTR :
 			pviommu_types_read(vm, server, gpa, page, len);
-	} while (ret == -EAGAIN);
+	} while (ret == -EAGAIN && ++tries < MAX_TRIES);
 	pviommu_vm_put(vm);
 	return ret;
 }

@@ -413,7 +413,7 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
  * Nobody's locks are held here, so that it can wait for the server to make room; a
  * server that makes none in its time is disclaimed, and then there is nothing to wait for.
  */
-static void make_plain(struct pviommu_vm *vm, u64 gpa)
+static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 {
 	int ret;
 
@@ -423,7 +423,9 @@ static void make_plain(struct pviommu_vm *vm, u64 gpa)
 		if (vm->iface && vm->iface->doorbell)
 			ret = set_page(vm, PVIOMMU_MEM_RAM_RW, gpa);
 		up_read(&vm->iface_lock);
-		if (ret)
+		if (ret && ktime_after(ktime_get(), end))
+			disclaim_slow(vm, NULL);
+		else if (ret)
 			schedule_timeout_uninterruptible(1);
 	} while (ret);
 }
@@ -436,15 +438,16 @@ static void make_plain(struct pviommu_vm *vm, u64 gpa)
  * What they hold will be gone without a write: they are plain memory on return, and the
  * server has been told of each.
  *
- * Context: process, no lock of the VM held. Waits for the server for as long as that
- * may leave its ring full.
+ * Context: process, no lock of the VM held. Waits for the server as long as a write does,
+ * for all of the pages.
  */
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
+	ktime_t end = pviommu_server_patience();
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		make_plain(vm, frames->gfns[i] << PAGE_SHIFT);
+		make_plain(vm, frames->gfns[i] << PAGE_SHIFT, end);
 }
 
 /* Can it become plain: a page that is watched may have left the VM */

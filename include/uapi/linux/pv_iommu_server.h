@@ -62,7 +62,8 @@ struct pviommu_server_claim {
  * @size: bytes
  *
  * Errors: EINVAL, EOPNOTSUPP flags, ENOENT no claim (any more), EACCES pages
- * that are not of the type, EFAULT; then a part may have been read.
+ * that are not of the type, EAGAIN the guest changes types all the time, EFAULT;
+ * then a part may have been read.
  */
 struct pviommu_server_read {
 	__u32 argsz;

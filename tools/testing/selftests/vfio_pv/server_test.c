@@ -29,27 +29,6 @@ FIXTURE(server)
 	int fd;
 };
 
-/* The number of the only VM: the one for which a claim of nothing is not ENOENT */
-static __u32 find_vm(int fd)
-{
-	struct pviommu_server_claim req = {
-		.argsz = sizeof(req),
-		.flags = PVIOMMU_CLAIM_WRITES,
-		.type = PVIOMMU_MEM_IOREQ_SERVER,
-		.entries = ENTRIES,
-		.eventfd = -1,
-	};
-
-	for (req.vm = 1; req.vm < 10000; req.vm++) {
-		if (ioctl(fd, PVIOMMU_SERVER_CLAIM, &req))
-			continue;
-		req.flags = 0;
-		req.entries = 0;
-		return ioctl(fd, PVIOMMU_SERVER_CLAIM, &req) ? 0 : req.vm;
-	}
-	return 0;
-}
-
 FIXTURE_SETUP(server)
 {
 	self->before = pv_begin();
@@ -58,7 +37,7 @@ FIXTURE_SETUP(server)
 	pv_start(&self->vm, 1, 6);
 	self->fd = open(DEVICE, O_RDWR);
 	ASSERT_LE(0, self->fd);
-	self->id = find_vm(self->fd);
+	self->id = pv_newest_vm();
 	ASSERT_NE(0, self->id);
 }
 

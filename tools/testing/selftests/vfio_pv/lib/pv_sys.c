@@ -100,6 +100,13 @@ static int scan_vms(int *newest)
 	return count;
 }
 
+int pv_newest_vm(void)
+{
+	int newest;
+
+	return scan_vms(&newest) < 1 ? 0 : newest;
+}
+
 int pv_vm_count(void)
 {
 	int newest;

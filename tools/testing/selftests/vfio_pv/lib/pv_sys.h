@@ -29,6 +29,9 @@ struct pv_usage {
 long long pv_total(const char *name);
 /* Number of VMs that there are in debugfs, and a counter of the newest */
 int pv_vm_count(void);
+
+/* The number of the VM that was made last; 0 if there is none */
+int pv_newest_vm(void);
 long long pv_newest_vm_counter(const char *name);
 
 /* A line of /proc/PID/status in KiB, -1 if there is none; pid 0: this process */
