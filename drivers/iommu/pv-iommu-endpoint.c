@@ -283,6 +283,17 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
 }
 
 /*
+ * Its device is being reset, and it comes to where it belongs afterwards: that is good
+ * enough for the IOMMU core, which goes there and back, not for who wants to know.
+ */
+static int attach_in_reset(const struct pviommu_endpoint *ep,
+			   const struct iommu_domain *domain)
+{
+	return domain->type != IOMMU_DOMAIN_UNMANAGED || domain == ep->left ||
+	       domain == ep->wanted ? 0 : -EBUSY;
+}
+
+/*
  * The host does not let go of it yet. The IOMMU core can't be told, when it goes back to
  * its own domain, or to the one from which it has taken the device for a reset: the
  * endpoint goes there, from the blocked domain, when the host is done.
@@ -323,7 +334,10 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 	int ret;
 
 	mutex_lock(&pv->lock);
-	ret = ep->recovering ? 0 : attach_locked(ep, domain);
+	if (ep->recovering)
+		ret = attach_in_reset(ep, domain);
+	else
+		ret = attach_locked(ep, domain);
 	if (ret && attach_later(ep, domain))
 		ret = 0;
 	if (!ret)
@@ -354,6 +368,9 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
 	ret = pviommu_recover_endpoint(ep);
 	if (!ret && ep->wanted)
 		ret = attach_locked(ep, ep->wanted);
+	/* It works again, also where it is to be in no domain */
+	if (!ret && !ep->isolated)
+		thaw(ep);
 	return ret;
 }
 

@@ -216,6 +216,11 @@ static int attach_endpoints(struct pviommu *pv, u32 group)
 	int ret = -ENODEV;
 
 	lockdep_assert_held(&pv->lock);
+	/* After another error its devices have to be reset once more first */
+	pviommu_events_flush(pv);
+	list_for_each_entry(ep, &pv->endpoints, node)
+		if (ep->group == group && !ep->gone && ep->isolated)
+			return -EBUSY;
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->group != group || ep->gone)
 			continue;
