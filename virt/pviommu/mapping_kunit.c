@@ -312,14 +312,14 @@ static void test_cuts_page(struct kunit *test)
 	map->pgshift = 21;
 	map->npages = 512;
 	map->runs[0].npages = 512;
-	map->it.last = SZ_4M + SZ_2M - 1;
+	map->it.last = 3 * SZ_2M - 1;
 	interval_tree_insert(&map->it, &t->domain.mappings);
 	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, SZ_4M - PAGE_SIZE));
 	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, SZ_4M));
 	KUNIT_EXPECT_TRUE(test, pviommu_mapping_cuts_page(&t->domain, SZ_4M + PAGE_SIZE));
 	KUNIT_EXPECT_TRUE(test, pviommu_mapping_cuts_page(&t->domain,
-							  SZ_4M + SZ_2M - PAGE_SIZE));
-	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, SZ_4M + SZ_2M));
+							  3 * SZ_2M - PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, 3 * SZ_2M));
 	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, 0));
 	KUNIT_EXPECT_FALSE(test, pviommu_mapping_cuts_page(&t->domain, U64_MAX));
 	mutex_unlock(&t->domain.lock);
