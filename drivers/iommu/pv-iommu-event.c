@@ -360,18 +360,23 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	schedule_work(&ring->pv->event_work);
 }
 
+static void report_that(struct pviommu *pv, bool *what)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pv->report.lock, flags);
+	*what = true;
+	spin_unlock_irqrestore(&pv->report.lock, flags);
+	schedule_work(&pv->event_work);
+}
+
 /**
  * pviommu_report_no_page() - have it printed that the page does not work
  * @pv: the interface
  */
 void pviommu_report_no_page(struct pviommu *pv)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pv->report.lock, flags);
-	pv->report.no_page = true;
-	spin_unlock_irqrestore(&pv->report.lock, flags);
-	schedule_work(&pv->event_work);
+	report_that(pv, &pv->report.no_page);
 }
 
 /**
@@ -380,12 +385,7 @@ void pviommu_report_no_page(struct pviommu *pv)
  */
 void pviommu_report_slow(struct pviommu *pv)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pv->report.lock, flags);
-	pv->report.slow = true;
-	spin_unlock_irqrestore(&pv->report.lock, flags);
-	schedule_work(&pv->event_work);
+	report_that(pv, &pv->report.slow);
 }
 
 /**
