@@ -128,7 +128,10 @@ static bool is_displaced(const struct pviommu_endpoint *ep)
 	return !ep->gone && (ep->isolated || (ep->wanted && ep->wanted != ep->domain));
 }
 
-/* Somebody else may have brought it back; with the locks of its devices held */
+/*
+ * Somebody else may have brought it back. Not for a driver that was told, and waits to
+ * hear that it can go on. With the locks of its devices held.
+ */
 static bool still_needed(struct recovery *r)
 {
 	struct pviommu_endpoint *ep;
@@ -138,7 +141,7 @@ static bool still_needed(struct recovery *r)
 	pviommu_events_flush(r->pv);
 	list_for_each_entry(ep, &r->pv->endpoints, node) {
 		if (ep->group == r->group)
-			needed |= is_displaced(ep) || ep->told;
+			needed |= is_displaced(ep) || (ep->told && ep->able);
 	}
 	mutex_unlock(&r->pv->lock);
 	return needed;
@@ -401,8 +404,10 @@ static bool recover_group(struct recovery *r)
 {
 	int ret;
 
-	if (!still_needed(r))
+	if (!still_needed(r)) {
+		drivers_done(r);
 		return true;
+	}
 	ret = stop_drivers(r) ?: bring_back(r);
 	if (ret == -EBUSY && group_again(r->pv, r->group))
 		return false;
@@ -526,14 +531,14 @@ void pviommu_recover_later(struct pviommu *pv, u32 group)
 
 /* --- drivers come and go ------------------------------------------------- */
 
-/* Has another device of its group a driver, with which nobody has dealt? */
-static bool others_bound(struct pviommu_endpoint *ep)
+/* Has another device of its group a driver that does not know of the error? */
+static bool others_stale(struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
 
 	lockdep_assert_held(&ep->pv->lock);
 	list_for_each_entry(other, &ep->pv->endpoints, node) {
-		if (other != ep && other->group == ep->group && READ_ONCE(other->dev->driver))
+		if (other != ep && other->group == ep->group && other->stale)
 			return true;
 	}
 	return false;
@@ -562,22 +567,24 @@ static int bring_back_bound(struct pviommu *pv, u32 group)
  * @dev: the device, its lock held
  *
  * If it is not where the IOMMU core has put it, it comes back: the new driver expects a
- * domain that works. Not so if its group has another device with a driver, which would
- * come back as it is.
+ * domain that works. Not so if its group has another device whose driver had it when it
+ * was cut off, which would come back as it is.
  */
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 {
 	struct pviommu_endpoint *ep;
-	bool displaced, others;
+	bool displaced, others = false;
 	u32 group = 0;
 	int ret;
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
 	displaced = ep && is_displaced(ep);
-	others = displaced && others_bound(ep);
-	if (displaced)
+	if (displaced) {
+		ep->stale = false;
+		others = others_stale(ep);
 		group = ep->group;
+	}
 	mutex_unlock(&pv->lock);
 	if (!displaced)
 		return;
@@ -600,8 +607,10 @@ void pviommu_recover_unbound(struct pviommu *pv, struct device *dev)
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
-	if (ep)
+	if (ep) {
+		ep->stale = false;
 		set_told(ep, false);
+	}
 	mutex_unlock(&pv->lock);
 }
 
