@@ -112,6 +112,9 @@ static int attach_request(struct pviommu_endpoint *ep,
 {
 	int ret = 0;
 
+	/* The reset was before this error: another one is needed */
+	if (ep->restoring && ep->isolated)
+		return -EBUSY;
 	if (domain->type != IOMMU_DOMAIN_BLOCKED)
 		ret = pviommu_recover_endpoint(ep);
 	if (!ret && domain_number(domain) == U32_MAX)
@@ -124,13 +127,13 @@ static int attach_request(struct pviommu_endpoint *ep,
 	pviommu_events_flush(ep->pv);
 	if (!ep->restoring)
 		return attach_missed(ep, domain_number(domain));
-	/* The reset was before this error: another one is needed */
 	group_isolated(ep->pv, ep->group);
+	pviommu_recover_later(ep->pv, ep->group);
 	return -EBUSY;
 }
 
 /* How often, and in which distance, a device that the host is resetting is tried */
-#define RESET_TRIES	20
+#define RESET_TRIES	60
 #define RESET_MS	50
 
 /* The host's kernel moves no device that it is resetting: that will be over soon */
@@ -140,7 +143,7 @@ static int attach_patiently(struct pviommu_endpoint *ep, struct iommu_domain *do
 
 	for (tries = 1;; tries++) {
 		ret = attach_request(ep, domain);
-		if (ret != -EBUSY || ep->isolated || tries == RESET_TRIES)
+		if (ret != -EBUSY || ep->isolated || ep->restoring || tries == RESET_TRIES)
 			return ret;
 		msleep(RESET_MS);
 		pviommu_events_flush(ep->pv);
@@ -233,14 +236,13 @@ static int attach_in_reset(const struct pviommu_endpoint *ep,
 }
 
 /*
- * The host does not let go of it yet, after an error or in a reset that takes long. The
- * IOMMU core can't be told, when it goes back to its own domain, or to the one from which
- * it has taken the device for a reset: the endpoint goes there when the host is done.
+ * The host does not let go of it yet. The IOMMU core can't be told, when it goes back to
+ * its own domain, or to the one from which it has taken the device for a reset: the
+ * endpoint goes there, from the blocked domain, when the host is done.
  */
-static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domain,
-			 int error)
+static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
-	if (!ep->isolated && error != -EBUSY)
+	if (!ep->isolated)
 		return false;
 	if (domain->type == IOMMU_DOMAIN_UNMANAGED && domain != ep->left)
 		return false;
@@ -278,7 +280,7 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 		ret = attach_in_reset(ep, domain);
 	else
 		ret = attach_locked(ep, domain);
-	if (ret && attach_later(ep, domain, ret))
+	if (ret && attach_later(ep, domain))
 		ret = 0;
 	if (!ret)
 		set_wanted(ep, domain);

@@ -163,6 +163,31 @@ static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 si
 	return 0;
 }
 
+/* Which IOVA leads nowhere, for what reason, and where the entry is */
+TEST_F(table, bad_entry_is_told)
+{
+	struct vfiopv c = { .fd = self->g.container, .type = VFIO_PV_IOMMU };
+	struct vfio_pv_event event = {};
+	int tries;
+
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	*leaf(self->pages, 2) = 1ULL << 51 | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	for (tries = 0; tries < 20 && vfiopv_read_events(&c, &event, 1) != 1; tries++)
+		usleep(100000);
+	EXPECT_EQ(VFIO_PV_EVENT_FAULT, event.type);
+	EXPECT_EQ(VFIO_PV_EVENT_FLAG_ENTRY, event.flags & 0xff);
+	EXPECT_EQ(PVIOMMU_BAD_PAGE, VFIO_PV_EVENT_REASON(event.flags));
+	EXPECT_EQ(IOVA(2), event.iova);
+	EXPECT_EQ(GUEST_PAGE, event.size);
+	EXPECT_EQ(self->gpa[TABLES - 1] + ((__u8 *)leaf(self->pages, 2) - self->pages) % GUEST_PAGE,
+		  event.gpa);
+	EXPECT_EQ(0, event.vm);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(2), DATA_PAGE(2), &self->window));
+}
+
 /*
  * Free memory that a device can reach, as no mapping of a user's own would let it,
  * goes back to the host: that is told, and cut off, and nothing else is.
