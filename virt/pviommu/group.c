@@ -376,7 +376,7 @@ static int group_check(struct pviommu_group *grp)
 	}
 	if (allow_unsafe_interrupts)
 		return 0;
-	pr_warn_ratelimited("interrupts of group %d are not isolated, refused\n",
+	pr_warn_ratelimited("interrupts of group %d are not isolated, refused: see allow_unsafe_interrupts of pviommu_host\n",
 			    iommu_group_id(grp->group));
 	return -EPERM;
 }
