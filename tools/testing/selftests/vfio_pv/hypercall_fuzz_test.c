@@ -326,7 +326,7 @@ static bool kick(struct run *run)
 {
 	unsigned int i;
 
-	pv_cov_take(&run->cov);
+	pv_cov_drop(&run->cov);
 	for (i = 0; i < MAX_KICKS && !all_done(run); i++) {
 		pv_cap_write(&run->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
@@ -887,7 +887,7 @@ static void report(const struct run *run, time_t took)
 		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
 		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
 	if (run->cov.fd >= 0)
-		printf("# %u places reached, %u streams kept\n", run->cov.nr, run->fuzz.kept);
+		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr, run->fuzz.kept);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }

@@ -57,6 +57,12 @@ static bool is_new(struct pv_cov *cov, __u64 place)
 	return true;
 }
 
+void pv_cov_drop(struct pv_cov *cov)
+{
+	if (cov->fd >= 0)
+		__atomic_store_n(&cov->trace[0], 0, __ATOMIC_RELEASE);
+}
+
 unsigned int pv_cov_take(struct pv_cov *cov)
 {
 	unsigned int new = 0;
@@ -67,6 +73,6 @@ unsigned int pv_cov_take(struct pv_cov *cov)
 	nr = __atomic_load_n(&cov->trace[0], __ATOMIC_ACQUIRE);
 	for (i = 1; i <= nr; i++)
 		new += is_new(cov, cov->trace[i]);
-	__atomic_store_n(&cov->trace[0], 0, __ATOMIC_RELEASE);
+	pv_cov_drop(cov);
 	return new;
 }

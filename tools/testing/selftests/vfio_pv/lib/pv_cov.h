@@ -20,7 +20,9 @@ struct pv_cov {
 bool pv_cov_open(struct pv_cov *cov);
 void pv_cov_close(struct pv_cov *cov);
 
-/* Take what was reached since the last call; how much of it was new */
+/* Forget what was reached since the last call */
+void pv_cov_drop(struct pv_cov *cov);
+/* Take it; how much of it was new */
 unsigned int pv_cov_take(struct pv_cov *cov);
 
 #endif /* PV_COV_H */
