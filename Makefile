@@ -60,7 +60,7 @@ check: lab
 FUZZ_TIME ?= 600
 .PHONY: fuzz
 fuzz: machine
-	@tools/vm/pvvm --host-only --no-guest-drivers --device edu,edu \
+	@tools/vm/pvvm --host-only --no-guest-drivers --device edu,edu,edu \
 		--kernel $(or $(FUZZ_KERNEL),6.12) --host-iommu $(or $(FUZZ_IOMMU),intel) \
 		--timeout $$(( $(FUZZ_TIME) * 2 + 600 )) --host-cmd \
 		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
