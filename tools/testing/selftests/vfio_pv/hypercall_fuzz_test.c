@@ -887,7 +887,8 @@ static void report(const struct run *run, time_t took)
 		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
 		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
 	if (run->cov.fd >= 0)
-		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr, run->fuzz.kept);
+		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr,
+		       run->fuzz.kept);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }

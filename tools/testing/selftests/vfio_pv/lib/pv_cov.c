@@ -11,8 +11,8 @@
 #include "pv_sys.h"
 
 /* More than one doorbell leaves, in words; a power of two that is never half full */
-#define TRACE	(1UL << 20)
-#define SEEN	(1UL << 16)
+#define TRACE	0x100000UL
+#define SEEN	0x10000UL
 
 bool pv_cov_open(struct pv_cov *cov)
 {
