@@ -59,7 +59,8 @@ static void pv_test_let_go(struct pv_test *t, u64 first, u64 last)
 	}
 }
 
-static int pv_test_keep_pages(struct pv_test *t, u64 iova, struct page **pages, u32 npage)
+static void pv_test_keep_pages(struct pv_test *t, u64 iova, struct page **pages,
+			       u32 npage)
 {
 	struct pv_test_held *held = t->held;
 	u32 i;
@@ -72,7 +73,6 @@ static int pv_test_keep_pages(struct pv_test *t, u64 iova, struct page **pages, 
 		held->page = pages[i];
 	}
 	t->state.held += npage;
-	return 0;
 }
 
 static int pv_test_pin(struct pv_test *t, const struct pv_test_pages *arg)
@@ -88,7 +88,7 @@ static int pv_test_pin(struct pv_test *t, const struct pv_test_pages *arg)
 		return -ENOMEM;
 	ret = vfio_pin_pages(&t->vdev, arg->iova, arg->npage, arg->prot, pages);
 	if (ret > 0)
-		ret = pv_test_keep_pages(t, arg->iova, pages, ret);
+		pv_test_keep_pages(t, arg->iova, pages, ret);
 	kfree(pages);
 	return ret;
 }
