@@ -296,7 +296,7 @@ long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 	ret = vfio_pv_do_lookup(c, &look);
 	up_read(&c->lock);
 	if (ret)
-		return vfio_pv_refuse(ret, "LOOKUP", "nothing is mapped, or the host is silent, IOVA",
+		return vfio_pv_refuse(ret, "LOOKUP", "nothing mapped, or no answer, IOVA",
 				      look.iova);
 	if (copy_to_user((void __user *)arg, &look, sizeof(look)))
 		return vfio_pv_refuse(-EFAULT, "LOOKUP", "can't write its argument at", arg);

@@ -51,7 +51,7 @@ static int vfio_pv_check_foreign(struct vfio_pv_container *c,
 	if (likely(!vfio_pv_map_is_foreign(map)))
 		return 0;
 	if (!capable(CAP_SYS_ADMIN))
-		return vfio_pv_refuse(-EPERM, "MAP", "another VM's memory needs CAP_SYS_ADMIN, IOVA",
+		return vfio_pv_refuse(-EPERM, "MAP", "no CAP_SYS_ADMIN for another VM, IOVA",
 				      map->iova);
 	if (map->vm == PVIOMMU_VM_SELF)
 		return vfio_pv_refuse(-EINVAL, "MAP", "VM 0, IOVA", map->iova);

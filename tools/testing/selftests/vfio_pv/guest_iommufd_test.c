@@ -312,7 +312,8 @@ TEST_F(fd, what_is_told)
 	};
 
 	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_GET_HW_INFO, &info));
-	EXPECT_EQ(IOMMU_HW_INFO_TYPE_NONE, info.out_data_type);	/* none of those that have a number */
+	/* None of those that have a number */
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_NONE, info.out_data_type);
 	EXPECT_TRUE(info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING);
 	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_IOAS_IOVA_RANGES, &ranges));
 	EXPECT_EQ(PAGE, ranges.out_iova_alignment);
@@ -412,7 +413,7 @@ TEST_F(container, errors)
 TEST(containers_have_the_same_ranges)
 {
 	struct vfio_iova_range ranges[2][16];
-	const char *paths[] = { "/dev/vfio/vfio", "/dev/iommu" };
+	static const char * const paths[] = { "/dev/vfio/vfio", "/dev/iommu" };
 	struct guest_vfio g;
 	struct vfiopv c;
 	int i, n[2];
