@@ -20,6 +20,8 @@ struct vfio_device;
 
 /** PVIOMMU_MAX_TAG: the greatest tag of a watched page */
 #define PVIOMMU_MAX_TAG		0xfffffff
+/** PVIOMMU_TAG_TABLE: the tag of pages of guest-owned tables; no claim's */
+#define PVIOMMU_TAG_TABLE	PVIOMMU_MAX_TAG
 
 /* How a doorbell arrived; also the index of the counter */
 enum pviommu_kick_source {
@@ -196,6 +198,8 @@ void pviommu_doorbell_write(void *ctx, unsigned int offset, const u8 *data,
  * @gpa: where
  * @data: what was stored
  * @len: bytes stored, all in one page
+ *
+ * What comes of a store to a guest-owned table is there on return.
  *
  * Context: as pviommu_doorbell_write(); sleeps while the server has no room.
  * Return: false if nobody wants to know any more: the transport unwatches it.

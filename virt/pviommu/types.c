@@ -8,6 +8,9 @@
  * type. When a claim ends its tag is stale, and the pages are plain from then
  * on. They are let go of lazily: by a work item, and by whoever writes to them.
  *
+ * Pages of guest-owned tables may be watched, too, by the engine itself
+ * (table_watch.c). No claim has their tag, and they are not the guest's to change.
+ *
  * Pages also cease to be watched when memory or the interface goes. Who does that
  * can't wait for a server; the work item tells it where to look.
  */
@@ -15,9 +18,6 @@
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
-
-/* What to watch a page costs of a doorbell's budget: KVM flushes TLBs each time */
-#define COST_WATCH	64
 
 static unsigned long current_tag(struct pviommu_vm *vm)
 {
@@ -128,6 +128,7 @@ void pviommu_types_init(struct pviommu_vm *vm)
 {
 	spin_lock_init(&vm->types.lock);
 	mutex_init(&vm->types.change_lock);
+	xa_init(&vm->types.tables);
 	no_lost(&vm->types);
 	INIT_WORK(&vm->types.work, types_work);
 }
@@ -140,6 +141,7 @@ void pviommu_types_exit(struct pviommu_vm *vm)
 {
 	pviommu_types_disclaim(vm, NULL);
 	cancel_work_sync(&vm->types.work);
+	xa_destroy(&vm->types.tables);
 	mutex_destroy(&vm->types.change_lock);
 }
 
@@ -159,7 +161,7 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
 		pviommu_server_get(server);
 		vm->types.server = server;
 		/* Small enough for the transport, and no claim's in living memory */
-		vm->types.tag = vm->types.tag % PVIOMMU_MAX_TAG + 1;
+		vm->types.tag = vm->types.tag % (PVIOMMU_TAG_TABLE - 1) + 1;
 		no_lost(&vm->types);
 		ret = 0;
 	}
@@ -212,6 +214,10 @@ bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data,
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
 	ktime_t end = pviommu_server_patience();
 
+	if (tag == PVIOMMU_TAG_TABLE) {
+		pviommu_table_written(ctx, gpa, len);
+		return true;
+	}
 	while (len > 0) {
 		rec.gpa = gpa;
 		rec.size = min(len, PVIOMMU_REC_DATA);
@@ -229,7 +235,7 @@ EXPORT_SYMBOL_GPL(pviommu_page_written);
 
 bool pviommu_page_wanted(void *ctx, unsigned long tag)
 {
-	return tag == current_tag(ctx);
+	return tag == PVIOMMU_TAG_TABLE || tag == current_tag(ctx);
 }
 EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
@@ -352,6 +358,8 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 	if (!tag)
 		return 0;
+	if (tag == PVIOMMU_TAG_TABLE)
+		return -EEXIST;
 	ret = keep_room(vm, tag, &server);
 	if (ret == -EAGAIN)
 		return ret;
@@ -366,7 +374,7 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
-	unsigned long tag = current_tag(vm);
+	unsigned long tag = current_tag(vm), was;
 	struct pviommu_server *server;
 	int ret;
 
@@ -374,8 +382,11 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 
 	if (!tag)
 		return -ENOENT;
-	if (iface->doorbell_ops->watched(iface->doorbell, gpa) == tag)
+	was = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	if (was == tag)
 		return 0;
+	if (was == PVIOMMU_TAG_TABLE)
+		return -EEXIST;
 	ret = pviommu_guest_check(vm, gpa, PAGE_SIZE) ?: keep_room(vm, tag, &server);
 	if (ret)
 		return ret;
@@ -412,6 +423,7 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 /*
  * Nobody's locks are held here, so that it can wait for the server to make room; a
  * server that makes none in its time is disclaimed, and then there is nothing to wait for.
+ * A page of a table remains one.
  */
 static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 {
@@ -423,11 +435,13 @@ static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 		if (vm->iface && vm->iface->doorbell)
 			ret = set_page(vm, PVIOMMU_MEM_RAM_RW, gpa);
 		up_read(&vm->iface_lock);
-		if (ret && ktime_after(ktime_get(), end))
+		if (ret != -EAGAIN)
+			return;
+		if (ktime_after(ktime_get(), end))
 			disclaim_slow(vm, NULL);
-		else if (ret)
+		else
 			schedule_timeout_uninterruptible(1);
-	} while (ret);
+	} while (true);
 }
 
 /**
@@ -467,7 +481,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 	while (ctx->done < size) {
 		if (!*ctx->budget)
 			return -EINPROGRESS;
-		pviommu_spend(ctx->budget, COST_WATCH);
+		pviommu_spend(ctx->budget, PVIOMMU_COST_WATCH);
 		ret = check_page(ctx->vm, type, gpa + ctx->done) ?:
 		      set_page(ctx->vm, type, gpa + ctx->done);
 		/*
@@ -491,7 +505,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
  * @result: set to the bytes that have the type now
  *
  * Return: 0, -EINPROGRESS, -EINVAL, -EOPNOTSUPP, -ERANGE, -ENOENT, -EFAULT,
- * -EBUSY, -ENOSPC, -ENOMEM.
+ * -EBUSY, -EEXIST, -ENOSPC, -ENOMEM.
  */
 int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
@@ -537,7 +551,10 @@ int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 		return -EFAULT;
 	if (iface->doorbell)
 		tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
-	*result = tag && tag == current_tag(ctx->vm) ? PVIOMMU_MEM_IOREQ_SERVER :
-						       PVIOMMU_MEM_RAM_RW;
+	*result = PVIOMMU_MEM_RAM_RW;
+	if (tag == PVIOMMU_TAG_TABLE)
+		*result = PVIOMMU_MEM_TABLE;
+	else if (tag && tag == current_tag(ctx->vm))
+		*result = PVIOMMU_MEM_IOREQ_SERVER;
 	return 0;
 }
