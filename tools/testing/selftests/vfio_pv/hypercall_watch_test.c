@@ -460,7 +460,7 @@ TEST_F(watch, no_more_mappings)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
 
-/* ---- memory and interfaces that go --------------------------------------------------------- */
+/* ---- memory and interfaces that go ------------------------------------------ */
 
 TEST_F(watch, table_leaves_and_comes_back)
 {
@@ -504,7 +504,7 @@ TEST_F(watch, interface_ends)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 2 * PV_PAGE, TARGET));
 }
 
-/* ---- stores while others look ----------------------------------------------------------------- */
+/* ---- stores while others look ------------------------------------------------ */
 
 #define PAGES	512
 
