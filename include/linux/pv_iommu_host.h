@@ -147,6 +147,7 @@ bool pviommu_endpoint_handled(struct pviommu_endpoint *ep);
  *         go of all locks of KVM; -EINVAL: there is no memory; -ENOSPC; -ENOMEM.
  * @unwatch: stop to do so. Idempotent.
  * @watched: the tag of a page, 0 if it is not watched.
+ * @count: how many pages have a tag, which may change meanwhile.
  * @unwatch_stale: look at some pages from *@gpa on and stop to watch those whose
  *                 tags pviommu_page_wanted() says are not wanted; it is asked when
  *                 no page can get another tag. True if there are more, from *@gpa on.
@@ -164,6 +165,7 @@ struct pviommu_doorbell_ops {
 	int (*watch)(void *doorbell, u64 gpa, unsigned long tag);
 	void (*unwatch)(void *doorbell, u64 gpa);
 	unsigned long (*watched)(void *doorbell, u64 gpa);
+	unsigned long (*count)(void *doorbell, unsigned long tag);
 	bool (*unwatch_stale)(void *doorbell, u64 *gpa);
 	void (*destroy)(void *doorbell);
 };

@@ -343,6 +343,8 @@ struct pviommu_types {
 	u64 lost_last;			/* first > last when none */
 	atomic_t plain;			/* changes before pages of the type become plain */
 	bool hurry;			/* no write waits; control_lock */
+	atomic_t dropped;		/* claims that ended as the server did not keep up */
+	u32 nr_tables;			/* entries of @tables; change_lock */
 	struct mutex change_lock;	/* see above; takes the transport's locks, too */
 	struct xarray tables;		/* watched pages of tables by GFN; change_lock */
 	struct work_struct work;	/* stale and lost pages */
@@ -677,10 +679,23 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 
 /* types.c */
+
+/* What the administrator is told of the types of a VM's memory */
+struct pviommu_types_info {
+	struct pid *pid;		/* of the server, referenced; NULL: there is none */
+	u32 entries;			/* of its ring */
+	u32 waiting;			/* that it has not taken */
+	u64 records;			/* that it was sent */
+	u32 dropped;			/* claims that were taken from servers */
+	unsigned long pages;		/* of the server's type */
+	u32 tables;			/* pages of tables that are watched */
+};
+
+int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info);
 void pviommu_types_init(struct pviommu_vm *vm);
 void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
-void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
 int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
 		       void *buf, size_t len);
@@ -692,6 +707,7 @@ int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 void pviommu_server_get(struct pviommu_server *server);
 void pviommu_server_put(struct pviommu_server *server);
 void pviommu_server_end(struct pviommu_server *server);
+void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_info *info);
 int pviommu_server_keep_room(struct pviommu_server *server);
 void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);

@@ -105,6 +105,7 @@ static struct table_page *page_get(struct pviommu_vm *vm, u64 gfn)
 		kfree(page);
 		return ERR_PTR(ret);
 	}
+	vm->types.nr_tables++;
 	return page;
 }
 
@@ -115,6 +116,7 @@ static void page_put(struct pviommu_vm *vm, struct table_page *page)
 		return;
 	unwatch_page(vm, page->gfn);
 	xa_erase(&vm->types.tables, page->gfn);
+	vm->types.nr_tables--;
 	kfree(page);
 }
 

@@ -47,7 +47,8 @@ static void disclaim_slow(struct pviommu_vm *vm, struct pviommu_server *server)
 {
 	pr_warn_ratelimited("VM %u: the server of its memory does not keep up, disclaimed\n",
 			    vm->id);
-	pviommu_types_disclaim(vm, server);
+	if (pviommu_types_disclaim(vm, server))
+		atomic_inc(&vm->types.dropped);
 }
 
 /* Tell the server that claimed under @tag; false if that claim has ended */
@@ -178,8 +179,9 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
  * by its ring. Nothing happens if it has no claim (any more).
  *
  * Context: process; takes spinlocks only, so all but these may be held.
+ * Return: whether there was such a claim.
  */
-void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
+bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
 {
 	struct pviommu_server *was;
 
@@ -191,10 +193,11 @@ void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server
 		vm->types.server = NULL;
 	spin_unlock(&vm->types.lock);
 	if (!was)
-		return;
+		return false;
 	pviommu_server_end(was);
 	pviommu_server_put(was);
 	schedule_work(&vm->types.work);
+	return true;
 }
 
 /**
@@ -207,6 +210,45 @@ void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry)
 {
 	lockdep_assert_held(&vm->control_lock);
 	WRITE_ONCE(vm->types.hurry, hurry);
+}
+
+/* Who has the claim, referenced, and its tag; NULL for nobody */
+static struct pviommu_server *claimant_now(struct pviommu_vm *vm, unsigned long *tag)
+{
+	*tag = current_tag(vm);
+	return *tag ? claimant(vm, *tag) : NULL;
+}
+
+/**
+ * pviommu_types_info() - what there is to tell of the types of a VM's memory
+ * @vm: the VM
+ * @info: set to it
+ *
+ * Context: process; no lock of the VM held.
+ * Return: 0, or -EINTR the thread is being killed.
+ */
+int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info)
+{
+	struct pviommu_server *server;
+	struct pviommu_iface *iface;
+	unsigned long tag;
+
+	*info = (struct pviommu_types_info) { .dropped = atomic_read(&vm->types.dropped) };
+	if (down_read_killable(&vm->iface_lock))
+		return -EINTR;
+	mutex_lock(&vm->types.change_lock);
+	info->tables = vm->types.nr_tables;
+	mutex_unlock(&vm->types.change_lock);
+	iface = vm->iface;
+	server = claimant_now(vm, &tag);
+	if (server) {
+		pviommu_server_info(server, info);
+		pviommu_server_put(server);
+		if (iface && iface->doorbell)
+			info->pages = iface->doorbell_ops->count(iface->doorbell, tag);
+	}
+	up_read(&vm->iface_lock);
+	return 0;
 }
 
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "lib/edu.h"
+#include "lib/pv_ctl.h"
 #include "lib/pv_kvm.h"
 #include "lib/pv_server.h"
 #include "lib/pv_table.h"
@@ -418,6 +419,40 @@ TEST_F(watch, page_of_a_server)
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M, TARGET));
+}
+
+/* What the administrator is told of types, while and after a server does not keep up */
+TEST_F(watch, administrator)
+{
+	__u32 page[PV_PAGE / 4] = {}, id, i;
+	char text[1024];
+	int server;
+
+	if (!pv_ctl_found())
+		SKIP(return, "needs pvctl");
+	id = pv_ctl_vm_of(getpid());
+	server = pv_server_claim(id);
+	ASSERT_LE(0, server);
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_IOREQ_SERVER));
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE + PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_RAM_RW));
+	ASSERT_EQ(0, pv_vcpu_store(&self->cpu, SPARE + PV_PAGE, page, 8));
+	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "type vm %u", id));
+	EXPECT_EQ(1, pv_ctl_value(text, "ioreq_server", "pages"));
+	/* Three pages that were given a type, two stores of four bytes */
+	EXPECT_EQ(5, pv_ctl_value(text, "ioreq_server", "waiting"));
+	EXPECT_EQ(5, pv_ctl_value(text, "ioreq_server", "records"));
+	EXPECT_EQ(self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21),
+		  pv_ctl_value(text, "type table", "pages"));
+	/* A full ring, of which nothing is taken */
+	ASSERT_TRUE(pv_param_set("server_timeout_ms", "10"));
+	for (i = 0; i < PV_SERVER_RECORDS; i += ARRAY_SIZE(page))
+		ASSERT_EQ(0, pv_vcpu_store(&self->cpu, SPARE + PV_PAGE, page, sizeof(page)));
+	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "type vm %u", id));
+	EXPECT_EQ(1, pv_ctl_value(text, "ioreq_server", "claims_dropped"));
+	EXPECT_EQ(0, pv_ctl_value(text, "ioreq_server", "pid"));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + PV_PAGE));
+	close(server);
 }
 
 /* ---- bounds ------------------------------------------------------------------------------ */
