@@ -16,8 +16,9 @@ modules:
 	+@tools/build/modules modules
 
 .PHONY: modules_install
-modules_install: modules
-	+@tools/build/modules modules_install
+modules_install:
+	+@tools/build/modules modules PVIOMMU_TESTS=
+	+@tools/build/modules modules_install PVIOMMU_TESTS=
 
 # --- user space -------------------------------------------------------------
 

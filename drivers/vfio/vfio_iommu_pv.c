@@ -75,43 +75,33 @@ static void vfio_pv_put(struct vfio_pv_container *c)
 /* ioctls */
 
 /**
- * vfio_pv_refuse() - say why an ioctl is refused, to who wants to know
- * @error: negative errno
- * @what: which ioctl, without its prefix
- * @why: what is wrong
- * @value: with which value
- *
- * Return: @error.
- */
-int vfio_pv_refuse(int error, const char *what, const char *why, u64 value)
-{
-	pr_debug_ratelimited("%s refused, error %d: %s %#llx\n", what, -error, why,
-			     value);
-	return error;
-}
-
-/**
  * vfio_pv_copy_arg() - copy a structure that begins with argsz
  * @to: copied here
  * @size: of the structure that we know
  * @arg: user address
+ * @what: which ioctl, for vfio_pv_refuse()
  *
  * A user who knows a larger one may use it, if what we do not know is zero.
  *
  * Return: 0, -EINVAL, -E2BIG, -EFAULT.
  */
-int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg)
+int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what)
 {
 	void __user *uarg = (void __user *)arg;
 	u32 argsz;
+	int ret;
 
 	if (get_user(argsz, (u32 __user *)uarg))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, what, "can't read its argument at", arg);
 	if (argsz < size)
-		return vfio_pv_refuse(-EINVAL, "an ioctl", "argsz is too small,", argsz);
+		return vfio_pv_refuse(-EINVAL, what, "argsz is too small,", argsz);
 	if (argsz > PAGE_SIZE)
-		return vfio_pv_refuse(-E2BIG, "an ioctl", "argsz is too large,", argsz);
-	return copy_struct_from_user(to, size, uarg, argsz);
+		return vfio_pv_refuse(-E2BIG, what, "argsz is too large,", argsz);
+	ret = copy_struct_from_user(to, size, uarg, argsz);
+	if (ret)
+		return vfio_pv_refuse(ret, what, "can't take all of its argument, argsz",
+				      argsz);
+	return 0;
 }
 
 /**
@@ -125,12 +115,13 @@ u32 vfio_pv_entry_limit(void)
 }
 
 /* Unknown flags: type1 says EINVAL, VFIO_PV_IOMMU can tell them from bad values. */
-static int vfio_pv_check_flags(struct vfio_pv_container *c, u32 flags, u32 known)
+static int vfio_pv_check_flags(struct vfio_pv_container *c, const char *what,
+			       u32 flags, u32 known)
 {
 	if (!(flags & ~known))
 		return 0;
-	return vfio_pv_refuse(c->pv ? -EOPNOTSUPP : -EINVAL, "MAP or UNMAP",
-			      "unknown flag in", flags);
+	return vfio_pv_refuse(c->pv ? -EOPNOTSUPP : -EINVAL, what, "unknown flag in",
+			      flags);
 }
 
 /* @c is NULL when no container is meant. */
@@ -180,7 +171,7 @@ err_fault:
 static int vfio_pv_get_vm(struct vfio_pv_dma_map *map, unsigned long arg)
 {
 	struct vfio_pv_dma_map rest;
-	int ret = vfio_pv_copy_arg(&rest, sizeof(rest), arg);
+	int ret = vfio_pv_copy_arg(&rest, sizeof(rest), arg, "MAP");
 
 	if (ret)
 		return ret;
@@ -204,10 +195,10 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (c->pv)
 		known |= VFIO_PV_MAP_FLAG_FOREIGN;
 	if (vfio_pv_get_words((u64 *)&map, arg, minsz))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "MAP", "can't read its argument at", arg);
 	if (map.argsz < minsz)
-		return -EINVAL;
-	ret = vfio_pv_check_flags(c, map.flags, known);
+		return vfio_pv_refuse(-EINVAL, "MAP", "argsz is too small,", map.argsz);
+	ret = vfio_pv_check_flags(c, "MAP", map.flags, known);
 	if (unlikely(!ret && map.flags & VFIO_PV_MAP_FLAG_FOREIGN))
 		ret = vfio_pv_get_vm(&map, arg);
 	if (unlikely(ret))
@@ -249,15 +240,18 @@ static long vfio_pv_unmap_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (c->pv)
 		known |= VFIO_PV_UNMAP_FLAG_NO_FLUSH;
 	if (vfio_pv_get_words((u64 *)&unmap, arg, minsz))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its argument at", arg);
 	if (unmap.argsz < minsz)
-		return -EINVAL;
-	ret = vfio_pv_check_flags(c, unmap.flags, known);
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap.argsz);
+	ret = vfio_pv_check_flags(c, "UNMAP", unmap.flags, known);
 	if (unlikely(!ret && unmap.flags & VFIO_PV_UNMAP_SPECIAL))
 		ret = vfio_pv_unmap_special(c, &unmap, arg, &unmapped);
 	else if (!ret)
 		ret = vfio_pv_unmap(c, &unmap, &unmapped);
-	return ret ?: put_user(unmapped, &user->size);
+	if (!ret && put_user(unmapped, &user->size))
+		ret = vfio_pv_refuse(-EFAULT, "UNMAP", "is done, can't write its argument at",
+				     arg);
+	return ret;
 }
 
 static int vfio_pv_check_invalidate(const struct vfio_pv_iommu_invalidate *inv)
@@ -265,33 +259,34 @@ static int vfio_pv_check_invalidate(const struct vfio_pv_iommu_invalidate *inv)
 	u64 end;
 
 	if (inv->flags & ~VFIO_PV_INV_FLAG_LEAF)
-		return -EOPNOTSUPP;
+		return vfio_pv_refuse(-EOPNOTSUPP, "INVALIDATE", "unknown flag in", inv->flags);
 	if (inv->granularity != VFIO_PV_INV_DOMAIN &&
 	    inv->granularity != VFIO_PV_INV_PAGE)
-		return -EOPNOTSUPP;
+		return vfio_pv_refuse(-EOPNOTSUPP, "INVALIDATE", "no such granularity,",
+				      inv->granularity);
 	if (inv->pasid != VFIO_PV_PASID_NONE)
-		return -EOPNOTSUPP;
+		return vfio_pv_refuse(-EOPNOTSUPP, "INVALIDATE", "no PASIDs here,", inv->pasid);
+	if (inv->granularity == VFIO_PV_INV_DOMAIN && (inv->addr || inv->size))
+		return vfio_pv_refuse(-EINVAL, "INVALIDATE", "DOMAIN takes no range, address",
+				      inv->addr);
 	if (inv->granularity == VFIO_PV_INV_DOMAIN)
-		return inv->addr || inv->size ? -EINVAL : 0;
+		return 0;
 	if (!inv->size)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "INVALIDATE", "size 0, address", inv->addr);
 	if (check_add_overflow(inv->addr, inv->size, &end) || end > ULONG_MAX)
-		return -EOVERFLOW;
+		return vfio_pv_refuse(-EOVERFLOW, "INVALIDATE", "the range wraps, address",
+				      inv->addr);
 	return 0;
 }
 
 static long vfio_pv_invalidate_iotlb(struct vfio_pv_container *c, unsigned long arg)
 {
 	struct vfio_pv_iommu_invalidate inv;
-	int ret = vfio_pv_copy_arg(&inv, sizeof(inv), arg);
+	int ret = vfio_pv_copy_arg(&inv, sizeof(inv), arg, "INVALIDATE");
 
-	if (ret)
-		return ret;
-	ret = vfio_pv_check_invalidate(&inv);
-	if (ret)
-		return vfio_pv_refuse(ret, "INVALIDATE", "bad range or kind, address",
-				      inv.addr);
-	return vfio_pv_invalidate(c, &inv);
+	if (!ret)
+		ret = vfio_pv_check_invalidate(&inv);
+	return ret ?: vfio_pv_invalidate(c, &inv);
 }
 
 static const struct vfio_pv_ioctl {
@@ -337,7 +332,8 @@ static long vfio_pv_op_ioctl(void *iommu_data, unsigned int cmd, unsigned long a
 			vfio_pv_check_extension(NULL, arg) : -ENOTTY;
 	c = vfio_pv_get(iommu_data);
 	if (!c)
-		return -ENODEV;
+		return vfio_pv_refuse(-ENODEV, "an ioctl", "the container is gone, command",
+				      cmd);
 	ret = vfio_pv_dispatch(c, cmd, arg);
 	vfio_pv_put(c);
 	return ret;

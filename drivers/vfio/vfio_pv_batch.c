@@ -8,6 +8,8 @@
  * not wait for others who may wait for one of these: when a range is busy the
  * group ends there, and only then somebody is waited for.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -96,7 +98,8 @@ static int vfio_pv_batch_check_map(struct vfio_pv_container *c,
 {
 	if (map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
 			   VFIO_PV_MAP_FLAG_FOREIGN))
-		return -EOPNOTSUPP;
+		return vfio_pv_refuse(-EOPNOTSUPP, "MAP", "an entry has unknown flags,",
+				      map->flags);
 	return vfio_pv_map_check(c, map);
 }
 
@@ -147,9 +150,11 @@ static int vfio_pv_batch_check_unmap(struct vfio_pv_container *c,
 	};
 
 	if (entry->flags)
-		return -EOPNOTSUPP;
+		return vfio_pv_refuse(-EOPNOTSUPP, "UNMAP", "an entry has unknown flags,",
+				      entry->flags);
 	if (entry->vaddr)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "an entry has an address,",
+				      entry->vaddr);
 	return vfio_pv_unmap_check(c, &unmap);
 }
 
@@ -209,7 +214,7 @@ static int vfio_pv_batch_group(struct vfio_pv_batch *b, bool map)
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	if (map && list_empty(&c->domains) && list_empty(&c->emulated))
-		ret = -ENODEV;
+		ret = vfio_pv_refuse(-ENODEV, "MAP", "no group is left, entry", b->first);
 	else if (map)
 		vfio_pv_batch_map_group(b);
 	else
@@ -232,22 +237,30 @@ static int vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
 	return 0;
 }
 
+static const char *vfio_pv_batch_name(bool map)
+{
+	return map ? "MAP" : "UNMAP";
+}
+
 static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 			     struct vfio_pv_batch_entry __user *user)
 {
+	const char *name = vfio_pv_batch_name(map);
 	int ret = 0;
 
 	while (!ret && b->first < b->count && !vfio_pv_batch_stops(b)) {
 		b->nr = min_t(u32, b->count - b->first, VFIO_PV_BATCH_GROUP);
 		if (copy_from_user(b->entries, user + b->first,
 				   b->nr * sizeof(*b->entries)))
-			return -EFAULT;
+			return vfio_pv_refuse(-EFAULT, name, "can't read the array, entry",
+					      b->first);
 		ret = vfio_pv_batch_group(b, map);
 		if (ret)
 			break;
 		if (copy_to_user(user + b->first, b->entries,
 				 b->nr * sizeof(*b->entries)))
-			return -EFAULT;
+			return vfio_pv_refuse(-EFAULT, name, "can't write the array, entry",
+					      b->first);
 		b->first += b->nr;
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
@@ -257,7 +270,7 @@ static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 
 static int vfio_pv_batch_check(const struct vfio_pv_iommu_batch *arg, bool map)
 {
-	const char *name = map ? "MAP" : "UNMAP";
+	const char *name = vfio_pv_batch_name(map);
 	u32 known = VFIO_PV_BATCH_FLAG_CONTINUE;
 
 	if (!map)
@@ -278,7 +291,7 @@ static long vfio_pv_batch(struct vfio_pv_container *c, unsigned long uarg, bool 
 	struct vfio_pv_batch *b;
 	int ret;
 
-	ret = vfio_pv_copy_arg(&arg, sizeof(arg), uarg);
+	ret = vfio_pv_copy_arg(&arg, sizeof(arg), uarg, vfio_pv_batch_name(map));
 	if (!ret)
 		ret = vfio_pv_batch_check(&arg, map);
 	if (ret)
@@ -291,7 +304,8 @@ static long vfio_pv_batch(struct vfio_pv_container *c, unsigned long uarg, bool 
 	b->count = arg.count;
 	ret = vfio_pv_batch_run(b, map, u64_to_user_ptr(arg.entries));
 	if (put_user(b->done, &user->done))
-		ret = -EFAULT;
+		ret = vfio_pv_refuse(-EFAULT, vfio_pv_batch_name(map),
+				     "can't write its argument at", uarg);
 	kfree(b);
 	return ret;
 }

@@ -6,6 +6,8 @@
  * devices, every page that is mapped writable counts as dirty: the answer may
  * hold more than was written, never less.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -100,13 +102,15 @@ static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
 			return -EINTR;
 		if (vfio_pv_dirty_nothing_there(c, iova, n)) {
 			if (clear_user(to, vfio_pv_dirty_bytes(n)))
-				return -EFAULT;
+				return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES",
+						      "can't write the bits of IOVA", iova);
 		} else {
 			vfio_pv_dirty_collect(c, iova, n, bits, more);
 			for (i = 0; i < DIV_ROUND_UP(n, 64); i++)
 				le64_to_cpus(&bits[i]);
 			if (copy_to_user(to, bits, vfio_pv_dirty_bytes(n)))
-				return -EFAULT;
+				return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES",
+						      "can't write the bits of IOVA", iova);
 		}
 		iova += n << PAGE_SHIFT;
 		to += DIV_ROUND_UP(n, 64);
@@ -227,9 +231,10 @@ long vfio_pv_dirty_pages(struct vfio_pv_container *c, unsigned long arg)
 	struct vfio_iommu_type1_dirty_bitmap dirty;
 
 	if (!c->v2)
-		return -EACCES;
+		return vfio_pv_refuse(-EACCES, "DIRTY_PAGES", "version 1 has no log,", arg);
 	if (copy_from_user(&dirty, (void __user *)arg, minsz))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES", "can't read its argument at",
+				      arg);
 	if (dirty.argsz < minsz)
 		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "argsz is too small,",
 				      dirty.argsz);
@@ -248,7 +253,7 @@ long vfio_pv_dirty_pages(struct vfio_pv_container *c, unsigned long arg)
 		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "argsz is too small,",
 				      dirty.argsz);
 	if (copy_from_user(&get, (void __user *)(arg + minsz), sizeof(get)))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES", "can't read the range at", arg);
 	return vfio_pv_dirty_get(c, &get);
 }
 
@@ -303,7 +308,7 @@ int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
 	if (unmap->argsz < minsz + sizeof(bitmap))
 		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap->argsz);
 	if (copy_from_user(&bitmap, (void __user *)(arg + minsz), sizeof(bitmap)))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its bitmap at", arg);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_unmap_and_report(c, unmap, &bitmap, unmapped);

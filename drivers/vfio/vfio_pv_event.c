@@ -6,6 +6,8 @@
  * of what is lost is counted, and takes its place in the order of the events as
  * soon as there is: nothing is lost without a word.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/eventfd.h>
 #include <linux/iommu.h>
 #include <linux/mutex.h>
@@ -204,7 +206,7 @@ long vfio_pv_set_eventfd(struct vfio_pv_container *c, unsigned long arg)
 	struct vfio_pv_iommu_eventfd set;
 	struct vfio_pv_events *e = c->events;
 	struct eventfd_ctx *eventfd = NULL;
-	int ret = vfio_pv_copy_arg(&set, sizeof(set), arg);
+	int ret = vfio_pv_copy_arg(&set, sizeof(set), arg, "EVENTFD");
 
 	if (ret)
 		return ret;
@@ -283,7 +285,7 @@ long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg)
 	struct vfio_pv_iommu_events __user *uarg = (void __user *)arg;
 	struct vfio_pv_events *e = c->events;
 	struct vfio_pv_iommu_events read;
-	int ret = vfio_pv_copy_arg(&read, sizeof(read), arg);
+	int ret = vfio_pv_copy_arg(&read, sizeof(read), arg, "READ_EVENTS");
 	long n;
 
 	if (ret)
@@ -302,6 +304,9 @@ long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg)
 	spin_unlock_irq(&e->lock);
 	mutex_unlock(&e->read_lock);
 	if (n < 0)
-		return n;
-	return put_user(n, &uarg->count) ?: put_user(read.left, &uarg->left);
+		return vfio_pv_refuse(n, "READ_EVENTS", "can't write the array at", read.events);
+	if (put_user(n, &uarg->count) || put_user(read.left, &uarg->left))
+		return vfio_pv_refuse(-EFAULT, "READ_EVENTS", "can't write its argument at",
+				      arg);
+	return 0;
 }

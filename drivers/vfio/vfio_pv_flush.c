@@ -2,6 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: what is unmapped but not flushed.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/sched.h>
 
 #include "vfio_pv_priv.h"
@@ -122,10 +124,14 @@ int vfio_pv_invalidate(struct vfio_pv_container *c,
 
 	if (down_read_killable(&c->lock))
 		return -EINTR;
-	if ((inv->addr | inv->size) & (vfio_pv_min_pgsize(&c->layout) - 1))
-		ret = -EINVAL;
-	else
+	if ((inv->addr | inv->size) & (vfio_pv_min_pgsize(&c->layout) - 1)) {
+		ret = vfio_pv_refuse(-EINVAL, "INVALIDATE", "misaligned, address", inv->addr);
+	} else {
 		ret = vfio_pv_do_invalidate(c, inv);
+		if (ret)
+			vfio_pv_refuse(ret, "INVALIDATE", "the host refuses, address",
+				       inv->addr);
+	}
 	up_read(&c->lock);
 	return ret;
 }

@@ -260,9 +260,13 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	else
 		ret = vfio_pv_attach_real(c, g);
 	up_write(&c->lock);
-	if (ret)
-		kfree(g);
-	return ret;
+	if (!ret)
+		return 0;
+	kfree(g);
+	return vfio_pv_refuse(ret, "SET_CONTAINER",
+			      ret == -EBUSY ? "a mapping has no vaddr, group" :
+					      "can't have its devices, group",
+			      iommu_group_id(group));
 }
 
 /* ------------------------------------------------------------------ */

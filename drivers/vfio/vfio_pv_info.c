@@ -2,6 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: what a container tells about itself.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/capability.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -178,7 +180,7 @@ static int vfio_pv_copy_caps(struct vfio_iommu_type1_info *info,
 	vfio_info_cap_shift(caps, sizeof(*info));
 	info->cap_offset = sizeof(*info);
 	if (copy_to_user((void __user *)arg + sizeof(*info), caps->buf, caps->size))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "GET_INFO", "can't write capabilities at", arg);
 	return 0;
 }
 
@@ -198,16 +200,16 @@ long vfio_pv_get_info(struct vfio_pv_container *c, unsigned long arg)
 	int ret;
 
 	if (copy_from_user(&info, (void __user *)arg, minsz))
-		return -EFAULT;
+		return vfio_pv_refuse(-EFAULT, "GET_INFO", "can't read its argument at", arg);
 	if (info.argsz < minsz)
-		return -EINVAL;
+		return vfio_pv_refuse(-EINVAL, "GET_INFO", "argsz is too small,", info.argsz);
 	size = min_t(size_t, info.argsz, sizeof(info));
 
 	ret = vfio_pv_collect(c, &info, &caps);
 	if (!ret)
 		ret = vfio_pv_copy_caps(&info, &caps, arg);
 	if (!ret && copy_to_user((void __user *)arg, &info, size))
-		ret = -EFAULT;
+		ret = vfio_pv_refuse(-EFAULT, "GET_INFO", "can't write its argument at", arg);
 	kfree(caps.buf);
 	return ret;
 }
@@ -281,8 +283,8 @@ long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 	int ret;
 
 	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
-	ret = vfio_pv_copy_arg(&look, sizeof(look), arg);
+		return vfio_pv_refuse(-EPERM, "LOOKUP", "needs CAP_SYS_ADMIN,", arg);
+	ret = vfio_pv_copy_arg(&look, sizeof(look), arg, "LOOKUP");
 	if (ret)
 		return ret;
 	if (look.flags)
@@ -293,7 +295,10 @@ long vfio_pv_lookup_iova(struct vfio_pv_container *c, unsigned long arg)
 		return -EINTR;
 	ret = vfio_pv_do_lookup(c, &look);
 	up_read(&c->lock);
-	if (!ret && copy_to_user((void __user *)arg, &look, sizeof(look)))
-		ret = -EFAULT;
-	return ret;
+	if (ret)
+		return vfio_pv_refuse(ret, "LOOKUP", "nothing mapped, or no answer, IOVA",
+				      look.iova);
+	if (copy_to_user((void __user *)arg, &look, sizeof(look)))
+		return vfio_pv_refuse(-EFAULT, "LOOKUP", "can't write its argument at", arg);
+	return 0;
 }

@@ -2,6 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: mapping.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -49,7 +51,8 @@ static int vfio_pv_check_foreign(struct vfio_pv_container *c,
 	if (likely(!vfio_pv_map_is_foreign(map)))
 		return 0;
 	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
+		return vfio_pv_refuse(-EPERM, "MAP", "no CAP_SYS_ADMIN for another VM, IOVA",
+				      map->iova);
 	if (map->vm == PVIOMMU_VM_SELF)
 		return vfio_pv_refuse(-EINVAL, "MAP", "VM 0, IOVA", map->iova);
 	/* Only the host knows of the memory, and of mediated devices it does not */
@@ -120,7 +123,8 @@ static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
 	int ret;
 
 	if (vfio_pv_has_table(c))
-		return ERR_PTR(-EOPNOTSUPP);
+		return ERR_PTR(vfio_pv_refuse(-EOPNOTSUPP, "MAP", "a table is bound, IOVA",
+					      map->iova));
 	for (;;) {
 		spin_lock(&c->tree_lock);
 		ret = vfio_pv_try_reserve(c, map, wait, &dma);
@@ -163,7 +167,10 @@ static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
 	list_add(&dma->link, &lost);
 	vfio_pv_clear_domains(c, &lost, true);
 	list_del_init(&dma->link);
-	return dma->stuck ? -EIO : 0;
+	if (dma->stuck)
+		return vfio_pv_refuse(-EIO, "MAP", "lost, and may still be mapped, IOVA",
+				      dma->node.start);
+	return 0;
 }
 
 static int vfio_pv_map_pinned(struct vfio_pv_container *c,
@@ -176,7 +183,8 @@ static int vfio_pv_map_pinned(struct vfio_pv_container *c,
 		restarts = vfio_pv_restarts(c);
 		ret = vfio_pv_map_domains(c, dma);
 		if (ret)
-			return ret;
+			return vfio_pv_refuse(ret, "MAP", "the host refuses, IOVA",
+					      dma->node.start);
 		if (vfio_pv_publish(c, dma, restarts))
 			return 0;
 		ret = vfio_pv_unmap_lost(c, dma);
@@ -192,10 +200,20 @@ static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *
 	vfio_pv_forget(c, &failed);
 }
 
+static int vfio_pv_pin(struct vfio_pv_dma *dma)
+{
+	int ret = vfio_pv_mem_pin(&dma->mem);
+
+	if (ret)
+		return vfio_pv_refuse(ret, "MAP", "can't pin, or may not, memory at",
+				      dma->mem.vaddr);
+	return 0;
+}
+
 static int vfio_pv_map_reserved(struct vfio_pv_container *c,
 				struct vfio_pv_dma *dma)
 {
-	int ret = vfio_pv_mem_pin(&dma->mem) ?: vfio_pv_map_pinned(c, dma);
+	int ret = vfio_pv_pin(dma) ?: vfio_pv_map_pinned(c, dma);
 
 	if (ret)
 		vfio_pv_forget_one(c, dma);
@@ -221,12 +239,13 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	if (ret)
 		return ret;
 	if (!current->mm)
-		return -ENODEV;
+		return vfio_pv_refuse(-ENODEV, "MAP", "a thread without memory, IOVA",
+				      map->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_map(c, map);
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
-		ret = -ENODEV;
+		ret = vfio_pv_refuse(-ENODEV, "MAP", "no group is left, IOVA", map->iova);
 	if (!ret)
 		ret = vfio_pv_check_foreign(c, map);
 	if (!ret) {
@@ -274,13 +293,17 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 
 	lockdep_assert_held(&c->lock);
 	if (!current->mm)
-		return -ENODEV;
+		return vfio_pv_refuse(-ENODEV, "MAP", "a thread without memory, IOVA",
+				      map->iova);
 	dma = vfio_pv_reserve(c, map, wait);
 	if (IS_ERR(dma))
 		return PTR_ERR(dma);
-	ret = vfio_pv_mem_pin(&dma->mem);
-	if (!ret)
+	ret = vfio_pv_pin(dma);
+	if (!ret) {
 		ret = vfio_pv_queue_domains(c, dma, batch);
+		if (ret)
+			vfio_pv_refuse(ret, "MAP", "the host refuses, IOVA", map->iova);
+	}
 	if (ret)
 		vfio_pv_forget_one(c, dma);
 	else

@@ -47,6 +47,7 @@
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/printk.h>
 #include <linux/pv_iommu.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
@@ -339,9 +340,21 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 	return 1UL << __ffs(layout->pgsizes);
 }
 
+/*
+ * Say why an ioctl is refused, to who wants to know: the error, a negative errno, is
+ * the value of this. @what is which ioctl, without its prefix, @why what is wrong, and
+ * @value with which value. Each place has a limit of its own for how often.
+ */
+#define vfio_pv_refuse(error, what, why, value) ({				\
+	int __error = (error);							\
+										\
+	pr_debug_ratelimited("%s refused, error %d: %s %#llx\n", what, -__error, \
+			     why, (u64)(value));				\
+	__error;								\
+})
+
 /* vfio_iommu_pv.c */
-int vfio_pv_refuse(int error, const char *what, const char *why, u64 value);
-int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg);
+int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what);
 u32 vfio_pv_entry_limit(void);
 
 /* vfio_pv_mem.c */

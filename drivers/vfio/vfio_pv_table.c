@@ -8,6 +8,8 @@
  * memory mapped page by page, each of which is looked up in the user's own address
  * space and pinned.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/capability.h>
 #include <linux/interval_tree.h>
 #include <linux/slab.h>
@@ -116,19 +118,23 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 	lockdep_assert_held_write(&c->lock);
 	if (!list_is_singular(&c->domains) || !list_empty(&c->emulated) ||
 	    vfio_pv_has_mappings(c))
-		return -EBUSY;
+		return vfio_pv_refuse(-EBUSY, "BIND_TABLE",
+				      "not devices of one kind alone, or mappings, root",
+				      bind->root);
 	d = list_first_entry(&c->domains, struct vfio_pv_domain, link);
 	if (d->table)
-		return -EBUSY;
+		return vfio_pv_refuse(-EBUSY, "BIND_TABLE", "a table is bound, root",
+				      bind->root);
 	domain = vfio_pv_table_alloc(list_first_entry(&d->groups, struct vfio_pv_group,
 						      link)->group, bind);
 	if (IS_ERR(domain))
-		return PTR_ERR(domain);
+		return vfio_pv_refuse(PTR_ERR(domain), "BIND_TABLE",
+				      "no such table, or the host refuses, root", bind->root);
 	old = d->domain;
 	ret = vfio_pv_move_groups(d, old, domain);
 	if (ret) {
 		iommu_domain_free(domain);
-		return ret;
+		return vfio_pv_refuse(ret, "BIND_TABLE", "the host refuses, root", bind->root);
 	}
 	vfio_pv_events_unwatch(c, old);
 	d->domain = domain;
@@ -152,12 +158,13 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 long vfio_pv_bind_table(struct vfio_pv_container *c, unsigned long arg)
 {
 	struct vfio_pv_iommu_bind_table bind;
-	int ret = vfio_pv_copy_arg(&bind, sizeof(bind), arg);
+	int ret = vfio_pv_copy_arg(&bind, sizeof(bind), arg, "BIND_TABLE");
 
 	if (ret)
 		return ret;
 	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
+		return vfio_pv_refuse(-EPERM, "BIND_TABLE", "needs CAP_SYS_ADMIN, root",
+				      bind.root);
 	if (bind.flags & ~VFIO_PV_BIND_FLAG_WATCH)
 		return vfio_pv_refuse(-EOPNOTSUPP, "BIND_TABLE", "unknown flag in", bind.flags);
 	if (bind.reserved)

@@ -2,6 +2,8 @@
 /*
  * Paravirtual IOMMU, VFIO backend: taking mappings, to unmap or to change them.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include <linux/mm.h>
 #include <linux/sched.h>
 
@@ -250,7 +252,8 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	int ret;
 
 	if (unmap->iova != start)
-		return -COMPAT_EWRAPS;
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "more than a word, IOVA",
+				      unmap->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_unmap(c, unmap);

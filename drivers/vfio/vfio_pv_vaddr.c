@@ -7,6 +7,8 @@
  * addresses of its mappings (VFIO_DMA_UNMAP_FLAG_VADDR), and new ones are given
  * later (VFIO_DMA_MAP_FLAG_VADDR). The pages stay pinned and mapped all the time.
  */
+#define pr_fmt(fmt) "vfio_pv: " fmt
+
 #include "vfio_pv_priv.h"
 
 static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
@@ -98,8 +100,11 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 	if (IS_ERR(dma))
 		return PTR_ERR(dma);
 	ret = vfio_pv_vaddr_check(dma, map);
-	if (!ret)
+	if (!ret) {
 		ret = vfio_pv_mem_move(&dma->mem, map->vaddr);
+		if (ret)
+			vfio_pv_refuse(ret, "MAP", "may not lock the memory, vaddr", map->vaddr);
+	}
 	if (!ret) {
 		spin_lock(&c->tree_lock);
 		dma->vaddr_invalid = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * iommufd on the paravirtual IOMMU: a device by its own file, address spaces,
- * moving from one to another while it works, and the log of dirty pages. Needs a
+ * moving from one to another while it works, the log of dirty pages, and iommufd in
+ * the place of a container. Needs a
  * kernel that has iommufd, and its parameter allow_unsafe_interrupts: that the
  * host isolates interrupts can't be told to it.
  */
@@ -11,9 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <linux/iommufd.h>
+
 #include "lib/guest_test.h"
 #include "lib/edu.h"
-#include "lib/iommufd.h"
 
 #define PAGE		GUEST_PAGE
 #define PAGES		100
@@ -69,31 +71,32 @@ static int open_device_file(const char *bdf)
 
 static int new_ioas(int fd, __u32 *id)
 {
-	struct fd_ioas_alloc arg = { .size = sizeof(arg) };
-	int ret = guest_ioctl(fd, FD_IOAS_ALLOC, &arg);
+	struct iommu_ioas_alloc arg = { .size = sizeof(arg) };
+	int ret = guest_ioctl(fd, IOMMU_IOAS_ALLOC, &arg);
 
-	*id = arg.out_id;
+	*id = arg.out_ioas_id;
 	return ret;
 }
 
 static int map(int fd, __u32 ioas, __u64 iova, void *vaddr, __u64 size, bool writable)
 {
-	struct fd_ioas_map arg = {
+	struct iommu_ioas_map arg = {
 		.size = sizeof(arg),
-		.flags = FD_MAP_FIXED | FD_MAP_READABLE | (writable ? FD_MAP_WRITEABLE : 0),
-		.ioas = ioas,
-		.vaddr = (uintptr_t)vaddr,
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0),
+		.ioas_id = ioas,
+		.user_va = (uintptr_t)vaddr,
 		.length = size,
 		.iova = iova,
 	};
 
-	return guest_ioctl(fd, FD_IOAS_MAP, &arg);
+	return guest_ioctl(fd, IOMMU_IOAS_MAP, &arg);
 }
 
 static int unmap(int fd, __u32 ioas, __u64 iova, __u64 size, __u64 *removed)
 {
-	struct fd_ioas_unmap arg = { sizeof(arg), ioas, iova, size };
-	int ret = guest_ioctl(fd, FD_IOAS_UNMAP, &arg);
+	struct iommu_ioas_unmap arg = { sizeof(arg), ioas, iova, size };
+	int ret = guest_ioctl(fd, IOMMU_IOAS_UNMAP, &arg);
 
 	if (removed)
 		*removed = arg.length;
@@ -102,9 +105,16 @@ static int unmap(int fd, __u32 ioas, __u64 iova, __u64 size, __u64 *removed)
 
 static int attach(const struct vfiopv_dev *dev, __u32 pt)
 {
-	struct cdev_attach arg = { .argsz = sizeof(arg), .pt = pt };
+	struct vfio_device_attach_iommufd_pt arg = { .argsz = sizeof(arg), .pt_id = pt };
 
-	return guest_ioctl(dev->fd, CDEV_ATTACH, &arg);
+	return guest_ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg);
+}
+
+static int detach(const struct vfiopv_dev *dev)
+{
+	struct vfio_device_detach_iommufd_pt arg = { .argsz = sizeof(arg) };
+
+	return guest_ioctl(dev->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg);
 }
 
 static int region(const struct vfiopv_dev *dev, unsigned int index, off_t *offset)
@@ -118,7 +128,7 @@ static int region(const struct vfiopv_dev *dev, unsigned int index, off_t *offse
 
 FIXTURE_SETUP(fd)
 {
-	struct cdev_bind bind = { .argsz = sizeof(bind) };
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 	char bdf[16];
 
 	if (guest_find_edu(0, bdf))
@@ -130,8 +140,8 @@ FIXTURE_SETUP(fd)
 	self->dev.fd = open_device_file(bdf);
 	ASSERT_LE(0, self->dev.fd);
 	bind.iommufd = self->fd;
-	ASSERT_EQ(0, guest_ioctl(self->dev.fd, CDEV_BIND, &bind));
-	self->dev_id = bind.out_dev;
+	ASSERT_EQ(0, guest_ioctl(self->dev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	self->dev_id = bind.out_devid;
 	ASSERT_EQ(0, new_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, attach(&self->dev, self->ioas));
 	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &self->dev.config));
@@ -187,25 +197,62 @@ TEST_F(fd, replace)
 	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
+/* Without an address space it reaches nothing */
+TEST_F(fd, detach)
+{
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	ASSERT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	memset(self->buffer, 0x5a, PAGE);
+	ASSERT_EQ(0, detach(&self->dev));
+	EXPECT_TRUE(edu_to_ram(&self->dev, GUEST_IOVA, 0, 64));
+	EXPECT_EQ(0x5a, self->buffer[0]);
+	EXPECT_EQ(0x5a, self->buffer[63]);
+	ASSERT_EQ(0, attach(&self->dev, self->ioas));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* What is closed leaves nothing at the host */
+TEST_F(fd, leaves_nothing)
+{
+	struct guest_stats before, mapped, after;
+
+	ASSERT_EQ(0, guest_stats(&before));
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	ASSERT_EQ(0, guest_stats(&mapped));
+	EXPECT_EQ(before.pages_mapped + PAGES, mapped.pages_mapped);
+	EXPECT_EQ(before.pages_pinned + PAGES, mapped.pages_pinned);
+	close(self->dev.fd);
+	close(self->fd);
+	self->dev.fd = -1;
+	self->fd = -1;
+	ASSERT_EQ(0, guest_stats(&after));
+	EXPECT_EQ(before.pages_mapped - 1, after.pages_mapped);	/* nor the window */
+	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
+}
+
 static int set_dirty(int fd, __u32 hwpt, __u32 flags)
 {
-	struct fd_set_dirty arg = { .size = sizeof(arg), .flags = flags, .hwpt = hwpt };
+	struct iommu_hwpt_set_dirty_tracking arg = {
+		.size = sizeof(arg),
+		.flags = flags,
+		.hwpt_id = hwpt,
+	};
 
-	return guest_ioctl(fd, FD_SET_DIRTY, &arg);
+	return guest_ioctl(fd, IOMMU_HWPT_SET_DIRTY_TRACKING, &arg);
 }
 
 static int get_dirty(int fd, __u32 hwpt, __u64 iova, __u64 *bits)
 {
-	struct fd_get_dirty arg = {
+	struct iommu_hwpt_get_dirty_bitmap arg = {
 		.size = sizeof(arg),
-		.hwpt = hwpt,
+		.hwpt_id = hwpt,
 		.iova = iova,
 		.length = SIZE,
 		.page_size = PAGE,
 		.data = (uintptr_t)bits,
 	};
 
-	return guest_ioctl(fd, FD_GET_DIRTY, &arg);
+	return guest_ioctl(fd, IOMMU_HWPT_GET_DIRTY_BITMAP, &arg);
 }
 
 static int count(const __u64 *bits)
@@ -219,59 +266,169 @@ static int count(const __u64 *bits)
 
 TEST_F(fd, dirty)
 {
-	struct fd_hwpt_alloc alloc = {
+	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = FD_HWPT_DIRTY,
-		.dev = self->dev_id,
-		.pt = self->ioas,
+		.flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
+		.dev_id = self->dev_id,
+		.pt_id = self->ioas,
 	};
 	__u64 bits[2] = {};
 
-	ASSERT_EQ(0, guest_ioctl(self->fd, FD_HWPT_ALLOC, &alloc));
-	ASSERT_EQ(0, attach(&self->dev, alloc.out_id));
+	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_HWPT_ALLOC, &alloc));
+	ASSERT_EQ(0, attach(&self->dev, alloc.out_hwpt_id));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA * 2, self->buffer, SIZE, false));
 	/* Off, nothing is dirty; iommufd does not tell that it is off */
-	get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits);
+	get_dirty(self->fd, alloc.out_hwpt_id, GUEST_IOVA, bits);
 	EXPECT_EQ(0, count(bits));
-	ASSERT_EQ(0, set_dirty(self->fd, alloc.out_id, FD_DIRTY_ENABLE));
+	ASSERT_EQ(0, set_dirty(self->fd, alloc.out_hwpt_id, IOMMU_HWPT_DIRTY_TRACKING_ENABLE));
 	ASSERT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
-	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits));
+	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_hwpt_id, GUEST_IOVA, bits));
 	EXPECT_EQ(PAGES, count(bits));
 	memset(bits, 0, sizeof(bits));
-	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_id, GUEST_IOVA * 2, bits));
+	ASSERT_EQ(0, get_dirty(self->fd, alloc.out_hwpt_id, GUEST_IOVA * 2, bits));
 	EXPECT_EQ(0, count(bits));
-	EXPECT_EQ(0, set_dirty(self->fd, alloc.out_id, 0));
-	get_dirty(self->fd, alloc.out_id, GUEST_IOVA, bits);
+	EXPECT_EQ(0, set_dirty(self->fd, alloc.out_hwpt_id, 0));
+	get_dirty(self->fd, alloc.out_hwpt_id, GUEST_IOVA, bits);
 	EXPECT_EQ(0, count(bits));
 	ASSERT_EQ(0, attach(&self->dev, self->ioas));
 }
 
 TEST_F(fd, what_is_told)
 {
-	struct fd_hw_info info = { .size = sizeof(info), .dev = self->dev_id };
-	struct vfio_iova_range range[16];
-	struct fd_ioas_ranges ranges = {
+	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = self->dev_id };
+	struct iommu_iova_range range[16];
+	struct iommu_ioas_iova_ranges ranges = {
 		.size = sizeof(ranges),
-		.ioas = self->ioas,
-		.count = 16,
-		.ranges = (uintptr_t)range,
+		.ioas_id = self->ioas,
+		.num_iovas = 16,
+		.allowed_iovas = (uintptr_t)range,
 	};
-	struct fd_hwpt_alloc alloc = {
+	struct iommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc),
-		.flags = FD_HWPT_NEST_PARENT,
-		.dev = self->dev_id,
-		.pt = self->ioas,
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+		.dev_id = self->dev_id,
+		.pt_id = self->ioas,
 	};
 
-	ASSERT_EQ(0, guest_ioctl(self->fd, FD_HW_INFO, &info));
-	EXPECT_EQ(0, info.out_type);	/* none of those that have a number */
-	EXPECT_TRUE(info.out_capabilities & FD_CAP_DIRTY);
-	ASSERT_EQ(0, guest_ioctl(self->fd, FD_IOAS_RANGES, &ranges));
-	EXPECT_EQ(PAGE, ranges.out_alignment);
-	EXPECT_LE(2, ranges.count);	/* below and above where interrupts go */
-	EXPECT_GT(0xfee00000, range[0].end);
-	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(self->fd, FD_HWPT_ALLOC, &alloc));
+	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_GET_HW_INFO, &info));
+	/* None of those that have a number */
+	EXPECT_EQ(IOMMU_HW_INFO_TYPE_NONE, info.out_data_type);
+	EXPECT_TRUE(info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING);
+	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_IOAS_IOVA_RANGES, &ranges));
+	EXPECT_EQ(PAGE, ranges.out_iova_alignment);
+	EXPECT_LE(2, ranges.num_iovas);	/* below and above where interrupts go */
+	EXPECT_GT(0xfee00000, range[0].last);
+	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(self->fd, IOMMU_HWPT_ALLOC, &alloc));
+}
+
+/* ------------------------------------------------------------------ */
+/* As a container of VFIO's: the answers are those of one */
+
+FIXTURE(container)
+{
+	struct guest_vfio g;
+	struct vfiopv c;
+	struct dma_window window;
+	char *buffer;
+};
+
+FIXTURE_VARIANT(container)
+{
+	const char *path;
+};
+
+FIXTURE_VARIANT_ADD(container, of_vfio)
+{
+	.path = "/dev/vfio/vfio",
+};
+
+FIXTURE_VARIANT_ADD(container, of_iommufd)
+{
+	.path = "/dev/iommu",
+};
+
+static int open_container(struct guest_vfio *g, struct vfiopv *c, const char *path)
+{
+	char bdf[16];
+
+	if (guest_find_edu(0, bdf))
+		return -ENODEV;
+	*c = (struct vfiopv) { .fd = open(path, O_RDWR | O_CLOEXEC), .type = VFIO_TYPE1v2_IOMMU };
+	g->container = c->fd;
+	if (c->fd < 0)
+		return -errno;
+	return vfiopv_dev_open(c, &g->dev, bdf) ?: vfiopv_dev_enable(&g->dev, true, true);
+}
+
+FIXTURE_SETUP(container)
+{
+	ASSERT_EQ(0, open_container(&self->g, &self->c, variant->path));
+	guest_setup_window(&self->g, &self->window);
+	self->buffer = guest_memory(SIZE);
+	ASSERT_NE(NULL, self->buffer);
+}
+
+FIXTURE_TEARDOWN(container)
+{
+	guest_vfio_close(&self->g);
+}
+
+TEST_F(container, dma)
+{
+	struct dma_reach reach;
+	__u64 removed = 0;
+	int fd = self->g.container;
+
+	ASSERT_EQ(0, vfio_map_dma(fd, GUEST_IOVA, self->buffer, SIZE, true));
+	ASSERT_EQ(0, vfio_map_dma(fd, GUEST_IOVA * 2, self->buffer, PAGE, false));
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA + SIZE - PAGE,
+			       self->buffer + SIZE - PAGE, &self->window));
+	ASSERT_EQ(0, dma_try(&self->g.dev, GUEST_IOVA * 2, self->buffer, 64, &self->window,
+			     &reach));
+	EXPECT_TRUE(reach.read);
+	EXPECT_FALSE(reach.wrote);
+	ASSERT_EQ(0, vfio_unmap_dma(fd, GUEST_IOVA, SIZE, &removed));
+	EXPECT_EQ(SIZE, removed);
+	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+	ASSERT_EQ(0, guest_unmap(&self->g, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL, &removed));
+	EXPECT_EQ(2 * PAGE, removed);		/* the window too */
+}
+
+TEST_F(container, errors)
+{
+	int fd = self->g.container;
+
+	ASSERT_EQ(0, vfio_map_dma(fd, GUEST_IOVA, self->buffer, 4 * PAGE, true));
+	EXPECT_EQ(-EEXIST, vfio_map_dma(fd, GUEST_IOVA + PAGE, self->buffer, PAGE, true));
+	EXPECT_EQ(-EINVAL, vfio_map_dma(fd, GUEST_IOVA * 2, self->buffer, 0, true));
+	EXPECT_EQ(-EINVAL, vfio_map_dma(fd, GUEST_IOVA * 2 + 1, self->buffer, PAGE, true));
+	EXPECT_EQ(-EINVAL, vfio_map_dma(fd, 0xfee00000, self->buffer, PAGE, true));
+	EXPECT_EQ(-EFAULT, vfio_map_dma(fd, GUEST_IOVA * 2, (void *)PAGE, PAGE, true));
+	EXPECT_EQ(-EINVAL, guest_unmap(&self->g, PAGE, 0, VFIO_DMA_UNMAP_FLAG_ALL, NULL));
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* The same IOVAs can be mapped, whoever is asked */
+TEST(containers_have_the_same_ranges)
+{
+	struct vfio_iova_range ranges[2][16];
+	static const char * const paths[] = { "/dev/vfio/vfio", "/dev/iommu" };
+	struct guest_vfio g;
+	struct vfiopv c;
+	int i, n[2];
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, open_container(&g, &c, paths[i]));
+		n[i] = vfiopv_ranges(&c, ranges[i], 16);
+		guest_vfio_close(&g);
+	}
+	ASSERT_LE(2, n[0]);
+	ASSERT_EQ(n[0], n[1]);
+	for (i = 0; i < n[0]; i++) {
+		EXPECT_EQ(ranges[0][i].start, ranges[1][i].start);
+		EXPECT_EQ(ranges[0][i].end, ranges[1][i].end);
+	}
 }
 
 TEST_HARNESS_MAIN

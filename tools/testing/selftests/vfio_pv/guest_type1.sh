@@ -33,13 +33,14 @@ nothing_mapped() {
 	[ "$(stat_of host_mappings)" = 0 ]
 }
 
-plan 7
+plan 8
 check "device" pvvm-bind vfio-pci "$(device edu)"
 check "vfio_pv stays while it is in use" stays_in_use
 check "vfio_pv goes" rmmod vfio_pv
 echo 1 >$type1
 check "container test on stock type1" guest_container_test -v type1v2
 check "dirty pages and user addresses on stock type1" guest_dirty_test -v type1v2
+check "mediated devices on stock type1" guest_mdev_test
 check "vfio_pv comes back" pvvm-load vfio_pv
 check "and is asked first" guest_container_test -t dma_both_ways
 finish

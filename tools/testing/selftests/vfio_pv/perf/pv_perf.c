@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What mapping and unmapping cost, with any IOMMU that VFIO takes.
+ * What mapping and unmapping cost, with any IOMMU that VFIO takes: a program on
+ * libvfiopv, as any driver in user space may be.
  *
  *	pv_perf [ROUNDS [LARGE_ROUNDS]]
  *
@@ -23,6 +24,9 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include <vfiopv.h>
+
+/* The device, scattered memory, and what the guest driver has counted */
 #include "../lib/guest_vfio.h"
 
 #define IOVA		0x1000000ULL
@@ -30,6 +34,7 @@
 #define SIZE_LARGE	(64ULL << 20)
 #define BATCH		50
 #define MAX_ROUNDS	10000
+#define READ_WRITE	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 struct series {
 	const char *name;
@@ -107,7 +112,7 @@ static void empty_exit(void)
 /* ------------------------------------------------------------------ */
 
 /* One round; 0 or a negative errno */
-static int small_round(const struct guest_vfio *g, void *page)
+static int small_round(const struct vfiopv *c, void *page)
 {
 	double start, exit_ns, map_ns, unmap_ns;
 	int i, ret = 0;
@@ -119,17 +124,17 @@ static int small_round(const struct guest_vfio *g, void *page)
 
 	start = now_ns();
 	for (i = 0; i < BATCH; i++)
-		ioctl(g->container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+		ioctl(c->fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
 	add(IOCTL, (now_ns() - start) / BATCH);
 
 	start = now_ns();
 	for (i = 0; !ret && i < BATCH; i++)
-		ret = vfio_map_dma(g->container, IOVA + i * GUEST_PAGE, page, GUEST_PAGE, true);
+		ret = vfiopv_map(c, IOVA + i * GUEST_PAGE, page, GUEST_PAGE, READ_WRITE);
 	map_ns = (now_ns() - start) / BATCH;
 
 	start = now_ns();
 	for (i = 0; !ret && i < BATCH; i++)
-		ret = vfio_unmap_dma(g->container, IOVA + i * GUEST_PAGE, GUEST_PAGE, NULL);
+		ret = vfiopv_unmap(c, IOVA + i * GUEST_PAGE, GUEST_PAGE, 0, NULL);
 	unmap_ns = (now_ns() - start) / BATCH;
 
 	add(EXIT, exit_ns);
@@ -140,7 +145,7 @@ static int small_round(const struct guest_vfio *g, void *page)
 	return ret;
 }
 
-static int large_round(const struct guest_vfio *g)
+static int large_round(const struct vfiopv *c)
 {
 	struct guest_stats before, mapped, after;
 	char *memory = guest_scattered(SIZE_LARGE);
@@ -150,13 +155,13 @@ static int large_round(const struct guest_vfio *g)
 
 	if (!memory)
 		return -ENOMEM;
-	ret = vfio_map_dma(g->container, IOVA_LARGE, memory, SIZE_LARGE, true);
+	ret = vfiopv_map(c, IOVA_LARGE, memory, SIZE_LARGE, READ_WRITE);
 	add(MAP_LARGE, (now_ns() - start) / 1e6);
 	counted = counted && !guest_stats(&mapped);
 
 	start = now_ns();
 	if (!ret)
-		ret = vfio_unmap_dma(g->container, IOVA_LARGE, SIZE_LARGE, NULL);
+		ret = vfiopv_unmap(c, IOVA_LARGE, SIZE_LARGE, 0, NULL);
 	add(UNMAP_LARGE, (now_ns() - start) / 1e6);
 	if (counted && !guest_stats(&after)) {
 		add(MAP_KICKS, guest_kicks(&before, &mapped));
@@ -178,17 +183,20 @@ int main(int argc, char **argv)
 	int rounds = rounds_from(argc > 1 ? argv[1] : NULL, 200);
 	int large = rounds_from(argc > 2 ? argv[2] : NULL, 5);
 	void *page = guest_memory(GUEST_PAGE);
-	struct guest_vfio g;
+	struct vfiopv_dev dev;
+	struct vfiopv c;
 	char bdf[16];
 	int ret, i;
 
 	if (!page)
 		return 1;
-	ret = guest_find_edu(0, bdf) ?: guest_vfio_open(&g, VFIO_TYPE1v2_IOMMU, bdf);
+	ret = guest_find_edu(0, bdf) ?: vfiopv_open(&c, VFIO_TYPE1v2_IOMMU);
+	if (!ret)
+		ret = vfiopv_dev_open(&c, &dev, bdf);
 	for (i = 0; !ret && i < rounds; i++)
-		ret = small_round(&g, page);
+		ret = small_round(&c, page);
 	for (i = 0; !ret && i < large; i++)
-		ret = large_round(&g);
+		ret = large_round(&c);
 	if (ret) {
 		fprintf(stderr, "pv_perf: %s\n", strerror(-ret));
 		return 1;
