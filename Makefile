@@ -61,11 +61,18 @@ check: lab
 FUZZ_TIME ?= 600
 .PHONY: fuzz
 fuzz: machine
-	@tools/vm/pvvm --host-only --no-guest-drivers --device edu,edu \
+	@tools/vm/pvvm --host-only --no-guest-drivers --device edu,edu,edu \
 		--kernel $(or $(FUZZ_KERNEL),6.12) --host-iommu $(or $(FUZZ_IOMMU),intel) \
 		--timeout $$(( $(FUZZ_TIME) * 2 + 600 )) --host-cmd \
 		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
+
+# The life cycles of host, guest and device, and the random ops, over and over
+SOAK_TIME ?= 3600
+.PHONY: soak
+soak: $(if $(findstring lab,$(SOAK_KERNEL)),lab,machine)
+	@tools/testing/run-check --soak $(SOAK_TIME) \
+		$(if $(SOAK_KERNEL),--kernel $(SOAK_KERNEL)) $(SOAK_CASES)
 
 .PHONY: static style
 static style:
@@ -109,6 +116,8 @@ help:
 	@echo  '                        it; then: tools/testing/run-check --kernel lab'
 	@echo  '  make fuzz             random ops against a model of the host engine for 600 seconds;'
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
+	@echo  '  make soak             life cycles a hundred times each, and random ops, round after round'
+	@echo  '                        for an hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
 	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
 	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''

@@ -3,9 +3,16 @@
 # shellcheck shell=dash
 #
 # Run by guest_suspend.sh in a busybox shell, all of whose programs and files are
-# in memory. The clock's alarm wakes the machine.
+# in memory:
+#
+#   guest_asleep.sh DISK NAPS
+#
+# The clock's alarm wakes the machine. For a nap, all is suspended as for a sleep, and the
+# kernel goes on at once; that takes no time, so that many are possible.
 
 disk=$1
+naps=$2
+pm=/sys/power
 rtc=/sys/class/rtc/rtc0/wakealarm
 cookie=/sys/module/pviommu_guest/parameters/cookie
 stats=/sys/kernel/debug/pv-iommu/stats
@@ -49,19 +56,42 @@ go_to_sleep() {
 	echo +6 >$rtc && echo mem >/sys/power/state
 }
 
-# The host had forgotten all: it was not just a nap.
 started_anew() {
 	[ "$(cat $cookie)" != "$(cat /tmp/cookie)" ]
 }
 
-# A process is frozen in the midst of it, and goes on when it is awake again.
+# A process is frozen in the midst of it, and goes on when it is awake again. What it says
+# would be written to a file that does not answer, by somebody who can't be frozen then.
 start_requests() {
-	dd if=/dev/zero of="$disk" bs=64k seek=256 count=700 oflag=direct &
+	dd if=/dev/zero of="$disk" bs=64k seek=256 count=700 oflag=direct 2>/dev/null &
 	requests=$!
 }
 
 requests_done() {
 	wait $requests
+}
+
+can_nap() {
+	grep -q core $pm/pm_test && echo 0 >/sys/module/suspend/parameters/pm_test_delay
+}
+
+take_a_nap() {
+	cat $cookie >/tmp/cookie
+	echo core >$pm/pm_test && echo mem >$pm/state && started_anew && read_data
+}
+
+# Requests are under way most of the time
+take_naps() {
+	local n=0
+
+	while [ $n -lt "$naps" ]; do
+		dd if=/dev/zero of="$disk" bs=64k seek=256 count=100 oflag=direct 2>/dev/null &
+		take_a_nap || { echo "nap $n"; return 1; }
+		wait $! || return
+		n=$((n + 1))
+	done
+	echo none >$pm/pm_test
+	echo "$n times"
 }
 
 no_op_failed() {
@@ -79,6 +109,9 @@ check "slept with requests under way" go_to_sleep
 check "the interface has started anew" started_anew
 check "the requests came to an end" requests_done
 check "what was written is there" read_data
+check "the kernel can nap" can_nap
+check "naps with requests under way" take_naps
+check "written and read back" write_and_read
 check "no operation has failed" no_op_failed
 # Which ends QEMU. A program for it would write to files that do not answer any more.
 echo b >/proc/sysrq-trigger

@@ -3,7 +3,8 @@
 #
 # The host sees PCIe errors of the guest's disk, which host_error.sh raises when this
 # script asks for them: the disk is cut off, the guest hears of it, resets it, and its
-# driver goes on where it was. Needs pvvm's --share for the two to meet.
+# driver goes on where it was, as often as PV_ERRORS says. Needs pvvm's --share for the
+# two to meet.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -11,7 +12,7 @@
 [ "$PVVM_SHARE" ] || skip_all "needs --share"
 bdf=$(device nvme) || skip_all "no nvme device"
 
-TIMES=3
+TIMES=${PV_ERRORS:-3}
 
 # The disk's number among all devices is that of its root port
 port() {
@@ -57,7 +58,7 @@ no_warning() {
 
 plan $((2 * TIMES + 6))
 check "bound" nvme_up "$bdf"
-for n in $(seq $TIMES); do
+for n in $(seq "$TIMES"); do
 	check "error $n: cut off and back" eval "ask $n SDN && back $n"
 	check "error $n: written and read back" disk_check 1
 done

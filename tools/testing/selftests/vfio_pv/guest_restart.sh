@@ -3,9 +3,10 @@
 #
 # A guest that has its drivers restarts in the midst of DMA, each time in another
 # way: reboot, panic, reset by the VMM, kexec. The next kernel gets the interface,
-# the disk has what the last one wrote, and an edu device works by VFIO.
+# the disk has what the last one wrote, and an edu device works by VFIO. PV_REBOOTS says
+# how often.
 #
-# Run with pvvm's --guest-reboots 4 --guest-may-die, and host_reset.sh beside.
+# Run with pvvm's --guest-reboots for as many and --guest-may-die, and host_reset.sh beside.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -55,7 +56,8 @@ restart() {
 	say "nothing has come of it"
 }
 
-way=${WAYS[PVVM_BOOT]:-}
+way=
+[ "$PVVM_BOOT" -ge "${PV_REBOOTS:-4}" ] || way=${WAYS[PVVM_BOOT % ${#WAYS[@]}]}
 say "boot number $PVVM_BOOT"
 echo $((PVVM_BOOT + 1)) >"$PVVM_SHARE/boots"
 plan 7

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The host level's part of guest_restart.sh, run beside the guest: has its QEMU
-# reset it when it asks for that.
+# reset it whenever it asks for that.
 
-until [ -f "$PVVM_SHARE/reset-ask" ]; do
-	sleep 0.5
+while :; do
+	until [ -f "$PVVM_SHARE/reset-ask" ]; do
+		sleep 0.5
+	done
+	rm "$PVVM_SHARE/reset-ask"
+	pvvm-qmp system_reset
 done
-rm "$PVVM_SHARE/reset-ask"
-pvvm-qmp system_reset

@@ -4,5 +4,5 @@
 # Run at the host level after the guest: what guest_asleep.sh has told on the
 # guest's console.
 
-echo "1..10"
+echo "1..13"
 tr -d '\r' <"$PVVM_RUN/guest-console.log" | sed -n 's/^.*\] guest_asleep: //p'

@@ -197,6 +197,13 @@ TEST_F(op, fields_that_it_does_not_take)
 		op.pasid = 1;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 1", kinds[kind].name);
+		/* The greatest one, and what is none */
+		op.pasid = 0xfffff;
+		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
+			"%s, PASID 0xfffff", kinds[kind].name);
+		op.pasid = PVIOMMU_PASID_NONE - 1;
+		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
+			"%s, PASID beyond all", kinds[kind].name);
 		op = good(kind, self->ep);
 		op.vm = 1;
 		refused(takes & TAKES_VM ? PVIOMMU_EACCES : PVIOMMU_EINVAL, op, "%s, VM",

@@ -2,22 +2,30 @@
 /*
  * Streams of random ops, and a model that foretells what becomes of each.
  *
- *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [harness options]
+ *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--guided 0] [harness options]
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
+ * With two devices or more, the last one's VM lends memory to the other VM.
+ *
  * Batches of ops go to four rings with one doorbell. Every op must end as the model
  * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
- * must see what the model sees. Between batches memory comes and goes, devices are
- * closed and opened, quotas and the doorbell's budget change, the interface restarts.
+ * must see what the model sees. Between batches memory comes and goes, or is given back
+ * page by page, devices are closed and opened, quotas and the doorbell's budget change,
+ * the interface restarts.
  *
- * The seed, which is printed, decides everything. What fails is printed with the ops
- * of the same domain before it in the batch.
+ * Where the kernel tells what was reached in the host's modules, streams that reached
+ * something new are kept, and every other one is a variation of one of these.
+ *
+ * The seed, which is printed, decides everything, together with what such streams
+ * reach. What fails is printed with the ops of the same domain before it in the batch.
  */
 #include <sys/mman.h>
 #include <time.h>
 
 #include "lib/edu.h"
+#include "lib/pv_cov.h"
+#include "lib/pv_ctl.h"
 #include "lib/pv_fuzz.h"
 #include "lib/pv_test.h"
 
@@ -32,6 +40,8 @@
 #define SCRATCH_IOVA	(MAIN_IOVA + (MAIN_PAGES - 1) * PV_PAGE)
 #define SCRATCH		(PV_DATA + 0x1000)	/* GPA; reached in bypass as well */
 
+#define OWNER_SIZE	(8ULL << 20)
+
 /* Memory that comes and goes: slots that touch, so that large pages span them */
 #define SLOTS		8
 #define SLOT_SIZE	0x100000ULL
@@ -45,7 +55,8 @@ static struct {
 	__u64 seed;
 	__u64 ops;
 	__u64 seconds;
-} options = { .ops = 1000000 };
+	__u64 guided;
+} options = { .ops = 1000000, .guided = 1 };
 
 /* An op, and what must become of it */
 struct entry {
@@ -55,16 +66,19 @@ struct entry {
 };
 
 struct run {
+	struct pv_vm owner;	/* of memory that the other VM may map */
 	struct pv_vm vm;
 	struct model model;
 	struct fuzz fuzz;
+	struct pv_cov cov;
 	char *slots;		/* memory of the slots */
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];
-	unsigned int batches, lookups, transfers, memory, restarts;
+	unsigned int batches, lookups, transfers, memory, released, restarts;
+	unsigned int new_places;	/* that the batch has reached */
 	__u64 kicks;
-	/* How often an op with a number below 0x500, by its bytes, was done and refused */
-	unsigned int done[5][4], refused[5][4];
+	/* How often an op was done and refused, by the bytes of its number */
+	unsigned int done[10][4], refused[10][4];
 	__u64 events_lost;
 	struct entry batch[RINGS * RING_OPS];
 };
@@ -83,6 +97,32 @@ static void add_region(struct run *run, __u64 gpa, __u64 size, void *hva, bool w
 		.gpa = gpa, .size = size, .hva = hva, .writable = writable, .ram = ram,
 		.present = true,
 	};
+}
+
+static bool add_grant(struct run *run, __u32 from, __u32 to, __u64 gpa, __u64 size, __u32 prot)
+{
+	run->model.grants[run->model.nr_grants++] = (struct model_grant) {
+		.vm = from, .gpa = gpa, .last = gpa + size - 1, .prot = prot,
+	};
+	return !pv_ctl(NULL, 0, "grant add from %u to %u gpa %llu size %llu access %s", from, to,
+		       gpa, size, prot == PV_RW ? "rw" : "r");
+}
+
+/* After the slots: what is lent, some of it with a hole, some read-only in two ways */
+static bool borrow(struct run *run, __u32 from)
+{
+	struct pv_region *lent[] = { &run->owner.low, &run->owner.high, &run->owner.rom };
+	__u32 to = pv_ctl_vm_of(getpid());
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lent); i++) {
+		add_region(run, lent[i]->gpa, lent[i]->size, lent[i]->hva, lent[i]->writable, true);
+		run->model.regions[run->model.nr_regions - 1].vm = from;
+	}
+	return add_grant(run, from, to, 0, PV_2M, PV_R) &&
+	       add_grant(run, from, to, PV_2M, PV_2M, PV_RW) &&
+	       add_grant(run, from, to, PV_ROM, PV_ROM_SIZE, PV_RW) &&
+	       add_grant(run, from, to, PV_HIGH, PV_HIGH_SIZE, PV_RW);
 }
 
 /* What is there from the start, and slots that are not */
@@ -148,7 +188,8 @@ static bool start(struct run *run, __u64 without)
 
 	/* What ops of other features do is for other tests to say */
 	start->features &= PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
-			   PVIOMMU_F_STATS;
+			   PVIOMMU_F_STATS | PVIOMMU_F_MEM_TYPES | PVIOMMU_F_FOREIGN |
+			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER;
 	start->features &= ~without;
 	model_start(&run->model, start->features);
 	run->model.iface_pages = pv_iface_pages(&run->vm);
@@ -156,13 +197,34 @@ static bool start(struct run *run, __u64 without)
 	return !pv_command(&run->vm, PVIOMMU_CMD_START, PV_AT_START);
 }
 
-static bool set_up(struct run *run)
+/* The last of several devices is the owner's; 0, or -ENODEV without any device */
+static int open_vms(struct run *run, __u32 *owner)
+{
+	int ret, nr;
+
+	ret = pv_vm_init(&run->vm, MODEL_ENDPOINTS, PV_LOW_SIZE);
+	if (ret)
+		return ret;
+	nr = run->vm.nr_devs;
+	if (nr > 1 && pv_ctl_found()) {
+		run->vm.nr_devs--;
+		ret = pv_vm_init_from(&run->owner, nr - 1, 1, OWNER_SIZE) ?:
+		      pv_vm_open_container(&run->owner) ?: pv_vm_add_memory(&run->owner) ?:
+		      pv_vm_open_devices(&run->owner);
+		*owner = pv_ctl_vm_of(getpid());
+	}
+	return ret ?: pv_vm_open_container(&run->vm) ?: pv_vm_add_memory(&run->vm) ?:
+	       pv_vm_open_devices(&run->vm);
+}
+
+static bool set_up(struct run *run, __u32 owner)
 {
 	int i;
 
 	run->model.max_domains = MAX_DOMAINS;
 	run->model.max_mappings = pv_param_get("max_mappings");
-	if (!pv_param_set("max_domains", "14") || !add_memory(run) || !start(run, 0))
+	if (!pv_param_set("max_domains", "14") || !pv_param_set("release_ms", "1") ||
+	    !add_memory(run) || (owner && !borrow(run, owner)) || !start(run, 0))
 		return false;
 	run->model.nr_endpoints = run->vm.nr_devs;
 	for (i = 0; i < run->vm.nr_devs; i++)
@@ -174,28 +236,38 @@ static bool set_up(struct run *run)
 	run->model.features = run->vm.ring[0].last.result;
 	run->kicks = run->vm.ring[0].kicks;
 	set_arenas(&run->model);
-	run->fuzz = (struct fuzz) {
-		.state = options.seed, .model = &run->model, .vm = &run->vm,
-	};
+	run->fuzz.state = options.seed;
+	run->fuzz.model = &run->model;
+	run->fuzz.vm = &run->vm;
+	pv_cov_open(&run->cov);
 	return model_init(&run->model);
 }
 
 FIXTURE_SETUP(fuzz)
 {
+	__u32 owner = 0;
+	int ret;
+
 	self->before = pv_begin();
 	self->run = mmap(NULL, sizeof(*self->run), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->run);
-	pv_setup_vm(&self->run->vm, 1, MODEL_ENDPOINTS, PV_LOW_SIZE);
+	self->run->owner.container = -1;
+	ret = open_vms(self->run, &owner);
+	if (ret == -ENODEV)
+		SKIP(return, "needs a device bound to " PV_DRIVER);
+	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, pv_vm_add_bar(&self->run->vm, 0));
-	ASSERT_TRUE(set_up(self->run));
+	ASSERT_TRUE(set_up(self->run, owner));
 }
 
 FIXTURE_TEARDOWN(fuzz)
 {
 	pv_params_restore();
+	pv_cov_close(&self->run->cov);
 	model_exit(&self->run->model);
 	pv_vm_close(&self->run->vm);
+	pv_vm_close(&self->run->owner);
 	munmap(self->run->slots, SLOTS * SLOT_SIZE);
 	munmap(self->run, sizeof(*self->run));
 	pv_expect_unchanged(&self->before);
@@ -254,9 +326,12 @@ static bool kick(struct run *run)
 {
 	unsigned int i;
 
-	for (i = 0; i < MAX_KICKS && !all_done(run); i++)
+	pv_cov_drop(&run->cov);
+	for (i = 0; i < MAX_KICKS && !all_done(run); i++) {
 		pv_cap_write(&run->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
+		run->new_places += pv_cov_take(&run->cov);
+	}
 	run->kicks += i;
 	for (i = 0; i < RINGS; i++)
 		if (run->vm.ring[i].hdr->error)
@@ -284,6 +359,10 @@ static bool reply_is_good(struct run *run, const struct entry *entry)
 {
 	const struct pviommu_op *op = &entry->sent;
 
+	if (entry->reply.code == PVIOMMU_OP_DIRTY_READ)
+		return op->dirty.gpa >= PV_DATA ||
+		       !memcmp(pv_mem(&run->vm, op->dirty.gpa), entry->reply.dirty,
+			       (op->dirty.size / PV_PAGE + 63) / 64 * 8);
 	if (!entry->reply.code || op->buf.gpa >= PV_DATA)
 		return true;
 	if (entry->reply.code == PVIOMMU_OP_STATS && op->buf.size >= sizeof(struct pviommu_stats))
@@ -333,15 +412,30 @@ static bool batch_is_good(struct run *run)
 	return true;
 }
 
+/* A stream that came to new places will be varied */
+static void keep_if_new(struct run *run)
+{
+	struct fuzz_stream *stream;
+	unsigned int i;
+
+	if (!run->new_places || !options.guided)
+		return;
+	stream = fuzz_keep(&run->fuzz);
+	for (i = 0; i < run->nr && i < FUZZ_STREAM; i++)
+		stream->ops[stream->nr++] = run->batch[i].sent;
+}
+
 /* Have the batch executed and compared; then it is empty again */
 static bool submit(struct run *run)
 {
-	bool good = kick(run) && batch_is_good(run);
+	bool good;
 
+	run->new_places = 0;
+	good = kick(run) && batch_is_good(run);
+	keep_if_new(run);
 	run->batches++;
 	run->nr = 0;
 	memset(run->in_ring, 0, sizeof(run->in_ring));
-	fuzz_batch(&run->fuzz);
 	return good;
 }
 
@@ -413,11 +507,15 @@ static bool sweep(struct run *run)
 
 /* ---- DMA ------------------------------------------------------------------ */
 
-/* Which page of guest memory has @tag at @off: its GPA; 0 none, ~0 more than one */
-static __u64 find_tag(struct run *run, unsigned int off, const void *tag)
+#define NOWHERE		((char *)0)
+#define EVERYWHERE	((char *)-1)
+
+/* Which page of guest memory has @tag at @off */
+static char *find_tag(struct run *run, unsigned int off, const void *tag)
 {
-	__u64 found = 0, at;
+	char *found = NOWHERE;
 	unsigned int i;
+	__u64 at;
 
 	for (i = 0; i < run->model.nr_regions; i++) {
 		const struct model_region *r = &run->model.regions[i];
@@ -426,7 +524,7 @@ static __u64 find_tag(struct run *run, unsigned int off, const void *tag)
 			if (memcmp(r->hva + at + off, tag, TAG))
 				continue;
 			memset(r->hva + at + off, 0, TAG);
-			found = found ? ~0ULL : r->gpa + at;
+			found = found ? EVERYWHERE : r->hva + at;
 		}
 	}
 	return found;
@@ -440,19 +538,31 @@ static void make_tag(struct run *run, __u64 *tag)
 		tag[i] = fuzz_below(&run->fuzz, ~0ULL);
 }
 
+static char *target_page(const struct model_target *target)
+{
+	return target->region->hva + ((target->gpa & -PV_PAGE) - target->region->gpa);
+}
+
+/* Rings and answers are not for devices to write to */
+static bool target_is_free(const struct model_target *target)
+{
+	return target->region->vm || target->gpa >= PV_DATA;
+}
+
 /* What a device writes to @iova must arrive where the model says, or nowhere */
 static bool dma_write(struct run *run, unsigned int dev, __u64 iova)
 {
 	const struct vfio_dev *vfio = &run->vm.dev[dev].vfio;
 	__u64 home = run->model.endpoints[dev].domain ? SCRATCH_IOVA : SCRATCH;
-	__u64 tag[TAG / 8], gpa, found, want;
+	struct model_target target;
+	char *found, *want;
+	__u64 tag[TAG / 8];
 	enum model_reach reach;
-	__u32 prot;
 
-	reach = model_dma(&run->model, dev, iova, &gpa, &prot);
-	if (reach == MODEL_EITHER || (reach == MODEL_MEMORY && gpa < PV_DATA))
+	reach = model_dma(&run->model, dev, iova, &target);
+	if (reach == MODEL_EITHER || (reach == MODEL_MEMORY && !target_is_free(&target)))
 		return true;
-	want = reach == MODEL_MEMORY && prot & PV_W ? gpa : 0;
+	want = reach == MODEL_MEMORY && target.prot & PV_W ? target_page(&target) : NOWHERE;
 	make_tag(run, tag);
 	memcpy(pv_mem(&run->vm, SCRATCH), tag, TAG);
 	if (!edu_from_ram(vfio, home, 0, TAG) || !edu_to_ram(vfio, iova + 0x100, 0, TAG))
@@ -461,8 +571,8 @@ static bool dma_write(struct run *run, unsigned int dev, __u64 iova)
 	found = find_tag(run, 0x100, tag);
 	if (found == want)
 		return true;
-	printf("# DMA of device %u to 0x%llx in domain %u: reached 0x%llx, wanted 0x%llx\n", dev,
-	       iova, run->model.endpoints[dev].domain, found, want);
+	printf("# DMA of device %u to 0x%llx in domain %u: reached %p, wanted %p\n", dev, iova,
+	       run->model.endpoints[dev].domain, found, want);
 	return false;
 }
 
@@ -471,24 +581,22 @@ static bool dma_read(struct run *run, unsigned int dev, __u64 iova)
 {
 	const struct vfio_dev *vfio = &run->vm.dev[dev].vfio;
 	__u64 home = run->model.endpoints[dev].domain ? SCRATCH_IOVA : SCRATCH;
-	const struct model_region *r;
-	__u64 tag[TAG / 8], gpa;
-	__u32 prot;
+	struct model_target target;
+	__u64 tag[TAG / 8];
 
-	if (model_dma(&run->model, dev, iova, &gpa, &prot) != MODEL_MEMORY || gpa < PV_DATA ||
-	    !(prot & PV_R))
+	if (model_dma(&run->model, dev, iova, &target) != MODEL_MEMORY ||
+	    !target_is_free(&target) || !(target.prot & PV_R))
 		return true;
 	make_tag(run, tag);
-	r = model_region(&run->model, gpa);
-	memcpy(r->hva + (gpa - r->gpa) + 0x200, tag, TAG);
+	memcpy(target_page(&target) + 0x200, tag, TAG);
 	if (!edu_from_ram(vfio, iova + 0x200, 512, TAG) ||
 	    !edu_to_ram(vfio, home + 0x400, 512, TAG))
 		return false;
 	run->transfers += 2;
 	if (!memcmp(pv_mem(&run->vm, SCRATCH + 0x400), tag, TAG))
 		return true;
-	printf("# DMA of device %u from 0x%llx in domain %u: not what is at 0x%llx\n", dev, iova,
-	       run->model.endpoints[dev].domain, gpa);
+	printf("# DMA of device %u from 0x%llx in domain %u: not what is at 0x%llx of %u\n", dev,
+	       iova, run->model.endpoints[dev].domain, target.gpa, target.region->vm);
 	return false;
 }
 
@@ -526,13 +634,12 @@ static bool dma(struct run *run)
 	if (!dma_prepare(run, dev, &able))
 		return false;
 	for (tries = 0; able && done < 3 && tries < 1000; tries++) {
-		__u64 gpa;
-		__u32 prot;
+		struct model_target target;
 
 		iova = fuzz_iova(&run->fuzz);
 		/* Most pages are not mapped; see to it that some that are have their turn */
 		if (iova >= 0x10000000 - PV_PAGE || iova == SCRATCH_IOVA ||
-		    (done < 2 && model_dma(&run->model, dev, iova, &gpa, &prot) != MODEL_MEMORY))
+		    (done < 2 && model_dma(&run->model, dev, iova, &target) != MODEL_MEMORY))
 			continue;
 		if (!dma_write(run, dev, iova) || !dma_read(run, dev, iova))
 			return false;
@@ -667,12 +774,51 @@ static bool restart(struct run *run)
 	       start(run, without[fuzz_below(&run->fuzz, ARRAY_SIZE(without))]);
 }
 
+#define RELEASE_PAGES	8
+#define RELEASE_MS	30000
+
+static bool wait_released(struct run *run, __u64 token)
+{
+	struct pviommu_event ev;
+
+	while (pv_event_wait(&run->vm, &ev, RELEASE_MS))
+		if (ev.type == PVIOMMU_EV_RELEASED)
+			return ev.addr == token;
+	/* It may be among those for which there was no room; after a reset nothing is under way */
+	return pv_events(&run->vm)->lost != run->events_lost && restart(run);
+}
+
+/* Pages are given back, one by one, from the region that is always there */
+static bool release(struct run *run)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+	__u64 *list = pv_mem(&run->vm, PV_AT_LIST), seen;
+	unsigned int i;
+
+	if (model_in_bypass(&run->model))
+		return true;
+	drain_events(run, &seen);
+	op.release.list = PV_AT_LIST;
+	op.release.count = RELEASE_PAGES;
+	op.release.token = fuzz_below(&run->fuzz, ~0ULL);
+	list[0] = (PV_DATA >> 12) + fuzz_below(&run->fuzz, 1024);
+	for (i = 1; i < RELEASE_PAGES; i++)
+		list[i] = list[i - 1] + 1 + fuzz_below(&run->fuzz, 16);
+	add(run, 0, op);
+	if (!submit(run))
+		return false;
+	model_pages_go(&run->model, list, RELEASE_PAGES);
+	run->released += RELEASE_PAGES;
+	return wait_released(run, op.release.token);
+}
+
 static bool change(struct run *run)
 {
 	return (fuzz_below(&run->fuzz, 2) || change_memory(run)) &&
 	       (fuzz_below(&run->fuzz, 20) || change_limits(run)) &&
 	       (fuzz_below(&run->fuzz, 40) || change_devices(run)) &&
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
+	       (fuzz_below(&run->fuzz, 8) || release(run)) &&
 	       (fuzz_below(&run->fuzz, 16) || dma(run));
 }
 
@@ -687,6 +833,7 @@ static bool play_round(struct run *run)
 	__u64 iovas[LOOKUPS];
 	__u32 domains[LOOKUPS];
 
+	fuzz_batch(&run->fuzz);
 	for (ring = 0; ring < RINGS; ring++)
 		for (n = fuzz_below(&run->fuzz, max + 1); n; n--)
 			add(run, ring, fuzz_op(&run->fuzz));
@@ -717,7 +864,8 @@ static bool finish(struct run *run)
 }
 
 #define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
-		      "%u changes of memory, %u restarts, %llu doorbells, %ld s\n"
+		      "%u changes of memory, %u pages released, %u restarts, " \
+		      "%llu doorbells, %ld s\n"
 
 static void report(const struct run *run, time_t took)
 {
@@ -727,16 +875,22 @@ static void report(const struct run *run, time_t took)
 		{ "LOOKUP", PVIOMMU_OP_LOOKUP }, { "ATTACH", PVIOMMU_OP_ATTACH },
 		{ "DETACH", PVIOMMU_OP_DETACH }, { "ALLOC", PVIOMMU_OP_ALLOC },
 		{ "FREE", PVIOMMU_OP_FREE }, { "PROBE", PVIOMMU_OP_PROBE },
-		{ "STATS", PVIOMMU_OP_STATS },
+		{ "STATS", PVIOMMU_OP_STATS }, { "DIRTY_START", PVIOMMU_OP_DIRTY_START },
+		{ "DIRTY_STOP", PVIOMMU_OP_DIRTY_STOP }, { "DIRTY_READ", PVIOMMU_OP_DIRTY_READ },
+		{ "TYPE_SET", PVIOMMU_OP_TYPE_SET }, { "TYPE_GET", PVIOMMU_OP_TYPE_GET },
+		{ "RELEASE", PVIOMMU_OP_RELEASE }, { "RECOVER", PVIOMMU_OP_RECOVER },
 	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ops); i++)
-		printf("# %-10s done %7u, refused %7u\n", ops[i].name,
+		printf("# %-11s done %7u, refused %7u\n", ops[i].name,
 		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
 		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
+	if (run->cov.fd >= 0)
+		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr,
+		       run->fuzz.kept);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
-	       run->transfers, run->memory, run->restarts, run->kicks, (long)took);
+	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }
 
 static bool time_is_up(const struct run *run, time_t begin)
@@ -766,7 +920,7 @@ int main(int argc, char **argv)
 {
 	struct { const char *name; __u64 *value; } known[] = {
 		{ "--seed", &options.seed }, { "--ops", &options.ops },
-		{ "--seconds", &options.seconds },
+		{ "--seconds", &options.seconds }, { "--guided", &options.guided },
 	};
 	const char *ops = getenv("PV_FUZZ_OPS");
 	struct timespec now;

@@ -69,16 +69,33 @@ __u64 fuzz_iova(struct fuzz *f)
 	return arena->iova + fuzz_below(f, arena->npages) * PV_PAGE;
 }
 
-static __u64 gpa(struct fuzz *f)
+/* Whose memory an op is about: some of it is another VM's, if there is one */
+static __u32 owner(struct fuzz *f)
 {
-	const struct model_region *r = &f->model->regions[fuzz_below(f, f->model->nr_regions)];
+	if (one_in(f, 400))
+		return fuzz_below(f, 1000);
+	return f->model->nr_grants && one_in(f, 12) ? f->model->grants[0].vm : PVIOMMU_VM_SELF;
+}
+
+static __u64 gpa_of(struct fuzz *f, __u32 vm)
+{
+	const struct model_region *r;
+	unsigned int tries = 0;
 
 	if (one_in(f, 100))
 		return next(f) >> fuzz_below(f, 64) & -PV_PAGE;
+	do {
+		r = &f->model->regions[fuzz_below(f, f->model->nr_regions)];
+	} while (r->vm != vm && ++tries < 64);
 	/* Half of it is of the region that is always there */
-	if (fuzz_below(f, 2))
+	if (!vm && fuzz_below(f, 2))
 		r = &f->model->regions[0];
 	return r->gpa + fuzz_below(f, r->size / PV_PAGE) * PV_PAGE;
+}
+
+static __u64 gpa(struct fuzz *f)
+{
+	return gpa_of(f, PVIOMMU_VM_SELF);
 }
 
 static __u64 npages(struct fuzz *f)
@@ -106,37 +123,48 @@ static struct pviommu_op op_map(struct fuzz *f)
 {
 	bool large = one_in(f, 25);
 	__u64 mask = large ? -PV_2M : -PV_PAGE;
+	__u32 vm = owner(f);
 	struct pviommu_op op;
 
-	op = pv_op_map(fuzz_domain(f), fuzz_iova(f) & mask, gpa(f) & mask,
+	op = pv_op_map(fuzz_domain(f), fuzz_iova(f) & mask, gpa_of(f, vm) & mask,
 		       large ? PV_2M << one_in(f, 3) : npages(f) * PV_PAGE, prot(f));
 	op.map.pgshift = large ? 21 : 12;
+	op.vm = vm;
 	return op;
+}
+
+/* A page of its own for the list of an op, and frames in it; where it is */
+static __u64 fill_list(struct fuzz *f, __u32 vm, __u32 count, __u8 pgshift)
+{
+	__u64 frame = 0, where, i, *list;
+
+	if (f->lists < FUZZ_MAX_LISTS)
+		f->lists++;
+	where = FUZZ_LISTS + (f->lists - 1) * PV_PAGE;
+	/* When all pages are given away, one is shared and may not change */
+	if (f->lists == FUZZ_MAX_LISTS)
+		return where;
+	list = pv_mem(f->vm, where);
+	for (i = 0; i < count && i < PVIOMMU_LIST_MAX; i++) {
+		frame = i && fuzz_below(f, 3) ? frame + 1 : gpa_of(f, vm) >> pgshift % 64;
+		list[i] = one_in(f, 2000) ? next(f) : frame;
+	}
+	return where;
 }
 
 static struct pviommu_op op_map_list(struct fuzz *f)
 {
 	bool large = one_in(f, 25);
-	__u64 count = npages(f), frame = 0, where, i;
+	__u64 count = npages(f);
 	struct pviommu_op op;
-	__u64 *list;
 
-	if (f->lists < FUZZ_MAX_LISTS)
-		f->lists++;
-	where = FUZZ_LISTS + (f->lists - 1) * PV_PAGE;
 	if (large || count > PVIOMMU_LIST_MAX + 1)
 		count = 1 + fuzz_below(f, 3);
-	op = pv_op_map_list(fuzz_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), where,
-			    count, prot(f));
+	op = pv_op_map_list(fuzz_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), 0, count,
+			    prot(f));
 	op.list.pgshift = large ? 21 : 12;
-	/* When all pages are given away, one is shared and may not change */
-	if (f->lists == FUZZ_MAX_LISTS)
-		return op;
-	list = pv_mem(f->vm, where);
-	for (i = 0; i < count && i < PVIOMMU_LIST_MAX; i++) {
-		frame = i && fuzz_below(f, 3) ? frame + 1 : gpa(f) >> op.list.pgshift;
-		list[i] = one_in(f, 2000) ? next(f) : frame;
-	}
+	op.vm = owner(f);
+	op.list.list = fill_list(f, op.vm, count, op.list.pgshift);
 	return op;
 }
 
@@ -189,6 +217,71 @@ static struct pviommu_op op_reply(struct fuzz *f, __u16 code)
 			 FUZZ_REPLIES + f->replies++ * FUZZ_REPLY_SIZE, size);
 }
 
+/* Places for answers are as large as the bits of so many pages */
+static struct pviommu_op op_dirty_read(struct fuzz *f)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
+
+	if (f->replies == FUZZ_MAX_REPLIES)
+		return pv_op(PVIOMMU_OP_NOP);
+	op.domain = fuzz_domain(f);
+	op.dirty.iova = fuzz_iova(f);
+	op.dirty.size = (1 + fuzz_below(f, MODEL_DIRTY_PAGES)) * PV_PAGE;
+	op.dirty.gpa = FUZZ_REPLIES + f->replies++ * FUZZ_REPLY_SIZE;
+	op.dirty.pgshift = 12;
+	return op;
+}
+
+static struct pviommu_op op_dirty(struct fuzz *f)
+{
+	struct pviommu_op op;
+
+	if (fuzz_below(f, 3))
+		return op_dirty_read(f);
+	op = pv_op(one_in(f, 4) ? PVIOMMU_OP_DIRTY_STOP : PVIOMMU_OP_DIRTY_START);
+	op.domain = fuzz_domain(f);
+	return op;
+}
+
+static struct pviommu_op op_release(struct fuzz *f)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+
+	op.release.count = 1 + fuzz_below(f, 40);
+	op.release.token = next(f);
+	op.release.list = fill_list(f, PVIOMMU_VM_SELF, op.release.count, 12);
+	return op;
+}
+
+static struct pviommu_op op_type(struct fuzz *f)
+{
+	struct pviommu_op op;
+
+	op = pv_op(one_in(f, 2) ? PVIOMMU_OP_TYPE_GET : PVIOMMU_OP_TYPE_SET);
+	op.mem.gpa = gpa(f);
+	if (op.code == PVIOMMU_OP_TYPE_SET) {
+		op.mem.size = npages(f) * PV_PAGE;
+		op.mem.type = fuzz_below(f, 3);
+	}
+	return op;
+}
+
+static struct pviommu_op op_rare(struct fuzz *f)
+{
+	switch (fuzz_below(f, 5)) {
+	case 0:
+		return pv_op(PVIOMMU_OP_FEATURES);
+	case 1:
+		return pv_op_recover(endpoint(f));
+	case 2:
+		return op_type(f);
+	case 3:
+		return op_release(f);
+	default:
+		return pv_op(PVIOMMU_OP_NOP);
+	}
+}
+
 static struct pviommu_op op_lookup(struct fuzz *f)
 {
 	__u32 domain = fuzz_domain(f);
@@ -219,12 +312,12 @@ static struct pviommu_op good_op(struct fuzz *f)
 		return pv_op_free(fuzz_domain(f));
 	case 932 ... 939:
 		return op_reply(f, PVIOMMU_OP_PROBE);
-	case 940 ... 979:
+	case 940 ... 964:
 		return op_reply(f, PVIOMMU_OP_STATS);
-	case 980 ... 984:
-		return pv_op(PVIOMMU_OP_FEATURES);
+	case 965 ... 979:
+		return op_dirty(f);
 	default:
-		return pv_op(PVIOMMU_OP_NOP);
+		return op_rare(f);
 	}
 }
 
@@ -271,6 +364,13 @@ static struct pviommu_op garbage(struct fuzz *f)
 	return op;
 }
 
+static bool list_is_free(const struct fuzz *f, __u64 list)
+{
+	return (list >= FUZZ_LISTS && list < FUZZ_LISTS + f->lists * PV_PAGE) ||
+	       (list >= PV_ROM && list < PV_ROM + PV_ROM_SIZE) || list % PV_PAGE ||
+	       !model_region(f->model, PVIOMMU_VM_SELF, list);
+}
+
 /* Answers and lists must not be where other ops write, or the host, meanwhile */
 static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 {
@@ -280,20 +380,75 @@ static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 	case PVIOMMU_OP_PROBE:
 	case PVIOMMU_OP_STATS:
 		return op->buf.gpa >= PV_DATA || op->buf.gpa == own;
+	case PVIOMMU_OP_DIRTY_READ:
+		return op->dirty.gpa >= PV_DATA ||
+		       (op->dirty.gpa == own && op->dirty.size <= MODEL_DIRTY_PAGES * PV_PAGE);
 	case PVIOMMU_OP_MAP_LIST:
-		return (op->list.list >= FUZZ_LISTS &&
-			op->list.list < FUZZ_LISTS + f->lists * PV_PAGE) ||
-		       (op->list.list >= PV_ROM && op->list.list < PV_ROM + PV_ROM_SIZE) ||
-		       op->list.list % PV_PAGE || !model_region(f->model, op->list.list);
+		return list_is_free(f, op->list.list);
+	case PVIOMMU_OP_RELEASE:
+		return list_is_free(f, op->release.list);
 	default:
 		return true;
 	}
 }
 
+/* ---- variations ---------------------------------------------------------- */
+
+struct fuzz_stream *fuzz_keep(struct fuzz *f)
+{
+	struct fuzz_stream *stream = &f->corpus[f->kept++ % FUZZ_CORPUS];
+
+	stream->nr = 0;
+	return stream;
+}
+
 void fuzz_batch(struct fuzz *f)
 {
+	unsigned int n = f->kept < FUZZ_CORPUS ? f->kept : FUZZ_CORPUS;
+
 	f->lists = 0;
 	f->replies = 0;
+	f->vary = n && one_in(f, 2) ? &f->corpus[fuzz_below(f, n)] : NULL;
+	f->at = 0;
+}
+
+/* The next op of the stream that is varied, with places of its own */
+static struct pviommu_op again(struct fuzz *f)
+{
+	struct pviommu_op op = f->vary->ops[f->at++];
+	__u64 reply = FUZZ_REPLIES + f->replies * FUZZ_REPLY_SIZE;
+
+	switch (op.code) {
+	case PVIOMMU_OP_MAP_LIST:
+		op.list.list = fill_list(f, op.vm, op.list.count, op.list.pgshift);
+		return op;
+	case PVIOMMU_OP_RELEASE:
+		op.release.list = fill_list(f, PVIOMMU_VM_SELF, op.release.count, 12);
+		return op;
+	case PVIOMMU_OP_PROBE:
+	case PVIOMMU_OP_STATS:
+		op.buf.gpa = reply;
+		break;
+	case PVIOMMU_OP_DIRTY_READ:
+		op.dirty.gpa = reply;
+		break;
+	default:
+		return op;
+	}
+	if (f->replies == FUZZ_MAX_REPLIES)
+		return pv_op(PVIOMMU_OP_NOP);
+	f->replies++;
+	return op;
+}
+
+/* Most ops of a variation stay, some get lost, some are put in between */
+static struct pviommu_op some_op(struct fuzz *f)
+{
+	if (f->vary && one_in(f, 8))
+		f->at++;
+	if (f->vary && f->at < f->vary->nr && fuzz_below(f, 8))
+		return again(f);
+	return one_in(f, 100) ? garbage(f) : good_op(f);
 }
 
 struct pviommu_op fuzz_op(struct fuzz *f)
@@ -302,7 +457,7 @@ struct pviommu_op fuzz_op(struct fuzz *f)
 	unsigned int n;
 
 	do {
-		op = one_in(f, 100) ? garbage(f) : good_op(f);
+		op = some_op(f);
 		for (n = one_in(f, 8) ? 1 + fuzz_below(f, 3) : 0; n; n--)
 			spoil(f, &op);
 		if (one_in(f, 6))

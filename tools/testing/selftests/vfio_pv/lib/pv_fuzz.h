@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A generator of op streams: what good and bad guests may write. The stream
- * depends on nothing but the seed and the state of the model.
+ * depends on nothing but the seed and the state of the model; and on the streams
+ * that fuzz_keep() was given, if any: half of the streams are then variations of these.
  */
 #ifndef PV_FUZZ_H
 #define PV_FUZZ_H
@@ -9,12 +10,21 @@
 #include "pv_model.h"
 #include "pv_vm.h"
 
-/* Pages for the lists of MAP_LIST, and places for the answers of PROBE and STATS */
+/* Pages for lists, and places for the answers of PROBE, STATS and DIRTY_READ */
 #define FUZZ_LISTS		0x200000ULL
 #define FUZZ_MAX_LISTS		512
 #define FUZZ_REPLIES		0x180000ULL
 #define FUZZ_REPLY_SIZE		128
 #define FUZZ_MAX_REPLIES	4000
+
+/* Streams to vary, and ops of each that are kept */
+#define FUZZ_CORPUS		64
+#define FUZZ_STREAM		512
+
+struct fuzz_stream {
+	unsigned int nr;
+	struct pviommu_op ops[FUZZ_STREAM];
+};
 
 struct fuzz {
 	__u64 state;		/* of the random numbers */
@@ -23,10 +33,17 @@ struct fuzz {
 	__u64 hot;		/* an IOVA around which much happens */
 	unsigned int lists;	/* used since fuzz_batch() */
 	unsigned int replies;
+	/* What reached something new, the newest in place of the oldest */
+	unsigned int kept;
+	const struct fuzz_stream *vary;	/* NULL: this stream is a new one */
+	unsigned int at;
+	struct fuzz_stream corpus[FUZZ_CORPUS];
 };
 
-/* Guest memory that ops point to may be used anew */
+/* A stream begins; guest memory that ops point to may be used anew */
 void fuzz_batch(struct fuzz *f);
+/* An empty stream to fill with up to FUZZ_STREAM ops, for variations of it to come */
+struct fuzz_stream *fuzz_keep(struct fuzz *f);
 /* The next op; it is one that the model can foretell */
 struct pviommu_op fuzz_op(struct fuzz *f);
 /* A number below @n */

@@ -49,20 +49,20 @@ struct model_page *model_page(const struct model *m, const struct model_domain *
 	return NULL;
 }
 
-const struct model_region *model_region(const struct model *m, __u64 gpa)
+const struct model_region *model_region(const struct model *m, __u32 vm, __u64 gpa)
 {
 	unsigned int i;
 
 	for (i = 0; i < m->nr_regions; i++)
-		if (m->regions[i].present && gpa >= m->regions[i].gpa &&
+		if (m->regions[i].present && m->regions[i].vm == vm && gpa >= m->regions[i].gpa &&
 		    gpa - m->regions[i].gpa < m->regions[i].size)
 			return &m->regions[i];
 	return NULL;
 }
 
-static bool ram(const struct model *m, __u64 gpa, bool write)
+static bool ram(const struct model *m, __u32 vm, __u64 gpa, bool write)
 {
-	const struct model_region *region = model_region(m, gpa);
+	const struct model_region *region = model_region(m, vm, gpa);
 
 	return region && region->ram && (!write || region->writable);
 }
@@ -73,7 +73,7 @@ static bool all_ram(const struct model *m, __u64 gpa, __u64 len, bool write)
 	__u64 i, n;
 
 	for (i = 0; i < len; i += n) {
-		if (gpa + i < gpa || !ram(m, gpa + i, write))
+		if (gpa + i < gpa || !ram(m, PVIOMMU_VM_SELF, gpa + i, write))
 			return false;
 		n = PAGE - (gpa + i) % PAGE;
 	}
@@ -108,6 +108,11 @@ static bool in_use(const struct model *m, __u32 domain)
 	return false;
 }
 
+bool model_in_bypass(const struct model *m)
+{
+	return in_use(m, PVIOMMU_DOMAIN_BYPASS);
+}
+
 __u64 model_nr_domains(const struct model *m)
 {
 	__u64 n = in_use(m, PVIOMMU_DOMAIN_BYPASS);
@@ -125,7 +130,7 @@ __u64 model_pinned(const struct model *m)
 	unsigned int i, r;
 
 	for (r = 0; r < m->nr_regions; r++) {
-		if (bypass && m->regions[r].present && m->regions[r].ram)
+		if (bypass && m->regions[r].present && m->regions[r].ram && !m->regions[r].vm)
 			n += m->regions[r].size / PAGE;
 		for (i = 0; i < MODEL_DOMAINS; i++)
 			n += m->domains[i].limbo[r];
@@ -155,6 +160,12 @@ void model_close(struct model *m, unsigned int ep)
 
 /* ---- removing and flushing ----------------------------------------- */
 
+static const struct model_region *page_region(const struct model *m,
+					      const struct model_page *page)
+{
+	return model_region(m, page->vm, page->gfn * PAGE);
+}
+
 static void flush(struct model_domain *d)
 {
 	memset(d->limbo, 0, sizeof(d->limbo));
@@ -182,7 +193,7 @@ static void remove_page(struct model *m, struct model_domain *d, __u64 iova)
 	if (page->first)
 		m->mappings--;
 	m->pages_mapped--;
-	d->limbo[model_region(m, page->gfn * PAGE) - m->regions]++;
+	d->limbo[page_region(m, page) - m->regions]++;
 	if (iova < d->limbo_first)
 		d->limbo_first = iova;
 	if (iova + PAGE - 1 > d->limbo_last)
@@ -240,12 +251,12 @@ void model_region_leaves(struct model *m, unsigned int region)
 				struct model_page *page = &d->pages[m->arenas[a].first + n];
 				__u64 iova = m->arenas[a].iova + n * PAGE, mask;
 
-				if (!page->prot || model_region(m, page->gfn * PAGE) != r)
+				if (!page->prot || page_region(m, page) != r)
 					continue;
 				/* A large page goes as a whole; events name the part */
 				mask = (1ULL << page->pgshift) - 1;
 				for (; n < m->arenas[a].npages; n++, page++, iova += PAGE) {
-					if (model_region(m, page->gfn * PAGE) == r)
+					if (page_region(m, page) == r)
 						m->revoked += PAGE;
 					if ((iova & mask) + PAGE > mask)
 						break;
@@ -259,6 +270,58 @@ void model_region_leaves(struct model *m, unsigned int region)
 		if (m->domains[i].exists && m->domains[i].limbo_first != ALL)
 			flush(&m->domains[i]);
 	r->present = false;
+}
+
+/* Does any domain hold a page of the region, be it one that waits for a flush? */
+static bool region_held(const struct model *m, const struct model_region *r)
+{
+	unsigned int i, n;
+
+	for (i = 0; i < MODEL_DOMAINS; i++) {
+		const struct model_domain *d = &m->domains[i];
+
+		if (d->limbo[r - m->regions])
+			return true;
+		for (n = 0; d->exists && n < m->pages_per_domain; n++)
+			if (d->pages[n].prot && page_region(m, &d->pages[n]) == r)
+				return true;
+	}
+	return false;
+}
+
+static void remove_gfn(struct model *m, struct model_domain *d, __u64 gfn)
+{
+	unsigned int a, n;
+
+	for (a = 0; a < MODEL_ARENAS; a++) {
+		for (n = 0; n < m->arenas[a].npages; n++) {
+			const struct model_page *page = &d->pages[m->arenas[a].first + n];
+			__u64 iova = m->arenas[a].iova + n * PAGE;
+			__u64 mask = (1ULL << page->pgshift) - 1;
+
+			if (page->prot && !page->vm && page->gfn == gfn)
+				remove_range(m, d, iova & ~mask, iova | mask);
+		}
+	}
+}
+
+void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr)
+{
+	const struct model_region *r;
+	unsigned int i, d;
+	bool held = false;
+
+	/* The rings are in the first region */
+	for (i = 0; i < nr; i++) {
+		r = model_region(m, PVIOMMU_VM_SELF, gfns[i] * PAGE);
+		held |= r == m->regions || region_held(m, r);
+	}
+	for (d = 0; held && d < MODEL_DOMAINS; d++) {
+		for (i = 0; m->domains[d].exists && i < nr; i++)
+			remove_gfn(m, &m->domains[d], gfns[i]);
+		if (m->domains[d].exists && m->domains[d].limbo_first != ALL)
+			flush(&m->domains[d]);
+	}
 }
 
 void model_reset(struct model *m)
@@ -283,6 +346,7 @@ void model_start(struct model *m, __u64 features)
 
 struct range {
 	__u64 iova, last, npages;
+	__u32 vm;
 	__u32 prot;
 	__u8 pgshift;
 };
@@ -315,16 +379,29 @@ static __u32 check_window(const struct model *m, const struct range *range)
 	return PVIOMMU_OK;
 }
 
-static __u32 map_args(const struct pviommu_op *op, struct range *range)
+/* Of another VM, all of it has to be within one grant */
+static __u32 check_grant(const struct model *m, const struct range *range, __u64 gpa, __u64 last)
+{
+	__u32 prot = range->prot & (PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE);
+	unsigned int i;
+
+	for (i = 0; range->vm && i < m->nr_grants; i++)
+		if (m->grants[i].vm == range->vm && gpa >= m->grants[i].gpa &&
+		    last <= m->grants[i].last && !(prot & ~m->grants[i].prot))
+			return PVIOMMU_OK;
+	return range->vm ? PVIOMMU_EACCES : PVIOMMU_OK;
+}
+
+static __u32 map_args(const struct model *m, const struct pviommu_op *op, struct range *range)
 {
 	__u64 iova = op->map.iova, gpa = op->map.gpa, size = op->map.size;
 	__u32 status;
 
 	*range = (struct range) {
 		.iova = iova, .last = iova + size - 1, .npages = size / PAGE,
-		.prot = op->map.prot, .pgshift = op->map.pgshift,
+		.prot = op->map.prot, .pgshift = op->map.pgshift, .vm = op->vm,
 	};
-	if (op->vm)
+	if (op->vm && !(m->accepted & PVIOMMU_F_FOREIGN))
 		return PVIOMMU_EACCES;
 	status = check_prot(range);
 	if (status)
@@ -337,15 +414,15 @@ static __u32 map_args(const struct pviommu_op *op, struct range *range)
 	return PVIOMMU_OK;
 }
 
-static __u32 list_args(const struct pviommu_op *op, struct range *range)
+static __u32 list_args(const struct model *m, const struct pviommu_op *op, struct range *range)
 {
 	__u64 iova = op->list.iova, size = 0;
 	__u32 status;
 
 	*range = (struct range) {
-		.iova = iova, .prot = op->list.prot, .pgshift = op->list.pgshift,
+		.iova = iova, .prot = op->list.prot, .pgshift = op->list.pgshift, .vm = op->vm,
 	};
-	if (op->vm)
+	if (op->vm && !(m->accepted & PVIOMMU_F_FOREIGN))
 		return PVIOMMU_EACCES;
 	status = check_prot(range);
 	if (status)
@@ -360,14 +437,38 @@ static __u32 list_args(const struct pviommu_op *op, struct range *range)
 	return iova + (size - 1) < iova ? PVIOMMU_ERANGE : PVIOMMU_OK;
 }
 
-/* The list as the host reads it; NULL if it can't */
-static const __u64 *list_of(const struct model *m, const struct pviommu_op *op)
+/* A list as the host reads it; NULL if it can't */
+static const __u64 *list_at(const struct model *m, __u64 gpa, __u32 count)
 {
-	const struct model_region *region = model_region(m, op->list.list);
+	const struct model_region *region = model_region(m, PVIOMMU_VM_SELF, gpa);
 
-	if (!all_ram(m, op->list.list, op->list.count * sizeof(__u64), false))
+	if (!all_ram(m, gpa, count * sizeof(__u64), false))
 		return NULL;
-	return (const __u64 *)(region->hva + (op->list.list - region->gpa));
+	return (const __u64 *)(region->hva + (gpa - region->gpa));
+}
+
+/* RELEASE, up to where it is accepted */
+static __u32 check_release(const struct model *m, const struct pviommu_op *op)
+{
+	const __u64 *list;
+	__u32 i, k;
+
+	if (op->release.reserved0 || op->release.reserved || !op->release.count ||
+	    op->release.count > PVIOMMU_LIST_MAX || op->release.list % PAGE)
+		return PVIOMMU_EINVAL;
+	if (in_use(m, PVIOMMU_DOMAIN_BYPASS))
+		return PVIOMMU_EBUSY;
+	list = list_at(m, op->release.list, op->release.count);
+	if (!list)
+		return PVIOMMU_EFAULT;
+	for (i = 0; i < op->release.count; i++)
+		for (k = 0; k < i; k++)
+			if (list[i] == list[k])
+				return PVIOMMU_EINVAL;
+	for (i = 0; i < op->release.count; i++)
+		if (list[i] >> 52 || !ram(m, PVIOMMU_VM_SELF, list[i] * PAGE, true))
+			return PVIOMMU_EFAULT;
+	return PVIOMMU_OK;
 }
 
 bool model_can_tell(const struct model *m, const struct pviommu_op *op)
@@ -375,8 +476,11 @@ bool model_can_tell(const struct model *m, const struct pviommu_op *op)
 	struct range range;
 	__u64 iova;
 
-	if (op->code == PVIOMMU_OP_MAP ? map_args(op, &range) :
-	    op->code == PVIOMMU_OP_MAP_LIST ? list_args(op, &range) : 1)
+	/* What was accepted happens at some time, or is refused for what the host uses */
+	if (op->code == PVIOMMU_OP_RELEASE)
+		return check_release(m, op);
+	if (op->code == PVIOMMU_OP_MAP ? map_args(m, op, &range) :
+	    op->code == PVIOMMU_OP_MAP_LIST ? list_args(m, op, &range) : 1)
 		return true;
 	if (check_window(m, &range))
 		return true;
@@ -403,9 +507,9 @@ static __u32 map_pages(struct model *m, struct model_domain *d, const struct ran
 	for (i = 0; i < n; i++) {
 		__u64 gpa = (gfns ? gfns[i] : gfn + i) * PAGE;
 
-		if (!ram(m, gpa, false))
+		if (!ram(m, range->vm, gpa, false))
 			return PVIOMMU_EFAULT;
-		if (!ram(m, gpa, write))
+		if (!ram(m, range->vm, gpa, write))
 			return PVIOMMU_EACCES;
 	}
 	for (i = 0; i < n; i++)
@@ -414,6 +518,7 @@ static __u32 map_pages(struct model *m, struct model_domain *d, const struct ran
 	for (i = 0; i < n; i++) {
 		page = model_page(m, d, iova + i * PAGE);
 		page->gfn = gfns ? gfns[i] : gfn + i;
+		page->vm = range->vm;
 		page->prot = range->prot;
 		page->pgshift = range->pgshift;
 		page->first = !i;
@@ -441,7 +546,9 @@ static __u32 map(struct model *m, struct pviommu_op *op)
 	__u64 done, n;
 	__u32 status;
 
-	status = map_args(op, &range) ?: check_domain(m, op->domain) ?: check_window(m, &range);
+	status = map_args(m, op, &range) ?: check_domain(m, op->domain) ?:
+		 check_window(m, &range) ?:
+		 check_grant(m, &range, op->map.gpa, op->map.gpa + op->map.size - 1);
 	if (status)
 		return status;
 	d = domain_of(m, op->domain);
@@ -456,6 +563,23 @@ static __u32 map(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
+/* All frames can be addresses; then the grant, for all that is between them */
+static __u32 check_list(const struct model *m, const struct range *range, const __u64 *list,
+			__u32 count)
+{
+	__u64 first = ALL, last = 0;
+	__u32 i;
+
+	for (i = 0; i < count; i++) {
+		if (list[i] >> (64 - range->pgshift))
+			return PVIOMMU_EFAULT;
+		first = list[i] < first ? list[i] : first;
+		last = list[i] > last ? list[i] : last;
+	}
+	return check_grant(m, range, first << range->pgshift,
+			   (last << range->pgshift) + ((1ULL << range->pgshift) - 1));
+}
+
 static __u32 map_list(struct model *m, struct pviommu_op *op)
 {
 	const __u64 *list;
@@ -463,18 +587,18 @@ static __u32 map_list(struct model *m, struct pviommu_op *op)
 	struct range range;
 	__u32 status, i;
 
-	status = list_args(op, &range) ?: check_domain(m, op->domain) ?: check_window(m, &range);
+	status = list_args(m, op, &range) ?: check_domain(m, op->domain) ?: check_window(m, &range);
 	if (status)
 		return status;
 	if (m->mappings + 1 > m->max_mappings)
 		return PVIOMMU_ENOSPC;
 	d = domain_of(m, op->domain);
-	list = list_of(m, op);
+	list = list_at(m, op->list.list, op->list.count);
 	if (!list)
 		return PVIOMMU_EFAULT;
-	for (i = 0; i < op->list.count; i++)
-		if (list[i] >> (64 - range.pgshift))
-			return PVIOMMU_EFAULT;
+	status = check_list(m, &range, list, op->list.count);
+	if (status)
+		return status;
 	if (range.pgshift == 12)
 		status = map_pages(m, d, &range, range.iova, list, 0, op->list.count);
 	for (i = 0; range.pgshift != 12 && i < op->list.count && !status; i++) {
@@ -529,18 +653,19 @@ static __u32 lookup(struct model *m, struct pviommu_op *op)
 	    op->lookup.reserved[0] || op->lookup.reserved[1] || op->lookup.reserved[2])
 		return PVIOMMU_EINVAL;
 	if (op->domain == PVIOMMU_DOMAIN_BYPASS) {
-		if (!ram(m, iova, false))
+		if (!ram(m, PVIOMMU_VM_SELF, iova, false))
 			return PVIOMMU_ENOENT;
 		op->lookup.gpa = iova;
-		op->lookup.prot = PVIOMMU_PROT_READ |
-				  (ram(m, iova, true) ? PVIOMMU_PROT_WRITE : 0);
+		op->lookup.prot = PVIOMMU_PROT_READ;
+		if (ram(m, PVIOMMU_VM_SELF, iova, true))
+			op->lookup.prot |= PVIOMMU_PROT_WRITE;
 		op->lookup.pgshift = 12;
 	} else {
 		page = d ? model_page(m, d, iova) : NULL;
 		if (!page || !page->prot)
 			return PVIOMMU_ENOENT;
 		op->lookup.gpa = page->gfn * PAGE + iova % PAGE;
-		op->lookup.prot = page->prot;
+		op->lookup.prot = page->prot | (page->vm ? PVIOMMU_PROT_FOREIGN : 0);
 		op->lookup.pgshift = page->pgshift;
 		mask = (1ULL << page->pgshift) - 1;
 	}
@@ -587,7 +712,7 @@ static __u32 alloc(struct model *m, struct pviommu_op *op)
 		return PVIOMMU_EINVAL;
 	if (op->alloc.type != PVIOMMU_TYPE_PAGING)
 		return PVIOMMU_EOPNOTSUPP;
-	if (op->alloc.format || op->alloc.root)
+	if (op->alloc.format || op->alloc.root || op->flags & PVIOMMU_ALLOC_F_WATCH)
 		return PVIOMMU_EINVAL;
 	if (model_nr_domains(m) >= m->max_domains)
 		return PVIOMMU_ENOSPC;
@@ -596,6 +721,7 @@ static __u32 alloc(struct model *m, struct pviommu_op *op)
 	for (id = PVIOMMU_DOMAIN_FIRST; m->domains[id].exists; id++)
 		;
 	m->domains[id].exists = true;
+	m->domains[id].log = false;
 	flush(&m->domains[id]);
 	op->result = id;
 	return PVIOMMU_OK;
@@ -694,6 +820,88 @@ static __u32 stats(struct model *m, struct pviommu_op *op, struct model_reply *r
 	return PVIOMMU_OK;
 }
 
+static __u32 recover(struct model *m, struct pviommu_op *op)
+{
+	if (!no_args(op))
+		return PVIOMMU_EINVAL;
+	return endpoint_of(m, op->endpoint) ? PVIOMMU_OK : PVIOMMU_ENOENT;
+}
+
+/* The VM has no page that writes to it are seen of: its doorbell is in config space */
+static __u32 type_set(struct pviommu_op *op)
+{
+	__u64 gpa = op->mem.gpa, size = op->mem.size;
+
+	if (op->mem.reserved0 || op->mem.reserved)
+		return PVIOMMU_EINVAL;
+	if (op->mem.type != PVIOMMU_MEM_RAM_RW && op->mem.type != PVIOMMU_MEM_IOREQ_SERVER)
+		return PVIOMMU_EOPNOTSUPP;
+	if (!size || (gpa | size) % PAGE)
+		return PVIOMMU_EINVAL;
+	return gpa + (size - 1) < gpa ? PVIOMMU_ERANGE : PVIOMMU_EOPNOTSUPP;
+}
+
+static __u32 type_get(struct model *m, struct pviommu_op *op)
+{
+	if (op->mem.size || op->mem.type || op->mem.reserved0 || op->mem.reserved ||
+	    op->mem.gpa % PAGE)
+		return PVIOMMU_EINVAL;
+	op->result = PVIOMMU_MEM_RAM_RW;
+	return ram(m, PVIOMMU_VM_SELF, op->mem.gpa, true) ? PVIOMMU_OK : PVIOMMU_EFAULT;
+}
+
+static __u32 dirty_log(struct model *m, struct pviommu_op *op, bool on)
+{
+	if (!no_args(op))
+		return PVIOMMU_EINVAL;
+	if (check_domain(m, op->domain))
+		return check_domain(m, op->domain);
+	domain_of(m, op->domain)->log = on;
+	return PVIOMMU_OK;
+}
+
+static __u32 dirty_args(struct model *m, const struct pviommu_op *op)
+{
+	__u64 iova = op->dirty.iova, size = op->dirty.size;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(op->dirty.reserved); i++)
+		if (op->dirty.reserved[i])
+			return PVIOMMU_EINVAL;
+	if (op->dirty.pgshift != 12 || !size || (iova | size) % PAGE || op->dirty.gpa % 8)
+		return PVIOMMU_EINVAL;
+	if (size / PAGE > PVIOMMU_DIRTY_PAGES || iova + (size - 1) < iova)
+		return PVIOMMU_ERANGE;
+	if (check_domain(m, op->domain))
+		return check_domain(m, op->domain);
+	return domain_of(m, op->domain)->log ? PVIOMMU_OK : PVIOMMU_EINVAL;
+}
+
+/* A page that a device could write to is dirty */
+static __u32 dirty_read(struct model *m, struct pviommu_op *op, struct model_reply *reply)
+{
+	__u64 npages = op->dirty.size / PAGE, found = 0, i;
+	const struct model_page *page;
+	__u32 status;
+
+	status = dirty_args(m, op);
+	if (!status && !all_ram(m, op->dirty.gpa, (npages + 63) / 64 * 8, true))
+		status = PVIOMMU_EFAULT;
+	if (status)
+		return status;
+	*reply = (struct model_reply) { .code = op->code };
+	for (i = 0; i < npages; i++) {
+		page = model_page(m, domain_of(m, op->domain), op->dirty.iova + i * PAGE);
+		if (!page || !(page->prot & PVIOMMU_PROT_WRITE))
+			continue;
+		found++;
+		if (i < MODEL_DIRTY_PAGES)
+			reply->dirty[i / 64] |= 1ULL << i % 64;
+	}
+	op->result = found;
+	return PVIOMMU_OK;
+}
+
 /* ---- what all ops have in common ---------------------------------------- */
 
 #define DOMAIN		1
@@ -711,7 +919,7 @@ static const struct {
 	{ PVIOMMU_OP_FEATURES, 0, 0, 0 },
 	{ PVIOMMU_OP_PROBE, 0, ENDPOINT, 0 },
 	{ PVIOMMU_OP_STATS, 0, 0, PVIOMMU_F_STATS },
-	{ PVIOMMU_OP_ALLOC, 0, ENDPOINT, 0 },
+	{ PVIOMMU_OP_ALLOC, PVIOMMU_ALLOC_F_WATCH, ENDPOINT, 0 },
 	{ PVIOMMU_OP_FREE, 0, DOMAIN, 0 },
 	{ PVIOMMU_OP_ATTACH, 0, DOMAIN | ENDPOINT | PASID, 0 },
 	{ PVIOMMU_OP_DETACH, 0, DOMAIN | ENDPOINT | PASID, 0 },
@@ -720,6 +928,13 @@ static const struct {
 	{ PVIOMMU_OP_UNMAP, PVIOMMU_UNMAP_F_ALL, DOMAIN, 0 },
 	{ PVIOMMU_OP_LOOKUP, 0, DOMAIN, 0 },
 	{ PVIOMMU_OP_INVALIDATE, PVIOMMU_INV_F_LEAF, DOMAIN | PASID, 0 },
+	{ PVIOMMU_OP_TYPE_SET, 0, 0, PVIOMMU_F_MEM_TYPES },
+	{ PVIOMMU_OP_TYPE_GET, 0, 0, PVIOMMU_F_MEM_TYPES },
+	{ PVIOMMU_OP_RELEASE, 0, 0, PVIOMMU_F_RELEASE },
+	{ PVIOMMU_OP_DIRTY_START, 0, DOMAIN, PVIOMMU_F_DIRTY },
+	{ PVIOMMU_OP_DIRTY_STOP, 0, DOMAIN, PVIOMMU_F_DIRTY },
+	{ PVIOMMU_OP_DIRTY_READ, 0, DOMAIN, PVIOMMU_F_DIRTY },
+	{ PVIOMMU_OP_RECOVER, 0, ENDPOINT, PVIOMMU_F_RECOVER },
 };
 
 static __u32 check_common(const struct model *m, const struct pviommu_op *op)
@@ -773,6 +988,19 @@ static __u32 execute(struct model *m, struct pviommu_op *op, struct model_reply 
 		return lookup(m, op);
 	case PVIOMMU_OP_INVALIDATE:
 		return invalidate(m, op);
+	case PVIOMMU_OP_TYPE_SET:
+		return type_set(op);
+	case PVIOMMU_OP_TYPE_GET:
+		return type_get(m, op);
+	case PVIOMMU_OP_RELEASE:
+		return check_release(m, op);
+	case PVIOMMU_OP_DIRTY_START:
+	case PVIOMMU_OP_DIRTY_STOP:
+		return dirty_log(m, op, op->code == PVIOMMU_OP_DIRTY_START);
+	case PVIOMMU_OP_DIRTY_READ:
+		return dirty_read(m, op, reply);
+	case PVIOMMU_OP_RECOVER:
+		return recover(m, op);
 	default:
 		return no_args(op) ? PVIOMMU_OK : PVIOMMU_EINVAL;
 	}
@@ -789,26 +1017,32 @@ void model_execute(struct model *m, unsigned int ring, struct pviommu_op *op,
 	m->ops_failed += !!op->status;
 }
 
-enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova, __u64 *gpa,
-			   __u32 *prot)
+enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova,
+			   struct model_target *target)
 {
 	__u32 id = m->endpoints[ep].domain;
 	const struct model_domain *d = &m->domains[id];
 	const struct model_page *page;
 
-	*gpa = iova;
-	*prot = PVIOMMU_PROT_READ;
+	*target = (struct model_target) {
+		.region = model_region(m, PVIOMMU_VM_SELF, iova),
+		.gpa = iova,
+		.prot = PVIOMMU_PROT_READ,
+	};
 	if (id == PVIOMMU_DOMAIN_BLOCKED)
 		return MODEL_NOTHING;
 	if (id == PVIOMMU_DOMAIN_BYPASS) {
-		if (ram(m, iova, true))
-			*prot |= PVIOMMU_PROT_WRITE;
-		return ram(m, iova, false) ? MODEL_MEMORY : MODEL_NOTHING;
+		if (ram(m, PVIOMMU_VM_SELF, iova, true))
+			target->prot |= PVIOMMU_PROT_WRITE;
+		return ram(m, PVIOMMU_VM_SELF, iova, false) ? MODEL_MEMORY : MODEL_NOTHING;
 	}
 	page = model_page(m, d, iova);
 	if (!page || page->stale == d->flushes)
 		return MODEL_EITHER;
-	*gpa = page->gfn * PAGE + iova % PAGE;
-	*prot = page->prot;
+	*target = (struct model_target) {
+		.region = page_region(m, page),
+		.gpa = page->gfn * PAGE + iova % PAGE,
+		.prot = page->prot,
+	};
 	return page->prot ? MODEL_MEMORY : MODEL_NOTHING;
 }

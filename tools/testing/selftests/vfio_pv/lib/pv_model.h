@@ -17,6 +17,7 @@
 
 #define MODEL_ARENAS	4
 #define MODEL_REGIONS	16
+#define MODEL_GRANTS	4
 #define MODEL_DOMAINS	64	/* ids that ALLOC may give, and some more */
 #define MODEL_ENDPOINTS	4
 #define MODEL_RINGS	4
@@ -29,8 +30,9 @@ struct model_arena {
 	__u32 first;		/* index of its first page in model_domain.pages */
 };
 
-/* Guest memory: what MAP_DMA has told, or will */
+/* Guest memory: what MAP_DMA has told, or will; the VM's own or another one's */
 struct model_region {
+	__u32 vm;		/* PVIOMMU_VM_SELF, or who lends it */
 	__u64 gpa;
 	__u64 size;
 	char *hva;
@@ -39,7 +41,16 @@ struct model_region {
 	bool present;
 };
 
+/* Memory of another VM that may be mapped, whether there is any or not */
+struct model_grant {
+	__u32 vm;
+	__u64 gpa;
+	__u64 last;
+	__u32 prot;
+};
+
 struct model_page {
+	__u32 vm;		/* whose page it is */
 	__u64 gfn;
 	__u64 stale;		/* devices may reach an old page: when the domain's flushes are */
 	__u8 prot;		/* 0: nothing is mapped */
@@ -49,6 +60,7 @@ struct model_page {
 
 struct model_domain {
 	bool exists;
+	bool log;		/* of dirty pages */
 	struct model_page *pages;
 	__u64 flushes;		/* counts from 1 */
 	__u64 limbo[MODEL_REGIONS];	/* pages that wait for a flush, by region */
@@ -73,6 +85,8 @@ struct model {
 	__u32 pages_per_domain;
 	struct model_region regions[MODEL_REGIONS];
 	unsigned int nr_regions;
+	struct model_grant grants[MODEL_GRANTS];
+	unsigned int nr_grants;
 	struct model_endpoint endpoints[MODEL_ENDPOINTS];
 	unsigned int nr_endpoints;
 	struct model_domain domains[MODEL_DOMAINS];
@@ -89,11 +103,15 @@ struct model {
 	__u64 revoked;
 };
 
-/* What STATS and PROBE must have written, of what can be foretold */
+/* Pages that DIRTY_READ is compared for; it may be asked for more */
+#define MODEL_DIRTY_PAGES	1024
+
+/* What STATS, PROBE and DIRTY_READ must have written, of what can be foretold */
 struct model_reply {
 	__u32 code;		/* 0: nothing */
 	struct pviommu_stats stats;
 	struct pviommu_probe probe;
+	__u64 dirty[MODEL_DIRTY_PAGES / 64];
 };
 
 /* Arenas and window have been set. False without memory. */
@@ -115,22 +133,33 @@ bool model_can_tell(const struct model *m, const struct pviommu_op *op);
 
 /* UNMAP_DMA of a region; it is set to be no longer present */
 void model_region_leaves(struct model *m, unsigned int region);
+/* A RELEASE of pages of the VM's own that was accepted has come to its end */
+void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr);
 
 /* Move the group of an endpoint; closing it moves it to blocked if it was the last */
 void model_attach(struct model *m, unsigned int ep, __u32 domain);
 void model_close(struct model *m, unsigned int ep);
 
+/* Is any endpoint in bypass? */
+bool model_in_bypass(const struct model *m);
 __u64 model_pinned(const struct model *m);
 __u64 model_nr_domains(const struct model *m);
 
 /* The entry of a page; NULL outside the arenas */
 struct model_page *model_page(const struct model *m, const struct model_domain *d, __u64 iova);
-const struct model_region *model_region(const struct model *m, __u64 gpa);
+/* Whose memory is at @gpa; NULL if there is none now */
+const struct model_region *model_region(const struct model *m, __u32 vm, __u64 gpa);
 
 enum model_reach { MODEL_NOTHING, MODEL_MEMORY, MODEL_EITHER };
 
+struct model_target {
+	const struct model_region *region;
+	__u64 gpa;
+	__u32 prot;
+};
+
 /* Where an endpoint's DMA to @iova goes, with which rights */
-enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova, __u64 *gpa,
-			   __u32 *prot);
+enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova,
+			   struct model_target *target);
 
 #endif /* PV_MODEL_H */
