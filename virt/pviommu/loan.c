@@ -76,8 +76,9 @@ static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
  * No lock of the owner is held while its pages are brought in; pviommu_loan_begin()
  * finds out what has changed meanwhile, and whether the grant is still one.
  *
- * Return: 0; -EACCES read-only memory; -EFAULT not RAM of the owner (any more); -ENOMEM; -EAGAIN the owner's memory changes, try again. On
- * failure nothing is pinned or charged.
+ * Return: 0; -EACCES read-only memory; -EFAULT not RAM of the owner (any more);
+ * -ENOMEM; -EAGAIN the owner's memory changes, try again. On failure nothing is
+ * pinned or charged.
  */
 int pviommu_borrow_pin(struct pviommu_vm *vm, struct pviommu_borrow *borrow,
 		       u64 gfn, u32 npages, bool write, struct page **pages)

@@ -378,8 +378,9 @@ struct vfio_pv_iommu_bind_table {
  * changed it takes VFIO_PV_IOMMU_INVALIDATE.
  *
  * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
- * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or @root; EFAULT @root is not RAM; EBUSY
- * there are mappings, a table, or no or several kinds of devices; ENOMEM; EIO.
+ * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or
+ * @root; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or several
+ * kinds of devices; ENOMEM; EIO.
  */
 #define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
 

@@ -19,7 +19,7 @@
 #define TARGET		(PV_DATA + 0x100000)
 #define TABLES		(PV_DATA + 0x800000)
 #define SPARE		(PV_DATA + 0xa00000)	/* pages that become tables */
-#define SPAN		(1ULL << 30)		/* of a table whose entries are of 2 MiB */
+#define SPAN		0x40000000ULL		/* of a table whose entries are of 2 MiB */
 
 FIXTURE(watch)
 {
