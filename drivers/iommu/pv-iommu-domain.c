@@ -297,6 +297,8 @@ static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
 							PVIOMMU_TYPE_PAGING);
 	op.alloc.format = cpu_to_le32(dom->table_format);
 	op.alloc.root = cpu_to_le64(dom->table_root);
+	if (dom->table_watch)
+		op.flags = cpu_to_le16(PVIOMMU_ALLOC_F_WATCH);
 	ret = pviommu_request(dom->pv, &op, &id);
 	if (ret)
 		return ret;
@@ -443,7 +445,7 @@ bool pviommu_domain_is_ours(struct iommu_domain *domain)
 }
 
 int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 format,
-			u64 root)
+			u64 root, bool watch)
 {
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
@@ -458,6 +460,7 @@ int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 for
 	dom->id = U32_MAX;
 	dom->table_format = format;
 	dom->table_root = root;
+	dom->table_watch = watch;
 	ret = domain_alloc_id(dom, ep->id);
 	mutex_unlock(&dom->pv->lock);
 	return ret;

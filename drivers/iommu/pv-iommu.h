@@ -177,6 +177,7 @@ struct pviommu_pending {
  * @table_format: PVIOMMU_TABLE_*; but for _NONE it has no mappings, and what it
  *	translates is in a table that somebody keeps
  * @table_root: GPA of that table
+ * @table_watch: the host shall watch its pages
  * @coherent: all its endpoints snoop
  * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
  * @enforced: @coherent was relied on; endpoints that do not are refused
@@ -203,6 +204,7 @@ struct pviommu_domain {
 	u32 id;
 	u32 table_format;
 	u64 table_root;
+	bool table_watch;
 	bool coherent;
 	bool noexec;
 	bool enforced;

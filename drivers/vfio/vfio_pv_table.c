@@ -32,7 +32,8 @@ static int vfio_pv_table_alloc_for(struct device *dev, void *data)
 	req->domain = domain;
 	if (IS_ERR(domain))
 		return 1;
-	ret = pv_iommu_make_table(domain, dev, req->bind->format, req->bind->root);
+	ret = pv_iommu_make_table(domain, dev, req->bind->format, req->bind->root,
+				  req->bind->flags & VFIO_PV_BIND_FLAG_WATCH);
 	if (ret) {
 		iommu_domain_free(domain);
 		req->domain = ERR_PTR(ret);
@@ -164,7 +165,7 @@ long vfio_pv_bind_table(struct vfio_pv_container *c, unsigned long arg)
 	if (!capable(CAP_SYS_ADMIN))
 		return vfio_pv_refuse(-EPERM, "BIND_TABLE", "needs CAP_SYS_ADMIN, root",
 				      bind.root);
-	if (bind.flags)
+	if (bind.flags & ~VFIO_PV_BIND_FLAG_WATCH)
 		return vfio_pv_refuse(-EOPNOTSUPP, "BIND_TABLE", "unknown flag in", bind.flags);
 	if (bind.reserved)
 		return vfio_pv_refuse(-EINVAL, "BIND_TABLE", "reserved is", bind.reserved);

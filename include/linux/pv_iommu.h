@@ -106,17 +106,19 @@ int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
  * @dev: the device that it was made for
  * @format: PVIOMMU_TABLE_*
  * @root: guest physical address of the table's first page
+ * @watch: have the host watch the table's pages, so that what CPUs add to them needs no
+ *	pv_iommu_invalidate() once the host has looked at the table
  *
  * It takes no mappings any more, nor an owner: what brings it back after the host has
  * forgotten it is the table. pv_iommu_invalidate() makes the host look at the
  * table. May sleep.
  *
- * Return: 0; -EOPNOTSUPP the host has no such domains or formats; -EINVAL @root is
+ * Return: 0; -EOPNOTSUPP the host has no such domains or formats, or can't watch; -EINVAL @root is
  * not aligned; -EFAULT it is not RAM; -ENOMEM; -EIO. After an error the domain can
  * only be freed.
  */
 int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 format,
-			u64 root);
+			u64 root, bool watch);
 
 /**
  * pv_iommu_map_nosync() - queue a mapping without leaving the guest

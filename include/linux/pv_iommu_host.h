@@ -20,6 +20,8 @@ struct vfio_device;
 
 /** PVIOMMU_MAX_TAG: the greatest tag of a watched page */
 #define PVIOMMU_MAX_TAG		0xfffffff
+/** PVIOMMU_TAG_TABLE: the tag of pages of guest-owned tables; no claim's */
+#define PVIOMMU_TAG_TABLE	PVIOMMU_MAX_TAG
 
 /* How a doorbell arrived; also the index of the counter */
 enum pviommu_kick_source {
@@ -146,6 +148,7 @@ bool pviommu_endpoint_handled(struct pviommu_endpoint *ep);
  *         go of all locks of KVM; -EINVAL: there is no memory; -ENOSPC; -ENOMEM.
  * @unwatch: stop to do so. Idempotent.
  * @watched: the tag of a page, 0 if it is not watched.
+ * @count: how many pages have a tag, which may change meanwhile.
  * @unwatch_stale: look at some pages from *@gpa on and stop to watch those whose
  *                 tags pviommu_page_wanted() says are not wanted; it is asked when
  *                 no page can get another tag. True if there are more, from *@gpa on.
@@ -163,6 +166,7 @@ struct pviommu_doorbell_ops {
 	int (*watch)(void *doorbell, u64 gpa, unsigned long tag);
 	void (*unwatch)(void *doorbell, u64 gpa);
 	unsigned long (*watched)(void *doorbell, u64 gpa);
+	unsigned long (*count)(void *doorbell, unsigned long tag);
 	bool (*unwatch_stale)(void *doorbell, u64 *gpa);
 	void (*destroy)(void *doorbell);
 };
@@ -198,6 +202,8 @@ void pviommu_doorbell_write(void *ctx, unsigned int offset, const u8 *data,
  * @gpa: where
  * @data: what was stored
  * @len: bytes stored, all in one page
+ *
+ * What comes of a store to a guest-owned table is there on return.
  *
  * Context: as pviommu_doorbell_write(); sleeps while the server has no room.
  * Return: false if nobody wants to know any more: the transport unwatches it.

@@ -17,6 +17,7 @@ static const struct command commands[] = {
 	{ "vm", "[vm ID]", cmd_vm },
 	{ "endpoint", "[vm ID]", cmd_endpoint },
 	{ "domain", "[vm ID]", cmd_domain },
+	{ "type", "[vm ID]", cmd_type },
 	{ "grant", "[vm ID]", cmd_grant },
 	{ "grant add", "from VM to VM gpa GPA size BYTES access r|w|rw", NULL },
 	{ "grant del", "grant ID", NULL },

@@ -82,6 +82,7 @@ void out_map_end(void);
 void cmd_vm(struct words *words);
 void cmd_endpoint(struct words *words);
 void cmd_domain(struct words *words);
+void cmd_type(struct words *words);
 void cmd_grant(struct words *words);
 
 #endif /* PVCTL_H */

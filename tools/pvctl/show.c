@@ -12,19 +12,24 @@ static void show_counter(const struct nlattr *nest)
 	out_u64(nl_str(attrs, PVIOMMU_ADMIN_A_NAME), nl_u64(attrs, PVIOMMU_ADMIN_A_VALUE));
 }
 
-static void show_vm(struct nlattr **attrs, const struct nlmsghdr *nlh)
+static void show_counters(const struct nlmsghdr *nlh)
 {
 	const struct nlattr *attr;
 
-	out_object();
-	out_u64("vm", nl_u32(attrs, PVIOMMU_ADMIN_A_VM));
-	out_u64("pid", nl_u32(attrs, PVIOMMU_ADMIN_A_PID));
-	out_str("name", nl_str(attrs, PVIOMMU_ADMIN_A_NAME));
 	out_map("counters");
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
 		if (mnl_attr_get_type(attr) == PVIOMMU_ADMIN_A_COUNTER)
 			show_counter(attr);
 	out_map_end();
+}
+
+static void show_vm(struct nlattr **attrs, const struct nlmsghdr *nlh)
+{
+	out_object();
+	out_u64("vm", nl_u32(attrs, PVIOMMU_ADMIN_A_VM));
+	out_u64("pid", nl_u32(attrs, PVIOMMU_ADMIN_A_PID));
+	out_str("name", nl_str(attrs, PVIOMMU_ADMIN_A_NAME));
+	show_counters(nlh);
 	out_object_end();
 }
 
@@ -55,6 +60,21 @@ static void show_domain(struct nlattr **attrs, const struct nlmsghdr *nlh)
 	out_object_end();
 }
 
+static void show_type(struct nlattr **attrs, const struct nlmsghdr *nlh)
+{
+	uint32_t type = nl_u32(attrs, PVIOMMU_ADMIN_A_TYPE);
+
+	out_object();
+	out_u64("vm", nl_u32(attrs, PVIOMMU_ADMIN_A_VM));
+	out_str("type", type == PVIOMMU_MEM_TABLE ? "table" : "ioreq_server");
+	if (type == PVIOMMU_MEM_IOREQ_SERVER) {
+		out_u64("pid", nl_u32(attrs, PVIOMMU_ADMIN_A_PID));
+		out_str("name", nl_str(attrs, PVIOMMU_ADMIN_A_NAME));
+	}
+	show_counters(nlh);
+	out_object_end();
+}
+
 static void show(struct words *words, uint8_t cmd, nl_message_fn fn)
 {
 	const char *vm = word_take(words, "vm");
@@ -78,4 +98,9 @@ void cmd_endpoint(struct words *words)
 void cmd_domain(struct words *words)
 {
 	show(words, PVIOMMU_ADMIN_CMD_DOMAIN_GET, show_domain);
+}
+
+void cmd_type(struct words *words)
+{
+	show(words, PVIOMMU_ADMIN_CMD_TYPE_GET, show_type);
 }

@@ -102,16 +102,16 @@ static int put_counters(struct sk_buff *skb, struct pviommu_vm *vm)
 	return ret;
 }
 
-static int put_vmm(struct sk_buff *skb, struct pviommu_vm *vm)
+static int put_process(struct sk_buff *skb, struct pid *pid)
 {
-	struct task_struct *task = get_pid_task(vm->pid, PIDTYPE_TGID);
+	struct task_struct *task = get_pid_task(pid, PIDTYPE_TGID);
 	char name[TASK_COMM_LEN] = "";
 
 	if (task) {
 		get_task_comm(name, task);
 		put_task_struct(task);
 	}
-	return nla_put_u32(skb, PVIOMMU_ADMIN_A_PID, task ? pid_nr(vm->pid) : 0) ?:
+	return nla_put_u32(skb, PVIOMMU_ADMIN_A_PID, task ? pid_nr(pid) : 0) ?:
 	       nla_put_string(skb, PVIOMMU_ADMIN_A_NAME, name);
 }
 
@@ -127,7 +127,7 @@ static int dump_vm(struct sk_buff *skb, struct netlink_callback *cb,
 		return -EMSGSIZE;
 	return admin_end(skb, msg,
 			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm->id) ?:
-			 put_vmm(skb, vm) ?: put_counters(skb, vm));
+			 put_process(skb, vm->pid) ?: put_counters(skb, vm));
 }
 
 static int admin_vm_get(struct sk_buff *skb, struct netlink_callback *cb)
@@ -347,6 +347,61 @@ static int admin_grant_del(struct sk_buff *skb, struct genl_info *info)
 	return pviommu_grant_remove(nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_GRANT]));
 }
 
+/* ---- memory types --------------------------------------------------- */
+
+static int put_server(struct sk_buff *skb, struct netlink_callback *cb, u32 vm,
+		      const struct pviommu_types_info *info)
+{
+	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET);
+
+	if (!msg)
+		return -EMSGSIZE;
+	return admin_end(skb, msg,
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_IOREQ_SERVER) ?:
+			 put_process(skb, info->pid) ?:
+			 put_counter(skb, "pages", info->pages) ?:
+			 put_counter(skb, "entries", info->entries) ?:
+			 put_counter(skb, "waiting", info->waiting) ?:
+			 put_counter(skb, "records", info->records) ?:
+			 put_counter(skb, "claims_dropped", info->dropped));
+}
+
+static int put_tables(struct sk_buff *skb, struct netlink_callback *cb, u32 vm,
+		      const struct pviommu_types_info *info)
+{
+	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET);
+
+	if (!msg)
+		return -EMSGSIZE;
+	return admin_end(skb, msg,
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
+			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_TABLE) ?:
+			 put_counter(skb, "pages", info->tables));
+}
+
+static int dump_types(struct sk_buff *skb, struct netlink_callback *cb,
+		      struct pviommu_vm *vm, long *item)
+{
+	struct pviommu_types_info info;
+	int ret = pviommu_types_info(vm, &info);
+
+	if (ret)
+		return ret;
+	if (!*item && (info.pid || info.dropped))
+		ret = put_server(skb, cb, vm->id, &info);
+	put_pid(info.pid);
+	if (ret)
+		return ret;
+	*item = 1;
+	return info.tables ? put_tables(skb, cb, vm->id, &info) : 0;
+}
+
+static int admin_type_get(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	return admin_dump(skb, cb, dump_types);
+}
+
 /* ---- the family ----------------------------------------------------- */
 
 static const struct nla_policy only_vm_policy[] = {
@@ -383,6 +438,7 @@ static const struct genl_ops admin_ops[] = {
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_ENDPOINT_GET, admin_endpoint_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_DOMAIN_GET, admin_domain_get),
 	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_GRANT_GET, admin_grant_get),
+	ADMIN_DUMP(PVIOMMU_ADMIN_CMD_TYPE_GET, admin_type_get),
 	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_NEW, admin_grant_new),
 	ADMIN_DO(PVIOMMU_ADMIN_CMD_GRANT_DEL, admin_grant_del),
 };

@@ -278,6 +278,7 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	lockdep_assert_held(&vm->cfg_lock);
 
 	xa_for_each(&vm->domains, id, domain) {
+		pviommu_watch_end(domain, NULL);
 		domain_empty(domain, NULL);
 		xa_erase(&vm->domains, id);
 		pviommu_domain_put(domain);
@@ -291,13 +292,18 @@ static struct pviommu_table *alloc_table(struct pviommu_op_ctx *ctx,
 	u32 format = le32_to_cpu(op->alloc.format);
 	u64 root = le64_to_cpu(op->alloc.root);
 
+	bool watch = le16_to_cpu(op->flags) & PVIOMMU_ALLOC_F_WATCH;
+
+	lockdep_assert_held(&ctx->vm->iface_lock);
+
 	switch (le32_to_cpu(op->alloc.type)) {
 	case PVIOMMU_TYPE_PAGING:
-		return format || root ? ERR_PTR(-EINVAL) : NULL;
+		return format || root || watch ? ERR_PTR(-EINVAL) : NULL;
 	case PVIOMMU_TYPE_TABLE:
-		if (ctx->features & PVIOMMU_F_TABLES)
-			return pviommu_table_create(ctx->vm, format, root);
-		fallthrough;
+		if (!(ctx->features & PVIOMMU_F_TABLES) ||
+		    (watch && !ctx->vm->iface->doorbell))
+			return ERR_PTR(-EOPNOTSUPP);
+		return pviommu_table_create(ctx->vm, format, root, watch);
 	default:
 		return ERR_PTR(-EOPNOTSUPP);
 	}
@@ -402,7 +408,7 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	if (ret)
 		goto out_put;
 
-	if (!domain_empty(domain, ctx->budget))
+	if (!pviommu_watch_end(domain, ctx->budget) || !domain_empty(domain, ctx->budget))
 		ret = -EINPROGRESS;
 	else if (xa_cmpxchg(&vm->domains, domain->id, domain, NULL, 0) == domain)
 		pviommu_domain_put(domain);

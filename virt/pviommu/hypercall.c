@@ -57,7 +57,7 @@ static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_FEATURES, 0, 0, 0, op_features },
 	{ PVIOMMU_OP_PROBE, 0, TAKES_ENDPOINT, 0, pviommu_op_probe },
 	{ PVIOMMU_OP_STATS, 0, 0, PVIOMMU_F_STATS, pviommu_op_stats },
-	{ PVIOMMU_OP_ALLOC, 0, TAKES_ENDPOINT, 0, pviommu_op_alloc },
+	{ PVIOMMU_OP_ALLOC, PVIOMMU_ALLOC_F_WATCH, TAKES_ENDPOINT, 0, pviommu_op_alloc },
 	{ PVIOMMU_OP_FREE, 0, TAKES_DOMAIN, 0, pviommu_op_free },
 	{ PVIOMMU_OP_ATTACH, 0, TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0,
 	  pviommu_op_attach },

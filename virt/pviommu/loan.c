@@ -46,7 +46,7 @@ static int lent_hva(struct pviommu_vm *owner, u64 gfn, bool write,
 	return 0;
 }
 
-/* The same, if the loan may go on */
+/* The same, if nothing was recalled since the first pin: then all is pinned anew */
 static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
 		      unsigned long *hva, u64 *room)
 {
@@ -56,9 +56,7 @@ static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
 	mutex_lock(&owner->loans_lock);
 	if (!borrow->epoch)
 		borrow->epoch = owner->epoch;
-	if (borrow->grant->dead)
-		ret = -EACCES;
-	else if (borrow->epoch != owner->epoch)
+	if (borrow->epoch != owner->epoch)
 		ret = -EAGAIN;
 	else
 		ret = lent_hva(owner, gfn, write, hva, room);
@@ -76,11 +74,11 @@ static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
  * @pages: filled with the pages
  *
  * No lock of the owner is held while its pages are brought in; pviommu_loan_begin()
- * finds out what has changed meanwhile.
+ * finds out what has changed meanwhile, and whether the grant is still one.
  *
- * Return: 0; -EACCES the grant was taken back, or read-only memory; -EFAULT not
- * RAM of the owner; -ENOMEM; -EAGAIN the owner's memory changes, try again. On
- * failure nothing is pinned or charged.
+ * Return: 0; -EACCES read-only memory; -EFAULT not RAM of the owner (any more);
+ * -ENOMEM; -EAGAIN the owner's memory changes, try again. On failure nothing is
+ * pinned or charged.
  */
 int pviommu_borrow_pin(struct pviommu_vm *vm, struct pviommu_borrow *borrow,
 		       u64 gfn, u32 npages, bool write, struct page **pages)
@@ -124,7 +122,8 @@ err_unpin:
  * When it succeeds, pviommu_loan_end() has to follow, and nothing can be recalled
  * between the two.
  *
- * Return: the loan, the owner's loans_lock held; -EACCES, -EAGAIN, -ENOMEM.
+ * Return: the loan, the owner's loans_lock held; -EACCES the grant was taken back;
+ * -EAGAIN something was recalled, pin anew; -ENOMEM.
  */
 struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 					struct pviommu_domain *domain, u64 iova,

@@ -32,7 +32,8 @@
  *   vm->account_lock        what is charged to the VMM
  *   vm->release_lock        list of releases; takes nothing
  *   mmap_lock of the VMM    taken by pinning and accounting
- *   vm->types.change_lock   a page gets a type, and the server is told; never waits
+ *   vm->types.change_lock   a page gets a type, and the server is told; which pages
+ *                           of tables are watched; never waits
  *   vm->types.lock          spinlock: who is the server
  *   server->lock            spinlock: a server's ring
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
@@ -181,6 +182,9 @@ struct pviommu_table {
 	struct mutex lock;		/* who looks, until what it saw is mapped */
 	u64 root;			/* GPA */
 	u8 levels;
+	struct pviommu_scratch *scratch; /* NULL: its pages are not watched */
+	struct xarray places;		/* watched pages; vm->types.change_lock */
+	bool ended;			/* no page is watched any more; as places */
 };
 
 struct pviommu_domain {
@@ -273,6 +277,8 @@ typedef int (*pviommu_op_fn)(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 #define PVIOMMU_COST_UNPIN	1
 /* and that of reading so many entries of a table */
 #define PVIOMMU_LOOK_ENTRIES	8
+/* To watch a page; KVM flushes TLBs each time */
+#define PVIOMMU_COST_WATCH	64
 
 static inline void pviommu_spend(u32 *budget, u64 cost)
 {
@@ -337,7 +343,10 @@ struct pviommu_types {
 	u64 lost_last;			/* first > last when none */
 	atomic_t plain;			/* changes before pages of the type become plain */
 	bool hurry;			/* no write waits; control_lock */
+	atomic_t dropped;		/* claims that ended as the server did not keep up */
+	u32 nr_tables;			/* entries of @tables; change_lock */
 	struct mutex change_lock;	/* see above; takes the transport's locks, too */
+	struct xarray tables;		/* watched pages of tables by GFN; change_lock */
 	struct work_struct work;	/* stale and lost pages */
 };
 
@@ -586,19 +595,29 @@ struct pviommu_view {
 	u64 last;
 	u64 entry;		/* GPA of the first entry */
 	u16 reason;		/* PVIOMMU_BAD_* */
+	u8 level;		/* of the table that the entry is in; 1: of 4 KiB pages */
 	u8 pgshift;		/* PAGES; of 2 MiB it is one page */
 	u8 prot;
 	u64 *gfns;		/* up to PVIOMMU_CHUNK */
 };
 
-void pviommu_table_view(struct pviommu_op_ctx *ctx, const struct pviommu_table *table,
-			u64 iova, u64 last, struct pviommu_view *view);
+int pviommu_table_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       u64 iova, u64 last, struct pviommu_view *view);
 
 /* table.c */
-struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root);
+struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root,
+					   bool watch);
 void pviommu_table_free(struct pviommu_table *table);
 int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *result);
+void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget);
+
+/* table_watch.c */
+int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			u64 gpa, u64 iova, u8 level);
+void pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level);
+bool pviommu_watch_end(struct pviommu_domain *domain, u32 *budget);
+void pviommu_table_written(struct pviommu_vm *vm, u64 gpa, int len);
 
 /* map_ops.c */
 
@@ -660,10 +679,23 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 
 /* types.c */
+
+/* What the administrator is told of the types of a VM's memory */
+struct pviommu_types_info {
+	struct pid *pid;		/* of the server, referenced; NULL: there is none */
+	u32 entries;			/* of its ring */
+	u32 waiting;			/* that it has not taken */
+	u64 records;			/* that it was sent */
+	u32 dropped;			/* claims that were taken from servers */
+	unsigned long pages;		/* of the server's type */
+	u32 tables;			/* pages of tables that are watched */
+};
+
+int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info);
 void pviommu_types_init(struct pviommu_vm *vm);
 void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
-void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
 int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
 		       void *buf, size_t len);
@@ -675,6 +707,7 @@ int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 void pviommu_server_get(struct pviommu_server *server);
 void pviommu_server_put(struct pviommu_server *server);
 void pviommu_server_end(struct pviommu_server *server);
+void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_info *info);
 int pviommu_server_keep_room(struct pviommu_server *server);
 void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);

@@ -44,6 +44,7 @@ MODULE_PARM_DESC(server_timeout_ms,
 struct pviommu_server {
 	struct kref kref;		/* its file, the VM, who tells it */
 	u32 vm_id;
+	struct pid *pid;		/* who made the claim */
 	u32 entries;
 	size_t size;			/* of the ring */
 	struct pviommu_server_ring *ring;
@@ -82,6 +83,7 @@ static void server_release(struct kref *kref)
 
 	if (server->eventfd)
 		eventfd_ctx_put(server->eventfd);
+	put_pid(server->pid);
 	vfree(server->ring);
 	kfree(server);
 }
@@ -312,6 +314,7 @@ static struct pviommu_server *server_create(const struct pviommu_server_claim *c
 	if (!server->ring)
 		goto err_free;
 	server->ring->entries = claim->entries;
+	server->pid = get_task_pid(current, PIDTYPE_TGID);
 	if (claim->eventfd >= 0) {
 		server->eventfd = eventfd_ctx_fdget(claim->eventfd);
 		if (IS_ERR(server->eventfd)) {
@@ -322,10 +325,27 @@ static struct pviommu_server *server_create(const struct pviommu_server_claim *c
 	return server;
 
 err_ring:
+	put_pid(server->pid);
 	vfree(server->ring);
 err_free:
 	kfree(server);
 	return ERR_PTR(ret);
+}
+
+/**
+ * pviommu_server_info() - what there is to tell of a server
+ * @server: the server
+ * @info: its part of this is set
+ */
+void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_info *info)
+{
+	info->pid = get_pid(server->pid);
+	info->entries = server->entries;
+	spin_lock(&server->lock);
+	info->records = server->seq;
+	/* The server may have written anything */
+	info->waiting = min(server->prod - READ_ONCE(server->ring->cons), server->entries);
+	spin_unlock(&server->lock);
 }
 
 static bool has_ended(struct pviommu_server *server)

@@ -8,15 +8,24 @@
  * mirror. What the mirror has already stays as it is, so that devices which use
  * it are not disturbed. A bad entry is a hole, and the guest gets an event.
  *
+ * The guest may have asked that the pages of the table are watched. Then each store
+ * to them makes us look, too, but only for what has come: what it removes or changes
+ * may be in use until an INVALIDATE, as with any IOMMU that caches.
+ *
  * table->lock is held from when an entry is read until it is mapped: of two
  * looks at an entry, the one that saw the newer value has the last word.
  */
+#include <linux/delay.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
 #define NO_FRAME	U64_MAX
+
+/* When a page can't be watched because another is just being, or memory changes */
+#define LOOK_TRIES	20
+#define LOOK_AGAIN_US	50
 
 /* A place in the mirror; to ask for IOVAs one after the other is cheap */
 struct cursor {
@@ -31,11 +40,13 @@ struct cursor {
  * @vm: the VM, mem_lock held
  * @format: PVIOMMU_TABLE_*
  * @root: GPA of its first page
+ * @watch: whether its pages are watched once they have been looked at
  *
  * Return: the table; ERR_PTR: -EOPNOTSUPP the format, -EINVAL alignment, -EFAULT
  * the root is not RAM of the guest, -ENOMEM.
  */
-struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root)
+struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u64 root,
+					   bool watch)
 {
 	struct pviommu_table *table;
 	u64 probe;
@@ -49,7 +60,15 @@ struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u6
 	table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
+	if (watch) {
+		table->scratch = kvmalloc(sizeof(*table->scratch), GFP_KERNEL_ACCOUNT);
+		if (!table->scratch) {
+			kfree(table);
+			return ERR_PTR(-ENOMEM);
+		}
+	}
 	mutex_init(&table->lock);
+	xa_init(&table->places);
 	table->root = root;
 	table->levels = format == PVIOMMU_TABLE_X86_64_5 ? 5 : 4;
 	return table;
@@ -63,7 +82,9 @@ void pviommu_table_free(struct pviommu_table *table)
 {
 	if (!table)
 		return;
+	xa_destroy(&table->places);
 	mutex_destroy(&table->lock);
+	kvfree(table->scratch);
 	kfree(table);
 }
 
@@ -245,10 +266,69 @@ static int adopt_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	return 0;
 }
 
+/* From @page on, how many pages have nothing in the mirror, or all have something (@has) */
+static u32 mirror_has(struct pviommu_domain *domain, const struct pviommu_view *view,
+		      u32 page, bool *has)
+{
+	u64 iova = page_iova(view, page), until = view->last + 1;
+	struct pviommu_mapping *map;
+
+	mutex_lock(&domain->lock);
+	map = pviommu_mapping_first(domain, iova, view->last);
+	*has = map && map->it.start <= iova;
+	if (*has)
+		until = min(map->it.last, view->last) + 1;
+	else if (map)
+		until = map->it.start;
+	mutex_unlock(&domain->lock);
+	return (until - iova) >> PAGE_SHIFT;
+}
+
+static int mirror_new_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			    const struct pviommu_view *view)
+{
+	u32 npages = view_pages(view), page, n;
+	bool has;
+	int ret;
+
+	for (page = 0; page < npages; page += n) {
+		n = mirror_has(domain, view, page, &has);
+		if (has)
+			continue;
+		/* A large page whose place is not free yet */
+		if (view->pgshift != PAGE_SHIFT && n < npages)
+			return 0;
+		ret = mirror_pages(ctx, domain, view, page, n);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* Add to the mirror what was seen, and leave what it has */
+static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+	       const struct pviommu_view *view)
+{
+	bool has;
+
+	if (view->kind == PVIOMMU_VIEW_PAGES)
+		return mirror_new_pages(ctx, domain, view);
+	if (view->kind != PVIOMMU_VIEW_BAD)
+		return 0;
+	mutex_lock(&domain->lock);
+	has = pviommu_mapping_first(domain, view->iova, view->last);
+	mutex_unlock(&domain->lock);
+	if (!has)
+		post_bad(domain, view->iova, view->last, view->entry, view->reason);
+	return 0;
+}
+
 /* Make the mirror what was seen; -EINPROGRESS: see it anew with more budget */
 static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		 const struct pviommu_view *view)
 {
+	/* Pages of tables that are none any more */
+	pviommu_watch_forget(domain, view->iova, view->last, view->level);
 	if (view->kind == PVIOMMU_VIEW_PAGES)
 		return adopt_pages(ctx, domain, view);
 	/* However small the budget, a look gets on */
@@ -289,6 +369,32 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	return true;
 }
 
+/*
+ * Look at a range of which @ctx->done bytes have been looked at, and do something with
+ * each view. -EINPROGRESS: the budget is used up.
+ */
+static int look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		u64 last, u64 *gfns,
+		int (*use)(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			   const struct pviommu_view *view))
+{
+	struct pviommu_view view = { .gfns = gfns };
+	int ret = 0;
+
+	lockdep_assert_held(&domain->table->lock);
+
+	while (!ret && ctx->done <= last - iova) {
+		if (!*ctx->budget)
+			return -EINPROGRESS;
+		ret = pviommu_table_view(ctx, domain, iova + ctx->done, last, &view) ?:
+		      use(ctx, domain, &view);
+		if (!ret)
+			ctx->done = view.last - iova + 1;
+		cond_resched();
+	}
+	return ret;
+}
+
 /**
  * pviommu_table_look() - make the mirror of a range what the table says
  * @ctx: where and how much; @ctx->done counts the bytes that were looked at
@@ -306,31 +412,57 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *result)
 {
-	struct pviommu_view view = { .gfns = (u64 *)ctx->scratch->list };
 	struct pviommu_table *table = domain->table;
-	u64 iova, last, at;
-	int ret = 0;
+	u64 iova, last;
+	int ret;
 
 	if (!look_range(ctx, domain, op, &iova, &last)) {
 		ctx->done = U64_MAX;
 		return 0;
 	}
 	mutex_lock(&table->lock);
-	while (ctx->done <= last - iova) {
-		at = iova + ctx->done;
-		if (!*ctx->budget) {
-			ret = -EINPROGRESS;
-			break;
-		}
-		pviommu_table_view(ctx, table, at, last, &view);
-		ret = adopt(ctx, domain, &view);
-		if (ret) {
-			*result = at;
-			break;
-		}
-		ctx->done = view.last - iova + 1;
-		cond_resched();
-	}
+	ret = look(ctx, domain, iova, last, (u64 *)ctx->scratch->list, adopt);
 	mutex_unlock(&table->lock);
-	return ret;
+	*result = ret ? iova + ctx->done : 0;
+	/* Others get on when the thread has left KVM, and then so do we */
+	return ret == -EAGAIN ? -EINPROGRESS : ret;
+}
+
+/**
+ * pviommu_table_add() - mirror what has come into a range of a table that is watched
+ * @domain: the domain, not locked
+ * @iova: first IOVA
+ * @last: last IOVA
+ * @budget: work that may be done, reduced by what was
+ *
+ * What the mirror has already stays as it is. The guest is told of bad entries, and of
+ * what could not be done now, which an INVALIDATE will do.
+ *
+ * Context: a thread of the VMM, vm->iface_lock and vm->mem_lock held; sleeps.
+ */
+void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
+{
+	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
+	struct pviommu_table *table = domain->table;
+	struct pviommu_op_ctx ctx = {
+		.vm = domain->vm,
+		.scratch = table->scratch,
+		.budget = budget,
+	};
+	int ret, tries = 0;
+
+	iova = max_t(u64, iova, geo->aperture_start);
+	last = min3(last, (u64)geo->aperture_end, table_last(table));
+	if (iova > last)
+		return;
+	do {
+		mutex_lock(&table->lock);
+		ret = look(&ctx, domain, iova, last, (u64 *)table->scratch->list, add);
+		mutex_unlock(&table->lock);
+		/* Of who waits for all CPUs to leave KVM the guest has to be told */
+		if (ret == -EAGAIN)
+			usleep_range(LOOK_AGAIN_US, 2 * LOOK_AGAIN_US);
+	} while (ret == -EAGAIN && ++tries < LOOK_TRIES);
+	if (ret && ret != -ENOENT)
+		post_bad(domain, iova + ctx.done, last, 0, PVIOMMU_BAD_UNSEEN);
 }

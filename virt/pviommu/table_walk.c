@@ -27,6 +27,7 @@ static_assert(ENTRIES <= PVIOMMU_CHUNK && ENTRIES <= PVIOMMU_LIST_MAX);
 /* One way down */
 struct walk {
 	struct pviommu_op_ctx *ctx;
+	struct pviommu_domain *domain;
 	u64 iova;
 	u64 last;		/* nobody asks beyond */
 	u64 tables[MAX_LEVELS];	/* GPAs, of the level below the root at [1] */
@@ -78,6 +79,7 @@ static void set_view(struct pviommu_view *view, enum pviommu_view_kind kind,
 	u32 shift = level_shift(level);
 
 	view->kind = kind;
+	view->level = level;
 	view->iova = walk->iova;
 	view->last = min(walk->last, (((walk->iova >> shift) + entries) << shift) - 1);
 	view->entry = entry_gpa(walk, level_index(walk->iova, level));
@@ -88,6 +90,19 @@ static void set_bad(struct pviommu_view *view, const struct walk *walk, u32 leve
 {
 	set_view(view, PVIOMMU_VIEW_BAD, walk, level, entries);
 	view->reason = reason;
+}
+
+/*
+ * Have the current table watched before it is read: what is written to it from then on
+ * is seen later, if not now. 0, or what pviommu_watch_table() returns.
+ */
+static int watch_table(struct walk *walk, u32 level)
+{
+	u64 iova = walk->iova >> level_shift(level + 1) << level_shift(level + 1);
+
+	if (!walk->domain->table->scratch)
+		return 0;
+	return pviommu_watch_table(walk->ctx, walk->domain, current_table(walk), iova, level);
 }
 
 static u8 walk_prot(const struct walk *walk, u64 entry)
@@ -130,14 +145,19 @@ static void view_large(struct walk *walk, u32 level, u64 entry, struct pviommu_v
 }
 
 /* Pages of 4 KiB, as many as are alike */
-static void view_small(struct walk *walk, struct pviommu_view *view)
+static int view_small(struct walk *walk, struct pviommu_view *view)
 {
 	u32 wanted = entries_wanted(walk, 1), n;
 	u64 *entries = view->gfns, first;
+	int ret = watch_table(walk, 1);
 
+	if (ret == -EBUSY)
+		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_WATCH);
+	if (ret)
+		return ret == -EBUSY ? 0 : ret;
 	if (read_entries(walk, level_index(walk->iova, 1), wanted, entries)) {
 		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_TABLE);
-		return;
+		return 0;
 	}
 	first = entries[0];
 	for (n = 1; n < wanted; n++)
@@ -146,13 +166,14 @@ static void view_small(struct walk *walk, struct pviommu_view *view)
 			break;
 	if (!(first & ENTRY_P)) {
 		set_view(view, PVIOMMU_VIEW_NOTHING, walk, 1, n);
-		return;
+		return 0;
 	}
 	set_view(view, PVIOMMU_VIEW_PAGES, walk, 1, n);
 	view->pgshift = PAGE_SHIFT;
 	view->prot = walk_prot(walk, first);
 	while (n--)
 		view->gfns[n] = (entries[n] & ENTRY_ADDR) >> PAGE_SHIFT;
+	return 0;
 }
 
 static bool in_walk(const struct walk *walk, u64 table)
@@ -165,14 +186,19 @@ static bool in_walk(const struct walk *walk, u64 table)
 	return false;
 }
 
-/* Look at one entry that is no page of 4 KiB; true: there is a table below */
-static bool descend(struct walk *walk, u32 level, struct pviommu_view *view)
+/* Look at one entry that is no page of 4 KiB; 1: there is a table below */
+static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
 {
 	u64 entry, next, probe;
+	int ret = watch_table(walk, level);
 
+	if (ret == -EBUSY)
+		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_WATCH);
+	if (ret)
+		return ret == -EBUSY ? 0 : ret;
 	if (read_entries(walk, level_index(walk->iova, level), 1, &entry)) {
 		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_TABLE);
-		return false;
+		return 0;
 	}
 	next = entry & ENTRY_ADDR;
 	if (!(entry & ENTRY_P)) {
@@ -187,15 +213,15 @@ static bool descend(struct walk *walk, u32 level, struct pviommu_view *view)
 		walk->write &= !!(entry & ENTRY_W);
 		walk->noexec |= !!(entry & ENTRY_XD);
 		walk->tables[walk->depth++] = next;
-		return true;
+		return 1;
 	}
-	return false;
+	return 0;
 }
 
 /**
  * pviommu_table_view() - what a table says from an IOVA on
  * @ctx: where; the budget is spent for each entry that is read
- * @table: the table, locked, so that what is seen becomes effective in order
+ * @domain: whose table, which is locked, so that what is seen becomes effective in order
  * @iova: the IOVA, page aligned
  * @last: the last IOVA that the caller cares for, the end of a page
  * @view: set to it, but for @view->gfns, which has room for PVIOMMU_CHUNK frames
@@ -205,12 +231,16 @@ static bool descend(struct walk *walk, u32 level, struct pviommu_view *view)
  * Of a table that is not RAM (any more), such as the root, all entries are bad.
  *
  * Context: vm->mem_lock held; in threads of the VMM, others see nothing.
+ * Return: 0; of a table whose pages are watched also -EAGAIN one can't be just now, by
+ * this thread as long as it is in KVM; -ENOSPC; -ENOMEM; -ENOENT the domain goes.
  */
-void pviommu_table_view(struct pviommu_op_ctx *ctx, const struct pviommu_table *table,
-			u64 iova, u64 last, struct pviommu_view *view)
+int pviommu_table_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		       u64 iova, u64 last, struct pviommu_view *view)
 {
+	const struct pviommu_table *table = domain->table;
 	struct walk walk = {
 		.ctx = ctx,
+		.domain = domain,
 		.iova = iova,
 		.last = last,
 		.tables = { table->root },
@@ -218,11 +248,14 @@ void pviommu_table_view(struct pviommu_op_ctx *ctx, const struct pviommu_table *
 		.write = true,
 	};
 	u32 level;
+	int ret;
 
 	lockdep_assert_held(&table->lock);
 
-	for (level = table->levels; level > 1; level--)
-		if (!descend(&walk, level, view))
-			return;
-	view_small(&walk, view);
+	for (level = table->levels; level > 1; level--) {
+		ret = descend(&walk, level, view);
+		if (ret <= 0)
+			return ret;
+	}
+	return view_small(&walk, view);
 }

@@ -161,6 +161,20 @@ static unsigned long pv_kvm_watched(void *doorbell, u64 gpa)
 	return tag ? xa_to_value(tag) : 0;
 }
 
+static unsigned long pv_kvm_count(void *doorbell, unsigned long tag)
+{
+	struct pv_kvm_doorbell *db = doorbell;
+	unsigned long gfn, count = 0;
+	void *entry;
+
+	/* As many as there may be, and each under RCU on its own */
+	xa_for_each(&db->pages, gfn, entry) {
+		count += entry == xa_mk_value(tag);
+		cond_resched();
+	}
+	return count;
+}
+
 /*
  * Is the slot that has our count at the page there still, and not being deleted.
  * For who has slots_lock.
@@ -348,6 +362,7 @@ static const struct pviommu_doorbell_ops pv_kvm_ops = {
 	.watch = pv_kvm_watch,
 	.unwatch = pv_kvm_unwatch,
 	.watched = pv_kvm_watched,
+	.count = pv_kvm_count,
 	.unwatch_stale = pv_kvm_unwatch_stale,
 	.destroy = pv_kvm_destroy,
 };

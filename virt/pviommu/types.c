@@ -8,6 +8,9 @@
  * type. When a claim ends its tag is stale, and the pages are plain from then
  * on. They are let go of lazily: by a work item, and by whoever writes to them.
  *
+ * Pages of guest-owned tables may be watched, too, by the engine itself
+ * (table_watch.c). No claim has their tag, and they are not the guest's to change.
+ *
  * Pages also cease to be watched when memory or the interface goes. Who does that
  * can't wait for a server; the work item tells it where to look.
  */
@@ -15,9 +18,6 @@
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
-
-/* What to watch a page costs of a doorbell's budget: KVM flushes TLBs each time */
-#define COST_WATCH	64
 
 static unsigned long current_tag(struct pviommu_vm *vm)
 {
@@ -47,7 +47,8 @@ static void disclaim_slow(struct pviommu_vm *vm, struct pviommu_server *server)
 {
 	pr_warn_ratelimited("VM %u: the server of its memory does not keep up, disclaimed\n",
 			    vm->id);
-	pviommu_types_disclaim(vm, server);
+	if (pviommu_types_disclaim(vm, server))
+		atomic_inc(&vm->types.dropped);
 }
 
 /* Tell the server that claimed under @tag; false if that claim has ended */
@@ -128,6 +129,7 @@ void pviommu_types_init(struct pviommu_vm *vm)
 {
 	spin_lock_init(&vm->types.lock);
 	mutex_init(&vm->types.change_lock);
+	xa_init(&vm->types.tables);
 	no_lost(&vm->types);
 	INIT_WORK(&vm->types.work, types_work);
 }
@@ -140,6 +142,7 @@ void pviommu_types_exit(struct pviommu_vm *vm)
 {
 	pviommu_types_disclaim(vm, NULL);
 	cancel_work_sync(&vm->types.work);
+	xa_destroy(&vm->types.tables);
 	mutex_destroy(&vm->types.change_lock);
 }
 
@@ -159,7 +162,7 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
 		pviommu_server_get(server);
 		vm->types.server = server;
 		/* Small enough for the transport, and no claim's in living memory */
-		vm->types.tag = vm->types.tag % PVIOMMU_MAX_TAG + 1;
+		vm->types.tag = vm->types.tag % (PVIOMMU_TAG_TABLE - 1) + 1;
 		no_lost(&vm->types);
 		ret = 0;
 	}
@@ -176,8 +179,9 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
  * by its ring. Nothing happens if it has no claim (any more).
  *
  * Context: process; takes spinlocks only, so all but these may be held.
+ * Return: whether there was such a claim.
  */
-void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
+bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
 {
 	struct pviommu_server *was;
 
@@ -189,10 +193,11 @@ void pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server
 		vm->types.server = NULL;
 	spin_unlock(&vm->types.lock);
 	if (!was)
-		return;
+		return false;
 	pviommu_server_end(was);
 	pviommu_server_put(was);
 	schedule_work(&vm->types.work);
+	return true;
 }
 
 /**
@@ -207,11 +212,54 @@ void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry)
 	WRITE_ONCE(vm->types.hurry, hurry);
 }
 
+/* Who has the claim, referenced, and its tag; NULL for nobody */
+static struct pviommu_server *claimant_now(struct pviommu_vm *vm, unsigned long *tag)
+{
+	*tag = current_tag(vm);
+	return *tag ? claimant(vm, *tag) : NULL;
+}
+
+/**
+ * pviommu_types_info() - what there is to tell of the types of a VM's memory
+ * @vm: the VM
+ * @info: set to it
+ *
+ * Context: process; no lock of the VM held.
+ * Return: 0, or -EINTR the thread is being killed.
+ */
+int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info)
+{
+	struct pviommu_server *server;
+	struct pviommu_iface *iface;
+	unsigned long tag;
+
+	*info = (struct pviommu_types_info) { .dropped = atomic_read(&vm->types.dropped) };
+	if (down_read_killable(&vm->iface_lock))
+		return -EINTR;
+	mutex_lock(&vm->types.change_lock);
+	info->tables = vm->types.nr_tables;
+	mutex_unlock(&vm->types.change_lock);
+	iface = vm->iface;
+	server = claimant_now(vm, &tag);
+	if (server) {
+		pviommu_server_info(server, info);
+		pviommu_server_put(server);
+		if (iface && iface->doorbell)
+			info->pages = iface->doorbell_ops->count(iface->doorbell, tag);
+	}
+	up_read(&vm->iface_lock);
+	return 0;
+}
+
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
 {
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
 	ktime_t end = pviommu_server_patience();
 
+	if (tag == PVIOMMU_TAG_TABLE) {
+		pviommu_table_written(ctx, gpa, len);
+		return true;
+	}
 	while (len > 0) {
 		rec.gpa = gpa;
 		rec.size = min(len, PVIOMMU_REC_DATA);
@@ -229,7 +277,7 @@ EXPORT_SYMBOL_GPL(pviommu_page_written);
 
 bool pviommu_page_wanted(void *ctx, unsigned long tag)
 {
-	return tag == current_tag(ctx);
+	return tag == PVIOMMU_TAG_TABLE || tag == current_tag(ctx);
 }
 EXPORT_SYMBOL_GPL(pviommu_page_wanted);
 
@@ -352,6 +400,8 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 	if (!tag)
 		return 0;
+	if (tag == PVIOMMU_TAG_TABLE)
+		return -EEXIST;
 	ret = keep_room(vm, tag, &server);
 	if (ret == -EAGAIN)
 		return ret;
@@ -366,7 +416,7 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 
 static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
-	unsigned long tag = current_tag(vm);
+	unsigned long tag = current_tag(vm), was;
 	struct pviommu_server *server;
 	int ret;
 
@@ -374,8 +424,11 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 
 	if (!tag)
 		return -ENOENT;
-	if (iface->doorbell_ops->watched(iface->doorbell, gpa) == tag)
+	was = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	if (was == tag)
 		return 0;
+	if (was == PVIOMMU_TAG_TABLE)
+		return -EEXIST;
 	ret = pviommu_guest_check(vm, gpa, PAGE_SIZE) ?: keep_room(vm, tag, &server);
 	if (ret)
 		return ret;
@@ -412,6 +465,7 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 /*
  * Nobody's locks are held here, so that it can wait for the server to make room; a
  * server that makes none in its time is disclaimed, and then there is nothing to wait for.
+ * A page of a table remains one.
  */
 static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 {
@@ -423,11 +477,13 @@ static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 		if (vm->iface && vm->iface->doorbell)
 			ret = set_page(vm, PVIOMMU_MEM_RAM_RW, gpa);
 		up_read(&vm->iface_lock);
-		if (ret && ktime_after(ktime_get(), end))
+		if (ret != -EAGAIN)
+			return;
+		if (ktime_after(ktime_get(), end))
 			disclaim_slow(vm, NULL);
-		else if (ret)
+		else
 			schedule_timeout_uninterruptible(1);
-	} while (ret);
+	} while (true);
 }
 
 /**
@@ -467,7 +523,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 	while (ctx->done < size) {
 		if (!*ctx->budget)
 			return -EINPROGRESS;
-		pviommu_spend(ctx->budget, COST_WATCH);
+		pviommu_spend(ctx->budget, PVIOMMU_COST_WATCH);
 		ret = check_page(ctx->vm, type, gpa + ctx->done) ?:
 		      set_page(ctx->vm, type, gpa + ctx->done);
 		/*
@@ -491,7 +547,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
  * @result: set to the bytes that have the type now
  *
  * Return: 0, -EINPROGRESS, -EINVAL, -EOPNOTSUPP, -ERANGE, -ENOENT, -EFAULT,
- * -EBUSY, -ENOSPC, -ENOMEM.
+ * -EBUSY, -EEXIST, -ENOSPC, -ENOMEM.
  */
 int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
@@ -537,7 +593,10 @@ int pviommu_op_type_get(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 		return -EFAULT;
 	if (iface->doorbell)
 		tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
-	*result = tag && tag == current_tag(ctx->vm) ? PVIOMMU_MEM_IOREQ_SERVER :
-						       PVIOMMU_MEM_RAM_RW;
+	*result = PVIOMMU_MEM_RAM_RW;
+	if (tag == PVIOMMU_TAG_TABLE)
+		*result = PVIOMMU_MEM_TABLE;
+	else if (tag && tag == current_tag(ctx->vm))
+		*result = PVIOMMU_MEM_IOREQ_SERVER;
 	return 0;
 }

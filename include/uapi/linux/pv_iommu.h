@@ -242,6 +242,11 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_OP_F_CHAIN	(1U << 0)
 #define PVIOMMU_UNMAP_F_ALL	(1U << 8)	/* UNMAP: all of the domain; iova and size are 0 */
 #define PVIOMMU_INV_F_LEAF	(1U << 8)	/* INVALIDATE: no intermediate table was changed */
+/*
+ * ALLOC of PVIOMMU_TYPE_TABLE: the host watches the pages of the table, and mirrors
+ * entries that are added to it without an INVALIDATE
+ */
+#define PVIOMMU_ALLOC_F_WATCH	(1U << 8)
 
 /** PVIOMMU_DIRTY_PAGES: pages in the answer to one DIRTY_READ, 4 KiB of bits */
 #define PVIOMMU_DIRTY_PAGES	32768
@@ -263,6 +268,7 @@ struct pviommu_ring_hdr {
 /* Types of memory, for TYPE_SET */
 #define PVIOMMU_MEM_RAM_RW	0	/* plain */
 #define PVIOMMU_MEM_IOREQ_SERVER	1	/* a server on the host is told of writes by CPUs */
+#define PVIOMMU_MEM_TABLE	2	/* TYPE_GET: the host watches it as a page of a table */
 
 #define PVIOMMU_PASID_NONE	0xffffffff
 #define PVIOMMU_VM_SELF		0
@@ -521,6 +527,9 @@ struct pviommu_stats {
 #define PVIOMMU_BAD_LOOP	3	/* it names a table that leads to it */
 #define PVIOMMU_BAD_PAGE	4	/* its page is not guest RAM, or not writable */
 #define PVIOMMU_BAD_IOVA	5	/* its IOVA is in a reserved region */
+#define PVIOMMU_BAD_WATCH	6	/* it is in a page that can't be watched */
+/** PVIOMMU_BAD_UNSEEN: the host could not do now what an added entry says: INVALIDATE */
+#define PVIOMMU_BAD_UNSEEN	7
 
 /**
  * struct pviommu_event - one entry of the event ring

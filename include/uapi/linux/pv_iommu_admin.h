@@ -31,6 +31,10 @@
  * @PVIOMMU_ADMIN_CMD_GRANT_NEW: let a VM map memory of another: VM, TO, GPA, LAST,
  *	FLAGS; answers with GRANT. ENOENT no such VM; EINVAL a bad value; ENOSPC too
  *	many for the VM that it is given to. No dump
+ * @PVIOMMU_ADMIN_CMD_TYPE_GET: memory types: VM, TYPE, a COUNTER for each number; of
+ *	PVIOMMU_MEM_IOREQ_SERVER also PID and NAME of the server. A VM has an object for
+ *	that if it is claimed or a claim was taken from a server, and one for
+ *	PVIOMMU_MEM_TABLE if tables are watched
  * @PVIOMMU_ADMIN_CMD_GRANT_DEL: take GRANT back. What was mapped by it is unmapped,
  *	flushed and unpinned when the answer comes. ENOENT no such grant. No dump
  */
@@ -42,6 +46,7 @@ enum pviommu_admin_cmd {
 	PVIOMMU_ADMIN_CMD_GRANT_GET,
 	PVIOMMU_ADMIN_CMD_GRANT_NEW,
 	PVIOMMU_ADMIN_CMD_GRANT_DEL,
+	PVIOMMU_ADMIN_CMD_TYPE_GET,
 };
 
 /**
@@ -49,7 +54,7 @@ enum pviommu_admin_cmd {
  * @PVIOMMU_ADMIN_A_UNSPEC: never used
  * @PVIOMMU_ADMIN_A_PAD: fills up to an aligned number
  * @PVIOMMU_ADMIN_A_VM: u32, number of a VM; not used again soon
- * @PVIOMMU_ADMIN_A_PID: u32, process id of the VMM; 0 when it is gone
+ * @PVIOMMU_ADMIN_A_PID: u32, process id of the VMM or server; 0 when it is gone
  * @PVIOMMU_ADMIN_A_NAME: string
  * @PVIOMMU_ADMIN_A_COUNTER: nested, NAME and VALUE; as often as there are counters
  * @PVIOMMU_ADMIN_A_VALUE: u64
@@ -62,6 +67,7 @@ enum pviommu_admin_cmd {
  * @PVIOMMU_ADMIN_A_TO: u32, number of the VM that a grant is given to
  * @PVIOMMU_ADMIN_A_GPA: u64, first guest physical address, page aligned
  * @PVIOMMU_ADMIN_A_LAST: u64, last guest physical address, inclusive
+ * @PVIOMMU_ADMIN_A_TYPE: u32, PVIOMMU_MEM_*
  */
 enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_UNSPEC,
@@ -80,6 +86,7 @@ enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_TO,
 	PVIOMMU_ADMIN_A_GPA,
 	PVIOMMU_ADMIN_A_LAST,
+	PVIOMMU_ADMIN_A_TYPE,
 	/* private: */
 	__PVIOMMU_ADMIN_A_MAX
 };

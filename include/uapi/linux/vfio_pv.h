@@ -350,10 +350,13 @@ struct vfio_pv_iommu_lookup {
 /* ------------------------------------------------------------------ */
 /* Tables of one's own                                                 */
 
+/** VFIO_PV_BIND_FLAG_WATCH: what CPUs add to the table needs no INVALIDATE */
+#define VFIO_PV_BIND_FLAG_WATCH	(1U << 0)
+
 /**
  * struct vfio_pv_iommu_bind_table - argument of VFIO_PV_IOMMU_BIND_TABLE
  * @argsz: size of this structure
- * @flags: 0
+ * @flags: VFIO_PV_BIND_FLAG_WATCH
  * @format: PVIOMMU_TABLE_X86_64_4 or _5 of <linux/pv_iommu.h>
  * @reserved: 0
  * @root: physical address of the table's first page, page aligned
@@ -377,11 +380,14 @@ struct vfio_pv_iommu_bind_table {
  * The container must have devices and no mappings, and takes none from then on
  * (EOPNOTSUPP), until its last group has left. VFIO_PV_IOMMU_INVALIDATE makes the
  * host look at the table, before the first of which nothing is translated. An
- * entry that is bad is a hole, and an event.
+ * entry that is bad is a hole, and an event. With VFIO_PV_BIND_FLAG_WATCH an entry
+ * that a CPU adds after that is seen when it is stored; for one that is removed or
+ * changed it takes VFIO_PV_IOMMU_INVALIDATE.
  *
  * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
- * domains; EINVAL a bad argsz, @reserved or @root; EFAULT @root is not RAM; EBUSY
- * there are mappings, a table, or no or several kinds of devices; ENOMEM; EIO.
+ * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or
+ * @root; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or several
+ * kinds of devices; ENOMEM; EIO.
  */
 #define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
 

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 
 #include "lib/pv_ctl.h"
+#include "lib/pv_server.h"
 #include "lib/pv_test.h"
 
 #define IOVA	0x10000000ULL
@@ -118,6 +119,36 @@ TEST_F(admin, json)
 	EXPECT_STREQ(start, self->text);
 }
 
+TEST_F(admin, servers_of_types)
+{
+	char start[128];
+	int server;
+
+	pv_start(&self->vm, 1, 6);
+	ASSERT_EQ(0, ctl("type"));
+	EXPECT_STREQ("", self->text);
+	server = pv_server_claim(self->id);
+	ASSERT_LE(0, server);
+	ASSERT_EQ(0, ctl("type vm %u", self->id));
+	snprintf(start, sizeof(start), "vm %u type ioreq_server pid %d name admin_test\n",
+		 self->id, getpid());
+	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
+	EXPECT_EQ(PV_SERVER_RECORDS, pv_ctl_value(self->text, NULL, "entries"));
+	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "pages"));
+	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "waiting"));
+	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "claims_dropped"));
+	ASSERT_EQ(0, ctl("-o json type"));
+	snprintf(start, sizeof(start),
+		 "[{\"vm\":%u,\"type\":\"ioreq_server\",\"pid\":%d,\"name\":\"admin_test\",\"counters\":{",
+		 self->id, getpid());
+	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
+	ASSERT_EQ(0, ctl("type vm %u", self->id + 1000));
+	EXPECT_STREQ("", self->text);
+	close(server);
+	ASSERT_EQ(0, ctl("type"));
+	EXPECT_STREQ("", self->text);
+}
+
 TEST_F(admin, unknown_vm_has_nothing)
 {
 	ASSERT_EQ(0, ctl("vm vm %u", self->id + 1000));
@@ -151,7 +182,7 @@ static int drop_sys_admin(void)
 
 TEST_F(admin, needs_cap_sys_admin)
 {
-	const char *const commands[] = { "vm", "endpoint", "domain" };
+	const char *const commands[] = { "vm", "endpoint", "domain", "type", "grant" };
 	size_t i;
 
 	ASSERT_EQ(0, drop_sys_admin());

@@ -28,15 +28,21 @@ FIXTURE(table)
 	__u64 gpa[TABLES + DATA];
 };
 
-static int bind_table(const struct guest_vfio *g, __u32 format, __u64 root)
+static int bind_flags(const struct guest_vfio *g, __u32 flags, __u32 format, __u64 root)
 {
 	struct vfio_pv_iommu_bind_table bind = {
 		.argsz = sizeof(bind),
+		.flags = flags,
 		.format = format,
 		.root = root,
 	};
 
 	return guest_ioctl(g->container, VFIO_PV_IOMMU_BIND_TABLE, &bind);
+}
+
+static int bind_table(const struct guest_vfio *g, __u32 format, __u64 root)
+{
+	return bind_flags(g, 0, format, root);
 }
 
 /* The entry of the lowest table for page @nr from GUEST_IOVA_WINDOW on */
@@ -85,7 +91,7 @@ TEST_F(table, refusals)
 
 	EXPECT_EQ(-EINVAL, guest_ioctl(self->g.container, VFIO_PV_IOMMU_BIND_TABLE, &bind));
 	bind.argsz = sizeof(bind);
-	bind.flags = 1;
+	bind.flags = 2;
 	EXPECT_EQ(-EOPNOTSUPP, guest_ioctl(self->g.container, VFIO_PV_IOMMU_BIND_TABLE, &bind));
 	EXPECT_EQ(-EOPNOTSUPP, bind_table(&self->g, PVIOMMU_TABLE_NONE, root));
 	EXPECT_EQ(-EOPNOTSUPP, bind_table(&self->g, 99, root));
@@ -127,6 +133,50 @@ TEST_F(table, devices_reach_what_it_says)
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), 2 * GUEST_PAGE));
 	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(2), DATA_PAGE(3), &self->window));
+}
+
+/* What this program stores is seen at once; what it takes back, or changes, is not */
+TEST_F(table, added_entries_need_no_invalidate)
+{
+	__u64 *table = (__u64 *)(self->pages + 2 * GUEST_PAGE);
+	unsigned int at = GUEST_IOVA_WINDOW >> 21 & 511;
+	volatile __u64 *entry = leaf(self->pages, 1);
+
+	ASSERT_EQ(0, bind_flags(&self->g, VFIO_PV_BIND_FLAG_WATCH, PVIOMMU_TABLE_X86_64_4,
+				self->gpa[0]));
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	*entry = self->gpa[TABLES + 1] | RW;
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	*entry = self->gpa[TABLES + 2] | RW;
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	*entry = 0;
+	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+	/* As an instruction stores that reads it, too */
+	__atomic_exchange_n(leaf(self->pages, 1), self->gpa[TABLES + 2] | RW, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
+	/* The same table once more, 2 MiB further on */
+	__atomic_store_n(&table[(at + 1) % 512], self->gpa[3] | RW, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(512 + 1), DATA_PAGE(2), &self->window));
+	__atomic_store_n(leaf(self->pages, 3), self->gpa[TABLES + 3] | RW, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(512 + 3), DATA_PAGE(3), &self->window));
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(3), DATA_PAGE(3), &self->window));
+}
+
+/* Bound with the same flag again */
+TEST_F(table, is_watched_after_a_restart)
+{
+	int fd;
+
+	ASSERT_EQ(0, bind_flags(&self->g, VFIO_PV_BIND_FLAG_WATCH, PVIOMMU_TABLE_X86_64_4,
+				self->gpa[0]));
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(1, write(fd, "1", 1));
+	close(fd);
+	__atomic_store_n(leaf(self->pages, 1), self->gpa[TABLES + 1] | RW, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
 }
 
 /* What the host has forgotten is the table's name, not what it says */

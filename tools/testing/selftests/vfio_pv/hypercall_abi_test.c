@@ -66,7 +66,7 @@ static const struct {
 	[FEATURES] = { "FEATURES", 0, 0 },
 	[PROBE] = { "PROBE", TAKES_ENDPOINT, 0 },
 	[STATS] = { "STATS", 0, 0 },
-	[ALLOC] = { "ALLOC", TAKES_ENDPOINT, 0 },
+	[ALLOC] = { "ALLOC", TAKES_ENDPOINT, PVIOMMU_ALLOC_F_WATCH },
 	[RECOVER] = { "RECOVER", TAKES_ENDPOINT, 0 },
 	[ATTACH] = { "ATTACH", TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0 },
 	[MAP] = { "MAP", TAKES_DOMAIN | TAKES_VM, 0 },
@@ -197,6 +197,13 @@ TEST_F(op, fields_that_it_does_not_take)
 		op.pasid = 1;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 1", kinds[kind].name);
+		/* The greatest one, and what is none */
+		op.pasid = 0xfffff;
+		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
+			"%s, PASID 0xfffff", kinds[kind].name);
+		op.pasid = PVIOMMU_PASID_NONE - 1;
+		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
+			"%s, PASID beyond all", kinds[kind].name);
 		op = good(kind, self->ep);
 		op.vm = 1;
 		refused(takes & TAKES_VM ? PVIOMMU_EACCES : PVIOMMU_EINVAL, op, "%s, VM",
@@ -246,6 +253,7 @@ static const struct row {
 	{ ALLOC, "table without format", F32(alloc.type), PVIOMMU_TYPE_TABLE, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "type unknown", F32(alloc.type), 0xffffffff, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "format without table", F32(alloc.format), 1, PVIOMMU_EINVAL },
+	{ ALLOC, "watch without table", F16(flags), PVIOMMU_ALLOC_F_WATCH, PVIOMMU_EINVAL },
 	{ ALLOC, "root without table", F64(alloc.root), PV_DATA, PVIOMMU_EINVAL },
 	{ ALLOC, "reserved[0]", F64(alloc.reserved[0]), 1, PVIOMMU_EINVAL },
 	{ ALLOC, "reserved[1]", F64(alloc.reserved[1]), 1ULL << 63, PVIOMMU_EINVAL },

@@ -17,6 +17,7 @@
 #include "lib/pv_ctl.h"
 #include "lib/pv_fault.h"
 #include "lib/pv_kvm.h"
+#include "lib/pv_server.h"
 #include "lib/pv_snap.h"
 #include "lib/pv_table.h"
 #include "lib/pv_test.h"
@@ -31,7 +32,6 @@
 #define TABLES		(PV_DATA + 0x200000)
 #define WAIT_MS		60000
 /* Of the ring of a server that never looks at it */
-#define RECORDS		4096
 
 /* The VM whose memory is mapped, by its number */
 static __u32 owner_id;
@@ -50,25 +50,6 @@ static bool lend(__u32 from, __u32 to, const struct pv_region *region)
 {
 	return !pv_ctl(NULL, 0, "grant add from %u to %u gpa %llu size %llu access rw", from, to,
 		       region->gpa, region->size);
-}
-
-static int claim(__u32 vm)
-{
-	struct pviommu_server_claim req = {
-		.argsz = sizeof(req),
-		.flags = PVIOMMU_CLAIM_WRITES,
-		.vm = vm,
-		.type = PVIOMMU_MEM_IOREQ_SERVER,
-		.entries = RECORDS,
-		.eventfd = -1,
-	};
-	int fd = open("/dev/pv-iommu", O_RDWR | O_CLOEXEC);
-
-	if (fd >= 0 && ioctl(fd, PVIOMMU_SERVER_CLAIM, &req)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 static int open_owner(struct pv_vm *vm)
@@ -110,7 +91,7 @@ FIXTURE_SETUP(ops)
 	ASSERT_NE(owner_id, id);
 	ASSERT_TRUE(lend(owner_id, id, &self->owner.low));
 	ASSERT_TRUE(lend(owner_id, id, &self->owner.high));
-	self->server = claim(id);
+	self->server = pv_server_claim(id);
 	ASSERT_LE(0, self->server);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;

@@ -11,12 +11,9 @@
 #include "lib/pv_test.h"
 
 /* Below 256 MiB, as far as an edu device reaches by default */
-#define SOURCE		0x7000000ULL	/* IOVA from where the device gets its data */
 #define IOVA		0x8000000ULL
-#define FROM		PV_DATA		/* GPAs */
 #define TARGET		(PV_DATA + 0x100000)
 #define TABLES		(PV_DATA + 0x800000)
-#define LEN		256
 #define MSI		0xfee00000ULL
 
 FIXTURE(table)
@@ -54,7 +51,7 @@ FIXTURE_SETUP(table)
 	self->ep = self->vm.dev[0].id;
 	pv_start(&self->vm, 2, 6);
 	self->t = pv_table(&self->vm, variant->levels, TABLES);
-	pv_table_map(&self->t, SOURCE, FROM, PV_ENTRY_P);
+	pv_table_map(&self->t, PV_SOURCE, PV_FROM, PV_ENTRY_P);
 	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(self->r, self->ep, pv_table_format(&self->t),
 					       self->t.root));
 	self->dom = self->r->last.result;
@@ -70,52 +67,15 @@ FIXTURE_TEARDOWN(table)
 
 /* ---- trying -------------------------------------------------------- */
 
-/* Does what the device writes to @iova arrive at @gpa? It must reach SOURCE. */
-static bool reaches(struct pv_vm *vm, __u64 iova, __u64 gpa)
-{
-	static __u64 count;
-	__u64 *from = pv_mem(vm, FROM), *to = pv_mem(vm, gpa);
-	unsigned int i;
-
-	for (i = 0; i < LEN / sizeof(*from); i++)
-		from[i] = (++count << 20 | i) * 0x9e3779b97f4a7c15ULL;
-	memset(to, 0x55, LEN);
-	return edu_from_ram(&vm->dev[0].vfio, SOURCE, 0, LEN) &&
-	       edu_to_ram(&vm->dev[0].vfio, iova, 0, LEN) && !memcmp(from, to, LEN);
-}
-
-/* Where LOOKUP says that @iova leads; ~0 for nowhere */
-static __u64 leads_to(struct pv_ring *r, __u32 dom, __u64 iova)
-{
-	return __pv_lookup(r, dom, iova) ? ~0ULL : r->last.lookup.gpa;
-}
-
 /* Expect an event about a bad entry, and that it is the only one */
-#define expect_bad(why, iova, bytes, at) do {					\
-	struct pviommu_event __ev = {};						\
-										\
-	EXPECT_TRUE(pv_event_next(&self->vm, &__ev));				\
-	EXPECT_EQ(PVIOMMU_EV_FAULT, __ev.type);					\
-	EXPECT_EQ(PVIOMMU_EV_F_ENTRY, __ev.flags & 0xff);			\
-	EXPECT_EQ(why, PVIOMMU_EV_REASON(__ev.flags));				\
-	EXPECT_EQ(self->dom, __ev.domain);					\
-	EXPECT_EQ(iova, __ev.addr);						\
-	EXPECT_EQ(bytes, __ev.size);						\
-	EXPECT_EQ(at, __ev.gpa);						\
-	EXPECT_FALSE(pv_event_next(&self->vm, &__ev));				\
-} while (0)
+#define expect_bad(...) \
+	pv_expect_bad(&self->vm, self->dom, __VA_ARGS__)
 
 #define expect_no_event() do {							\
 	struct pviommu_event __ev;						\
 										\
 	EXPECT_FALSE(pv_event_next(&self->vm, &__ev));				\
 } while (0)
-
-/* GPA of an entry */
-static __u64 entry_gpa(struct pv_table *t, __u64 iova, int level)
-{
-	return (__u64)((char *)pv_entry(t, iova, level) - (char *)pv_mem(t->vm, 0));
-}
 
 /* ---- the interface ------------------------------------------------- */
 
@@ -141,6 +101,19 @@ TEST_F(table, alloc_needs_the_feature)
 	pv_err_alloc_table(PVIOMMU_EOPNOTSUPP, self->r, self->ep, 1, self->t.root);
 }
 
+/* Where nobody watches pages */
+TEST_F(table, watch_needs_kvm)
+{
+	struct pviommu_op op = pv_op_alloc_table(self->ep, pv_table_format(&self->t),
+						 self->t.root);
+
+	op.flags = PVIOMMU_ALLOC_F_WATCH;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	op.flags = PVIOMMU_ALLOC_F_WATCH << 1;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	EXPECT_EQ(1, pv_state(self->r).domains);
+}
+
 TEST_F(table, takes_no_mappings)
 {
 	pv_list(&self->vm)[0] = TARGET / PV_PAGE;
@@ -156,11 +129,11 @@ TEST_F(table, is_seen_by_invalidate)
 	struct pv_state empty = pv_state(self->r), now;
 
 	pv_table_map(&self->t, IOVA, TARGET, PV_ENTRY_RW);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, TARGET));
-	EXPECT_EQ(~0ULL, leads_to(self->r, self->dom, IOVA));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA));
 	pv_inv(self->r, self->dom);
-	EXPECT_TRUE(reaches(&self->vm, IOVA, TARGET));
-	EXPECT_EQ(TARGET + 5, leads_to(self->r, self->dom, IOVA + 5));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+	EXPECT_EQ(TARGET + 5, pv_leads_to(self->r, self->dom, IOVA + 5));
 	now = pv_state(self->r);
 	EXPECT_EQ(empty.pages_pinned + 2, now.pages_pinned);
 	EXPECT_EQ(2, now.pages_mapped);
@@ -171,14 +144,14 @@ TEST_F(table, change_and_removal)
 {
 	pv_table_map(&self->t, IOVA, TARGET, PV_ENTRY_RW);
 	pv_inv(self->r, self->dom);
-	ASSERT_TRUE(reaches(&self->vm, IOVA, TARGET));
+	ASSERT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 	pv_table_map(&self->t, IOVA, TARGET + PV_PAGE, PV_ENTRY_RW);
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, TARGET));
-	EXPECT_TRUE(reaches(&self->vm, IOVA, TARGET + PV_PAGE));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET + PV_PAGE));
 	*pv_entry(&self->t, IOVA, 1) = 0;
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, TARGET + PV_PAGE));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET + PV_PAGE));
 	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
 	EXPECT_EQ(pv_iface_pages(&self->vm) + 1, pv_state(self->r).pages_pinned);
 }
@@ -196,16 +169,16 @@ TEST_F(table, range)
 	pv_exec(self->r, op);
 	for (i = 0; i < 8; i++)
 		EXPECT_EQ(i >= 2 && i < 5 ? TARGET + i * PV_PAGE : ~0ULL,
-			  leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
 	for (i = 0; i < 8; i++)
 		*pv_entry(&self->t, IOVA + i * PV_PAGE, 1) = 0;
 	pv_inv_page(self->r, self->dom, IOVA, 4 * PV_PAGE);
-	EXPECT_EQ(~0ULL, leads_to(self->r, self->dom, IOVA + 3 * PV_PAGE));
-	EXPECT_EQ(TARGET + 4 * PV_PAGE, leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + 3 * PV_PAGE));
+	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
 	/* A hole that is much larger than what is asked for */
 	*pv_entry(&self->t, IOVA, 3) = 0;
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
-	EXPECT_EQ(TARGET + 4 * PV_PAGE, leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
+	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
 	/* Beyond what the table translates there is nothing to see */
@@ -230,7 +203,7 @@ TEST_F(table, keeps_what_is_the_same)
 	EXPECT_EQ(513, pv_state(self->r).pages_mapped);
 	for (i = 0; i < 512; i++)
 		EXPECT_EQ(i == 100 || i == 511 ? TARGET : TARGET + (i ^ 1) * PV_PAGE,
-			  leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
 }
 
 TEST_F(table, protection)
@@ -238,8 +211,8 @@ TEST_F(table, protection)
 	pv_table_map(&self->t, IOVA, TARGET, PV_ENTRY_P);
 	pv_table_map(&self->t, IOVA + PV_PAGE, TARGET, PV_ENTRY_RW | PV_ENTRY_XD);
 	pv_inv(self->r, self->dom);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, TARGET));
-	EXPECT_TRUE(reaches(&self->vm, IOVA + PV_PAGE, TARGET));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET));
 	pv_lookup(self->r, self->dom, IOVA);
 	EXPECT_EQ(PV_R, self->r->last.lookup.prot);
 	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
@@ -247,7 +220,7 @@ TEST_F(table, protection)
 	/* Each level can take the right to write away */
 	*pv_entry(&self->t, IOVA, 3) &= ~PV_ENTRY_W;
 	pv_inv_page(self->r, self->dom, IOVA, 2 * PV_PAGE);
-	EXPECT_FALSE(reaches(&self->vm, IOVA + PV_PAGE, TARGET));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET));
 }
 
 /* ---- large pages ----------------------------------------------------- */
@@ -259,7 +232,7 @@ TEST_F(table, page_of_2m)
 	pv_inv_page(self->r, self->dom, IOVA + 7 * PV_PAGE, PV_PAGE);
 	EXPECT_EQ(512, pv_state(self->r).pages_mapped);
 	pv_inv(self->r, self->dom);
-	EXPECT_TRUE(reaches(&self->vm, IOVA + 0x1ff000, PV_HIGH + 0x1ff000));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 0x1ff000, PV_HIGH + 0x1ff000));
 	pv_lookup(self->r, self->dom, IOVA + 0x1000);
 	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 	EXPECT_EQ(PV_HIGH + 0x1000, self->r->last.lookup.gpa);
@@ -276,11 +249,11 @@ TEST_F(table, large_page_becomes_small_ones_and_large_again)
 		pv_table_map(&self->t, IOVA + i * PV_PAGE, PV_HIGH + i * PV_PAGE, PV_ENTRY_RW);
 	pv_inv_page(self->r, self->dom, IOVA + 4 * PV_PAGE, PV_PAGE);
 	EXPECT_EQ(1 + 256, pv_state(self->r).pages_mapped - 0);
-	EXPECT_TRUE(reaches(&self->vm, IOVA + 510 * PV_PAGE, PV_HIGH + 510 * PV_PAGE));
-	EXPECT_EQ(~0ULL, leads_to(self->r, self->dom, IOVA + PV_PAGE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 510 * PV_PAGE, PV_HIGH + 510 * PV_PAGE));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + PV_PAGE));
 	*pv_entry(&self->t, IOVA, 2) = (PV_HIGH + PV_2M) | PV_ENTRY_RW | PV_ENTRY_PS;
 	pv_inv(self->r, self->dom);
-	EXPECT_TRUE(reaches(&self->vm, IOVA + PV_PAGE, PV_HIGH + PV_2M + PV_PAGE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_PAGE, PV_HIGH + PV_2M + PV_PAGE));
 	expect_no_event();
 }
 
@@ -292,11 +265,11 @@ TEST_F(table, page_of_1g)
 	*pv_entry(&self->t, iova, 3) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;
 	pv_inv_page(self->r, self->dom, iova, 2 * PV_2M);
 	EXPECT_EQ(1024, pv_state(self->r).pages_mapped);
-	EXPECT_EQ(PV_HIGH + 0x3ff000, leads_to(self->r, self->dom, iova + 0x3ff000));
+	EXPECT_EQ(PV_HIGH + 0x3ff000, pv_leads_to(self->r, self->dom, iova + 0x3ff000));
 	expect_no_event();
 	pv_inv_page(self->r, self->dom, iova + 5 * PV_2M + PV_PAGE, PV_PAGE);
-	expect_bad(PVIOMMU_BAD_PAGE, iova + 5 * PV_2M, PV_2M, entry_gpa(&self->t, iova, 3));
-	EXPECT_EQ(PV_HIGH, leads_to(self->r, self->dom, iova));
+	expect_bad(PVIOMMU_BAD_PAGE, iova + 5 * PV_2M, PV_2M, pv_entry_gpa(&self->t, iova, 3));
+	EXPECT_EQ(PV_HIGH, pv_leads_to(self->r, self->dom, iova));
 }
 
 /* ---- bad entries ------------------------------------------------------ */
@@ -307,11 +280,11 @@ TEST_F(table, page_of_1g)
 	pv_table_map(&self->t, IOVA + (2ULL << 30), TARGET + PV_PAGE, PV_ENTRY_RW); \
 	*pv_entry(&self->t, at_iova, level) = value;				\
 	pv_inv(self->r, self->dom);						\
-	expect_bad(why, (__u64)(at_iova), bytes, entry_gpa(&self->t, at_iova, level)); \
-	EXPECT_EQ(~0ULL, leads_to(self->r, self->dom, at_iova));		\
-	EXPECT_TRUE(reaches(&self->vm, IOVA - PV_PAGE, TARGET));		\
+	expect_bad(why, (__u64)(at_iova), bytes, pv_entry_gpa(&self->t, at_iova, level)); \
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, at_iova));		\
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA - PV_PAGE, TARGET));		\
 	EXPECT_EQ(TARGET + PV_PAGE,						\
-		  leads_to(self->r, self->dom, IOVA + (2ULL << 30)));		\
+		  pv_leads_to(self->r, self->dom, IOVA + (2ULL << 30)));		\
 	EXPECT_EQ(3, pv_state(self->r).pages_mapped);				\
 } while (0)
 
@@ -354,7 +327,7 @@ TEST_F(table, table_outside_ram)
 
 TEST_F(table, table_that_leads_to_itself)
 {
-	try_bad(2, (entry_gpa(&self->t, IOVA, 2) & ~0xfffULL) | PV_ENTRY_RW, PVIOMMU_BAD_LOOP,
+	try_bad(2, (pv_entry_gpa(&self->t, IOVA, 2) & ~0xfffULL) | PV_ENTRY_RW, PVIOMMU_BAD_LOOP,
 		IOVA, PV_2M);
 }
 
@@ -380,7 +353,7 @@ TEST_F(table, bad_entries_between_good_ones)
 	pv_inv_page(self->r, self->dom, IOVA, 64 * PV_PAGE);
 	for (i = 0; i < 64; i++)
 		EXPECT_EQ(i % 7 ? TARGET + i * PV_PAGE : ~0ULL,
-			  leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
 	while (pv_event_next(&self->vm, &ev))
 		EXPECT_EQ(IOVA + 7 * events++ * PV_PAGE, ev.addr);
 	EXPECT_EQ(10, events);
@@ -396,18 +369,18 @@ TEST_F(table, memory_leaves)
 	pv_table_map(&self->t, IOVA, PV_HIGH, PV_ENTRY_RW);
 	pv_table_map(&self->t, IOVA + PV_PAGE, TARGET, PV_ENTRY_RW);
 	pv_inv(self->r, self->dom);
-	ASSERT_TRUE(reaches(&self->vm, IOVA, PV_HIGH));
+	ASSERT_TRUE(pv_reaches(&self->vm, IOVA, PV_HIGH));
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
 	ASSERT_TRUE(pv_event_next(&self->vm, &ev));
 	EXPECT_EQ(PVIOMMU_EV_REVOKED, ev.type);
 	EXPECT_EQ(IOVA, ev.addr);
 	EXPECT_EQ(PV_HIGH, ev.gpa);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, PV_HIGH));
-	EXPECT_TRUE(reaches(&self->vm, IOVA + PV_PAGE, TARGET));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, PV_HIGH));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET));
 	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
-	EXPECT_FALSE(reaches(&self->vm, IOVA, PV_HIGH));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, PV_HIGH));
 	pv_inv(self->r, self->dom);
-	EXPECT_TRUE(reaches(&self->vm, IOVA, PV_HIGH));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, PV_HIGH));
 }
 
 /* The host holds no page of the table: a part of it can leave */
@@ -418,12 +391,12 @@ TEST_F(table, table_leaves)
 	far[0] = TARGET | PV_ENTRY_RW;
 	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW;
 	pv_inv(self->r, self->dom);
-	ASSERT_TRUE(reaches(&self->vm, IOVA, TARGET));
+	ASSERT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
-	EXPECT_TRUE(reaches(&self->vm, IOVA, TARGET));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 	pv_inv(self->r, self->dom);
-	EXPECT_FALSE(reaches(&self->vm, IOVA, TARGET));
-	expect_bad(PVIOMMU_BAD_TABLE, IOVA, PV_2M, entry_gpa(&self->t, IOVA, 2));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET));
+	expect_bad(PVIOMMU_BAD_TABLE, IOVA, PV_2M, pv_entry_gpa(&self->t, IOVA, 2));
 }
 
 /* ---- bounds ------------------------------------------------------------ */
@@ -465,13 +438,13 @@ TEST_F(table, bomb)
 	*pv_entry(&self->t, 1ULL << 39, 4) = (TABLES + 0x100000 + 3 * PV_PAGE) | PV_ENTRY_RW;
 	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_inv(self->r, self->dom));
 	EXPECT_LE(1ULL << 39, self->r->last.result);
-	EXPECT_TRUE(leads_to(self->r, self->dom, (1ULL << 39) + 7 * PV_PAGE) == TARGET);
+	EXPECT_TRUE(pv_leads_to(self->r, self->dom, (1ULL << 39) + 7 * PV_PAGE) == TARGET);
 	*pv_entry(&self->t, 1ULL << 39, 4) = 0;
 	pv_inv(self->r, self->dom);
 	pv_table_map(&self->t, IOVA, TARGET, PV_ENTRY_RW);
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(2, pv_state(self->r).pages_mapped);
-	EXPECT_TRUE(reaches(&self->vm, IOVA, TARGET));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
 
 TEST_F(table, reset_and_free)
@@ -573,7 +546,8 @@ TEST_F(table, race)
 	ASSERT_EQ(0, pthread_create(&looker, NULL, look_too, &race));
 	for (n = 0; n < 60; n++) {
 		pv_inv(self->r, self->dom);
-		edu_to_ram(&self->vm.dev[0].vfio, IOVA + n * 17 % RACE_PAGES * PV_PAGE, 0, LEN);
+		edu_to_ram(&self->vm.dev[0].vfio, IOVA + n * 17 % RACE_PAGES * PV_PAGE, 0,
+			   PV_REACH_LEN);
 	}
 	__atomic_store_n(&race.stop, true, __ATOMIC_RELAXED);
 	pthread_join(writer, NULL);
@@ -588,9 +562,9 @@ TEST_F(table, race)
 		__u64 entry = *pv_entry(&race.t, IOVA + i * PV_PAGE, 1);
 
 		EXPECT_EQ(entry & PV_ENTRY_P ? entry & ~0xfffULL : ~0ULL,
-			  leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
 	}
-	EXPECT_EQ(~0ULL, leads_to(self->r, self->dom, IOVA + 2 * PV_2M));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + 2 * PV_2M));
 }
 
 TEST_HARNESS_MAIN

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/kvm.h>
@@ -20,16 +22,22 @@ static int create_vm(void)
 	return vm;
 }
 
-static int add_memory(int vm, unsigned int slot, const struct pv_region *region)
+int pv_kvm_set_memory(struct pv_kvm *kvm, unsigned int slot, const struct pv_region *region,
+		      __u64 size)
 {
 	struct kvm_userspace_memory_region arg = {
 		.slot = slot,
 		.guest_phys_addr = region->gpa,
-		.memory_size = region->size,
+		.memory_size = size,
 		.userspace_addr = (unsigned long)region->hva,
 	};
 
-	return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &arg) ? -errno : 0;
+	return ioctl(kvm->vm, KVM_SET_USER_MEMORY_REGION, &arg) ? -errno : 0;
+}
+
+static int add_memory(struct pv_kvm *kvm, unsigned int slot, const struct pv_region *region)
+{
+	return pv_kvm_set_memory(kvm, slot, region, region->size);
 }
 
 static int add_groups(struct pv_kvm *kvm, struct pv_vm *vm)
@@ -58,7 +66,7 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_vm *vm)
 	kvm->vm = create_vm();
 	if (kvm->vm < 0)
 		return kvm->vm;
-	return add_memory(kvm->vm, 0, &vm->low) ?: add_memory(kvm->vm, 1, &vm->high) ?:
+	return add_memory(kvm, 0, &vm->low) ?: add_memory(kvm, 1, &vm->high) ?:
 	       add_groups(kvm, vm);
 }
 
@@ -70,4 +78,82 @@ void pv_kvm_close(struct pv_kvm *kvm)
 		close(kvm->vm);
 	kvm->devices = -1;
 	kvm->vm = -1;
+}
+
+/* ---- a CPU -------------------------------------------------------------- */
+
+#define SOURCE	(PV_AT_CODE + PV_PAGE)
+
+/* rep movsd; hlt */
+static const unsigned char code[] = { 0xf3, 0xa5, 0xf4 };
+
+/* Protected mode, flat, without paging: an address is a GPA */
+static int set_mode(const struct pv_vcpu *cpu)
+{
+	struct kvm_segment data = {
+		.limit = 0xffffffff, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1,
+		.selector = 0x10,
+	};
+	struct kvm_sregs sregs;
+
+	if (ioctl(cpu->fd, KVM_GET_SREGS, &sregs))
+		return -errno;
+	sregs.ds = data;
+	sregs.es = data;
+	sregs.ss = data;
+	sregs.cs = data;
+	sregs.cs.type = 0xb;
+	sregs.cs.selector = 8;
+	sregs.cr0 |= 1;
+	return ioctl(cpu->fd, KVM_SET_SREGS, &sregs) ? -errno : 0;
+}
+
+int pv_vcpu_open(struct pv_vcpu *cpu, struct pv_kvm *kvm, struct pv_vm *vm)
+{
+	int dev = open("/dev/kvm", O_RDWR | O_CLOEXEC), size;
+
+	*cpu = (struct pv_vcpu) { .vm = vm, .fd = -1, .run = MAP_FAILED };
+	size = dev < 0 ? -1 : ioctl(dev, KVM_GET_VCPU_MMAP_SIZE, 0);
+	close(dev);
+	if (size < 0)
+		return -ENODEV;
+	cpu->run_size = size;
+	cpu->fd = ioctl(kvm->vm, KVM_CREATE_VCPU, 0);
+	if (cpu->fd < 0)
+		return -errno;
+	cpu->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
+	if (cpu->run == MAP_FAILED)
+		return -errno;
+	memcpy(pv_mem(vm, PV_AT_CODE), code, sizeof(code));
+	return set_mode(cpu);
+}
+
+void pv_vcpu_close(struct pv_vcpu *cpu)
+{
+	if (cpu->run != MAP_FAILED)
+		munmap(cpu->run, cpu->run_size);
+	if (cpu->fd >= 0)
+		close(cpu->fd);
+	cpu->fd = -1;
+	cpu->run = MAP_FAILED;
+}
+
+int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len)
+{
+	struct kvm_run *run = cpu->run;
+	struct kvm_regs regs = {
+		.rip = PV_AT_CODE,
+		.rsi = SOURCE + len - 4,
+		.rdi = gpa + len - 4,
+		.rcx = len / 4,
+		.rflags = 0x402,	/* downwards */
+	};
+
+	memcpy(pv_mem(cpu->vm, SOURCE), data, len);
+	if (ioctl(cpu->fd, KVM_SET_REGS, &regs))
+		return -errno;
+	while (ioctl(cpu->fd, KVM_RUN, 0))
+		if (errno != EINTR)
+			return -errno;
+	return run->exit_reason == KVM_EXIT_HLT ? 0 : -EIO;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * KVM beside a VM without a VM: one without CPUs, that knows its memory and its devices.
- * It is enough for the host to watch pages: the doorbell, and those of a server.
+ * KVM beside a VM without a VM, that knows its memory and its devices. It is enough for
+ * the host to watch pages: the doorbell, and those of a server. A CPU can be had, which
+ * stores to guest memory below 4 GiB and does nothing else.
  */
 #ifndef PV_KVM_H
 #define PV_KVM_H
@@ -19,5 +20,27 @@ struct pv_kvm {
  */
 int pv_kvm_open(struct pv_kvm *kvm, struct pv_vm *vm);
 void pv_kvm_close(struct pv_kvm *kvm);
+
+/* Tell KVM of memory, or that it has left: what is region 0 or 1 of the VM */
+int pv_kvm_set_memory(struct pv_kvm *kvm, unsigned int slot, const struct pv_region *region,
+		      __u64 size);
+
+struct pv_vcpu {
+	struct pv_vm *vm;
+	int fd;
+	void *run;		/* what KVM and we share */
+	unsigned long run_size;
+};
+
+/* 0 or a negative errno; pv_vcpu_close() is for either case */
+int pv_vcpu_open(struct pv_vcpu *cpu, struct pv_kvm *kvm, struct pv_vm *vm);
+void pv_vcpu_close(struct pv_vcpu *cpu);
+
+/*
+ * Have the CPU store @len bytes, a multiple of 4 up to a page's, with instructions of
+ * 4 bytes from the highest address to the lowest: of an entry of a page table, what says
+ * that it is present comes last. 0 or a negative errno.
+ */
+int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len);
 
 #endif /* PV_KVM_H */

@@ -712,7 +712,7 @@ static __u32 alloc(struct model *m, struct pviommu_op *op)
 		return PVIOMMU_EINVAL;
 	if (op->alloc.type != PVIOMMU_TYPE_PAGING)
 		return PVIOMMU_EOPNOTSUPP;
-	if (op->alloc.format || op->alloc.root)
+	if (op->alloc.format || op->alloc.root || op->flags & PVIOMMU_ALLOC_F_WATCH)
 		return PVIOMMU_EINVAL;
 	if (model_nr_domains(m) >= m->max_domains)
 		return PVIOMMU_ENOSPC;
@@ -919,7 +919,7 @@ static const struct {
 	{ PVIOMMU_OP_FEATURES, 0, 0, 0 },
 	{ PVIOMMU_OP_PROBE, 0, ENDPOINT, 0 },
 	{ PVIOMMU_OP_STATS, 0, 0, PVIOMMU_F_STATS },
-	{ PVIOMMU_OP_ALLOC, 0, ENDPOINT, 0 },
+	{ PVIOMMU_OP_ALLOC, PVIOMMU_ALLOC_F_WATCH, ENDPOINT, 0 },
 	{ PVIOMMU_OP_FREE, 0, DOMAIN, 0 },
 	{ PVIOMMU_OP_ATTACH, 0, DOMAIN | ENDPOINT | PASID, 0 },
 	{ PVIOMMU_OP_DETACH, 0, DOMAIN | ENDPOINT | PASID, 0 },

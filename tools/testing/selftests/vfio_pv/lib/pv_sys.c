@@ -198,6 +198,7 @@ static struct {
 	{ "max_domains", "" },
 	{ "max_mappings", "" },
 	{ "release_ms", "" },
+	{ "server_timeout_ms", "" },
 };
 
 static int param_path(char *path, size_t size, const char *name)

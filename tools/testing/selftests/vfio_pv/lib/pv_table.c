@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <string.h>
 
+#include "edu.h"
 #include "pv_table.h"
 
 #define ENTRY_ADDR	0x000ffffffffff000ULL
@@ -39,9 +40,33 @@ __u64 *pv_entry(struct pv_table *table, __u64 iova, int level)
 	}
 }
 
+__u64 pv_entry_gpa(struct pv_table *table, __u64 iova, int level)
+{
+	return (__u64)((char *)pv_entry(table, iova, level) - (char *)pv_mem(table->vm, 0));
+}
+
 void pv_table_map(struct pv_table *table, __u64 iova, __u64 gpa, __u64 flags)
 {
 	*pv_entry(table, iova, 1) = gpa | flags;
+}
+
+bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa)
+{
+	static __u64 count;
+	__u64 *from = pv_mem(vm, PV_FROM), *to = pv_mem(vm, gpa);
+	unsigned int i;
+
+	for (i = 0; i < PV_REACH_LEN / sizeof(*from); i++)
+		from[i] = (++count << 20 | i) * 0x9e3779b97f4a7c15ULL;
+	memset(to, 0x55, PV_REACH_LEN);
+	return edu_from_ram(&vm->dev[0].vfio, PV_SOURCE, 0, PV_REACH_LEN) &&
+	       edu_to_ram(&vm->dev[0].vfio, iova, 0, PV_REACH_LEN) &&
+	       !memcmp(from, to, PV_REACH_LEN);
+}
+
+__u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova)
+{
+	return __pv_lookup(ring, dom, iova) ? ~0ULL : ring->last.lookup.gpa;
 }
 
 __u32 pv_table_format(const struct pv_table *table)

@@ -30,6 +30,37 @@ __u64 *pv_entry(struct pv_table *table, __u64 iova, int level);
 /* Map one page of 4 KiB */
 void pv_table_map(struct pv_table *table, __u64 iova, __u64 gpa, __u64 flags);
 
+/* GPA of an entry */
+__u64 pv_entry_gpa(struct pv_table *table, __u64 iova, int level);
+
+/*
+ * Does what the first device writes to @iova arrive at @gpa? The table must lead from
+ * PV_SOURCE, which the device reads what it writes from, to PV_FROM.
+ */
+bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa);
+
+#define PV_SOURCE	0x7000000ULL
+#define PV_FROM		PV_DATA
+#define PV_REACH_LEN	256
+
+/* Where LOOKUP says that @iova leads; ~0 for nowhere */
+__u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova);
+
+/* Expect an event about a bad entry, and that it is the only one */
+#define pv_expect_bad(vm, dom, why, iova, bytes, at) do {			\
+	struct pviommu_event __ev = {};						\
+										\
+	EXPECT_TRUE(pv_event_next(vm, &__ev));					\
+	EXPECT_EQ(PVIOMMU_EV_FAULT, __ev.type);					\
+	EXPECT_EQ(PVIOMMU_EV_F_ENTRY, __ev.flags & 0xff);			\
+	EXPECT_EQ(why, PVIOMMU_EV_REASON(__ev.flags));				\
+	EXPECT_EQ(dom, __ev.domain);						\
+	EXPECT_EQ(iova, __ev.addr);						\
+	EXPECT_EQ(bytes, __ev.size);						\
+	EXPECT_EQ(at, __ev.gpa);						\
+	EXPECT_FALSE(pv_event_next(vm, &__ev));					\
+} while (0)
+
 struct pviommu_op pv_op_alloc_table(__u32 endpoint, __u32 format, __u64 root);
 __u32 pv_table_format(const struct pv_table *table);
 

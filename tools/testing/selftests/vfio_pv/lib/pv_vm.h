@@ -41,6 +41,7 @@
 #define PV_AT_DOORBELL	0x9000ULL
 #define PV_AT_REPLY	0xa000ULL
 #define PV_AT_LIST	0xb000ULL
+#define PV_AT_CODE	0xc000ULL	/* of a vCPU, and a page of what it stores */
 #define PV_AT_OPS	0x100000ULL
 #define PV_DATA		0x400000ULL
 

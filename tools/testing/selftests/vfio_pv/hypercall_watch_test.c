@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest-owned page tables whose pages the host watches: what a CPU's stores to them make
+ * of what devices reach, without an INVALIDATE. KVM has one CPU here, which stores what
+ * it is told; what this program writes to the tables itself nobody hears of.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "lib/edu.h"
+#include "lib/pv_ctl.h"
+#include "lib/pv_kvm.h"
+#include "lib/pv_server.h"
+#include "lib/pv_table.h"
+#include "lib/pv_test.h"
+
+/* Below 256 MiB, as far as an edu device reaches by default */
+#define IOVA		0x8000000ULL
+#define TARGET		(PV_DATA + 0x100000)
+#define TABLES		(PV_DATA + 0x800000)
+#define SPARE		(PV_DATA + 0xa00000)	/* pages that become tables */
+#define SPAN		0x40000000ULL		/* of a table whose entries are of 2 MiB */
+
+FIXTURE(watch)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_kvm kvm;
+	struct pv_vcpu cpu;
+	struct pv_ring *r;
+	struct pv_table t;
+	__u32 ep;
+	__u32 dom;
+};
+
+FIXTURE_VARIANT(watch)
+{
+	int levels;
+};
+
+FIXTURE_VARIANT_ADD(watch, four_levels)
+{
+	.levels = 4,
+};
+
+FIXTURE_VARIANT_ADD(watch, five_levels)
+{
+	.levels = 5,
+};
+
+static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm, struct pv_vcpu *cpu)
+{
+	return pv_vm_init(vm, 1, PV_LOW_SIZE) ?: pv_vm_open_container(vm) ?:
+	       pv_kvm_open(kvm, vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm) ?:
+	       pv_vcpu_open(cpu, kvm, vm);
+}
+
+static __u32 alloc(struct pv_ring *r, __u32 ep, const struct pv_table *t)
+{
+	struct pviommu_op op = pv_op_alloc_table(ep, pv_table_format(t), t->root);
+
+	op.flags = PVIOMMU_ALLOC_F_WATCH;
+	return __pv_exec(r, op) ? 0 : r->last.result;
+}
+
+/* A table that has a page, and a place for another: it has been looked at */
+FIXTURE_SETUP(watch)
+{
+	int ret;
+
+	self->kvm = (struct pv_kvm) { -1, -1 };
+	self->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
+	self->vm.container = -1;
+	self->before = pv_begin();
+	ret = open_with_kvm(&self->vm, &self->kvm, &self->cpu);
+	if (ret == -ENODEV)
+		SKIP(return, "needs a device bound to " PV_DRIVER ", and KVM");
+	ASSERT_EQ(0, ret);
+	if (!edu_is(&self->vm.dev[0].vfio))
+		SKIP(return, "needs edu devices");
+	self->r = &self->vm.ring[0];
+	self->ep = self->vm.dev[0].id;
+	pv_start(&self->vm, 2, 6);
+	self->t = pv_table(&self->vm, variant->levels, TABLES);
+	pv_table_map(&self->t, PV_SOURCE, PV_FROM, PV_ENTRY_P);
+	pv_entry(&self->t, IOVA, 1);
+	self->dom = alloc(self->r, self->ep, &self->t);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->ep, self->dom);
+	pv_inv(self->r, self->dom);
+}
+
+FIXTURE_TEARDOWN(watch)
+{
+	pv_params_restore();
+	pv_vcpu_close(&self->cpu);
+	pv_vm_close(&self->vm);
+	pv_kvm_close(&self->kvm);
+	pv_expect_unchanged(&self->before);
+}
+
+/* ---- what is done ------------------------------------------------------- */
+
+/* The CPU writes an entry */
+#define store(iova, level, value) do {						\
+	__u64 __entry = value;							\
+										\
+	ASSERT_EQ(0, pv_vcpu_store(&self->cpu, pv_entry_gpa(&self->t, iova, level), \
+				   &__entry, sizeof(__entry)));			\
+} while (0)
+
+static int type_of(struct pv_ring *r, __u64 gpa)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
+
+	op.mem.gpa = gpa & ~0xfffULL;
+	return __pv_exec(r, op) ? -1 : (int)r->last.result;
+}
+
+static __u32 set_type(struct pv_ring *r, __u64 gpa, __u32 type)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+
+	op.mem.gpa = gpa & ~0xfffULL;
+	op.mem.size = PV_PAGE;
+	op.mem.type = type;
+	return __pv_exec(r, op);
+}
+
+#define expect_bad(...) \
+	pv_expect_bad(&self->vm, self->dom, __VA_ARGS__)
+
+#define expect_no_event() do {							\
+	struct pviommu_event __ev;						\
+										\
+	EXPECT_FALSE(pv_event_next(&self->vm, &__ev));				\
+} while (0)
+
+/* ---- the interface -------------------------------------------------------- */
+
+TEST_F(watch, is_for_tables)
+{
+	struct pviommu_op op = pv_op_alloc(self->ep);
+
+	op.flags = PVIOMMU_ALLOC_F_WATCH;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	op.flags = PVIOMMU_ALLOC_F_WATCH << 1;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	op = pv_op_alloc_table(self->ep, 3, self->t.root);
+	op.flags = PVIOMMU_ALLOC_F_WATCH;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
+	EXPECT_EQ(1, pv_state(self->r).domains);
+}
+
+/* A table is of a type of its own, which is not the guest's to change */
+TEST_F(watch, type_of_tables)
+{
+	int level;
+
+	for (level = 1; level <= self->t.levels; level++) {
+		__u64 gpa = pv_entry_gpa(&self->t, IOVA, level);
+
+		EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, gpa));
+		EXPECT_EQ(PVIOMMU_EEXIST, set_type(self->r, gpa, PVIOMMU_MEM_RAM_RW));
+	}
+	EXPECT_EQ(PVIOMMU_EOPNOTSUPP, set_type(self->r, SPARE, PVIOMMU_MEM_TABLE));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
+	pv_attach(self->r, self->ep, PVIOMMU_DOMAIN_BLOCKED);
+	pv_free(self->r, self->dom);
+	for (level = 1; level <= self->t.levels; level++)
+		EXPECT_EQ(PVIOMMU_MEM_RAM_RW,
+			  type_of(self->r, pv_entry_gpa(&self->t, IOVA, level)));
+}
+
+/* ---- what comes ------------------------------------------------------------- */
+
+TEST_F(watch, added_page)
+{
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET));
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+	EXPECT_EQ(2, pv_state(self->r).pages_mapped);
+	store(IOVA + PV_PAGE, 1, (TARGET + PV_PAGE) | PV_ENTRY_P);
+	EXPECT_EQ(TARGET + PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + PV_PAGE));
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET + PV_PAGE));
+}
+
+TEST_F(watch, added_large_page)
+{
+	store(IOVA + PV_2M, 2, PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M + 0x1ff000, PV_HIGH + 0x1ff000));
+	EXPECT_EQ(513, pv_state(self->r).pages_mapped);
+	expect_no_event();
+}
+
+/* What an added table has already, and what is added to it then */
+TEST_F(watch, added_table)
+{
+	__u64 *table = pv_mem(&self->vm, SPARE);
+
+	memset(table, 0, PV_PAGE);
+	table[3] = TARGET | PV_ENTRY_RW;
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
+	store(IOVA + PV_2M, 2, SPARE | PV_ENTRY_RW);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M + 3 * PV_PAGE, TARGET));
+	store(IOVA + PV_2M, 1, (TARGET + PV_PAGE) | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M, TARGET + PV_PAGE));
+	EXPECT_EQ(3, pv_state(self->r).pages_mapped);
+}
+
+/* From the root down, table by table, each empty when it is linked */
+TEST_F(watch, added_levels)
+{
+	__u64 iova = 1ULL << 39, next = SPARE;
+	int level;
+
+	for (level = self->t.levels; level > 1; level--) {
+		__u64 entry = next | PV_ENTRY_RW, gpa = pv_entry_gpa(&self->t, iova, level);
+
+		if (*pv_entry(&self->t, iova, level) & PV_ENTRY_P)
+			continue;
+		memset(pv_mem(&self->vm, next), 0, PV_PAGE);
+		ASSERT_EQ(0, pv_vcpu_store(&self->cpu, gpa, &entry, sizeof(entry)));
+		EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, next));
+		next += PV_PAGE;
+	}
+	store(iova, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, iova));
+	expect_no_event();
+}
+
+TEST_F(watch, many_at_once)
+{
+	__u64 entries[512];
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		entries[i] = i % 5 ? (TARGET + (i ^ 1) * PV_PAGE) | PV_ENTRY_RW : 0;
+	ASSERT_EQ(0, pv_vcpu_store(&self->cpu, pv_entry_gpa(&self->t, IOVA, 1), entries,
+				   sizeof(entries)));
+	for (i = 0; i < 512; i++)
+		EXPECT_EQ(i % 5 ? TARGET + (i ^ 1) * PV_PAGE : ~0ULL,
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 511 * PV_PAGE, TARGET + 510 * PV_PAGE));
+	expect_no_event();
+}
+
+/* ---- what goes, and what changes ------------------------------------------------ */
+
+TEST_F(watch, removal_and_change_take_an_invalidate)
+{
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	store(IOVA + PV_PAGE, 1, TARGET | PV_ENTRY_RW);
+	store(IOVA, 1, 0);
+	store(IOVA + PV_PAGE, 1, (TARGET + PV_PAGE) | PV_ENTRY_RW);
+	/* The CPU's entry is not there, but neither has the host been asked to look */
+	store(IOVA, 1, (TARGET + 2 * PV_PAGE) | PV_ENTRY_RW);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA));
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + PV_PAGE));
+	pv_inv_page(self->r, self->dom, IOVA, 2 * PV_PAGE);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET + 2 * PV_PAGE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET + PV_PAGE));
+	store(IOVA, 1, 0);
+	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, TARGET + 2 * PV_PAGE));
+	EXPECT_EQ(2, pv_state(self->r).pages_mapped);
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+}
+
+/* A page has its plain type back when a look finds that it is no table any more */
+TEST_F(watch, table_that_is_none_any_more)
+{
+	__u64 low = pv_entry_gpa(&self->t, IOVA, 1), middle = pv_entry_gpa(&self->t, IOVA, 2);
+
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	store(IOVA, 2, 0);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, low));
+	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, low));
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, middle));
+	/* A large page in the place of a table; then a table of tables goes */
+	store(IOVA, 2, low | PV_ENTRY_RW);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, low));
+	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;
+	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, low));
+	*pv_entry(&self->t, IOVA, 3) = 0;
+	pv_inv(self->r, self->dom);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, middle));
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, self->t.root));
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+}
+
+/* Another table in the place of one: the old one is plain, the new one is watched */
+TEST_F(watch, table_that_is_replaced)
+{
+	__u64 old = pv_entry_gpa(&self->t, IOVA, 1);
+
+	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
+	store(IOVA, 2, SPARE | PV_ENTRY_RW);
+	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, old));
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+}
+
+/* ---- bad entries ------------------------------------------------------------------ */
+
+#define try_bad(level, value, why, at_iova, bytes) do {				\
+	store(IOVA - PV_PAGE, 1, TARGET | PV_ENTRY_RW);				\
+	expect_no_event();							\
+	store(at_iova, level, value);						\
+	expect_bad(why, (__u64)(at_iova), bytes,				\
+		   pv_entry_gpa(&self->t, at_iova, level));			\
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, at_iova));		\
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA - PV_PAGE, TARGET));		\
+	EXPECT_EQ(2, pv_state(self->r).pages_mapped);				\
+} while (0)
+
+TEST_F(watch, bad_page)
+{
+	pv_entry(&self->t, IOVA - PV_PAGE, 1);
+	pv_inv(self->r, self->dom);
+	try_bad(1, PV_NOWHERE | PV_ENTRY_RW, PVIOMMU_BAD_PAGE, IOVA, PV_PAGE);
+	/* Good after all: it was never mirrored */
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+}
+
+TEST_F(watch, bad_large_page)
+{
+	pv_entry(&self->t, IOVA - PV_PAGE, 1);
+	pv_inv(self->r, self->dom);
+	try_bad(2, PV_HIGH | 1ULL << 13 | PV_ENTRY_RW | PV_ENTRY_PS, PVIOMMU_BAD_RESERVED,
+		IOVA + PV_2M, PV_2M);
+}
+
+TEST_F(watch, bad_table)
+{
+	pv_entry(&self->t, IOVA - PV_PAGE, 1);
+	pv_inv(self->r, self->dom);
+	try_bad(2, PV_NOWHERE | PV_ENTRY_RW, PVIOMMU_BAD_TABLE, IOVA + PV_2M, PV_2M);
+}
+
+TEST_F(watch, loop)
+{
+	pv_entry(&self->t, IOVA - PV_PAGE, 1);
+	pv_inv(self->r, self->dom);
+	try_bad(3, self->t.root | PV_ENTRY_RW, PVIOMMU_BAD_LOOP, SPAN, SPAN);
+}
+
+/* ---- pages in several places -------------------------------------------------------- */
+
+/* Each store to it is a look at all of them; so there is a bound */
+TEST_F(watch, page_in_many_places)
+{
+	__u64 at = IOVA + PV_2M;
+	unsigned int i;
+
+	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
+	for (i = 0; i < 8; i++)
+		store(at + i * PV_2M, 2, SPARE | PV_ENTRY_RW);
+	expect_no_event();
+	store(at, 1, TARGET | PV_ENTRY_RW);
+	for (i = 0; i < 8; i++)
+		EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, at + i * PV_2M));
+	store(at + 8 * PV_2M, 2, SPARE | PV_ENTRY_RW);
+	expect_bad(PVIOMMU_BAD_WATCH, at + 8 * PV_2M, PV_2M, SPARE);
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, at + 8 * PV_2M));
+	/* Less places, and the page goes on being watched */
+	for (i = 1; i < 8; i++)
+		store(at + i * PV_2M, 2, 0);
+	pv_inv_page(self->r, self->dom, at + PV_2M, 7 * PV_2M);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
+	store(at + PV_PAGE, 1, (TARGET + PV_PAGE) | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, at + PV_PAGE, TARGET + PV_PAGE));
+}
+
+TEST_F(watch, table_of_two_domains)
+{
+	__u32 other = alloc(self->r, self->ep, &self->t);
+
+	ASSERT_NE(0, other);
+	/* Nothing is watched, nor translated, before it has been looked at */
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, other, IOVA));
+	pv_inv(self->r, other);
+	store(IOVA + PV_PAGE, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + PV_PAGE));
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, other, IOVA + PV_PAGE));
+	pv_free(self->r, other);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, self->t.root));
+	store(IOVA + 2 * PV_PAGE, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 2 * PV_PAGE, TARGET));
+}
+
+/* ---- servers -------------------------------------------------------------------------- */
+
+TEST_F(watch, page_of_a_server)
+{
+	int server = pv_server_claim(pv_newest_vm());
+	__u64 low = pv_entry_gpa(&self->t, IOVA, 1);
+
+	ASSERT_LE(0, server);
+	EXPECT_EQ(PVIOMMU_EEXIST, set_type(self->r, low, PVIOMMU_MEM_IOREQ_SERVER));
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, low));
+	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
+	*(__u64 *)pv_mem(&self->vm, SPARE) = TARGET | PV_ENTRY_RW;
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_IOREQ_SERVER));
+	store(IOVA + PV_2M, 2, SPARE | PV_ENTRY_RW);
+	expect_bad(PVIOMMU_BAD_WATCH, IOVA + PV_2M, PV_2M, SPARE);
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + PV_2M));
+	EXPECT_EQ(PVIOMMU_MEM_IOREQ_SERVER, type_of(self->r, SPARE));
+	/* The claim is no more: a page of its type is no obstacle, be it yet watched or not */
+	close(server);
+	pv_inv(self->r, self->dom);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M, TARGET));
+}
+
+/* What the administrator is told of types, while and after a server does not keep up */
+TEST_F(watch, administrator)
+{
+	__u32 page[PV_PAGE / 4] = {}, id, i;
+	char text[1024];
+	int server;
+
+	if (!pv_ctl_found())
+		SKIP(return, "needs pvctl");
+	id = pv_ctl_vm_of(getpid());
+	server = pv_server_claim(id);
+	ASSERT_LE(0, server);
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_IOREQ_SERVER));
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE + PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_RAM_RW));
+	ASSERT_EQ(0, pv_vcpu_store(&self->cpu, SPARE + PV_PAGE, page, 8));
+	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "type vm %u", id));
+	EXPECT_EQ(1, pv_ctl_value(text, "ioreq_server", "pages"));
+	/* Three pages that were given a type, two stores of four bytes */
+	EXPECT_EQ(5, pv_ctl_value(text, "ioreq_server", "waiting"));
+	EXPECT_EQ(5, pv_ctl_value(text, "ioreq_server", "records"));
+	EXPECT_EQ(self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21),
+		  pv_ctl_value(text, "type table", "pages"));
+	/* A full ring, of which nothing is taken */
+	ASSERT_TRUE(pv_param_set("server_timeout_ms", "10"));
+	for (i = 0; i < PV_SERVER_RECORDS; i += ARRAY_SIZE(page))
+		ASSERT_EQ(0, pv_vcpu_store(&self->cpu, SPARE + PV_PAGE, page, sizeof(page)));
+	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "type vm %u", id));
+	EXPECT_EQ(1, pv_ctl_value(text, "ioreq_server", "claims_dropped"));
+	EXPECT_EQ(0, pv_ctl_value(text, "ioreq_server", "pid"));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + PV_PAGE));
+	close(server);
+}
+
+/* ---- bounds ------------------------------------------------------------------------------ */
+
+/* More than one doorbell's worth behind one store: the guest is told, and asks */
+TEST_F(watch, too_much_for_one_store)
+{
+	__u64 *tables = pv_mem(&self->vm, SPARE);
+	struct pviommu_event ev = {};
+	unsigned int i;
+
+	memset(tables, 0, 5 * PV_PAGE);
+	for (i = 0; i < 4; i++)
+		tables[i] = (SPARE + (i + 1) * PV_PAGE) | PV_ENTRY_RW;
+	for (i = 0; i < 4 * 512; i++)
+		tables[512 + i] = (TARGET + (i & ~1) % 512 * PV_PAGE) | PV_ENTRY_RW;
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "600"));
+	store(SPAN, 3, SPARE | PV_ENTRY_RW);
+	ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+	EXPECT_EQ(PVIOMMU_EV_FAULT, ev.type);
+	EXPECT_EQ(PVIOMMU_EV_F_ENTRY, ev.flags & 0xff);
+	EXPECT_EQ(PVIOMMU_BAD_UNSEEN, PVIOMMU_EV_REASON(ev.flags));
+	EXPECT_LT(SPAN, ev.addr);
+	EXPECT_EQ(2 * SPAN, ev.addr + ev.size);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, SPAN));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, ev.addr));
+	pv_inv_page(self->r, self->dom, ev.addr, ev.size);
+	EXPECT_EQ(1 + 4 * 512, pv_state(self->r).pages_mapped);
+	expect_no_event();
+}
+
+TEST_F(watch, no_more_mappings)
+{
+	ASSERT_TRUE(pv_param_set("max_mappings", "1"));
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	expect_bad(PVIOMMU_BAD_UNSEEN, IOVA, PV_PAGE, 0);
+	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_inv(self->r, self->dom));
+	pv_params_restore();
+	pv_inv(self->r, self->dom);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+}
+
+/* ---- memory and interfaces that go ------------------------------------------ */
+
+TEST_F(watch, table_leaves_and_comes_back)
+{
+	__u64 *far = pv_mem(&self->vm, PV_HIGH);
+
+	memset(far, 0, PV_PAGE);
+	far[0] = TARGET | PV_ENTRY_RW;
+	store(IOVA + PV_2M, 2, PV_HIGH | PV_ENTRY_RW);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, PV_HIGH));
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + PV_2M));
+	ASSERT_EQ(0, pv_kvm_set_memory(&self->kvm, 1, &self->vm.high, 0));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, PV_HIGH));
+	ASSERT_EQ(0, pv_kvm_set_memory(&self->kvm, 1, &self->vm.high, self->vm.high.size));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, PV_HIGH));
+	pv_inv_page(self->r, self->dom, IOVA + PV_2M, PV_PAGE);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, PV_HIGH));
+	ASSERT_EQ(0, pv_kvm_set_memory(&self->kvm, 1, &self->vm.high, 0));
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+	pv_inv(self->r, self->dom);
+	expect_bad(PVIOMMU_BAD_TABLE, IOVA + PV_2M, PV_2M,
+		   pv_entry_gpa(&self->t, IOVA + PV_2M, 2));
+	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + PV_2M));
+}
+
+/* After RESET stores are just stores, and the next interface may watch the same pages */
+TEST_F(watch, interface_ends)
+{
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	pv_reset(&self->vm);
+	store(IOVA, 1, (TARGET + PV_PAGE) | PV_ENTRY_RW);
+	store(IOVA + PV_PAGE, 1, TARGET | PV_ENTRY_RW);
+	pv_start(&self->vm, 1, 6);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, self->t.root));
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+	self->dom = alloc(self->r, self->ep, &self->t);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->ep, self->dom);
+	pv_inv(self->r, self->dom);
+	store(IOVA + 2 * PV_PAGE, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_EQ(TARGET + PV_PAGE, pv_leads_to(self->r, self->dom, IOVA));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 2 * PV_PAGE, TARGET));
+}
+
+/* ---- stores while others look ------------------------------------------------ */
+
+#define PAGES	512
+
+struct writer {
+	struct pv_vcpu *cpu;
+	__u64 gpa;
+	bool failed;
+};
+
+static void *add_all(void *arg)
+{
+	struct writer *w = arg;
+	unsigned int i;
+
+	for (i = 0; i < PAGES && !w->failed; i++) {
+		__u64 entry = (TARGET + (i ^ 1) * PV_PAGE) | PV_ENTRY_RW;
+
+		w->failed = pv_vcpu_store(w->cpu, w->gpa + i * 8, &entry, sizeof(entry));
+	}
+	return NULL;
+}
+
+/* No entry that is added is lost, whoever else looks or links tables meanwhile */
+TEST_F(watch, race)
+{
+	struct writer w = { .cpu = &self->cpu, .gpa = pv_entry_gpa(&self->t, IOVA, 1) };
+	__u64 *link = pv_entry(&self->t, IOVA + PV_2M, 2);
+	pthread_t thread;
+	unsigned int i;
+
+	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, add_all, &w));
+	for (i = 0; i < 100; i++) {
+		*link = i % 2 ? 0 : SPARE | PV_ENTRY_RW;
+		EXPECT_EQ(PVIOMMU_OK, i % 3 ? __pv_inv(&self->vm.ring[1], self->dom) :
+			  __pv_inv_page(&self->vm.ring[1], self->dom, IOVA, 2 * PV_2M));
+	}
+	pthread_join(thread, NULL);
+	EXPECT_FALSE(w.failed);
+	for (i = 0; i < PAGES; i++)
+		EXPECT_EQ(TARGET + (i ^ 1) * PV_PAGE,
+			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));
+	expect_no_event();
+}
+
+TEST_HARNESS_MAIN
