@@ -615,7 +615,8 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 /* table_watch.c */
 int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			u64 gpa, u64 iova, u8 level);
-void pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level);
+bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level,
+			  u32 *budget);
 bool pviommu_watch_end(struct pviommu_domain *domain, u32 *budget);
 void pviommu_table_written(struct pviommu_vm *vm, u64 gpa, int len);
 

@@ -327,11 +327,13 @@ static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		 const struct pviommu_view *view)
 {
+	/* However small the budget, a look gets on */
+	*ctx->budget = max(*ctx->budget, 1U);
 	/* Pages of tables that are none any more */
-	pviommu_watch_forget(domain, view->iova, view->last, view->level);
+	if (!pviommu_watch_forget(domain, view->iova, view->last, view->level, ctx->budget))
+		return -EINPROGRESS;
 	if (view->kind == PVIOMMU_VIEW_PAGES)
 		return adopt_pages(ctx, domain, view);
-	/* However small the budget, a look gets on */
 	*ctx->budget = max(*ctx->budget, 1U);
 	if (!forget(domain, view->iova, view->last, ctx->budget))
 		return -EINPROGRESS;

@@ -223,27 +223,38 @@ int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domai
  * @iova: first IOVA
  * @last: last IOVA
  * @level: a look has ended in tables of this level
+ * @budget: work that may be done, reduced by what was
  *
- * Pages that were in this range only have their type back on return.
+ * Pages that were in this range only have their type back when it is done.
  *
  * Context: vm->iface_lock held.
+ * Return: true when it is done.
  */
-void pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level)
+bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level,
+			  u32 *budget)
 {
 	struct mutex *lock = &domain->vm->types.change_lock;
 	struct place *place;
+	bool done = true;
 	unsigned long key;
 	u64 first;
 
 	if (!domain->table->scratch || level < 2)
-		return;
+		return true;
 	first = iova >> entry_shift(level) << entry_shift(level);
 	mutex_lock(lock);
 	xa_for_each_range(&domain->table->places, key, place, place_key(first, 0),
-			  place_key(last, level - 1))
-		if (place->level < level && place_last(place) >= iova)
-			place_drop(place);
+			  place_key(last, level - 1)) {
+		if (place->level >= level || place_last(place) < iova)
+			continue;
+		done = *budget;
+		if (!done)
+			break;
+		pviommu_spend(budget, 1);
+		place_drop(place);
+	}
 	mutex_unlock(lock);
+	return done;
 }
 
 /**

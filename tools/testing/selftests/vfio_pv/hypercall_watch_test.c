@@ -484,6 +484,34 @@ TEST_F(watch, too_much_for_one_store)
 	expect_no_event();
 }
 
+/* With the least doorbell there is: tables come and go bit by bit */
+TEST_F(watch, small_doorbells)
+{
+	__u64 *tables = pv_mem(&self->vm, SPARE);
+	unsigned int i;
+
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "1"));
+	memset(tables, 0, 33 * PV_PAGE);
+	for (i = 0; i < 32; i++) {
+		tables[i] = (SPARE + (i + 1) * PV_PAGE) | PV_ENTRY_RW;
+		tables[512 * (i + 1) + i] = TARGET | PV_ENTRY_RW;
+	}
+	*pv_entry(&self->t, SPAN, 3) = SPARE | PV_ENTRY_RW;
+	pv_inv(self->r, self->dom);
+	EXPECT_EQ(33, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE + 32 * PV_PAGE));
+	*pv_entry(&self->t, SPAN, 3) = 0;
+	self->r->kicks = 0;
+	pv_inv(self->r, self->dom);
+	EXPECT_LT(8, self->r->kicks);
+	for (i = 0; i < 33; i++)
+		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + i * PV_PAGE));
+	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
+	pv_attach(self->r, self->ep, PVIOMMU_DOMAIN_BLOCKED);
+	pv_free(self->r, self->dom);
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, self->t.root));
+}
+
 TEST_F(watch, no_more_mappings)
 {
 	ASSERT_TRUE(pv_param_set("max_mappings", "1"));
