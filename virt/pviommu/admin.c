@@ -69,8 +69,10 @@ static int admin_dump(struct sk_buff *skb, struct netlink_callback *cb, dump_fn 
 		}
 		ret = fn(skb, cb, vm, &cb->args[1]);
 		pviommu_vm_put(vm);
-		if (!ret)
+		if (!ret) {
 			cb->args[0] = ++id;
+			cb->args[1] = 0;
+		}
 	}
 	return ret == -EMSGSIZE || !ret ? skb->len : ret;
 }

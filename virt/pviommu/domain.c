@@ -291,7 +291,6 @@ static struct pviommu_table *alloc_table(struct pviommu_op_ctx *ctx,
 {
 	u32 format = le32_to_cpu(op->alloc.format);
 	u64 root = le64_to_cpu(op->alloc.root);
-
 	bool watch = le16_to_cpu(op->flags) & PVIOMMU_ALLOC_F_WATCH;
 
 	lockdep_assert_held(&ctx->vm->iface_lock);

@@ -610,7 +610,8 @@ struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u6
 void pviommu_table_free(struct pviommu_table *table);
 int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *result);
-void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget);
+void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget,
+		       u32 *tries);
 
 /* table_watch.c */
 int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,

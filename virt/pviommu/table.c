@@ -17,6 +17,7 @@
  */
 #include <linux/delay.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
@@ -68,7 +69,7 @@ struct pviommu_table *pviommu_table_create(struct pviommu_vm *vm, u32 format, u6
 		}
 	}
 	mutex_init(&table->lock);
-	xa_init(&table->places);
+	xa_init_flags(&table->places, XA_FLAGS_ACCOUNT);
 	table->root = root;
 	table->levels = format == PVIOMMU_TABLE_X86_64_5 ? 5 : 4;
 	return table;
@@ -436,13 +437,15 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
  * @iova: first IOVA
  * @last: last IOVA
  * @budget: work that may be done, reduced by what was
+ * @tries: how often was waited for others, for one store
  *
  * What the mirror has already stays as it is. The guest is told of bad entries, and of
  * what could not be done now, which an INVALIDATE will do.
  *
  * Context: a thread of the VMM, vm->iface_lock and vm->mem_lock held; sleeps.
  */
-void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
+void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget,
+		       u32 *tries)
 {
 	const struct iommu_domain_geometry *geo = &domain->hw->geometry;
 	struct pviommu_table *table = domain->table;
@@ -451,7 +454,7 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 		.scratch = table->scratch,
 		.budget = budget,
 	};
-	int ret, tries = 0;
+	int ret;
 
 	iova = max_t(u64, iova, geo->aperture_start);
 	last = min3(last, (u64)geo->aperture_end, table_last(table));
@@ -464,7 +467,8 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 		/* Of who waits for all CPUs to leave KVM the guest has to be told */
 		if (ret == -EAGAIN)
 			usleep_range(LOOK_AGAIN_US, 2 * LOOK_AGAIN_US);
-	} while (ret == -EAGAIN && ++tries < LOOK_TRIES);
+	} while (ret == -EAGAIN && ++*tries < LOOK_TRIES &&
+		 !fatal_signal_pending(current));
 	if (ret && ret != -ENOENT)
 		post_bad(domain, iova + ctx.done, last, 0, PVIOMMU_BAD_UNSEEN);
 }

@@ -105,6 +105,12 @@ static int watch_table(struct walk *walk, u32 level)
 	return pviommu_watch_table(walk->ctx, walk->domain, current_table(walk), iova, level);
 }
 
+/* What can't be watched is a hole, with all below, and no reason to leave what was there */
+static bool unwatchable(int error)
+{
+	return error == -EBUSY || error == -ENOSPC;
+}
+
 static u8 walk_prot(const struct walk *walk, u64 entry)
 {
 	return PVIOMMU_PROT_READ |
@@ -151,10 +157,10 @@ static int view_small(struct walk *walk, struct pviommu_view *view)
 	u64 *entries = view->gfns, first;
 	int ret = watch_table(walk, 1);
 
-	if (ret == -EBUSY)
+	if (unwatchable(ret))
 		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_WATCH);
 	if (ret)
-		return ret == -EBUSY ? 0 : ret;
+		return unwatchable(ret) ? 0 : ret;
 	if (read_entries(walk, level_index(walk->iova, 1), wanted, entries)) {
 		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_TABLE);
 		return 0;
@@ -192,10 +198,10 @@ static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
 	u64 entry, next, probe;
 	int ret = watch_table(walk, level);
 
-	if (ret == -EBUSY)
+	if (unwatchable(ret))
 		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_WATCH);
 	if (ret)
-		return ret == -EBUSY ? 0 : ret;
+		return unwatchable(ret) ? 0 : ret;
 	if (read_entries(walk, level_index(walk->iova, level), 1, &entry)) {
 		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_TABLE);
 		return 0;
@@ -232,7 +238,7 @@ static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
  *
  * Context: vm->mem_lock held; in threads of the VMM, others see nothing.
  * Return: 0; of a table whose pages are watched also -EAGAIN one can't be just now, by
- * this thread as long as it is in KVM; -ENOSPC; -ENOMEM; -ENOENT the domain goes.
+ * this thread as long as it is in KVM; -ENOMEM; -ENOENT the domain goes.
  */
 int pviommu_table_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       u64 iova, u64 last, struct pviommu_view *view)

@@ -10,6 +10,7 @@
  *
  * All is under types.change_lock, which also keeps a server's pages and these apart.
  */
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
@@ -17,7 +18,8 @@
 /* More places than that of a page would make a store to it too much work */
 #define MAX_PLACES	8
 
-#define ENTRIES		(PAGE_SIZE / sizeof(u64))
+/* Pages of one VM; memory that leaves lets go of what KVM has, but not of places */
+#define MAX_TABLES	65536
 
 struct table_page {
 	u64 gfn;
@@ -49,11 +51,6 @@ static u32 entry_shift(u32 level)
 static unsigned long place_key(u64 iova, u32 level)
 {
 	return iova >> entry_shift(2) << 3 | level;
-}
-
-static u64 place_last(const struct place *place)
-{
-	return place->iova + (1ULL << entry_shift(place->level + 1)) - 1;
 }
 
 /* ---- pages ------------------------------------------------------------ */
@@ -95,6 +92,8 @@ static struct table_page *page_get(struct pviommu_vm *vm, u64 gfn)
 
 	if (page)
 		return page->nr_places < MAX_PLACES ? page : ERR_PTR(-EBUSY);
+	if (vm->types.nr_tables >= MAX_TABLES)
+		return ERR_PTR(-ENOSPC);
 	page = kzalloc(sizeof(*page), GFP_KERNEL_ACCOUNT);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
@@ -180,11 +179,11 @@ static int watch_place(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	place = xa_load(&domain->table->places, place_key(iova, level));
 	if (place && place->page->gfn == gfn)
 		return watch_page(ctx, gfn);
+	if (place)
+		place_drop(place);
 	ret = watch_page(ctx, gfn);
 	if (ret)
 		return ret;
-	if (place)
-		place_drop(place);
 	ret = place_add(domain, gfn, iova, level);
 	if (ret && !xa_load(&ctx->vm->types.tables, gfn))
 		unwatch_page(ctx->vm, gfn);
@@ -222,7 +221,8 @@ int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domai
  * @domain: whose table, locked
  * @iova: first IOVA
  * @last: last IOVA
- * @level: a look has ended in tables of this level
+ * @level: a look has ended in tables of this level, whose entries there, also those that
+ *	are there in part only, lead to no table
  * @budget: work that may be done, reduced by what was
  *
  * Pages that were in this range only have their type back when it is done.
@@ -237,15 +237,17 @@ bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 
 	struct place *place;
 	bool done = true;
 	unsigned long key;
-	u64 first;
+	u64 entry;
 
 	if (!domain->table->scratch || level < 2)
 		return true;
-	first = iova >> entry_shift(level) << entry_shift(level);
+	/* All below an entry, of which a part may be asked for: so none is met twice */
+	entry = 1ULL << entry_shift(level);
 	mutex_lock(lock);
-	xa_for_each_range(&domain->table->places, key, place, place_key(first, 0),
-			  place_key(last, level - 1)) {
-		if (place->level >= level || place_last(place) < iova)
+	xa_for_each_range(&domain->table->places, key, place,
+			  place_key(round_down(iova, entry), 0),
+			  place_key(last | (entry - 1), level - 1)) {
+		if (place->level >= level)
 			continue;
 		done = *budget;
 		if (!done)
@@ -282,6 +284,7 @@ bool pviommu_watch_end(struct pviommu_domain *domain, u32 *budget)
 			break;
 		pviommu_spend(budget, 1);
 		place_drop(place);
+		cond_resched();
 	}
 	mutex_unlock(lock);
 	return done;
@@ -328,15 +331,17 @@ static u32 find_ranges(struct pviommu_vm *vm, u64 gpa, int len, struct table_ran
  */
 void pviommu_table_written(struct pviommu_vm *vm, u64 gpa, int len)
 {
-	u32 budget = pviommu_doorbell_budget(), n = 0, i;
+	u32 budget = pviommu_doorbell_budget(), tries = 0, n = 0, i;
 	struct table_range ranges[MAX_PLACES];
 
 	down_read(&vm->iface_lock);
 	down_read(&vm->mem_lock);
-	if (vm->iface && current->mm == vm->mm)
+	/* One instruction may store a thousand times; nobody waits for who is killed */
+	if (vm->iface && current->mm == vm->mm && !fatal_signal_pending(current))
 		n = find_ranges(vm, gpa, len, ranges);
 	for (i = 0; i < n; i++) {
-		pviommu_table_add(ranges[i].domain, ranges[i].iova, ranges[i].last, &budget);
+		pviommu_table_add(ranges[i].domain, ranges[i].iova, ranges[i].last, &budget,
+				  &tries);
 		pviommu_domain_put(ranges[i].domain);
 	}
 	up_read(&vm->mem_lock);

@@ -129,7 +129,7 @@ void pviommu_types_init(struct pviommu_vm *vm)
 {
 	spin_lock_init(&vm->types.lock);
 	mutex_init(&vm->types.change_lock);
-	xa_init(&vm->types.tables);
+	xa_init_flags(&vm->types.tables, XA_FLAGS_ACCOUNT);
 	no_lost(&vm->types);
 	INIT_WORK(&vm->types.work, types_work);
 }
