@@ -35,6 +35,7 @@ static const struct host_counter host_counters[] = {
 	HOST_COUNTER(mappings),
 	HOST_COUNTER(faults),
 	HOST_COUNTER(events_lost),
+	HOST_COUNTER(pages_lent),
 };
 
 static void show_guest(struct seq_file *s, struct pviommu *pv)

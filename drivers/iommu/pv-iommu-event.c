@@ -66,6 +66,25 @@ static bool event_tell_endpoint(struct pviommu_endpoint *ep,
 	return event_tell(to_pviommu_domain(ep->domain), event);
 }
 
+/* No DMA yet: the host does not understand an entry of a domain's table */
+static void event_entry(struct pviommu *pv, const struct pviommu_event *ev)
+{
+	struct pviommu_domain *dom = event_domain(pv, ev);
+	struct pv_iommu_event event = {
+		.type = PVIOMMU_EV_FAULT,
+		.bad = PVIOMMU_EV_REASON(le16_to_cpu(ev->flags)),
+		.pasid = le32_to_cpu(ev->pasid),
+		.iova = le64_to_cpu(ev->addr),
+		.gpa = le64_to_cpu(ev->gpa),
+		.size = le64_to_cpu(ev->size),
+	};
+
+	if (!dom || !event.bad || event_tell(dom, &event))
+		return;
+	pr_err_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere, the entry at 0x%llx is bad (%u)\n",
+			   dom->id, event.size, event.iova, event.gpa, event.bad);
+}
+
 static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_endpoint *ep = event_endpoint(pv, ev);
@@ -78,6 +97,8 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 		.iova = addr,
 	};
 
+	if (le16_to_cpu(ev->flags) & PVIOMMU_EV_F_ENTRY)
+		return event_entry(pv, ev);
 	if (!ep || event_tell_endpoint(ep, &event))
 		return;
 	/* A handler that returns 0 has dealt with it */
@@ -360,18 +381,23 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	schedule_work(&ring->pv->event_work);
 }
 
+static void report_that(struct pviommu *pv, bool *what)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pv->report.lock, flags);
+	*what = true;
+	spin_unlock_irqrestore(&pv->report.lock, flags);
+	schedule_work(&pv->event_work);
+}
+
 /**
  * pviommu_report_no_page() - have it printed that the page does not work
  * @pv: the interface
  */
 void pviommu_report_no_page(struct pviommu *pv)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pv->report.lock, flags);
-	pv->report.no_page = true;
-	spin_unlock_irqrestore(&pv->report.lock, flags);
-	schedule_work(&pv->event_work);
+	report_that(pv, &pv->report.no_page);
 }
 
 /**
@@ -380,12 +406,7 @@ void pviommu_report_no_page(struct pviommu *pv)
  */
 void pviommu_report_slow(struct pviommu *pv)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pv->report.lock, flags);
-	pv->report.slow = true;
-	spin_unlock_irqrestore(&pv->report.lock, flags);
-	schedule_work(&pv->event_work);
+	report_that(pv, &pv->report.slow);
 }
 
 /**

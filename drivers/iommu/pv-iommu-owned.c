@@ -40,6 +40,22 @@ u32 pv_iommu_restarts(struct iommu_domain *domain)
 }
 EXPORT_SYMBOL_GPL(pv_iommu_restarts);
 
+/* A run that begins at @iova; how far it goes, run_choose() finds */
+static struct pviommu_map_run run_at(struct iommu_domain *domain,
+				     struct pv_iommu_batch *batch,
+				     unsigned long iova, u64 gpa, int prot)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+
+	return (struct pviommu_map_run) {
+		.dom = dom,
+		.batch = batch,
+		.iova = iova,
+		.gpa = gpa,
+		.prot = pviommu_prot(dom, prot),
+	};
+}
+
 /* Are these the bounds of something that can be mapped */
 static bool run_good(const struct pviommu_map_run *run, size_t size)
 {
@@ -78,15 +94,8 @@ static size_t run_choose(struct pviommu_map_run *run, size_t size)
 int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 		 phys_addr_t paddr, size_t size, int prot)
 {
-	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	struct pv_iommu_batch batch = {};
-	struct pviommu_map_run run = {
-		.dom = dom,
-		.batch = &batch,
-		.iova = iova,
-		.gpa = paddr,
-		.prot = pviommu_prot(dom, prot),
-	};
+	struct pviommu_map_run run = run_at(domain, &batch, iova, paddr, prot);
 
 	if (!run_good(&run, size))
 		return -EINVAL;
@@ -121,14 +130,7 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 			struct pv_iommu_batch *batch, unsigned long iova,
 			phys_addr_t paddr, size_t size, int prot, bool may_sleep)
 {
-	struct pviommu_domain *dom = to_pviommu_domain(domain);
-	struct pviommu_map_run run = {
-		.dom = dom,
-		.batch = batch,
-		.iova = iova,
-		.gpa = paddr,
-		.prot = pviommu_prot(dom, prot),
-	};
+	struct pviommu_map_run run = run_at(domain, batch, iova, paddr, prot);
 
 	return run_queue(&run, size, may_sleep);
 }
@@ -139,21 +141,14 @@ int pv_iommu_map_foreign_nosync(struct iommu_domain *domain,
 				u32 vm, u64 gpa, size_t size, int prot,
 				bool may_sleep)
 {
-	struct pviommu_domain *dom = to_pviommu_domain(domain);
-	struct pviommu_map_run run = {
-		.dom = dom,
-		.batch = batch,
-		.iova = iova,
-		.gpa = gpa,
-		.vm = vm,
-		.prot = pviommu_prot(dom, prot),
-	};
+	struct pviommu_map_run run = run_at(domain, batch, iova, gpa, prot);
 
-	if (!(dom->pv->features & PVIOMMU_F_FOREIGN))
+	if (!(pv_iommu_features(domain) & PVIOMMU_F_FOREIGN))
 		return -EOPNOTSUPP;
 	/* Our own memory is not to be had by this: nobody would have pinned it */
 	if (vm == PVIOMMU_VM_SELF)
 		return -EINVAL;
+	run.vm = vm;
 	return run_queue(&run, size, may_sleep);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_map_foreign_nosync);

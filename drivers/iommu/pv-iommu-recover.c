@@ -166,8 +166,11 @@ static void freeze_group(struct recovery *r)
 	list_for_each_entry(ep, &r->pv->endpoints, node) {
 		struct pci_dev *pdev = to_pci_dev(ep->dev);
 
-		if (ep->group != r->group ||
-		    pdev->error_state != pci_channel_io_normal)
+		if (ep->group != r->group)
+			continue;
+		/* Also who has come since: it is told of the error from now on */
+		ep->stale |= !!pdev->driver;
+		if (pdev->error_state != pci_channel_io_normal)
 			continue;
 		pdev->error_state = pci_channel_io_frozen;
 		ep->frozen = true;
@@ -265,6 +268,13 @@ static void set_told(struct pviommu_endpoint *ep, bool told)
 		pm_runtime_put_noidle(ep->dev);
 }
 
+static void clear_stale(struct pviommu_endpoint *ep)
+{
+	mutex_lock(&ep->pv->lock);
+	ep->stale = ep->isolated && ep->stale;
+	mutex_unlock(&ep->pv->lock);
+}
+
 /* Tell the driver; can it go on after a reset? */
 static bool stop_driver(struct pci_dev *pdev)
 {
@@ -307,7 +317,7 @@ static int stop_drivers(struct recovery *r)
 			continue;
 		if (!ep->told)
 			ep->able = stop_driver(pdev);
-		set_told(ep, true);
+		set_told(ep, ep->able);
 		if (ep->able)
 			r->dev[i].err = pdev->driver->err_handler;
 		if (ep->able || is_idle(r, ep))
@@ -318,16 +328,19 @@ static int stop_drivers(struct recovery *r)
 	return ret;
 }
 
-/* They hear no more of this error */
-static void drivers_done(struct recovery *r)
+/* They hear no more of this error, which is over if they are back */
+static void drivers_done(struct recovery *r, bool back)
 {
 	struct pviommu_endpoint *ep;
 	unsigned int i;
 
 	for (i = 0; i < r->n; i++) {
 		ep = bound(r, r->dev[i].pdev);
-		if (ep)
-			set_told(ep, false);
+		if (!ep)
+			continue;
+		set_told(ep, false);
+		if (back)
+			clear_stale(ep);
 	}
 }
 
@@ -410,7 +423,7 @@ static bool recover_group(struct recovery *r)
 		give_up(r, ret);
 	else
 		restart_drivers(r);
-	drivers_done(r);
+	drivers_done(r, !ret);
 	return true;
 }
 
@@ -526,28 +539,34 @@ void pviommu_recover_later(struct pviommu *pv, u32 group)
 
 /* --- drivers come and go ------------------------------------------------- */
 
-/* Has another device of its group a driver, with which nobody has dealt? */
-static bool others_bound(struct pviommu_endpoint *ep)
+/* Has another device of its group a driver that does not know of the error? */
+static bool others_stale(struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
 
 	lockdep_assert_held(&ep->pv->lock);
 	list_for_each_entry(other, &ep->pv->endpoints, node) {
-		if (other != ep && other->group == ep->group && READ_ONCE(other->dev->driver))
+		if (other != ep && other->group == ep->group && other->stale &&
+		    READ_ONCE(other->dev->driver))
 			return true;
 	}
 	return false;
 }
 
-static int bring_back_bound(struct pviommu *pv, u32 group)
+static int bring_back_bound(struct pviommu_endpoint *ep)
 {
+	struct pviommu *pv = ep->pv;
+	u32 group = ep->group;
 	int tries, ret = -EBUSY;
 
 	for (tries = 0; ret == -EBUSY && tries < BOUND_TRIES; tries++) {
 		if (tries)
 			msleep(BOUND_MS);
 		mutex_lock(&pv->lock);
-		ret = recover_endpoints(pv, group) ?: attach_endpoints(pv, group);
+		if (others_stale(ep))
+			ret = -EPERM;
+		else
+			ret = recover_endpoints(pv, group) ?: attach_endpoints(pv, group);
 		/* When the driver is bound, which it may be in vain, the work looks again */
 		if (ret == -EBUSY && tries == BOUND_TRIES - 1)
 			pviommu_recover_later(pv, group);
@@ -562,29 +581,28 @@ static int bring_back_bound(struct pviommu *pv, u32 group)
  * @dev: the device, its lock held
  *
  * If it is not where the IOMMU core has put it, it comes back: the new driver expects a
- * domain that works. Not so if its group has another device with a driver, which would
- * come back as it is.
+ * domain that works. Not so if its group has another device whose driver had it when it
+ * was cut off, which would come back as it is.
  */
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 {
 	struct pviommu_endpoint *ep;
-	bool displaced, others;
-	u32 group = 0;
+	bool displaced;
 	int ret;
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
 	displaced = ep && is_displaced(ep);
-	others = displaced && others_bound(ep);
 	if (displaced)
-		group = ep->group;
+		ep->stale = false;
 	mutex_unlock(&pv->lock);
 	if (!displaced)
 		return;
-	ret = others ? -EBUSY : bring_back_bound(pv, group);
+	/* It remains an endpoint: its device is locked and has a driver */
+	ret = bring_back_bound(ep);
 	if (ret)
-		dev_err(dev, "remains cut off%s: %d\n",
-			others ? ", another device of its group has a driver" : "", ret);
+		dev_err(dev, "remains cut off%s: %d\n", ret == -EPERM ?
+			", another device of its group has a driver since before" : "", ret);
 }
 
 /**
@@ -600,8 +618,10 @@ void pviommu_recover_unbound(struct pviommu *pv, struct device *dev)
 
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
-	if (ep)
+	if (ep) {
+		ep->stale = false;
 		set_told(ep, false);
+	}
 	mutex_unlock(&pv->lock);
 }
 

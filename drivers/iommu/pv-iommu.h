@@ -105,6 +105,9 @@ struct pviommu_door {
  *	number may be another's; pviommu.lock
  * @isolated: the host has cut it off after an error and holds it in the blocked
  *	domain; pviommu.lock
+ * @stale: it had a driver when that happened, which does not know; pviommu.lock
+ * @restoring: it is to come back after a reset, and not if it was cut off since;
+ *	pviommu.lock
  * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
  * @recover_again: @to_recover, when the host has had some time; pviommu.lock
  * @recover_until: when to give up asking the host, in jiffies; pviommu.lock
@@ -137,6 +140,8 @@ struct pviommu_endpoint {
 	u64 window_last;
 	bool gone;
 	bool isolated;
+	bool stale;
+	bool restoring;
 	bool to_recover;
 	bool recover_again;
 	bool recovering;
@@ -456,11 +461,15 @@ extern struct pviommu *pviommu_instance;
 bool pviommu_candidate(struct pci_dev *pdev);
 struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 					       struct device *dev);
+extern struct iommu_domain pviommu_identity_domain;
+extern struct iommu_domain pviommu_blocked_domain;
+
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
 int pviommu_attach_wanted(struct pviommu_endpoint *ep);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 int pviommu_recover_endpoint(struct pviommu_endpoint *ep);
 void pviommu_isolated(struct pviommu_endpoint *ep);
+void pviommu_leave(struct pviommu_endpoint *ep);
 void pviommu_endpoint_again(struct pviommu_endpoint *ep);
 int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);

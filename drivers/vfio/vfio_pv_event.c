@@ -132,8 +132,10 @@ static void vfio_pv_handle_event(void *token, const struct pv_iommu_event *from)
 		.vm = from->vm,
 	};
 
-	/* Where the user's own memory is, is nobody's business */
-	if (from->vm)
+	if (from->bad)
+		event.flags |= VFIO_PV_EVENT_FLAG_ENTRY | from->bad << 8;
+	/* Where the user's own memory is, is nobody's business; a table's owner knows */
+	if (from->vm || from->bad)
 		event.gpa = from->gpa;
 	vfio_pv_events_post(token, &event);
 }

@@ -316,16 +316,20 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
  *	events were lost, of this domain or others, as @size says; with @size 0
  *	some mapping of the domain was not brought back after the host had forgotten all
  * @write: of PVIOMMU_EV_FAULT: it was a write
+ * @bad: of PVIOMMU_EV_FAULT: not 0 if there was no DMA yet, but the host found a bad
+ *	entry when it looked at the domain's table: PVIOMMU_BAD_*
  * @dev: the device, NULL where none is meant
  * @pasid: PVIOMMU_PASID_NONE or the PASID
  * @vm: of PVIOMMU_EV_REVOKED and _RELEASE: whose memory, PVIOMMU_VM_SELF or another's
  * @iova: of PVIOMMU_EV_FAULT, _REVOKED and _RELEASE
- * @gpa: of PVIOMMU_EV_REVOKED and _RELEASE: the memory that it led to
- * @size: bytes, of PVIOMMU_EV_REVOKED and _RELEASE
+ * @gpa: of PVIOMMU_EV_REVOKED and _RELEASE: the memory that it led to; with @bad:
+ *	where the entry is
+ * @size: bytes, of PVIOMMU_EV_REVOKED and _RELEASE; with @bad: that fault
  */
 struct pv_iommu_event {
 	u16 type;
 	bool write;
+	u8 bad;
 	struct device *dev;
 	u32 pasid;
 	u32 vm;

@@ -39,6 +39,7 @@ enum pviommu_kick_source {
  * Return: 0, or -EBUSY if there is one already.
  */
 int pviommu_host_register_driver(struct device_driver *drv);
+/** pviommu_host_unregister_driver() - undo it; after @drv has left its bus */
 void pviommu_host_unregister_driver(struct device_driver *drv);
 
 /**
@@ -177,6 +178,7 @@ struct pviommu_doorbell_ops {
  * Return: 0, or -EBUSY if there is one already.
  */
 int pviommu_register_doorbell(const struct pviommu_doorbell_ops *ops);
+/** pviommu_unregister_doorbell() - undo it; no doorbell exists any more */
 void pviommu_unregister_doorbell(const struct pviommu_doorbell_ops *ops);
 
 /**

@@ -79,10 +79,10 @@ static struct device *group_device(struct iommu_group *group)
 	return scan.others ? NULL : scan.ours;
 }
 
-/* Any device of the group; VFIO holds them all */
+/* Any device of the group, which may be one without a driver that is unplugged now */
 static int first_device(struct device *dev, void *data)
 {
-	*(struct device **)data = dev;
+	*(struct device **)data = get_device(dev);
 	return 1;
 }
 
@@ -309,6 +309,7 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 		return -EIO;
 	domain = pviommu_domain_create(grp->vm, PVIOMMU_KIND_BYPASS, dev,
 				       &grp->flags);
+	put_device(dev);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	ret = pviommu_group_attach(grp, domain);
@@ -375,7 +376,7 @@ static int group_check(struct pviommu_group *grp)
 	}
 	if (allow_unsafe_interrupts)
 		return 0;
-	pr_warn_ratelimited("interrupts of group %d are not isolated, refused\n",
+	pr_warn_ratelimited("interrupts of group %d are not isolated, refused: see allow_unsafe_interrupts of pviommu_host\n",
 			    iommu_group_id(grp->group));
 	return -EPERM;
 }

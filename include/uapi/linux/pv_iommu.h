@@ -221,7 +221,7 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_OP_LOOKUP	0x0303
 /* Flush */
 #define PVIOMMU_OP_INVALIDATE	0x0400
-/* The numbers below are reserved for their features */
+/* Guest-owned tables: TABLE_BIND is reserved, ALLOC names the table */
 #define PVIOMMU_OP_TABLE_BIND	0x0500
 /* Memory types */
 #define PVIOMMU_OP_TYPE_SET	0x0600

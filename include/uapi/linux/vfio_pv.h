@@ -219,6 +219,13 @@ enum vfio_pv_event_type {
 };
 
 #define VFIO_PV_EVENT_FLAG_WRITE	(1U << 0)	/* FAULT: it was a write */
+/*
+ * FAULT: no device has used it yet, but the host found a bad entry in the table that
+ * VFIO_PV_IOMMU_BIND_TABLE has bound: @iova and @size fault, the entry is at @gpa, and
+ * VFIO_PV_EVENT_REASON() of the flags is PVIOMMU_BAD_* of <linux/pv_iommu.h>
+ */
+#define VFIO_PV_EVENT_FLAG_ENTRY	(1U << 1)
+#define VFIO_PV_EVENT_REASON(flags)	(((flags) >> 8) & 0xff)
 #define VFIO_PV_NO_GROUP		0xffffffffU
 
 /**
@@ -226,12 +233,12 @@ enum vfio_pv_event_type {
  * @seq: number of the event, from 1 on without gap but that after a
  *	VFIO_PV_EVENT_LOST, which has the number of the first one that is lost
  * @type: enum vfio_pv_event_type
- * @flags: VFIO_PV_EVENT_FLAG_*
+ * @flags: VFIO_PV_EVENT_FLAG_*, and a reason
  * @iova: see the types
  * @size: see the types
  * @pasid: VFIO_PV_PASID_NONE or the PASID of a fault
  * @group: number of the group in /dev/vfio, or VFIO_PV_NO_GROUP
- * @gpa: guest physical address in the machine @vm; 0 if @vm is 0
+ * @gpa: guest physical address in the machine @vm; if @vm is 0: of a bad entry, or 0
  * @vm: the host's number of another machine, 0: it is memory of this one
  * @reserved: 0
  */

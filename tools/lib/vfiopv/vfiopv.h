@@ -9,7 +9,7 @@
  *
  * Functions return 0 (or a file descriptor, or a count) or a negative errno.
  * They keep nothing but what stands in the structures, which belong to the
- * caller; two threads may use one container at a time.
+ * caller; any number of threads may use one container at a time.
  */
 #ifndef VFIOPV_H
 #define VFIOPV_H

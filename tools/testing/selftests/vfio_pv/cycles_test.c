@@ -52,26 +52,6 @@ FIXTURE_TEARDOWN(cycles)
 	EXPECT_EQ(0, pv_vm_count());
 }
 
-static int open_all(struct pv_vm *vm)
-{
-	return pv_vm_open_container(vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
-}
-
-/* A guest with its device in a domain, where one page stays mapped; 0: failed */
-static __u32 begin(struct pv_vm *vm)
-{
-	struct pv_ring *r = &vm->ring[0];
-	__u32 dom;
-
-	if (__pv_start(vm, 1, 6))
-		return 0;
-	dom = pv_new_domain(r, vm->dev[0].id);
-	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
-	    __pv_attach(r, vm->dev[0].id, dom))
-		return 0;
-	return dom;
-}
-
 static bool busy_once(struct pv_vm *vm, __u32 dom)
 {
 	struct pv_ring *r = &vm->ring[0];
@@ -95,9 +75,9 @@ static void live(struct pv_vm *vm, int ready)
 	pthread_t thread;
 	__u32 dom;
 
-	if (open_all(vm))
+	if (pv_vm_open_rest(vm))
 		_exit(1);
-	dom = begin(vm);
+	dom = __pv_start_mapped(vm, IOVA, TARGET);
 	if (!dom || pthread_create(&thread, NULL, do_dma, vm) || write(ready, "", 1) != 1)
 		_exit(1);
 	while (busy_once(vm, dom))
@@ -187,10 +167,10 @@ TEST_F_TIMEOUT(cycles, interface_is_restarted, LONG)
 	__u32 dom;
 	int i;
 
-	ASSERT_EQ(0, open_all(&self->vm));
+	ASSERT_EQ(0, pv_vm_open_rest(&self->vm));
 	idle = pv_usage_get();
 	for (i = 0; i < self->nr; i++) {
-		dom = begin(&self->vm);
+		dom = __pv_start_mapped(&self->vm, IOVA, TARGET);
 		ASSERT_NE(0, dom);
 		ASSERT_TRUE(busy_once(&self->vm, dom));
 		pv_push(self->r, pv_op_map(dom, IOVA * 4, PV_DATA, BUSY_SIZE, PV_RW));
@@ -209,10 +189,10 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 	__u32 dom;
 	int i;
 
-	ASSERT_EQ(0, open_all(&self->vm));
+	ASSERT_EQ(0, pv_vm_open_rest(&self->vm));
 	for (i = 0; i < self->nr; i++) {
 		ASSERT_EQ(0, vfio_dev_enable(dev, true, true));
-		dom = begin(&self->vm);
+		dom = __pv_start_mapped(&self->vm, IOVA, TARGET);
 		ASSERT_NE(0, dom);
 		ASSERT_TRUE(edu_to_ram(dev, IOVA, 0, 64));
 		ASSERT_TRUE(busy_once(&self->vm, dom));

@@ -14,12 +14,12 @@
 #include <sys/mman.h>
 
 #include "lib/guest_test.h"
+#include "lib/nobody.h"
 #include "lib/type1_calls.h"
 
 #define CALLS_DEFAULT	1000
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 #define PERMISSION	"/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
-#define NOBODY		65534
 #define MAX_REPORTS	8
 
 static unsigned int nr_calls = CALLS_DEFAULT;

@@ -13,27 +13,14 @@
 #include "lib/guest_ask.h"
 #include "lib/guest_balloon.h"
 #include "lib/guest_lent.h"
+#include "lib/guest_ram.h"
 
 #define SPARE_KB	(24 * 1024)
-
-static unsigned long free_kb(void)
-{
-	FILE *file = fopen("/proc/meminfo", "r");
-	unsigned long kb = 0;
-	char line[128];
-
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemFree: %lu", &kb) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kb;
-}
 
 /* Have the host give us what of memory we don't use, but for a little */
 static bool touch_free(void)
 {
-	unsigned long kb = free_kb();
+	unsigned long kb = ram_free_kb();
 	size_t size;
 	char *p;
 

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "lib/guest_test.h"
+#include "lib/nobody.h"
 
 #define PAGE		GUEST_PAGE
 #define SIZE_64M	(64ULL << 20)
@@ -229,7 +230,7 @@ static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, 
 {
 	struct rlimit rlimit = { limit, limit };
 
-	if (setrlimit(RLIMIT_MEMLOCK, &rlimit) || setuid(65534))
+	if (setrlimit(RLIMIT_MEMLOCK, &rlimit) || setuid(NOBODY))
 		return 100;
 	return -vfio_map_dma(g->container, GUEST_IOVA, memory, size, true);
 }

@@ -5,13 +5,14 @@
  */
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include <linux/pv_iommu.h>
 #include <linux/vfio_pv.h>
 
 #include "lib/guest_balloon.h"
+#include "lib/guest_ram.h"
 #include "lib/guest_test.h"
+#include "lib/nobody.h"
 
 #define P	1ULL
 #define RW	3ULL
@@ -26,17 +27,6 @@ FIXTURE(table)
 	unsigned char *pages;	/* the tables, then data */
 	__u64 gpa[TABLES + DATA];
 };
-
-static __u64 gpa_of(const void *p)
-{
-	__u64 entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-
-	if (fd < 0 || pread(fd, &entry, 8, (unsigned long)p / GUEST_PAGE * 8) != 8)
-		entry = 0;
-	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * GUEST_PAGE;
-}
 
 static int bind_flags(const struct guest_vfio *g, __u32 flags, __u32 format, __u64 root)
 {
@@ -72,7 +62,7 @@ FIXTURE_SETUP(table)
 			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->pages);
 	for (i = 0; i < TABLES + DATA; i++) {
-		self->gpa[i] = gpa_of(self->pages + i * GUEST_PAGE);
+		self->gpa[i] = ram_gpa_of(self->pages + i * GUEST_PAGE);
 		ASSERT_NE(0, self->gpa[i]);
 	}
 	for (i = 0; i < TABLES - 1; i++) {
@@ -118,17 +108,8 @@ TEST_F(table, refusals)
 
 TEST_F(table, is_not_for_everybody)
 {
-	int status = -1;
-	pid_t pid = fork();
-
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (setuid(65534))
-			_exit(2);
-		_exit(bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]) != -EPERM);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_TRUE(nobody_sees(bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]) ==
+				-EPERM));
 }
 
 TEST_F(table, devices_reach_what_it_says)
@@ -230,6 +211,31 @@ static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 si
 				return event.iova - iova < size && !event.vm && !event.gpa ?
 				       1 : -EINVAL;
 	return 0;
+}
+
+/* Which IOVA leads nowhere, for what reason, and where the entry is */
+TEST_F(table, bad_entry_is_told)
+{
+	struct vfiopv c = { .fd = self->g.container, .type = VFIO_PV_IOMMU };
+	struct vfio_pv_event event = {};
+	int tries;
+
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	*leaf(self->pages, 2) = 1ULL << 51 | RW;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	for (tries = 0; tries < 20 && vfiopv_read_events(&c, &event, 1) != 1; tries++)
+		usleep(100000);
+	EXPECT_EQ(VFIO_PV_EVENT_FAULT, event.type);
+	EXPECT_EQ(VFIO_PV_EVENT_FLAG_ENTRY, event.flags & 0xff);
+	EXPECT_EQ(PVIOMMU_BAD_PAGE, VFIO_PV_EVENT_REASON(event.flags));
+	EXPECT_EQ(IOVA(2), event.iova);
+	EXPECT_EQ(GUEST_PAGE, event.size);
+	EXPECT_EQ(self->gpa[TABLES - 1] + ((__u8 *)leaf(self->pages, 2) - self->pages) % GUEST_PAGE,
+		  event.gpa);
+	EXPECT_EQ(0, event.vm);
+	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(2), DATA_PAGE(2), &self->window));
 }
 
 /*

@@ -16,6 +16,7 @@
 
 #include "lib/guest_ask.h"
 #include "lib/guest_balloon.h"
+#include "lib/guest_ram.h"
 
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
@@ -63,17 +64,6 @@ static void store8(unsigned char *p, unsigned char value)
 static void store16(unsigned char *p, unsigned short value)
 {
 	__atomic_store_n((unsigned short *)p, value, __ATOMIC_RELAXED);
-}
-
-static __u64 gpa_of(const void *p)
-{
-	__u64 entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-
-	if (fd < 0 || pread(fd, &entry, 8, (unsigned long)p / PAGE * 8) != 8)
-		entry = 0;
-	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * PAGE;
 }
 
 /* 0 or a negative errno */
@@ -158,7 +148,7 @@ FIXTURE_SETUP(types)
 			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
 	ASSERT_NE(MAP_FAILED, mem->pages);
 	for (i = 0; i < PAGES; i++) {
-		mem->gpa[i] = gpa_of(mem->pages + i * PAGE);
+		mem->gpa[i] = ram_gpa_of(mem->pages + i * PAGE);
 		ASSERT_NE(0, mem->gpa[i]);
 	}
 	ask("drop");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/edu.h"
+#include "lib/guest_ram.h"
 #include "lib/pv_test.h"
 
 #define MEMORY		"/sys/devices/system/memory"
@@ -36,21 +37,6 @@ FIXTURE(unplug)
 };
 
 /* ---- memory ------------------------------------------------------------ */
-
-/* The guest physical address of a page of ours; 0 if that can't be found out */
-static __u64 gpa_of(const void *page)
-{
-	__u64 entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return 0;
-	if (pread(fd, &entry, sizeof(entry), (unsigned long)page / PV_PAGE * sizeof(entry)) !=
-	    sizeof(entry))
-		entry = 0;
-	close(fd);
-	return entry >> 63 ? (entry & ((1ULL << 55) - 1)) * PV_PAGE : 0;
-}
 
 /* Which blocks of memory there are, by number */
 static void list_blocks(bool *there)
@@ -129,7 +115,7 @@ static char *page_at(char *mem, __u64 gpa)
 	unsigned long off;
 
 	for (off = 0; off < TAKE; off += PV_PAGE)
-		if (gpa_of(mem + off) == gpa)
+		if (ram_gpa_of(mem + off) == gpa)
 			return mem + off;
 	return NULL;
 }
@@ -211,7 +197,7 @@ FIXTURE_SETUP(unplug)
 	huge = mmap(NULL, PV_2M, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 	ASSERT_NE(MAP_FAILED, huge);
-	self->base = gpa_of(huge);
+	self->base = ram_gpa_of(huge);
 	ASSERT_NE(0, self->base);
 	ASSERT_TRUE(open_device(dev, bdf));
 	self->edu = &dev->vfio;
@@ -268,14 +254,14 @@ TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 600)
 	ASSERT_LE(0, block);
 	mem = take_memory();
 	ASSERT_NE(NULL, mem);
-	gpa = gpa_of(mem);
+	gpa = ram_gpa_of(mem);
 	ASSERT_EQ(block, gpa / block_size());
 
 	pv_map(self->r, self->dom, GONE, gpa, PV_PAGE, PV_RW);
 	data = dma(self->edu, &self->vm, GONE);
 	ASSERT_NE(NULL, data);
 	EXPECT_EQ(0, memcmp(data, mem, LEN));
-	ASSERT_EQ(gpa, gpa_of(mem));
+	ASSERT_EQ(gpa, ram_gpa_of(mem));
 
 	munmap(mem, TAKE);
 	ASSERT_TRUE(offline(block));

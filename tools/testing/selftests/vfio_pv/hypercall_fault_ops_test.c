@@ -54,8 +54,7 @@ static bool lend(__u32 from, __u32 to, const struct pv_region *region)
 
 static int open_owner(struct pv_vm *vm)
 {
-	return pv_vm_init(vm, 1, LOW_SIZE) ?: pv_vm_open_container(vm) ?:
-	       pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+	return pv_vm_open(vm, 1, LOW_SIZE);
 }
 
 static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm)

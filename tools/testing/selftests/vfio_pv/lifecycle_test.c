@@ -346,8 +346,7 @@ static void map_forever(struct pv_vm *vm, int ready)
 	struct pv_ring *r = &vm->ring[0];
 	__u32 dom;
 
-	if (pv_vm_open_container(vm) || pv_vm_add_memory(vm) || pv_vm_open_devices(vm) ||
-	    __pv_start(vm, 1, 6))
+	if (pv_vm_open_rest(vm) || __pv_start(vm, 1, 6))
 		_exit(1);
 	dom = pv_new_domain(r, vm->dev[0].id);
 	if (!dom || __pv_attach(r, vm->dev[0].id, dom) || write(ready, "", 1) != 1)
@@ -420,8 +419,7 @@ TEST_F(life, descriptors_outlive_the_vmm)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		if (pv_vm_open_container(&self->vm) || pv_vm_add_memory(&self->vm) ||
-		    pv_vm_open_devices(&self->vm) || guest_at_work(&self->vm))
+		if (pv_vm_open_rest(&self->vm) || guest_at_work(&self->vm))
 			_exit(1);
 		close(gate[1]);
 		if (!fork())

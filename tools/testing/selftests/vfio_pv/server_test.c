@@ -11,10 +11,10 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include <linux/pv_iommu_server.h>
 
+#include "lib/nobody.h"
 #include "lib/pv_test.h"
 
 #define ENTRIES		16
@@ -124,40 +124,21 @@ TEST_F(server, one_claim)
 /* Whoever has no right to open it can't be a server */
 TEST_F(server, needs_a_right)
 {
-	int status = -1;
-	pid_t pid = fork();
-
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		if (setuid(65534))
-			_exit(2);
-		_exit(open(DEVICE, O_RDWR) < 0 && (errno == EACCES || errno == EPERM) ? 0 : 1);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_TRUE(nobody_sees(open(DEVICE, O_RDWR) < 0 && (errno == EACCES || errno == EPERM)));
 }
 
 /* Who was given the file of a server has that VM, and can't look for others */
 TEST_F(server, file_is_of_one_vm)
 {
-	int other = open(DEVICE, O_RDWR), status = -1;
-	pid_t pid;
+	int other = open(DEVICE, O_RDWR);
 
 	ASSERT_LE(0, other);
 	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		int good = !setuid(65534) && !disclaim(self->fd, self->id) &&
-			   do_claim(self->fd, claim_of(self->id + 1)) == -EPERM &&
-			   do_claim(self->fd, claim_of(0)) == -EPERM &&
-			   do_claim(other, claim_of(self->id)) == -EPERM &&
-			   !do_claim(self->fd, claim_of(self->id));
-
-		_exit(!good);
-	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_TRUE(nobody_sees(!disclaim(self->fd, self->id) &&
+				do_claim(self->fd, claim_of(self->id + 1)) == -EPERM &&
+				do_claim(self->fd, claim_of(0)) == -EPERM &&
+				do_claim(other, claim_of(self->id)) == -EPERM &&
+				!do_claim(self->fd, claim_of(self->id))));
 	EXPECT_EQ(0, disclaim(self->fd, self->id));
 	close(other);
 }

@@ -24,22 +24,7 @@ FIXTURE(two)
 
 static int open_vm(struct pv_vm *vm, int first)
 {
-	return pv_vm_init_from(vm, first, 1, PV_LOW_SIZE) ?: pv_vm_open_container(vm) ?:
-	       pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
-}
-
-static __u32 set_up(struct pv_vm *vm)
-{
-	struct pv_ring *r = &vm->ring[0];
-	__u32 dom;
-
-	if (__pv_start(vm, 1, 6))
-		return 0;
-	dom = pv_new_domain(r, vm->dev[0].id);
-	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
-	    __pv_attach(r, vm->dev[0].id, dom))
-		return 0;
-	return dom;
+	return pv_vm_init_from(vm, first, 1, PV_LOW_SIZE) ?: pv_vm_open_rest(vm);
 }
 
 /* Data of its own through a VM's device */
@@ -69,8 +54,8 @@ FIXTURE_SETUP(two)
 		SKIP(return, "needs edu devices");
 	self->ra = &self->a.ring[0];
 	self->rb = &self->b.ring[0];
-	self->dom_a = set_up(&self->a);
-	self->dom_b = set_up(&self->b);
+	self->dom_a = __pv_start_mapped(&self->a, IOVA, TARGET);
+	self->dom_b = __pv_start_mapped(&self->b, IOVA, TARGET);
 	ASSERT_NE(0, self->dom_a);
 	ASSERT_NE(0, self->dom_b);
 }
@@ -209,7 +194,7 @@ TEST_F(two, one_dies)
 		pv_vm_close(&self->a);
 		expect_b(&b);
 		ASSERT_EQ(0, open_vm(&self->a, 0));
-		ASSERT_NE(0, set_up(&self->a));
+		ASSERT_NE(0, __pv_start_mapped(&self->a, IOVA, TARGET));
 		EXPECT_TRUE(works(&self->a));
 	}
 	expect_b(&b);

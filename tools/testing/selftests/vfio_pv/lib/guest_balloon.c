@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "guest_balloon.h"
+#include "guest_ram.h"
 
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 
@@ -55,18 +56,6 @@ bool keep_locked_in_place(void)
 	return set_vm("/proc/sys/vm/compact_unevictable_allowed", "0");
 }
 
-static __u64 gpa_of(const void *p)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	__u64 entry = 0;
-
-	if (fd < 0 || pread(fd, &entry, 8, (unsigned long)p / 4096 * 8) != 8)
-		entry = 0;
-	if (fd >= 0)
-		close(fd);
-	return (entry & ((1ULL << 55) - 1)) * 4096;
-}
-
 void *huge_page(__u64 *gpa)
 {
 	void *page;
@@ -77,7 +66,7 @@ void *huge_page(__u64 *gpa)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 	if (page == MAP_FAILED)
 		return NULL;
-	*gpa = gpa_of(page);
+	*gpa = ram_gpa_of(page);
 	return page;
 }
 

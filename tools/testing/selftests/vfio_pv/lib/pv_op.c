@@ -197,6 +197,20 @@ __u32 pv_new_domain(struct pv_ring *ring, __u32 endpoint)
 	return __pv_alloc(ring, endpoint) ? 0 : ring->last.result;
 }
 
+__u32 __pv_start_mapped(struct pv_vm *vm, __u64 iova, __u64 gpa)
+{
+	struct pv_ring *r = &vm->ring[0];
+	__u32 dom;
+
+	if (__pv_start(vm, 1, 6))
+		return 0;
+	dom = pv_new_domain(r, vm->dev[0].id);
+	if (!dom || __pv_map(r, dom, iova, gpa, PV_PAGE, PV_RW) ||
+	    __pv_attach(r, vm->dev[0].id, dom))
+		return 0;
+	return dom;
+}
+
 struct pviommu_stats pv_stats(struct pv_ring *ring)
 {
 	struct pviommu_stats stats;

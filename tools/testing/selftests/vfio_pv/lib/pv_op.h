@@ -92,6 +92,12 @@ __u32 __pv_exec(struct pv_ring *ring, struct pviommu_op op);
 /* A new domain for an endpoint; 0 on failure */
 __u32 pv_new_domain(struct pv_ring *ring, __u32 endpoint);
 
+/*
+ * A guest at work: the interface with one ring, and the first device in a domain where
+ * a page at @iova leads to @gpa. The domain; 0 on failure.
+ */
+__u32 __pv_start_mapped(struct pv_vm *vm, __u64 iova, __u64 gpa);
+
 /* The answer to STATS; all ones on failure */
 struct pviommu_stats pv_stats(struct pv_ring *ring);
 

@@ -199,10 +199,14 @@ int pv_vm_open_devices(struct pv_vm *vm)
 	return 0;
 }
 
+int pv_vm_open_rest(struct pv_vm *vm)
+{
+	return pv_vm_open_container(vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+}
+
 int pv_vm_open(struct pv_vm *vm, int max_devs, __u64 low_size)
 {
-	return pv_vm_init(vm, max_devs, low_size) ?: pv_vm_open_container(vm) ?:
-	       pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+	return pv_vm_init(vm, max_devs, low_size) ?: pv_vm_open_rest(vm);
 }
 
 void pv_vm_close_devices(struct pv_vm *vm)

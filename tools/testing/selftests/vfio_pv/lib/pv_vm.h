@@ -94,6 +94,8 @@ void pv_vm_close(struct pv_vm *vm);
 int pv_vm_init(struct pv_vm *vm, int max_devs, __u64 low_size);
 /* With other devices than the first ones, for a second VM */
 int pv_vm_init_from(struct pv_vm *vm, int first, int max_devs, __u64 low_size);
+/* All that comes after this, in the order of the three below */
+int pv_vm_open_rest(struct pv_vm *vm);
 int pv_vm_open_container(struct pv_vm *vm);
 int pv_vm_add_memory(struct pv_vm *vm);
 int pv_vm_open_devices(struct pv_vm *vm);

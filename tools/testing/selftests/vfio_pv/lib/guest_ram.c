@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "guest_ram.h"
+
+__u64 ram_gpa_of(const void *page)
+{
+	const unsigned long size = sysconf(_SC_PAGESIZE);
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), (unsigned long)page / size * sizeof(entry)) !=
+	    sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? (entry & ((1ULL << 55) - 1)) * size : 0;
+}
+
+unsigned long ram_free_kb(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long kb = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemFree: %lu", &kb) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kb;
+}

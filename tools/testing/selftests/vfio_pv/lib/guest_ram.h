@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a process in a guest can find out about the guest's memory.
+ */
+#ifndef GUEST_RAM_H
+#define GUEST_RAM_H
+
+#include <linux/types.h>
+
+/* The guest physical address of a page of ours; 0 if that can't be found out */
+__u64 ram_gpa_of(const void *page);
+
+/* What nobody uses, in KiB; 0 if that can't be found out */
+unsigned long ram_free_kb(void);
+
+#endif /* GUEST_RAM_H */
