@@ -392,7 +392,7 @@ TEST_F(refusals, table)
 	struct vfio_pv_iommu_bind_table arg = good;
 
 	refused("BIND_TABLE", -EFAULT, VFIO_PV_IOMMU_BIND_TABLE, NULL);
-	refused_field("BIND_TABLE", -EOPNOTSUPP, VFIO_PV_IOMMU_BIND_TABLE, good, flags, 1);
+	refused_field("BIND_TABLE", -EOPNOTSUPP, VFIO_PV_IOMMU_BIND_TABLE, good, flags, 1 << 20);
 	refused_field("BIND_TABLE", -EINVAL, VFIO_PV_IOMMU_BIND_TABLE, good, reserved, 1);
 	refused("BIND_TABLE", -EBUSY, VFIO_PV_IOMMU_BIND_TABLE, &arg);
 	refused_nobody("BIND_TABLE", -EPERM, VFIO_PV_IOMMU_BIND_TABLE, &arg);
