@@ -8,6 +8,7 @@
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
+#include <linux/ratelimit.h>
 #include <linux/string_choices.h>
 
 #include "pv-iommu.h"
@@ -66,6 +67,12 @@ static bool event_tell_endpoint(struct pviommu_endpoint *ep,
 	return event_tell(to_pviommu_domain(ep->domain), event);
 }
 
+/*
+ * A device can fault without end. A slow console takes a second for a line, so that the
+ * usual limit, two a second, is none: who waits for events would wait for the console.
+ */
+static DEFINE_RATELIMIT_STATE(fault_limit, 60 * HZ, DEFAULT_RATELIMIT_BURST);
+
 /* No DMA yet: the host does not understand an entry of a domain's table */
 static void event_entry(struct pviommu *pv, const struct pviommu_event *ev)
 {
@@ -81,8 +88,9 @@ static void event_entry(struct pviommu *pv, const struct pviommu_event *ev)
 
 	if (!dom || !event.bad || event_tell(dom, &event))
 		return;
-	pr_err_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere, the entry at 0x%llx is bad (%u)\n",
-			   dom->id, event.size, event.iova, event.gpa, event.bad);
+	if (__ratelimit(&fault_limit))
+		pr_err("domain %u: 0x%llx bytes at 0x%llx lead nowhere, the entry at 0x%llx is bad (%u)\n",
+		       dom->id, event.size, event.iova, event.gpa, event.bad);
 }
 
 static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
@@ -106,8 +114,8 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 	    !report_iommu_fault(ep->domain, ep->dev, addr,
 				write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ))
 		return;
-	dev_err_ratelimited(ep->dev, "DMA %s at 0x%llx was refused\n",
-			    str_write_read(write), addr);
+	if (__ratelimit(&fault_limit))
+		dev_err(ep->dev, "DMA %s at 0x%llx was refused\n", str_write_read(write), addr);
 }
 
 /* Memory has left, or is about to */
