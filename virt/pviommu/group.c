@@ -299,8 +299,8 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 		return 0;
 	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry) {
 		ret = pviommu_group_attach(grp, domain);
-		/* That it can't be moved now says nothing of the domain */
-		if (!ret || ret == -EBUSY)
+		/* Only this says that the domain is not for it; memory may just be short */
+		if (ret != -EINVAL)
 			return ret;
 	}
 
