@@ -318,6 +318,26 @@ static bool changed_table(struct pv_ring *r, __u32 ep)
 	return true;
 }
 
+/* and tables whose pages the host watches */
+
+static struct pviommu_op op_alloc_watched(struct pv_ring *r, __u32 ep)
+{
+	struct pviommu_op op = op_alloc_table(r, ep);
+
+	op.flags = PVIOMMU_ALLOC_F_WATCH;
+	return op;
+}
+
+static bool new_watched(struct pv_ring *r, __u32 ep)
+{
+	return !__pv_exec(r, op_alloc_watched(r, ep)) && r->last.result == F;
+}
+
+static bool seen_watched(struct pv_ring *r, __u32 ep)
+{
+	return new_watched(r, ep) && !__pv_inv(r, F);
+}
+
 static struct pviommu_op op_look(struct pv_ring *r, __u32 ep)
 {
 	return pv_op_inv(F);
@@ -439,6 +459,9 @@ static const struct act acts[] = {
 	{ "FREE of a table", seen_table, op_free_table },
 	{ "first look at a table", new_table, op_look, .bit_by_bit = true },
 	{ "look at a changed table", changed_table, op_look, .bit_by_bit = true },
+	{ "ALLOC of a watched table", NULL, op_alloc_watched },
+	{ "FREE of a watched table", seen_watched, op_free_table },
+	{ "first look at a watched table", new_watched, op_look, .bit_by_bit = true },
 	{ "TYPE_SET", NULL, op_watch },
 	{ "TYPE_SET back", watch, op_unwatch },
 	{ "TYPE_GET", watch, op_type },
