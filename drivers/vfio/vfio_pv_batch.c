@@ -223,23 +223,23 @@ static int vfio_pv_batch_group(struct vfio_pv_batch *b, bool map)
 	return ret;
 }
 
+static const char *vfio_pv_batch_name(bool map)
+{
+	return map ? "MAP" : "UNMAP";
+}
+
 /* Those that were not reached */
-static int vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
+static int vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b, const char *name,
 				     struct vfio_pv_batch_entry __user *user)
 {
 	u32 i;
 
 	for (i = b->first; i < b->count; i++) {
 		if (put_user(-ECANCELED, &user[i].result))
-			return -EFAULT;
+			return vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", i);
 		cond_resched();
 	}
 	return 0;
-}
-
-static const char *vfio_pv_batch_name(bool map)
-{
-	return map ? "MAP" : "UNMAP";
 }
 
 static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
@@ -265,7 +265,7 @@ static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
 	}
-	return vfio_pv_batch_cancel_rest(b, user) ?: ret;
+	return vfio_pv_batch_cancel_rest(b, name, user) ?: ret;
 }
 
 static int vfio_pv_batch_check(const struct vfio_pv_iommu_batch *arg, bool map)

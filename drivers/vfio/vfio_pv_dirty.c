@@ -136,24 +136,24 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 }
 
 static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
-			       const struct vfio_bitmap *bitmap)
+			       const struct vfio_bitmap *bitmap, const char *what)
 {
 	unsigned long pgsize = vfio_pv_min_pgsize(&c->layout);
 
 	if (!c->dirty)
-		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "not started, IOVA", iova);
+		return vfio_pv_refuse(-EINVAL, what, "not started, IOVA", iova);
 	if (bitmap->pgsize != pgsize)
-		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "wrong page size",
+		return vfio_pv_refuse(-EINVAL, what, "wrong page size",
 				      bitmap->pgsize);
 	if (!size || (iova | size) & (pgsize - 1) || iova + size - 1 < iova ||
 	    iova + size - 1 > ULONG_MAX)
-		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES",
+		return vfio_pv_refuse(-EINVAL, what,
 				      "size 0, misaligned or wraps, IOVA", iova);
 	if (size >> PAGE_SHIFT > VFIO_PV_DIRTY_MAX_PAGES ||
 	    bitmap->size > vfio_pv_dirty_max() ||
 	    bitmap->size < vfio_pv_dirty_bytes(size >> PAGE_SHIFT) ||
 	    !access_ok(bitmap->data, bitmap->size))
-		return vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "bitmap of bytes",
+		return vfio_pv_refuse(-EINVAL, what, "bitmap of bytes",
 				      bitmap->size);
 	return 0;
 }
@@ -204,7 +204,8 @@ static int vfio_pv_dirty_get(struct vfio_pv_container *c,
 				      get->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
-	ret = vfio_pv_dirty_check(c, get->iova, get->size, &get->bitmap);
+	ret = vfio_pv_dirty_check(c, get->iova, get->size, &get->bitmap,
+				  "DIRTY_PAGES");
 	if (!ret && (vfio_pv_dirty_cuts(c, get->iova) ||
 		     (end && vfio_pv_dirty_cuts(c, end))))
 		ret = vfio_pv_refuse(-EINVAL, "DIRTY_PAGES", "cuts a mapping, IOVA",
@@ -231,7 +232,7 @@ long vfio_pv_dirty_pages(struct vfio_pv_container *c, unsigned long arg)
 	struct vfio_iommu_type1_dirty_bitmap dirty;
 
 	if (!c->v2)
-		return vfio_pv_refuse(-EACCES, "DIRTY_PAGES", "version 1 has no log,", arg);
+		return vfio_pv_refuse(-EACCES, "DIRTY_PAGES", "needs version 2, not", 1);
 	if (copy_from_user(&dirty, (void __user *)arg, minsz))
 		return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES", "can't read its argument at",
 				      arg);
@@ -271,7 +272,8 @@ static int vfio_pv_unmap_and_report(struct vfio_pv_container *c,
 	lockdep_assert_held(&c->lock);
 	ret = vfio_pv_unmap_check(c, unmap);
 	if (!ret)
-		ret = vfio_pv_dirty_check(c, unmap->iova, unmap->size, bitmap);
+		ret = vfio_pv_dirty_check(c, unmap->iova, unmap->size, bitmap,
+					  "UNMAP");
 	if (!ret)
 		ret = vfio_pv_take(c, unmap->iova, last, true, &taken, unmapped);
 	if (ret)

@@ -235,6 +235,7 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 			 enum vfio_group_type type)
 {
+	const char *why = "can't have its devices, group";
 	struct vfio_pv_group *g;
 	int ret;
 
@@ -251,22 +252,24 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 
 	down_write(&c->lock);
 	/* Mediated devices need addresses at any time; for others, as type1 does it */
-	if (c->nr_vaddr_invalid)
+	if (c->nr_vaddr_invalid) {
 		ret = -EBUSY;
-	else if (vfio_pv_is_attached(c, group))
+		why = "a mapping has no vaddr, group";
+	} else if (vfio_pv_is_attached(c, group)) {
 		ret = -EINVAL;
-	else if (type == VFIO_EMULATED_IOMMU)
+	} else if (type == VFIO_EMULATED_IOMMU) {
 		ret = vfio_pv_attach_emulated(c, g);
-	else
+	} else {
 		ret = vfio_pv_attach_real(c, g);
+	}
 	up_write(&c->lock);
 	if (!ret)
 		return 0;
 	kfree(g);
-	return vfio_pv_refuse(ret, "SET_CONTAINER",
-			      ret == -EBUSY ? "a mapping has no vaddr, group" :
-					      "can't have its devices, group",
-			      iommu_group_id(group));
+	/* VFIO asks the next backend then, which is no refusal */
+	if (ret == -ENODEV && type == VFIO_EMULATED_IOMMU)
+		return ret;
+	return vfio_pv_refuse(ret, "SET_CONTAINER", why, iommu_group_id(group));
 }
 
 /* ------------------------------------------------------------------ */

@@ -329,9 +329,17 @@ TEST_F(refusals, dirty)
 	struct vfio_iommu_type1_dirty_bitmap start = {
 		sizeof(start), VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
 	};
+	struct {
+		struct vfio_iommu_type1_dma_unmap head;
+		struct vfio_bitmap bitmap;
+	} drop = {
+		{ sizeof(drop), VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, GUEST_IOVA, 4 * PAGE },
+		{ PAGE, sizeof(bits), &bits },
+	};
 	struct get arg = good;
 
 	refused("DIRTY_PAGES", -EINVAL, VFIO_IOMMU_DIRTY_PAGES, &arg);	/* not started */
+	refused("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
 	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_DIRTY_PAGES, &start));
 	refused("DIRTY_PAGES", -EFAULT, VFIO_IOMMU_DIRTY_PAGES, NULL);
 	refused_field("DIRTY_PAGES", -EINVAL, VFIO_IOMMU_DIRTY_PAGES, good, head.argsz, 7);
