@@ -613,6 +613,12 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget,
 		       u32 *tries);
 
+/* Bits of IOVA below an entry of a table of a level; 1: it points to pages of 4 KiB */
+static inline u32 pviommu_level_shift(u32 level)
+{
+	return PAGE_SHIFT + 9 * (level - 1);
+}
+
 /* table_watch.c */
 int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			u64 gpa, u64 iova, u8 level);

@@ -36,15 +36,9 @@ struct walk {
 	bool noexec;
 };
 
-/* The level of a table: 1 for what points to pages of 4 KiB */
-static u32 level_shift(u32 level)
-{
-	return PAGE_SHIFT + 9 * (level - 1);
-}
-
 static u32 level_index(u64 iova, u32 level)
 {
-	return (iova >> level_shift(level)) % ENTRIES;
+	return (iova >> pviommu_level_shift(level)) % ENTRIES;
 }
 
 static u64 current_table(const struct walk *walk)
@@ -67,7 +61,7 @@ static int read_entries(struct walk *walk, u32 index, u32 n, u64 *entries)
 /* Entries of the table at @level from the IOVA on that somebody asks for */
 static u32 entries_wanted(const struct walk *walk, u32 level)
 {
-	u32 shift = level_shift(level);
+	u32 shift = pviommu_level_shift(level);
 	u64 more = (walk->last >> shift) - (walk->iova >> shift);
 
 	return min_t(u64, more + 1, ENTRIES - level_index(walk->iova, level));
@@ -76,7 +70,7 @@ static u32 entries_wanted(const struct walk *walk, u32 level)
 static void set_view(struct pviommu_view *view, enum pviommu_view_kind kind,
 		     const struct walk *walk, u32 level, u32 entries)
 {
-	u32 shift = level_shift(level);
+	u32 shift = pviommu_level_shift(level);
 
 	view->kind = kind;
 	view->level = level;
@@ -94,21 +88,21 @@ static void set_bad(struct pviommu_view *view, const struct walk *walk, u32 leve
 
 /*
  * Have the current table watched before it is read: what is written to it from then on
- * is seen later, if not now. 0, or what pviommu_watch_table() returns.
+ * is seen later, if not now. What can't be watched is a hole, with all below, and no reason
+ * to leave what was there. 1: it may be read; 0: the view is that hole; or an error.
  */
-static int watch_table(struct walk *walk, u32 level)
+static int watch_table(struct walk *walk, u32 level, struct pviommu_view *view)
 {
-	u64 iova = walk->iova >> level_shift(level + 1) << level_shift(level + 1);
+	u64 iova = walk->iova >> pviommu_level_shift(level + 1) << pviommu_level_shift(level + 1);
+	int ret;
 
 	if (!walk->domain->table->scratch)
-		return 0;
-	return pviommu_watch_table(walk->ctx, walk->domain, current_table(walk), iova, level);
-}
-
-/* What can't be watched is a hole, with all below, and no reason to leave what was there */
-static bool unwatchable(int error)
-{
-	return error == -EBUSY || error == -ENOSPC;
+		return 1;
+	ret = pviommu_watch_table(walk->ctx, walk->domain, current_table(walk), iova, level);
+	if (ret != -EBUSY && ret != -ENOSPC)
+		return ret ?: 1;
+	set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_WATCH);
+	return 0;
 }
 
 static u8 walk_prot(const struct walk *walk, u64 entry)
@@ -133,7 +127,7 @@ static void view_hole(struct walk *walk, u32 level, struct pviommu_view *view)
 /* A page of 2 MiB, or that much of one of 1 GiB */
 static void view_large(struct walk *walk, u32 level, u64 entry, struct pviommu_view *view)
 {
-	u64 mask = (1ULL << level_shift(level)) - 1, gfn;
+	u64 mask = (1ULL << pviommu_level_shift(level)) - 1, gfn;
 	u32 i;
 
 	if (level > 3 || entry & ENTRY_ADDR & mask & ~ENTRY_PAT) {
@@ -155,12 +149,10 @@ static int view_small(struct walk *walk, struct pviommu_view *view)
 {
 	u32 wanted = entries_wanted(walk, 1), n;
 	u64 *entries = view->gfns, first;
-	int ret = watch_table(walk, 1);
+	int ret = watch_table(walk, 1, view);
 
-	if (unwatchable(ret))
-		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_WATCH);
-	if (ret)
-		return unwatchable(ret) ? 0 : ret;
+	if (ret <= 0)
+		return ret;
 	if (read_entries(walk, level_index(walk->iova, 1), wanted, entries)) {
 		set_bad(view, walk, 1, wanted, PVIOMMU_BAD_TABLE);
 		return 0;
@@ -196,12 +188,10 @@ static bool in_walk(const struct walk *walk, u64 table)
 static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
 {
 	u64 entry, next, probe;
-	int ret = watch_table(walk, level);
+	int ret = watch_table(walk, level, view);
 
-	if (unwatchable(ret))
-		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_WATCH);
-	if (ret)
-		return unwatchable(ret) ? 0 : ret;
+	if (ret <= 0)
+		return ret;
 	if (read_entries(walk, level_index(walk->iova, level), 1, &entry)) {
 		set_bad(view, walk, level, entries_wanted(walk, level), PVIOMMU_BAD_TABLE);
 		return 0;

@@ -42,15 +42,10 @@ struct table_range {
 	u64 last;
 };
 
-static u32 entry_shift(u32 level)
-{
-	return PAGE_SHIFT + 9 * (level - 1);
-}
-
 /* By IOVA, and of one IOVA by level: all in a range of IOVAs are together */
 static unsigned long place_key(u64 iova, u32 level)
 {
-	return iova >> entry_shift(2) << 3 | level;
+	return iova >> pviommu_level_shift(2) << 3 | level;
 }
 
 /* ---- pages ------------------------------------------------------------ */
@@ -242,7 +237,7 @@ bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 
 	if (!domain->table->scratch || level < 2)
 		return true;
 	/* All below an entry, of which a part may be asked for: so none is met twice */
-	entry = 1ULL << entry_shift(level);
+	entry = 1ULL << pviommu_level_shift(level);
 	mutex_lock(lock);
 	xa_for_each_range(&domain->table->places, key, place,
 			  place_key(round_down(iova, entry), 0),
@@ -305,7 +300,7 @@ static u32 find_ranges(struct pviommu_vm *vm, u64 gpa, int len, struct table_ran
 	page = xa_load(&vm->types.tables, gpa >> PAGE_SHIFT);
 	if (page)
 		list_for_each_entry(place, &page->places, entry) {
-			u32 shift = entry_shift(place->level);
+			u32 shift = pviommu_level_shift(place->level);
 
 			kref_get(&place->domain->kref);
 			ranges[n++] = (struct table_range) {

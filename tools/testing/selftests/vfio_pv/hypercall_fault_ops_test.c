@@ -59,8 +59,7 @@ static int open_owner(struct pv_vm *vm)
 
 static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm)
 {
-	return pv_vm_init_from(vm, 1, 2, LOW_SIZE) ?: pv_vm_open_container(vm) ?:
-	       pv_kvm_open(kvm, vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm);
+	return pv_vm_init_from(vm, 1, 2, LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm);
 }
 
 FIXTURE_SETUP(ops)

@@ -50,8 +50,7 @@ FIXTURE_VARIANT_ADD(watch, five_levels)
 
 static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm, struct pv_vcpu *cpu)
 {
-	return pv_vm_init(vm, 1, PV_LOW_SIZE) ?: pv_vm_open_container(vm) ?:
-	       pv_kvm_open(kvm, vm) ?: pv_vm_add_memory(vm) ?: pv_vm_open_devices(vm) ?:
+	return pv_vm_init(vm, 1, PV_LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm) ?:
 	       pv_vcpu_open(cpu, kvm, vm);
 }
 

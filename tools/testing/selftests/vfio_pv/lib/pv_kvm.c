@@ -70,6 +70,12 @@ int pv_kvm_open(struct pv_kvm *kvm, struct pv_vm *vm)
 	       add_groups(kvm, vm);
 }
 
+int pv_kvm_open_rest(struct pv_kvm *kvm, struct pv_vm *vm)
+{
+	return pv_vm_open_container(vm) ?: pv_kvm_open(kvm, vm) ?: pv_vm_add_memory(vm) ?:
+	       pv_vm_open_devices(vm);
+}
+
 void pv_kvm_close(struct pv_kvm *kvm)
 {
 	if (kvm->devices >= 0)

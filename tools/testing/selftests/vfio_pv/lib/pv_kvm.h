@@ -20,6 +20,8 @@ struct pv_kvm {
  */
 int pv_kvm_open(struct pv_kvm *kvm, struct pv_vm *vm);
 void pv_kvm_close(struct pv_kvm *kvm);
+/* The same, and all of a VM that pv_vm_open_rest() opens */
+int pv_kvm_open_rest(struct pv_kvm *kvm, struct pv_vm *vm);
 
 /* Tell KVM of memory, or that it has left: what is region 0 or 1 of the VM */
 int pv_kvm_set_memory(struct pv_kvm *kvm, unsigned int slot, const struct pv_region *region,
