@@ -39,6 +39,7 @@ load_own() {
 	# shellcheck disable=SC2086 # a list
 	modprobe -a $OWN_MODULES >/load.log 2>&1 ||
 		fail "loading $OWN_MODULES failed: $(cat /load.log; dmesg | tail -n 5)"
+	stage "own modules loaded"
 }
 
 # The root of the commands is at /root; pvvm has planned its mounts.

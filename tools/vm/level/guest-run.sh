@@ -74,6 +74,31 @@ stop_background() {
 	[ -z "$BACKGROUND" ] || kill -9 -- "-$BACKGROUND" 2>/dev/null
 }
 
+# What guest $1 is at: the first thing to ask of one that has stopped. Twice, to tell a loop
+# from a halt.
+tell_guest() {
+	local name=guest${1#1} ask
+
+	cp "/root/run/pvvm/qemu-$name.log" /ctl/
+	for ask in query-status "hmp info registers -a" "hmp info registers -a" "hmp info lapic" "hmp info pic"; do
+		echo "$ask:"
+		in_root pvvm-qmp -g "$1" "$ask" 2>&1 | sed 's/\\r\\n/\n/g; s/\\t/\t/g'
+	done >"/ctl/$name-stalled.log"
+}
+
+# pvvm leaves a file when the time is up, and waits for ours before it ends the machine.
+watch_for_stall() {
+	local n
+
+	until [ -e /ctl/stalled ]; do
+		sleep 10
+	done
+	for n in $(seq "$GUESTS"); do
+		tell_guest "$n"
+	done
+	: >/ctl/stall-told
+}
+
 # run_qemu N: until the guest ends
 run_qemu() {
 	local number=$1
@@ -99,10 +124,12 @@ run_guest() {
 
 # Sets GUEST_STATUS: that of the first guest that did not end with 0
 run_guests() {
-	local n pids='' status
+	local n pids='' status watcher
 
 	BACKGROUND=
 	start_background
+	watch_for_stall &
+	watcher=$!
 	stage "starting the guest"
 	for n in $(seq "$GUESTS"); do
 		run_guest "$n" &
@@ -111,6 +138,7 @@ run_guests() {
 	# shellcheck disable=SC2086 # a list
 	wait $pids
 	stop_background
+	kill $watcher
 	GUEST_STATUS=0
 	for n in $(seq "$GUESTS"); do
 		status=$(cat "/qemu-guest${n#1}.status")

@@ -108,6 +108,18 @@ run_outer() {
 	printf '%d\n' $(((${EPOCHREALTIME/./} - START) / 1000)) >"$TMP/run-ms.log"
 }
 
+# Have the host level write down what its guests are at, if it still can.
+ask_stalled() {
+	local n
+
+	: >"$CTL/stalled"
+	[ "$HOST_ONLY" = 0 ] || return 0
+	for n in $(seq 60); do
+		[ ! -e "$CTL/stall-told" ] && kill -0 "$OUTER_PID" 2>/dev/null || return 0
+		sleep 1 8>&-
+	done
+}
+
 wait_outer() {
 	local timer ended
 
@@ -118,11 +130,31 @@ wait_outer() {
 	wait -n -p ended "$OUTER_PID" "$timer" 2>/dev/null
 	if [ "$ended" = "$timer" ]; then
 		TIMED_OUT=1
+		ask_stalled
 		kill -KILL "$OUTER_PID"
 	else
 		kill "$timer" 2>/dev/null
 	fi
 	wait "$OUTER_PID" 2>/dev/null
+}
+
+# died_early SPLAT: did the host level, or a guest that was started, stop before it had loaded
+# a module of ours? SPLAT is 1 if a kernel has reported something, HOST_SPLAT if the host's
+# has: that may be our doing from when the modules are loaded there.
+died_early() {
+	local name
+
+	[ "$VIOMMU" = pv ] && [ ! -s "$CTL/error" ] || return 1
+	[ "$1$TIMED_OUT" != 00 ] || [ ! -s "$CTL/status" ] || return 1
+	grep -q '^host: own modules loaded' "$CTL/stages.log" 2>/dev/null || return 0
+	grep -q '^host: starting the guest' "$CTL/stages.log" || return 1
+	[ "$GUEST_DRIVERS$HOST_SPLAT" = 10 ] || return 1
+	for name in $(guest_names); do
+		[ ! -s "$CTL/$name/error" ] || continue
+		grep -q '^guest: own modules loaded' "$CTL/$name/guest-stages.log" 2>/dev/null ||
+			return 0
+	done
+	return 1
 }
 
 last_stage() {
@@ -137,6 +169,12 @@ report_stall() {
 		[ -s "$log" ] || continue
 		say "last lines of ${log##*/}:"
 		tail -n 15 "$log" >&2
+	done
+	for log in "$CTL"/guest*-stalled.log; do
+		[ -s "$log" ] || continue
+		say "what its QEMU says, the whole is in ${log##*/}:"
+		grep -aoE '"status": "[^"]*"|[RE]IP=.*|^CPU#.*' "$log" >&2
+		tail -n 5 "$CTL/qemu-$(basename "$log" -stalled.log).log" >&2 2>/dev/null
 	done
 }
 

@@ -80,7 +80,8 @@ report_level() {
 report_splats() {
 	local bad=0 name
 
-	report_level host "$TMP/host-console.log" "$CTL/host-dmesg.log" || bad=1
+	HOST_SPLAT=0
+	report_level host "$TMP/host-console.log" "$CTL/host-dmesg.log" || bad=1 HOST_SPLAT=1
 	for name in $(guest_names); do
 		report_level "$name" "$CTL/$name-console.log" "$CTL/$name/guest-dmesg.log" || bad=1
 	done
