@@ -13,6 +13,7 @@ PROGRAMS=$(dirname "$(command -v guest_container_test)")/../vfio
 UNSAFE=/sys/module/iommufd/parameters/allow_unsafe_interrupts
 
 edu=$(device edu) || skip_all "no edu device"
+nvme=$(device nvme)
 [ -x "$PROGRAMS/vfio_dma_mapping_test" ] || skip_all "they are not built: make lab"
 
 # run DEVICE PROGRAM TEST..: just these, and each of them passes. One that the
@@ -68,14 +69,18 @@ of_iommufd() {
 	check "iommufd: what the device has" run "$edu" vfio_pci_device_test \
 		vfio_pci_device_test.config_space_read_write vfio_pci_device_test.validate_bars \
 		vfio_pci_irq_test.msi.enable_trigger_disable
+	[ "$nvme" ] || { skip "iommufd: MSI-X and reset" "no nvme device"; return; }
+	check "iommufd: MSI-X and reset" run "$nvme" vfio_pci_device_test \
+		vfio_pci_device_test.reset vfio_pci_irq_test.msix.enable_trigger_disable
 }
 
 if [ -e /dev/iommu ]; then
-	plan 25
+	plan 26
 else
 	plan 10
 fi
-check "device" pvvm-bind vfio-pci "$edu"
+# shellcheck disable=SC2086 # there may be no second
+check "devices" pvvm-bind vfio-pci "$edu" $nvme
 check "huge pages" huge_pages
 for mode in vfio_type1_iommu vfio_type1v2_iommu; do
 	in_mode $mode

@@ -23,10 +23,13 @@ no_permission_given() {
 # The further guest's RAM is QEMU's memory; its software finds the device, has it
 # copy data in that RAM, and compares.
 nested_guest() {
-	pvvm-bind vfio-pci "$1" || return
+	local bdf=$1 rom=$2 machine=$3 mem=$4
+
+	shift 4
+	pvvm-bind vfio-pci "$bdf" || return
 	timeout 120 qemu-system-x86_64 -nodefaults -no-user-config -display none \
-		-accel tcg -machine "$2" -m "$3" -bios "$PROGRAMS/nested_edu.rom" \
-		-device vfio-pci,host="$1",addr=0x5 -debugcon stdio \
+		-accel tcg -machine "$machine" -m "$mem" -bios "$PROGRAMS/$rom.rom" "$@" \
+		-device vfio-pci,host="$bdf",addr=0x5 -debugcon stdio \
 		-device isa-debug-exit,iobase=0xf4,iosize=4
 	[ $? = $QEMU_GOOD ]
 }
@@ -76,9 +79,9 @@ dpdk_forwards() {
 	XDG_RUNTIME_DIR=/tmp/dpdk dpdk-testpmd -l 0,1 --iova-mode=va "$@" \
 		-a "$bdf" -a "$bdf2" -- \
 		--total-num-mbufs=2048 --tx-first --no-mlockall --stats-period 2 \
-		>/tmp/dpdk/log 2>&1 < <(sleep 60) &
+		>/tmp/dpdk/log 2>&1 < <(sleep 200) &
 	pid=$!
-	until_true 60 dpdk_receives || { tail -n 40 /tmp/dpdk/log; status=1; }
+	until_true 180 dpdk_receives || { tail -n 40 /tmp/dpdk/log; status=1; }
 	kill -9 $pid
 	wait $pid 2>/dev/null
 	return $status
@@ -101,14 +104,17 @@ nothing_left() {
 }
 
 edu=$(device edu) nvme=$(device nvme) nic=$(device e1000) nic2=$(device e1000e)
-plan 9
+plan 10
 check "no permission for unsafe interrupts is given" no_permission_given
 if [ "$edu" ]; then
-	check "QEMU passes the device on (pc, 64 MiB)" nested_guest "$edu" pc 64
-	check "QEMU passes the device on (q35, 100 MiB)" nested_guest "$edu" q35 100
+	check "QEMU passes the device on (pc, 64 MiB)" nested_guest "$edu" nested_edu pc 64
+	check "QEMU passes the device on (q35, 100 MiB)" nested_guest "$edu" nested_edu q35 100
+	check "QEMU passes the device on behind an IOMMU" \
+		nested_guest "$edu" nested_vtd q35 100 -device intel-iommu,caching-mode=on
 else
 	skip "QEMU passes the device on (pc)" "no edu device"
 	skip "QEMU passes the device on (q35)" "no edu device"
+	skip "QEMU passes the device on behind an IOMMU" "no edu device"
 fi
 if [ "$nvme" ]; then
 	check "NVMe driver in user space" user_nvme "$nvme"
