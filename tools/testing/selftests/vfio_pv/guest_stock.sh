@@ -34,6 +34,12 @@ nested_guest() {
 	[ $? = $QEMU_GOOD ]
 }
 
+# Both are in one container
+nested_guest_two() {
+	pvvm-bind vfio-pci "$2" &&
+		nested_guest "$1" nested_edu q35 100 -device vfio-pci,host="$2",addr=0x6
+}
+
 user_nvme() {
 	pvvm-bind vfio-pci "$1" && "$PROGRAMS/../nvme/nvme" "$1" 24
 }
@@ -104,7 +110,7 @@ nothing_left() {
 }
 
 edu=$(device edu) nvme=$(device nvme) nic=$(device e1000) nic2=$(device e1000e)
-plan 10
+plan 11
 check "no permission for unsafe interrupts is given" no_permission_given
 if [ "$edu" ]; then
 	check "QEMU passes the device on (pc, 64 MiB)" nested_guest "$edu" nested_edu pc 64
@@ -115,6 +121,11 @@ else
 	skip "QEMU passes the device on (pc)" "no edu device"
 	skip "QEMU passes the device on (q35)" "no edu device"
 	skip "QEMU passes the device on behind an IOMMU" "no edu device"
+fi
+if [ "$edu" ] && [ "$nvme" ]; then
+	check "QEMU passes two devices on" nested_guest_two "$edu" "$nvme"
+else
+	skip "QEMU passes two devices on" "no edu and nvme devices"
 fi
 if [ "$nvme" ]; then
 	check "NVMe driver in user space" user_nvme "$nvme"
