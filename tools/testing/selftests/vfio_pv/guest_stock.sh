@@ -95,9 +95,14 @@ dpdk_forwards() {
 
 # It maps huge pages as it needs them, and unmaps those that it does not need
 dpdk_huge() {
+	local status
+
 	mkdir -p /tmp/huge && echo 64 >/proc/sys/vm/nr_hugepages &&
 		mount -t hugetlbfs none /tmp/huge || return
-	dpdk_forwards "$1" "$2" --huge-dir /tmp/huge "${@:3}"
+	dpdk_forwards "$1" "$2" --huge-dir /tmp/huge
+	status=$?
+	umount /tmp/huge && echo 0 >/proc/sys/vm/nr_hugepages
+	return $status
 }
 
 nothing_left() {
