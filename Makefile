@@ -46,6 +46,7 @@ machine: deps
 lab: machine
 	@tools/build/lab-kernel image >/dev/null
 	+@KDIR=$$(tools/build/lab-kernel headers) && $(MAKE) --no-print-directory KDIR="$$KDIR" modules
+	@tools/build/kernel-selftests
 
 .PHONY: demo
 demo: machine
@@ -113,7 +114,8 @@ help:
 	@echo  '  make demo             boot a host and a guest in QEMU and show it at work'
 	@echo  '  make check            build everything and run all tests'
 	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
-	@echo  '                        it; then: tools/testing/run-check --kernel lab'
+	@echo  '                        it; then: tools/testing/run-check --kernel lab. Also the VFIO'
+	@echo  '                        selftests of that kernel'
 	@echo  '  make fuzz             random ops against a model of the host engine for 600 seconds;'
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
 	@echo  '  make soak             life cycles a hundred times each, and random ops, round after round'

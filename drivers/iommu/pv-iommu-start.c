@@ -9,6 +9,7 @@
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
 #include <linux/io.h>
+#include <linux/kmemleak.h>
 #include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
@@ -74,6 +75,7 @@ void pviommu_destroy(struct pviommu *pv)
 	free_page((unsigned long)pv->doorbell);
 	kfree(pv->start);
 	mutex_destroy(&pv->lock);
+	kmemleak_free(pv);
 	free_pages_exact(pv, struct_size(pv, rings, pv->nr_rings));
 }
 
@@ -114,6 +116,8 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 			       GFP_KERNEL | __GFP_ZERO);
 	if (!pv)
 		return NULL;
+	/* The search for leaks looks for pointers in pages only if it is told of them */
+	kmemleak_alloc(pv, struct_size(pv, rings, nr_rings), 1, GFP_KERNEL);
 	pv->nr_rings = nr_rings;
 	mutex_init(&pv->lock);
 	INIT_LIST_HEAD(&pv->endpoints);

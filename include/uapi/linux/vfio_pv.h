@@ -185,8 +185,9 @@ struct vfio_pv_iommu_batch {
  *
  * Return: 0, also if entries have failed: compare @done with @count; EOPNOTSUPP
  * unknown flag; EINVAL a bad argsz, count or alignment of @entries; EFAULT an
- * entry can't be read or written; EINTR. After EFAULT and EINTR the results of
- * entries say what became of them as far as they could be written.
+ * entry can't be read or written; EINTR; ENOMEM; ENODEV, of a map, there is no
+ * group any more. After EFAULT, EINTR and ENODEV the results of entries say what
+ * became of them as far as they could be written.
  */
 #define VFIO_PV_IOMMU_MAP	_IO(VFIO_TYPE, VFIO_BASE + 65)
 #define VFIO_PV_IOMMU_UNMAP	_IO(VFIO_TYPE, VFIO_BASE + 66)
@@ -343,7 +344,7 @@ struct vfio_pv_iommu_lookup {
  * VFIO_PV_IOMMU_LOOKUP - where does an IOVA lead; for CAP_SYS_ADMIN
  *
  * Return: 0; EPERM; ENOENT nothing is there; EOPNOTSUPP unknown flag; EINVAL a
- * bad argsz or @vm.
+ * bad argsz or @vm; EIO the host does not answer.
  */
 #define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
 

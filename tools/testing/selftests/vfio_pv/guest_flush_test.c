@@ -2,6 +2,8 @@
 /*
  * What VFIO_PV_IOMMU adds: unmapping without a flush, and the flush by itself.
  */
+#include <sys/mman.h>
+
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
@@ -209,22 +211,123 @@ TEST_F(flush, failure_releases_nothing)
 	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA, self->buffer));
 }
 
-TEST_F(flush, ioctl_argsz_long)
-{
-	struct {
-		struct vfio_pv_iommu_invalidate inv;
-		char more[32];
-	} arg = {
-		.inv = { .argsz = sizeof(arg), .pasid = VFIO_PV_PASID_NONE },
-	};
-	int ret;
+/* ------------------------------------------------------------------ */
+/* How long an argument may be, of each ioctl that takes our structures */
 
-	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg));
-	arg.more[31] = 1;
-	EXPECT_EQ(-E2BIG, guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg));
-	arg.inv.argsz = ~0U;
-	ret = guest_ioctl(self->g.container, VFIO_PV_IOMMU_INVALIDATE, &arg);
-	EXPECT_EQ(-E2BIG, ret);
+struct length_case {
+	const char *name;
+	unsigned int cmd;
+	__u32 size;		/* of the structure */
+	int want;		/* from an argument that is as long as it should be */
+};
+
+static const struct length_case length_cases[] = {
+	{ "INVALIDATE", VFIO_PV_IOMMU_INVALIDATE, sizeof(struct vfio_pv_iommu_invalidate), 0 },
+	{ "MAP", VFIO_PV_IOMMU_MAP, sizeof(struct vfio_pv_iommu_batch), 0 },
+	{ "UNMAP", VFIO_PV_IOMMU_UNMAP, sizeof(struct vfio_pv_iommu_batch), 0 },
+	{ "EVENTFD", VFIO_PV_IOMMU_EVENTFD, sizeof(struct vfio_pv_iommu_eventfd), 0 },
+	{ "READ_EVENTS", VFIO_PV_IOMMU_READ_EVENTS, sizeof(struct vfio_pv_iommu_events), 0 },
+	{ "LOOKUP", VFIO_PV_IOMMU_LOOKUP, sizeof(struct vfio_pv_iommu_lookup), -ENOENT },
+	{ "BIND_TABLE", VFIO_PV_IOMMU_BIND_TABLE, sizeof(struct vfio_pv_iommu_bind_table),
+	  -EBUSY },
+	{ "MAP_DMA, foreign", VFIO_IOMMU_MAP_DMA, sizeof(struct vfio_pv_dma_map), -EACCES },
+};
+
+union length_arg {
+	__u32 argsz;
+	struct vfio_pv_iommu_invalidate inv;
+	struct vfio_pv_iommu_batch batch;
+	struct vfio_pv_iommu_eventfd eventfd;
+	struct vfio_pv_iommu_events events;
+	struct vfio_pv_iommu_lookup look;
+	struct vfio_pv_iommu_bind_table bind;
+	struct vfio_pv_dma_map map;
+};
+
+/* What is good but for its length, and followed by zeroes */
+static void length_fill(union length_arg *arg, const struct length_case *c,
+			struct vfio_pv_batch_entry *entry)
+{
+	/* Neither mapped nor mappable */
+	*entry = (struct vfio_pv_batch_entry) { .iova = GUEST_IOVA * 2 };
+	memset(arg, 0, PAGE);
+	switch (c->cmd) {
+	case VFIO_PV_IOMMU_INVALIDATE:
+		arg->inv.pasid = VFIO_PV_PASID_NONE;
+		break;
+	case VFIO_PV_IOMMU_MAP:
+	case VFIO_PV_IOMMU_UNMAP:
+		arg->batch.entries = (uintptr_t)entry;
+		arg->batch.count = 1;
+		break;
+	case VFIO_PV_IOMMU_EVENTFD:
+		arg->eventfd.fd = -1;
+		break;
+	case VFIO_PV_IOMMU_LOOKUP:
+		arg->look.iova = GUEST_IOVA * 2;
+		break;
+	case VFIO_IOMMU_MAP_DMA:
+		arg->map.flags = VFIO_PV_MAP_FLAG_FOREIGN | VFIO_DMA_MAP_FLAG_READ;
+		arg->map.iova = GUEST_IOVA * 2;
+		arg->map.size = PAGE;
+		arg->map.vm = 0x7fffffff;
+		break;
+	}
+}
+
+struct length_try {
+	struct guest_vfio *g;
+	const struct length_case *c;
+	char *memory;		/* a page, behind which there is none */
+	struct vfio_pv_batch_entry entry;
+};
+
+/* @argsz bytes of which the one at @dirt, if not 0, is not what it should be */
+static int length_run(struct length_try *t, __u32 argsz, size_t dirt, size_t room)
+{
+	char *at = t->memory + PAGE - room;
+	char copy[PAGE] __attribute__((aligned(8)));
+	union length_arg *arg = (void *)copy;
+
+	length_fill(arg, t->c, &t->entry);
+	arg->argsz = argsz;
+	if (dirt)
+		copy[dirt] = 1;
+	memcpy(at, copy, room);
+	return guest_ioctl(t->g->container, t->c->cmd, at);
+}
+
+TEST_F(flush, argument_lengths)
+{
+	struct length_try t = { .g = &self->g, .memory = guest_memory(2 * PAGE) };
+	const struct length_case *c;
+
+	ASSERT_NE(NULL, t.memory);
+	ASSERT_EQ(0, munmap(t.memory + PAGE, PAGE));
+	for (c = length_cases; c < length_cases + ARRAY_SIZE(length_cases); c++) {
+		t.c = c;
+		TH_LOG("%s", c->name);
+		EXPECT_EQ(c->want, length_run(&t, c->size, 0, PAGE));
+		/* It ends where memory does: not a byte more is read or written */
+		EXPECT_EQ(c->want, length_run(&t, c->size, 0, c->size));
+		EXPECT_EQ(-EINVAL, length_run(&t, 0, 0, PAGE));
+		EXPECT_EQ(-EINVAL, length_run(&t, 4, 0, PAGE));
+		EXPECT_EQ(-EINVAL, length_run(&t, c->size - 1, 0, PAGE));
+		EXPECT_EQ(c->want, length_run(&t, c->size + 8, 0, PAGE));
+		EXPECT_EQ(c->want, length_run(&t, PAGE, 0, PAGE));
+		EXPECT_EQ(-E2BIG, length_run(&t, c->size + 1, c->size, PAGE));
+		EXPECT_EQ(-E2BIG, length_run(&t, PAGE, PAGE - 1, PAGE));
+		/* What is behind it does not matter */
+		EXPECT_EQ(c->want, length_run(&t, c->size, c->size, PAGE));
+		EXPECT_EQ(-E2BIG, length_run(&t, PAGE + 1, 0, PAGE));
+		EXPECT_EQ(-E2BIG, length_run(&t, ~0U, 0, PAGE));
+		/* Less memory than it says */
+		EXPECT_EQ(-EFAULT, length_run(&t, c->size, 0, c->size - 8));
+		EXPECT_EQ(-EFAULT, length_run(&t, c->size + 8, 0, c->size));
+		EXPECT_EQ(-EFAULT, guest_ioctl(t.g->container, c->cmd, (void *)8));
+	}
+	/* None of these did anything: what was mapped is */
+	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
 /* Containers that did not ask for VFIO_PV_IOMMU know nothing of it. */

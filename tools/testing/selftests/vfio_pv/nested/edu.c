@@ -3,98 +3,11 @@
  * All the software of a small machine, in its ROM: it finds an edu device on
  * its PCI bus, has it copy data from one place of RAM to another, compares, and
  * says what came of it. Which machine and whose device does not matter to it.
- *
- * It speaks through QEMU's debugcon and ends the machine by isa-debug-exit.
  */
-#define PCI_ADDRESS	0xcf8
-#define PCI_DATA	0xcfc
-#define DEBUGCON	0xe9
-#define EXIT		0xf4
-#define EXIT_GOOD	0x10
-#define EXIT_BAD	0x20
+#include "machine.h"
 
-#define EDU_IDS		0x11e81234
-#define EDU_BAR		0xe0000000u
-#define EDU_ID		(*(volatile unsigned int *)(EDU_BAR + 0x00))
-#define EDU_REG(n)	(*(volatile unsigned int *)(EDU_BAR + 0x80 + (n) * 4))
-#define EDU_BUFFER	0x40000
-#define EDU_RUN		1
-#define EDU_TO_RAM	2
-
-#define LENGTH		4000	/* the device has room for a byte less than it says */
 #define FROM		((unsigned char *)0x100800)
 #define TO		((unsigned char *)0x2345800)
-
-static inline void port_write32(unsigned short port, unsigned int value)
-{
-	asm volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline unsigned int port_read32(unsigned short port)
-{
-	unsigned int value;
-
-	asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline void port_write8(unsigned short port, unsigned char value)
-{
-	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static void say(const char *text)
-{
-	while (*text)
-		port_write8(DEBUGCON, *text++);
-	port_write8(DEBUGCON, '\n');
-}
-
-static unsigned int config_read(unsigned int slot, unsigned int reg)
-{
-	port_write32(PCI_ADDRESS, 1u << 31 | slot << 11 | reg);
-	return port_read32(PCI_DATA);
-}
-
-static void config_write(unsigned int slot, unsigned int reg, unsigned int value)
-{
-	port_write32(PCI_ADDRESS, 1u << 31 | slot << 11 | reg);
-	port_write32(PCI_DATA, value);
-}
-
-/* There is no firmware that would have given it an address */
-static int find_device(void)
-{
-	unsigned int slot;
-
-	for (slot = 0; slot < 32; slot++) {
-		if (config_read(slot, 0) != EDU_IDS)
-			continue;
-		config_write(slot, 0x10, EDU_BAR);
-		config_write(slot, 0x04, 0x6);	/* memory, bus master */
-		return (EDU_ID & 0xff) == 0xed;
-	}
-	return 0;
-}
-
-static void dma(unsigned int from, unsigned int to, unsigned int command)
-{
-	EDU_REG(0) = from;
-	EDU_REG(1) = 0;
-	EDU_REG(2) = to;
-	EDU_REG(3) = 0;
-	EDU_REG(4) = LENGTH;
-	EDU_REG(5) = 0;
-	EDU_REG(6) = command | EDU_RUN;
-	EDU_REG(7) = 0;
-	while (EDU_REG(6) & EDU_RUN)
-		;
-}
-
-static unsigned char pattern(unsigned int i, unsigned int round)
-{
-	return (i * 2654435761u >> 13) + round * 37;
-}
 
 static int copies(unsigned int round)
 {
@@ -110,12 +23,6 @@ static int copies(unsigned int round)
 		if (TO[i] != pattern(i, round))
 			return 0;
 	return 1;
-}
-
-static void end(const char *text, unsigned int code)
-{
-	say(text);
-	port_write32(EXIT, code);
 }
 
 void main(void)
