@@ -28,7 +28,8 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
 	ret = __account_locked_vm(vm->mm, npages, inc, current,
 				  inc && capable(CAP_IPC_LOCK));
 	mmap_write_unlock(vm->mm);
-	mmput(vm->mm);
+	/* Not here: to take a whole address space down may wait, and locks are held */
+	mmput_async(vm->mm);
 	return ret;
 }
 
@@ -104,6 +105,7 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 					struct page **pages)
 {
 	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
+	int locked = 1;
 	long ret;
 
 	if (current->mm == vm->mm) {
@@ -113,10 +115,14 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 
 	if (!mmget_not_zero(vm->mm))
 		return -EFAULT;
-	mmap_read_lock(vm->mm);
-	ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, NULL);
-	mmap_read_unlock(vm->mm);
-	mmput(vm->mm);
+	ret = mmap_read_lock_killable(vm->mm);
+	if (!ret) {
+		/* Waits for pages without the lock, and only as long as we live */
+		ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, &locked);
+		if (locked)
+			mmap_read_unlock(vm->mm);
+	}
+	mmput_async(vm->mm);
 	return ret ?: -EFAULT;
 }
 ALLOW_ERROR_INJECTION(pviommu_pin_hva, ERRNO);
