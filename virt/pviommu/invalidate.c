@@ -20,6 +20,8 @@ void pviommu_limbo_add(struct pviommu_domain *domain,
 	lockdep_assert_held(&domain->lock);
 
 	list_add_tail(&map->limbo, &domain->limbo);
+	if (map->loan)
+		list_add_tail(&map->lent, &map->loan->limbo);
 }
 
 /* Give back all that a mapping has but itself */
@@ -32,6 +34,7 @@ static void mapping_release(struct pviommu_domain *domain,
 
 	if (map->loan) {
 		pviommu_loan_return(map);
+		pviommu_uncharge(vm, 0);
 		return;
 	}
 	for (i = 0; i < map->nr_runs; i++) {

@@ -15,6 +15,11 @@ static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
 MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have");
 
+/* As many as type 1 allows */
+static uint max_slots = U16_MAX;
+module_param(max_slots, uint, 0644);
+MODULE_PARM_DESC(max_slots, "Ranges of memory that one VM may have, each by a MAP_DMA");
+
 static uint doorbell_pages = 8192;
 module_param(doorbell_pages, uint, 0644);
 MODULE_PARM_DESC(doorbell_pages, "Pages (4 KiB) that are mapped within one doorbell");
@@ -64,4 +69,17 @@ int pviommu_quota_domains(struct pviommu_vm *vm)
 	u64 now = atomic64_read(&vm->counters[PVIOMMU_NR_DOMAINS]);
 
 	return now >= READ_ONCE(max_domains) ? -ENOSPC : 0;
+}
+
+/**
+ * pviommu_slots_left() - how many more ranges of memory the VM may have
+ * @vm: the VM
+ *
+ * Return: the number. It may change at once unless mem_lock is held.
+ */
+u32 pviommu_slots_left(const struct pviommu_vm *vm)
+{
+	u32 now = READ_ONCE(vm->nr_slots), max = READ_ONCE(max_slots);
+
+	return now < max ? max - now : 0;
 }

@@ -112,7 +112,10 @@ struct pviommu_run {
 };
 
 struct pviommu_mapping {
-	struct interval_tree_node it;	/* IOVAs; unused in limbo */
+	union {
+		struct interval_tree_node it; /* IOVAs; not in limbo */
+		struct list_head lent;	/* in limbo: entry of loan->limbo */
+	};
 	union {
 		struct list_head limbo;	/* entry of pviommu_domain.limbo */
 		struct hlist_node spare; /* entry of pviommu_domain.spare */
@@ -165,6 +168,7 @@ struct pviommu_loan {
 	struct pviommu_domain *domain;	/* there while domain->nr_loans counts us */
 	u64 iova;			/* where it was mapped, and how much */
 	u64 npages;
+	struct list_head limbo;		/* pieces that are unmapped; domain->lock */
 	refcount_t pieces;		/* mappings that have it as their loan */
 	atomic_t taken;			/* of these, being given back */
 };
@@ -389,6 +393,7 @@ struct pviommu_vm {
 
 	struct rw_semaphore mem_lock;
 	struct rb_root_cached slots;
+	u32 nr_slots;
 	struct pviommu_slot *last_slot;	/* found last; one of @slots, or NULL */
 	struct list_head windows;	/* with control_lock, or held for writing */
 
@@ -403,9 +408,9 @@ struct pviommu_vm {
 	struct list_head releases;	/* pages that are being given back */
 	u32 nr_releases;
 
-	struct mutex account_lock;	/* charged and used */
+	struct mutex account_lock;	/* charged; not taken by other VMs */
 	u64 charged;			/* pages charged to the VMM */
-	u64 used;			/* of these, pages in use */
+	atomic64_t used;		/* of these, pages in use; may fall at any time */
 
 	struct pviommu_events events;
 	struct pviommu_types types;
@@ -489,6 +494,7 @@ const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 /* pin.c */
 int pviommu_charge(struct pviommu_vm *vm, u64 npages);
 void pviommu_uncharge(struct pviommu_vm *vm, u64 npages);
+void pviommu_uncharge_later(struct pviommu_vm *vm, u64 npages);
 long pviommu_pin_ram(struct pviommu_vm *vm, unsigned long hva,
 		     unsigned long npages, bool write, struct page **pages);
 long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
@@ -750,6 +756,7 @@ u32 pviommu_max_domains(void);
 u32 pviommu_doorbell_budget(void);
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
 int pviommu_quota_domains(struct pviommu_vm *vm);
+u32 pviommu_slots_left(const struct pviommu_vm *vm);
 
 /* event.c */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
