@@ -24,7 +24,7 @@ void pviommu_limbo_add(struct pviommu_domain *domain,
 		list_add_tail(&map->lent, &map->loan->limbo);
 }
 
-/* Give back all that a mapping has but itself */
+/* Give back all that a mapping has but itself, which is about to be freed */
 static void mapping_release(struct pviommu_domain *domain,
 			    struct pviommu_mapping *map)
 {
@@ -32,6 +32,7 @@ static void mapping_release(struct pviommu_domain *domain,
 	struct pviommu_vm *vm = domain->vm;
 	u32 i;
 
+	pviommu_count(vm, PVIOMMU_NR_MAPPINGS, -1);
 	if (map->loan) {
 		pviommu_loan_return(map);
 		pviommu_uncharge(vm, 0);

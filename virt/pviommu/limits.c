@@ -13,7 +13,7 @@ MODULE_PARM_DESC(max_domains, "Domains that one VM may have");
 
 static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
-MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have");
+MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have, unflushed ones included");
 
 /* As many as type 1 allows */
 static uint max_slots = U16_MAX;
@@ -48,6 +48,9 @@ u32 pviommu_doorbell_budget(void)
  * pviommu_quota_mappings() - may the VM have more mappings
  * @vm: the VM
  * @nr: how many more
+ *
+ * What was unmapped counts until it is flushed and freed: till then it has its pins
+ * and its record.
  *
  * Return: 0 or -ENOSPC.
  */

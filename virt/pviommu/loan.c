@@ -294,6 +294,7 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 		n++;
 	}
 	mutex_unlock(&domain->lock);
+	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, -(s64)n);
 	return refcount_sub_and_test(n, &loan->pieces);
 }
 
@@ -333,10 +334,10 @@ static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *
 }
 
 /* Do something with each loan of these frames (by a grant), which may free it */
-static void for_each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
-			  const struct pviommu_frames *frames,
-			  void (*fn)(struct pviommu_loan *loan,
-				     const struct pviommu_frames *frames))
+static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
+		      const struct pviommu_frames *frames,
+		      void (*fn)(struct pviommu_loan *loan,
+				 const struct pviommu_frames *frames))
 {
 	u64 first = frames->first << PAGE_SHIFT;
 	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
@@ -373,8 +374,8 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 	lockdep_assert_held(&owner->loans_lock);
 
 	owner->epoch++;
-	for_each_loan(owner, grant, frames, loan_unmap);
-	for_each_loan(owner, grant, frames, loan_settle);
+	each_loan(owner, grant, frames, loan_unmap);
+	each_loan(owner, grant, frames, loan_settle);
 }
 
 /**

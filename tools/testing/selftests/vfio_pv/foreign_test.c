@@ -26,7 +26,7 @@
 #define LEN		1024
 /* What an owner answers */
 #define DONE		'y'
-#define CANT		's'
+#define UNABLE		's'
 /* Pages of the owner: that come late, and of a file that somebody writes to for long */
 #define LATE		(PV_DATA + 32 * PV_PAGE)
 #define FILED		(PV_DATA + 48 * PV_PAGE)
@@ -138,7 +138,7 @@ static char owner_begins_slow_release(struct pv_vm *vm, struct slow_write *slow)
 	slow->page = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	slow->fault = page_comes_late(slow->page);
 	if (slow->fault < 0)
-		return CANT;
+		return UNABLE;
 	if (ftruncate(slow->file, PV_PAGE) ||
 	    mmap(pv_mem(vm, FILED), PV_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 slow->file, 0) == MAP_FAILED ||
@@ -187,7 +187,7 @@ static char owner_does(struct pv_vm *vm, char what)
 		return owner_releases(vm) ? DONE : 'n';
 	case 'l':	/* have a page that comes late */
 		late = page_comes_late(pv_mem(vm, LATE));
-		return late < 0 ? CANT : DONE;
+		return late < 0 ? UNABLE : DONE;
 	case 'b':	/* bring it in, when somebody waits for it */
 		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
 	case 's':	/* give a page back, which takes its time */
@@ -232,7 +232,7 @@ static char owner_ask(int to, int from, char what)
 #define ask_or_skip(what) do {							\
 	char __answer = owner_ask(self->to, self->from, what);			\
 										\
-	if (__answer == CANT)							\
+	if (__answer == UNABLE)							\
 		SKIP(return, "needs userfaultfd");				\
 	ASSERT_EQ(DONE, __answer);						\
 } while (0)

@@ -71,7 +71,8 @@ TEST_F(limits, huge_map_takes_more_than_one_doorbell)
 
 	pv_unmap(self->r, self->dom, IOVA, size);
 	EXPECT_EQ(size, self->r->last.result);
-	EXPECT_EQ(0, pv_state(self->r).mappings);
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(size / PV_2M, pv_state(self->r).mappings);
 	pv_inv(self->r, self->dom);
 	expect_idle();
 }
@@ -224,7 +225,10 @@ TEST_F(limits, quota_of_mappings)
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_err_map_list(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_AT_LIST, 1, PV_RW);
 	EXPECT_EQ(4, pv_state(self->r).mappings);
+	/* What is unmapped has its pins until it is flushed, and counts until then */
 	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
+	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
+	pv_inv(self->r, self->dom);
 	pv_map(self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
 	pv_unmap_all(self->r, self->dom);
 	pv_inv(self->r, self->dom);
@@ -232,6 +236,23 @@ TEST_F(limits, quota_of_mappings)
 	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA, PV_DATA, 5 * PV_2M, PV_RW);
 	expect_idle();
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 4 * PV_2M, PV_RW);
+}
+
+/* To map and unmap without a flush has an end */
+TEST_F(limits, quota_of_unflushed_mappings)
+{
+	unsigned int i;
+
+	ASSERT_TRUE(pv_param_set("max_mappings", "100"));
+	for (i = 0; i < 100; i++) {
+		pv_map(self->r, self->dom, IOVA, PV_DATA, 2 * PV_PAGE, PV_RW);
+		pv_unmap(self->r, self->dom, IOVA, 2 * PV_PAGE);
+	}
+	EXPECT_EQ(100, pv_state(self->r).mappings);
+	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
+	pv_inv(self->r, self->dom);
+	expect_idle();
+	pv_map(self->r, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
 }
 
 TEST_F(limits, quota_of_domains)
