@@ -113,6 +113,43 @@ TEST_F(limits, failure_late_undoes_all)
 	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
 }
 
+/* To undo is work as well, and what others map where it is undone is theirs */
+TEST_F(limits, failure_late_is_undone_bit_by_bit)
+{
+	__u64 size = LARGE_SIZE - PV_DATA, most = 0, now, last;
+	struct pv_ring *other = &self->vm.ring[1];
+	struct pviommu_op *op;
+	unsigned int kicks;
+	bool mapped = false;
+
+	self->r->kicks = 0;
+	pv_map(self->r, self->dom, IOVA, PV_DATA, size, PV_RW);
+	kicks = self->r->kicks;
+	pv_unmap_all(self->r, self->dom);
+	pv_inv(self->r, self->dom);
+
+	self->r->kicks = 0;
+	last = IOVA + size - PV_PAGE;
+	op = pv_push(self->r, pv_op_map(self->dom, IOVA, PV_DATA, size + PV_PAGE, PV_RW));
+	for (pv_kick(self->r); op->status == PVIOMMU_STATUS_PENDING; pv_kick(self->r)) {
+		now = pv_state(other).pages_mapped;
+		most = now > most ? now : most;
+		if (now < most && !mapped)
+			mapped = !__pv_map(other, self->dom, last, PV_DATA, PV_PAGE, PV_RW);
+	}
+	ASSERT_TRUE(pv_run(self->r));
+	EXPECT_EQ(PVIOMMU_EFAULT, op->status);
+	EXPECT_LT(kicks, self->r->kicks);
+	if (variant->doorbell_pages)
+		EXPECT_TRUE(mapped);
+	EXPECT_EQ(mapped, pv_state(self->r).pages_mapped);
+	if (mapped)
+		pv_lookup(self->r, self->dom, last);
+	pv_unmap_all(self->r, self->dom);
+	pv_inv(self->r, self->dom);
+	expect_idle();
+}
+
 /* Another ring gets its turn while an op goes on */
 TEST_F(limits, other_rings_go_on)
 {
