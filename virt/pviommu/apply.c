@@ -225,7 +225,7 @@ static int bypass_map_chunk(struct pviommu_domain *domain,
 	if (ret)
 		return ret;
 	while (done < n) {
-		ret = pviommu_pin_hva(vm, hva + ((u64)done << PAGE_SHIFT),
+		ret = pviommu_pin_ram(vm, hva + ((u64)done << PAGE_SHIFT),
 				      n - done, slot->writable, pages + done);
 		if (ret < 0)
 			goto err_unpin;

@@ -92,12 +92,12 @@ static long check_extension(struct pviommu_vm *vm, unsigned long arg)
 	}
 }
 
-static int info_add_avail(struct vfio_info_cap *caps)
+static int info_add_avail(struct pviommu_vm *vm, struct vfio_info_cap *caps)
 {
 	struct vfio_iommu_type1_info_dma_avail cap = {
 		.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
 		.header.version = 1,
-		.avail = U32_MAX,
+		.avail = pviommu_slots_left(vm),
 	};
 
 	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
@@ -121,7 +121,7 @@ static long get_info(struct pviommu_vm *vm, unsigned long arg)
 	minsz = min_t(unsigned long, argsz, capsz);
 	info.flags = VFIO_IOMMU_INFO_PGSIZES;
 	info.iova_pgsizes = PVIOMMU_PGSIZES;
-	ret = info_add_avail(&caps);
+	ret = info_add_avail(vm, &caps);
 	if (ret)
 		return ret;
 	info.flags |= VFIO_IOMMU_INFO_CAPS;

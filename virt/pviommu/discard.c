@@ -85,6 +85,6 @@ u64 pviommu_discard(struct pviommu_vm *vm, unsigned long hva, u64 size)
 		if (done)
 			freed += n;
 	}
-	mmput(vm->mm);
+	mmput_async(vm->mm);
 	return freed;
 }

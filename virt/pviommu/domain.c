@@ -212,7 +212,7 @@ static void unmap_one(struct pviommu_domain *domain, struct pviommu_mapping *map
 	interval_tree_remove(&map->it, &domain->mappings);
 	pviommu_hw_unmap(domain, map);
 	pviommu_limbo_add(domain, map);
-	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, -1);
+	/* It counts as a mapping until it is freed */
 	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, -(s64)map->npages);
 }
 
@@ -228,7 +228,7 @@ static void unmap_one(struct pviommu_domain *domain, struct pviommu_mapping *map
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget)
 {
-	struct pviommu_mapping *map;
+	struct pviommu_mapping *map, *rest;
 	u64 done = 0;
 
 	lockdep_assert_held(&domain->lock);
@@ -236,9 +236,9 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 	while ((!budget || *budget) &&
 	       (map = pviommu_mapping_first(domain, iova, last))) {
 		if (map->it.start < iova)
-			map = pviommu_mapping_split(domain, map, iova);
+			pviommu_mapping_split(domain, map, iova, &map);
 		if (map->it.last > last)
-			pviommu_mapping_split(domain, map, last + 1);
+			map = pviommu_mapping_split(domain, map, last + 1, &rest);
 		done += map->npages << PAGE_SHIFT;
 		pviommu_spend(budget, PVIOMMU_COST_UNMAP * map->npages);
 		unmap_one(domain, map);

@@ -162,17 +162,32 @@ int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
 	return ret;
 }
 
-/* On return nothing is mapped by it, and nothing will be */
-static void grant_end(struct pviommu_grant *grant)
+/* Nobody finds it any more; both VMs stay until grant_end() */
+static void grant_withdraw(struct pviommu_grant *grant)
 {
 	lockdep_assert_held(&pviommu_grants_lock);
 
+	/* A VM that goes waits for this lock before it gives up its own reference */
+	refcount_inc(&grant->from->users);
+	refcount_inc(&grant->to->users);
 	xa_erase(&pviommu_grants, grant->id);
 	spin_lock(&grant->to->grants_lock);
 	list_del(&grant->entry);
 	spin_unlock(&grant->to->grants_lock);
+}
+
+/*
+ * On return nothing is mapped by it, and nothing will be. That may wait for the
+ * owner's VMM, and so is done without the lock that all VMs share.
+ */
+static void grant_end(struct pviommu_grant *grant)
+{
+	struct pviommu_vm *from = grant->from, *to = grant->to;
+
 	pviommu_loans_end(grant);
 	grant_put(grant);
+	pviommu_vm_put(from);
+	pviommu_vm_put(to);
 }
 
 /**
@@ -191,25 +206,44 @@ int pviommu_grant_remove(u32 id)
 	mutex_lock(&pviommu_grants_lock);
 	grant = xa_load(&pviommu_grants, id);
 	if (grant)
-		grant_end(grant);
+		grant_withdraw(grant);
 	mutex_unlock(&pviommu_grants_lock);
-	return grant ? 0 : -ENOENT;
+	if (!grant)
+		return -ENOENT;
+	grant_end(grant);
+	return 0;
+}
+
+/* Take one of a VM's grants out, from a number on; NULL if there is none */
+static struct pviommu_grant *withdraw_next(struct pviommu_vm *vm, unsigned long id)
+{
+	struct pviommu_grant *grant;
+
+	mutex_lock(&pviommu_grants_lock);
+	xa_for_each_start(&pviommu_grants, id, grant, id)
+		if (grant->from == vm || grant->to == vm)
+			break;
+	if (grant)
+		grant_withdraw(grant);
+	mutex_unlock(&pviommu_grants_lock);
+	return grant;
 }
 
 /**
  * pviommu_grants_end() - a VM goes: grants from it and to it end
  * @vm: the VM, which nobody can look up any more
+ *
+ * One that is just being taken back uses the VM until it has ended.
  */
 void pviommu_grants_end(struct pviommu_vm *vm)
 {
 	struct pviommu_grant *grant;
-	unsigned long id;
+	unsigned long id = 0;
 
-	mutex_lock(&pviommu_grants_lock);
-	xa_for_each(&pviommu_grants, id, grant)
-		if (grant->from == vm || grant->to == vm)
-			grant_end(grant);
-	mutex_unlock(&pviommu_grants_lock);
+	while ((grant = withdraw_next(vm, id))) {
+		id = grant->id + 1;
+		grant_end(grant);
+	}
 }
 
 /**

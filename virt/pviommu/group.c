@@ -16,7 +16,6 @@
 /* All groups of all VMs: which VM does a device belong to? */
 static DEFINE_MUTEX(pviommu_groups_lock);
 static LIST_HEAD(pviommu_groups);
-static u32 pviommu_group_ids;
 static struct device_driver *variant_driver;
 
 static bool allow_unsafe_interrupts;
@@ -62,13 +61,13 @@ static int scan_device(struct device *dev, void *data)
 	struct group_scan *scan = data;
 
 	if (drv && drv == variant_driver)
-		scan->ours = scan->ours ?: dev;
+		scan->ours = scan->ours ?: get_device(dev);
 	else if (drv && !(dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev))))
 		scan->others = true;
 	return 0;
 }
 
-/* A device of ours in the group, if there is no device of others */
+/* A device of ours in the group, if there is no device of others; to be put */
 static struct device *group_device(struct iommu_group *group)
 {
 	struct group_scan scan = {};
@@ -76,7 +75,10 @@ static struct device *group_device(struct iommu_group *group)
 	lockdep_assert_held(&pviommu_groups_lock);
 
 	iommu_group_for_each_dev(group, &scan, scan_device);
-	return scan.others ? NULL : scan.ours;
+	if (!scan.others)
+		return scan.ours;
+	put_device(scan.ours);
+	return NULL;
 }
 
 /* Any device of the group, which may be one without a driver that is unplugged now */
@@ -368,8 +370,11 @@ void pviommu_groups_block(struct pviommu_vm *vm)
 
 static int group_check(struct pviommu_group *grp)
 {
-	if (!group_device(grp->group))
+	struct device *dev = group_device(grp->group);
+
+	if (!dev)
 		return -ENODEV;
+	put_device(dev);
 	if (iommu_group_has_isolated_msi(grp->group)) {
 		grp->flags |= PVIOMMU_PROBE_MSI_ISOLATED;
 		return 0;
@@ -395,6 +400,7 @@ static int learn_window(struct pviommu_group *grp)
 	if (!dev)
 		return -ENODEV;
 	hw = pviommu_hw_alloc(dev, &grp->flags);
+	put_device(dev);
 	if (IS_ERR(hw))
 		return PTR_ERR(hw);
 	ret = iommu_attach_group(hw, grp->group);
@@ -438,7 +444,6 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	mutex_lock(&pviommu_groups_lock);
 	ret = group_check(grp) ?: learn_window(grp) ?:
 	      iommu_get_group_resv_regions(group, &grp->regions);
-	grp->id = ++pviommu_group_ids;
 	mutex_unlock(&pviommu_groups_lock);
 	if (ret)
 		goto err_free;
@@ -446,6 +451,8 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	/* Other VMs don't wait while all memory of this one is pinned */
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
+	/* The VM's own number: how many groups there are besides is not its affair */
+	grp->id = ++vm->last_group;
 	/* A guest that has a driver will attach it; it need not pin all memory */
 	if (!READ_ONCE(vm->iface))
 		ret = pviommu_group_default(grp);

@@ -152,7 +152,7 @@ static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **pa
 		if (locked)
 			mmap_read_unlock(mm);
 	}
-	mmput(mm);
+	mmput_async(mm);
 	if (ret == 1)
 		return 0;
 	return fatal_signal_pending(current) ? -EINTR : -EFAULT;

@@ -20,9 +20,11 @@ void pviommu_limbo_add(struct pviommu_domain *domain,
 	lockdep_assert_held(&domain->lock);
 
 	list_add_tail(&map->limbo, &domain->limbo);
+	if (map->loan)
+		list_add_tail(&map->lent, &map->loan->limbo);
 }
 
-/* Give back all that a mapping has but itself */
+/* Give back all that a mapping has but itself, which is about to be freed */
 static void mapping_release(struct pviommu_domain *domain,
 			    struct pviommu_mapping *map)
 {
@@ -30,8 +32,10 @@ static void mapping_release(struct pviommu_domain *domain,
 	struct pviommu_vm *vm = domain->vm;
 	u32 i;
 
+	pviommu_count(vm, PVIOMMU_NR_MAPPINGS, -1);
 	if (map->loan) {
 		pviommu_loan_return(map);
+		pviommu_uncharge(vm, 0);
 		return;
 	}
 	for (i = 0; i < map->nr_runs; i++) {

@@ -13,7 +13,12 @@ MODULE_PARM_DESC(max_domains, "Domains that one VM may have");
 
 static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
-MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have");
+MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have, unflushed ones included");
+
+/* As many as type 1 allows */
+static uint max_slots = U16_MAX;
+module_param(max_slots, uint, 0644);
+MODULE_PARM_DESC(max_slots, "Ranges of memory that one VM may have, each by a MAP_DMA");
 
 static uint doorbell_pages = 8192;
 module_param(doorbell_pages, uint, 0644);
@@ -44,6 +49,9 @@ u32 pviommu_doorbell_budget(void)
  * @vm: the VM
  * @nr: how many more
  *
+ * What was unmapped counts until it is flushed and freed: till then it has its pins
+ * and its record.
+ *
  * Return: 0 or -ENOSPC.
  */
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr)
@@ -64,4 +72,17 @@ int pviommu_quota_domains(struct pviommu_vm *vm)
 	u64 now = atomic64_read(&vm->counters[PVIOMMU_NR_DOMAINS]);
 
 	return now >= READ_ONCE(max_domains) ? -ENOSPC : 0;
+}
+
+/**
+ * pviommu_slots_left() - how many more ranges of memory the VM may have
+ * @vm: the VM
+ *
+ * Return: the number. It may change at once unless mem_lock is held.
+ */
+u32 pviommu_slots_left(const struct pviommu_vm *vm)
+{
+	u32 now = READ_ONCE(vm->nr_slots), max = READ_ONCE(max_slots);
+
+	return now < max ? max - now : 0;
 }

@@ -142,6 +142,7 @@ struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 	loan->domain = domain;
 	loan->iova = iova;
 	loan->npages = npages;
+	INIT_LIST_HEAD(&loan->limbo);
 	refcount_set(&loan->pieces, 1);
 
 	mutex_lock(&owner->loans_lock);
@@ -201,7 +202,10 @@ static void loan_free(struct pviommu_loan *loan)
 	pviommu_grant_release(grant);
 }
 
-/* Unpin a piece that was flushed, and that the caller has taken off all lists */
+/*
+ * Unpin a piece that was flushed, and that the caller has taken off all lists. The
+ * borrower's VMM is not waited for, as the owner is waiting for us.
+ */
 static void piece_unpin(const struct pviommu_mapping *map)
 {
 	struct pviommu_vm *borrower = map->loan->domain->vm;
@@ -211,7 +215,7 @@ static void piece_unpin(const struct pviommu_mapping *map)
 	for (i = 0; i < map->nr_runs; i++)
 		pviommu_unpin_pfns(borrower, map->runs[i].hpfn,
 				   map->runs[i].npages, dirty);
-	pviommu_uncharge(borrower, map->npages);
+	pviommu_uncharge_later(borrower, map->npages);
 	count_lent(map->loan, -(s64)map->npages);
 }
 
@@ -223,12 +227,15 @@ void pviommu_loan_take(struct pviommu_mapping *map)
 {
 	lockdep_assert_held(&map->loan->domain->lock);
 
+	list_del(&map->lent);
 	atomic_inc(&map->loan->taken);
 }
 
 /**
  * pviommu_loan_return() - the borrower gives back a piece
  * @map: a piece, after pviommu_loan_take(); no loan's any more on return
+ *
+ * What the VMM was charged for it is left to the next pviommu_uncharge().
  */
 void pviommu_loan_return(struct pviommu_mapping *map)
 {
@@ -259,16 +266,17 @@ void pviommu_loans_settle(struct pviommu_domain *domain)
 
 /* ---- recall --------------------------------------------------------- */
 
-/* Take pieces that were flushed off the borrower's list */
+/* Take a loan's pieces, all of which were flushed, off the borrower's list */
 static void take_flushed(struct pviommu_loan *loan, struct list_head *pieces)
 {
 	struct pviommu_mapping *map, *next;
 
 	lockdep_assert_held(&loan->domain->lock);
 
-	list_for_each_entry_safe(map, next, &loan->domain->flushed, limbo)
-		if (map->loan == loan)
-			list_move_tail(&map->limbo, pieces);
+	list_for_each_entry_safe(map, next, &loan->limbo, lent) {
+		list_del(&map->lent);
+		list_move_tail(&map->limbo, pieces);
+	}
 }
 
 /* Give back pieces; true if the loan has none any more */
@@ -286,15 +294,23 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 		n++;
 	}
 	mutex_unlock(&domain->lock);
+	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, -(s64)n);
 	return refcount_sub_and_test(n, &loan->pieces);
 }
 
+/* End what a loan has of these frames; they wait for loan_settle() */
+static void loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *frames)
+{
+	mutex_lock(&loan->domain->lock);
+	pviommu_domain_recall(loan, frames);
+	mutex_unlock(&loan->domain->lock);
+}
+
 /*
- * End what a loan has of these frames; all of its pages that were unmapped before
- * are flushed and unpinned too. Frees the loan if nothing is left of it.
+ * Flush and unpin what a loan has unmapped, now or before. Frees the loan if nothing
+ * is left of it. Who borrows decides how long its limbo is, so nobody looks through that.
  */
-static void loan_recall(struct pviommu_loan *loan,
-			const struct pviommu_frames *frames)
+static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *frames)
 {
 	struct pviommu_domain *domain = loan->domain;
 	struct pviommu_vm *owner = loan->grant->from;
@@ -303,8 +319,9 @@ static void loan_recall(struct pviommu_loan *loan,
 	lockdep_assert_held(&owner->loans_lock);
 
 	mutex_lock(&domain->lock);
-	pviommu_domain_recall(loan, frames);
-	pviommu_flush(domain, 0, U64_MAX);
+	/* One flush for all loans of the domain, as they have all been unmapped */
+	if (!list_empty(&loan->limbo))
+		pviommu_flush(domain, 0, U64_MAX);
 	take_flushed(loan, &pieces);
 	mutex_unlock(&domain->lock);
 
@@ -314,6 +331,30 @@ static void loan_recall(struct pviommu_loan *loan,
 		return;
 	}
 	wait_event(loan_wait, !atomic_read(&loan->taken));
+}
+
+/* Do something with each loan of these frames (by a grant), which may free it */
+static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
+		      const struct pviommu_frames *frames,
+		      void (*fn)(struct pviommu_loan *loan,
+				 const struct pviommu_frames *frames))
+{
+	u64 first = frames->first << PAGE_SHIFT;
+	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
+	struct interval_tree_node *node, *next;
+
+	lockdep_assert_held(&owner->loans_lock);
+
+	for (node = interval_tree_iter_first(&owner->loans, first, last); node;
+	     node = next) {
+		struct pviommu_loan *loan = container_of(node, struct pviommu_loan,
+							 it);
+
+		next = interval_tree_iter_next(node, first, last);
+		if (!grant || loan->grant == grant)
+			fn(loan, frames);
+		cond_resched();
+	}
 }
 
 /**
@@ -330,23 +371,11 @@ static void loan_recall(struct pviommu_loan *loan,
 void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 			  const struct pviommu_frames *frames)
 {
-	u64 first = frames->first << PAGE_SHIFT;
-	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
-	struct interval_tree_node *node, *next;
-
 	lockdep_assert_held(&owner->loans_lock);
 
 	owner->epoch++;
-	for (node = interval_tree_iter_first(&owner->loans, first, last); node;
-	     node = next) {
-		struct pviommu_loan *loan = container_of(node, struct pviommu_loan,
-							 it);
-
-		next = interval_tree_iter_next(node, first, last);
-		if (!grant || loan->grant == grant)
-			loan_recall(loan, frames);
-		cond_resched();
-	}
+	each_loan(owner, grant, frames, loan_unmap);
+	each_loan(owner, grant, frames, loan_settle);
 }
 
 /**

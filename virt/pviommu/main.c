@@ -174,6 +174,8 @@ struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 void pviommu_vm_destroy(struct pviommu_vm *vm)
 {
 	debugfs_remove_recursive(vm->debugfs);
+	/* What owners of memory took back from us */
+	pviommu_uncharge(vm, 0);
 	pviommu_types_exit(vm);
 	xa_destroy(&vm->endpoints);
 	xa_destroy(&vm->domains);

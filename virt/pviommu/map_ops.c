@@ -4,7 +4,8 @@
  *
  * Memory is worked on in chunks of up to PVIOMMU_CHUNK pages, each its own
  * mapping: pin, then, under the domain's lock, check for overlap and map. A
- * MAP that spans chunks and fails is undone as a whole.
+ * MAP that spans chunks and fails is undone as a whole, over several doorbells
+ * if it was made over several.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -165,30 +166,52 @@ static int again(const struct pviommu_map_args *args, u32 *budget)
 }
 
 /*
- * Take back what the chunks of a MAP did: unmap, flush, unpin. Between chunks,
- * another ring may have put a large page across a bound. That one stays: half of
- * it can't be unmapped.
+ * Unmap a chunk again. Between chunks, another ring may have put a large page across a
+ * bound. That one stays: half of it can't be unmapped.
  */
-static void undo_map(struct pviommu_domain *domain, u64 iova, u64 size)
+static void undo_chunk(struct pviommu_domain *domain, u64 iova, u64 size, u32 *budget)
 {
 	u64 end = iova + size;
 
-	if (!size)
-		return;
 	mutex_lock(&domain->lock);
 	while (iova < end && pviommu_mapping_cuts_page(domain, iova))
 		iova += PAGE_SIZE;
 	while (iova < end && pviommu_mapping_cuts_page(domain, end))
 		end -= PAGE_SIZE;
-	if (iova < end) {
+	if (iova < end)
 		pviommu_domain_unmap(domain, iova, end - 1, NULL);
-		pviommu_flush(domain, iova, end - 1);
-	}
 	mutex_unlock(&domain->lock);
-	pviommu_flush_finish(domain, NULL);
+	pviommu_spend(budget, PVIOMMU_COST_UNMAP * (size >> PAGE_SHIFT));
 }
 
-/* MAP from ctx->done on, until it is done or the budget is used up */
+/*
+ * A MAP at @iova fails: take back what its chunks did, the last one first: unmap, flush,
+ * unpin, each for as long as the budget lasts. Where chunks have been unmapped others
+ * may map meanwhile. Return: why it fails, or -EINPROGRESS.
+ */
+static int undo_map(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		    int ret)
+{
+	u64 chunk;
+
+	if (!ctx->done && !ctx->failed)
+		return ret;
+	ctx->failed = ret;
+	while (ctx->done) {
+		if (!*ctx->budget)
+			return -EINPROGRESS;
+		chunk = min_t(u64, ctx->done, (u64)PVIOMMU_CHUNK << PAGE_SHIFT);
+		ctx->done -= chunk;
+		undo_chunk(domain, iova + ctx->done, chunk, ctx->budget);
+		cond_resched();
+	}
+	mutex_lock(&domain->lock);
+	pviommu_flush(domain, 0, U64_MAX);
+	mutex_unlock(&domain->lock);
+	return pviommu_flush_finish(domain, ctx->budget) ? ret : -EINPROGRESS;
+}
+
+/* MAP from ctx->done on, until it is done or the budget is used up; nothing is undone */
 static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		     const struct pviommu_map_args *args, u64 gpa)
 {
@@ -211,10 +234,8 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 						 NULL, gfn, pages, n);
 		if (ret == -EAGAIN)
 			return again(args, ctx->budget);
-		if (ret) {
-			undo_map(domain, args->iova, ctx->done);
+		if (ret)
 			return ret;
-		}
 		ctx->done += (u64)n << PAGE_SHIFT;
 	}
 	return 0;
@@ -309,14 +330,13 @@ int pviommu_op_map(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *resul
 	domain = map_domain(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
-	ret = check_iova(ctx->vm, domain, &args) ?:
-	      find_owner(ctx->vm, op, &args, &borrow, gpa, gpa + size - 1);
-	if (!ret)
-		ret = map_range(ctx, domain, &args, gpa);
-	else
-		undo_map(domain, args.iova, ctx->done);
+	ret = ctx->failed ?: check_iova(ctx->vm, domain, &args) ?:
+	      find_owner(ctx->vm, op, &args, &borrow, gpa, gpa + size - 1) ?:
+	      map_range(ctx, domain, &args, gpa);
 	if (!ret)
 		*result = ctx->done;
+	else if (ret != -EINPROGRESS)
+		ret = undo_map(ctx, domain, args.iova, ret);
 	put_owner(&args);
 	pviommu_domain_put(domain);
 	return ret;
@@ -437,12 +457,8 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 		ctx->done = 0;
 		ret = map_range(ctx, domain, &one, gfns[i] << PAGE_SHIFT);
 		ctx->done = done;
-		if (ret == -EINPROGRESS)
+		if (ret)
 			return ret;
-		if (ret) {
-			undo_map(domain, args->iova, done);
-			return ret;
-		}
 		ctx->done += size;
 	}
 	return 0;
@@ -488,7 +504,7 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	domain = map_domain(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
-	ret = check_iova(ctx->vm, domain, &args) ?:
+	ret = ctx->failed ?: check_iova(ctx->vm, domain, &args) ?:
 	      pviommu_quota_mappings(ctx->vm, 1) ?:
 	      read_list(ctx, op, &args, count) ?:
 	      find_list_owner(ctx->vm, op, &args, &borrow, gfns, count);
@@ -496,10 +512,10 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = map_small_list(ctx, domain, &args, gfns, count);
 	else if (!ret)
 		ret = map_large_list(ctx, domain, &args, gfns, count);
-	else
-		undo_map(domain, args.iova, ctx->done);
 	if (!ret)
 		*result = args.npages << PAGE_SHIFT;
+	else if (ret != -EINPROGRESS)
+		ret = undo_map(ctx, domain, args.iova, ret);
 	put_owner(&args);
 	pviommu_domain_put(domain);
 	return ret;

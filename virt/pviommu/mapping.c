@@ -4,7 +4,8 @@
  *
  * Mappings don't overlap. A mapping holds the pages of [it.start, it.last] as
  * runs in ascending order of IOVA; it may be split at any multiple of its page
- * size. IOVAs and page counts are in the units of the host's pages.
+ * size, and the parts have room for no more than twice the runs that they hold.
+ * IOVAs and page counts are in the units of the host's pages.
  */
 #include <linux/slab.h>
 
@@ -53,6 +54,7 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 	INIT_LIST_HEAD(&map->limbo);
 	map->npages = npages;
 	map->nr_runs = nr_runs;
+	map->room = nr_runs;
 	map->loan = NULL;
 	return map;
 }
@@ -120,7 +122,7 @@ void pviommu_mapping_free(struct pviommu_domain *domain,
 {
 	lockdep_assert_held(&domain->lock);
 
-	if (map && map->nr_runs == 1 && domain->nr_spare < MAX_SPARE) {
+	if (map && map->room == 1 && domain->nr_spare < MAX_SPARE) {
 		hlist_add_head(&map->spare, &domain->spare);
 		domain->nr_spare++;
 	} else {
@@ -248,48 +250,75 @@ bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
 	return false;
 }
 
+/*
+ * What a part of a mapping becomes: the mapping itself if @keep, or a new one. Runs are
+ * those from @first on. Memory for it is never many times what it needs.
+ */
+static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
+					 struct pviommu_mapping *map, bool keep,
+					 u64 iova, u64 npages, u32 first, u32 nr_runs)
+{
+	struct pviommu_mapping *part = map;
+
+	if (!keep)
+		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
+					     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	part->pgshift = map->pgshift;
+	part->prot = map->prot;
+	part->loan = map->loan;
+	part->it.start = iova;
+	part->it.last = iova + (npages << PAGE_SHIFT) - 1;
+	part->npages = npages;
+	/* While @map still says how many it has */
+	memmove(part->runs, map->runs + first, nr_runs * sizeof(*map->runs));
+	part->nr_runs = nr_runs;
+	return part;
+}
+
 /**
  * pviommu_mapping_split() - cut a mapping in two
  * @domain: the domain, locked
- * @map: a mapping in its tree; keeps what is before @iova
+ * @map: a mapping in its tree; gone on return, unless it is one of the two
  * @iova: page aligned, within @map but not at its start
+ * @tail: set to the mapping from @iova on, in the tree too
  *
- * Can't fail: unmapping must not depend on memory.
+ * Can't fail: unmapping must not depend on memory. @map remains what has more runs,
+ * but not for less than half of what it has room for.
  *
- * Return: the new mapping from @iova on, in the tree too.
+ * Return: the mapping of what is before @iova.
  */
 struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
-					      struct pviommu_mapping *map,
-					      u64 iova)
+					      struct pviommu_mapping *map, u64 iova,
+					      struct pviommu_mapping **tail)
 {
-	u64 keep = (iova - map->it.start) >> PAGE_SHIFT, offset;
-	const struct pviommu_run *run = pviommu_mapping_run(map, keep, &offset);
-	u32 first = run - map->runs;
-	struct pviommu_mapping *tail;
+	u64 keep = (iova - map->it.start) >> PAGE_SHIFT, rest = map->npages - keep, offset;
+	u32 first = pviommu_mapping_run(map, keep, &offset) - map->runs;
+	u32 nr_head = first + !!offset, nr_tail = map->nr_runs - first;
+	bool fits = 2 * max(nr_head, nr_tail) > map->room;
+	struct pviommu_mapping *head;
 
 	lockdep_assert_held(&domain->lock);
 
-	tail = pviommu_mapping_alloc(domain, iova, map->npages - keep,
-				     map->nr_runs - first,
-				     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	tail->pgshift = map->pgshift;
-	tail->prot = map->prot;
-	tail->loan = map->loan;
-	if (tail->loan)
-		refcount_inc(&tail->loan->pieces);
-	memcpy(tail->runs, run, flex_array_size(tail, runs, tail->nr_runs));
-	tail->runs[0].gfn += offset;
-	tail->runs[0].hpfn += offset;
-	tail->runs[0].npages -= offset;
-
 	interval_tree_remove(&map->it, &domain->mappings);
-	map->it.last = iova - 1;
-	map->npages = keep;
+	/* Who remains is cut last */
+	if (nr_head < nr_tail) {
+		head = make_part(domain, map, false, map->it.start, keep, 0, nr_head);
+		*tail = make_part(domain, map, fits, iova, rest, first, nr_tail);
+	} else {
+		*tail = make_part(domain, map, false, iova, rest, first, nr_tail);
+		head = make_part(domain, map, fits, map->it.start, keep, 0, nr_head);
+	}
 	if (offset)
-		map->runs[first].npages = offset;
-	map->nr_runs = first + !!offset;
-	interval_tree_insert(&map->it, &domain->mappings);
-	interval_tree_insert(&tail->it, &domain->mappings);
+		head->runs[first].npages = offset;
+	(*tail)->runs[0].gfn += offset;
+	(*tail)->runs[0].hpfn += offset;
+	(*tail)->runs[0].npages -= offset;
+	if (head->loan)
+		refcount_inc(&head->loan->pieces);
+	if (!fits)
+		pviommu_mapping_free(domain, map);
+	interval_tree_insert(&head->it, &domain->mappings);
+	interval_tree_insert(&(*tail)->it, &domain->mappings);
 	pviommu_count(domain->vm, PVIOMMU_NR_MAPPINGS, 1);
-	return tail;
+	return head;
 }

@@ -123,6 +123,7 @@ static void check_mapping(struct kunit *test, const struct pviommu_mapping *map)
 	const struct pviommu_run *run;
 
 	KUNIT_EXPECT_EQ(test, map->it.last + 1 - map->it.start, IOVA(map->npages));
+	KUNIT_EXPECT_LE(test, map->nr_runs, map->room);
 	for (i = 0; i < map->nr_runs; i++) {
 		KUNIT_EXPECT_GT(test, map->runs[i].npages, 0);
 		pages += map->runs[i].npages;
@@ -218,7 +219,7 @@ static void split(struct kunit *test, struct pviommu_mapping *map)
 	if (map->npages < 2)
 		return;
 	at = page + 1 + below(t, map->npages - 1);
-	tail = pviommu_mapping_split(&t->domain, map, IOVA(at));
+	map = pviommu_mapping_split(&t->domain, map, IOVA(at), &tail);
 	t->mappings++;
 	while (end-- > at)
 		t->model[end].mapping = t->mappings;
@@ -330,7 +331,7 @@ static void test_ends(struct kunit *test)
 {
 	struct mapping_test *t = test->priv;
 	u64 top = U64_MAX - PAGE_SIZE + 1;
-	struct pviommu_mapping *map;
+	struct pviommu_mapping *map, *tail;
 
 	mutex_lock(&t->domain.lock);
 	t->pages[0] = pfn_to_page(1);
@@ -339,13 +340,72 @@ static void test_ends(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	KUNIT_EXPECT_EQ(test, map->it.last, U64_MAX);
 	interval_tree_insert(&map->it, &t->domain.mappings);
-	map = pviommu_mapping_split(&t->domain, map, top);
-	KUNIT_EXPECT_EQ(test, map->it.start, top);
-	KUNIT_EXPECT_EQ(test, map->it.last, U64_MAX);
-	KUNIT_EXPECT_EQ(test, map->runs[0].gfn, 8);
-	KUNIT_EXPECT_EQ(test, map->runs[0].hpfn, 2);
-	KUNIT_EXPECT_PTR_EQ(test, map, pviommu_mapping_first(&t->domain, U64_MAX, U64_MAX));
+	pviommu_mapping_split(&t->domain, map, top, &tail);
+	KUNIT_EXPECT_EQ(test, tail->it.start, top);
+	KUNIT_EXPECT_EQ(test, tail->it.last, U64_MAX);
+	KUNIT_EXPECT_EQ(test, tail->runs[0].gfn, 8);
+	KUNIT_EXPECT_EQ(test, tail->runs[0].hpfn, 2);
+	KUNIT_EXPECT_PTR_EQ(test, tail, pviommu_mapping_first(&t->domain, U64_MAX, U64_MAX));
 	KUNIT_EXPECT_NULL(test, pviommu_mapping_first(&t->domain, 0, top - PAGE_SIZE - 1));
+	mutex_unlock(&t->domain.lock);
+}
+
+/* A mapping of as many runs as there can be, none of which continues another */
+static struct pviommu_mapping *make_scattered(struct kunit *test)
+{
+	struct mapping_test *t = test->priv;
+	struct pviommu_mapping *map;
+	u32 i;
+
+	map = pviommu_mapping_alloc(&t->domain, 0, PVIOMMU_CHUNK, PVIOMMU_CHUNK, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	for (i = 0; i < PVIOMMU_CHUNK; i++)
+		map->runs[i] = (struct pviommu_run) {
+			.gfn = 1 + 2 * i, .hpfn = 1 + 3 * i, .npages = 1,
+		};
+	interval_tree_insert(&map->it, &t->domain.mappings);
+	return map;
+}
+
+/* Runs that all mappings have room for */
+static u32 total_room(struct mapping_test *t)
+{
+	struct interval_tree_node *node;
+	u32 room = 0;
+
+	for (node = interval_tree_iter_first(&t->domain.mappings, 0, U64_MAX); node;
+	     node = interval_tree_iter_next(node, 0, U64_MAX))
+		room += container_of(node, struct pviommu_mapping, it)->room;
+	return room;
+}
+
+/* However it is cut, what there is does not take many times the memory that it did */
+static void test_room(struct kunit *test)
+{
+	struct mapping_test *t = test->priv;
+	struct pviommu_mapping *map, *tail;
+	u32 way, i, at;
+
+	mutex_lock(&t->domain.lock);
+	for (way = 0; way < 3; way++) {
+		map = make_scattered(test);
+		for (i = 1; i < PVIOMMU_CHUNK; i++) {
+			/* From the start, from the end, from the middle to both */
+			at = way == 0 ? i : PVIOMMU_CHUNK - i;
+			if (way == 2)
+				at = (PVIOMMU_CHUNK / 2 + i) % PVIOMMU_CHUNK ?: PVIOMMU_CHUNK / 2;
+			map = pviommu_mapping_first(&t->domain, IOVA(at), IOVA(at));
+			map = pviommu_mapping_split(&t->domain, map, IOVA(at), &tail);
+			KUNIT_EXPECT_EQ(test, tail->runs[0].gfn, 1 + 2 * at);
+			KUNIT_EXPECT_LE(test, map->room, 2 * map->nr_runs);
+			KUNIT_EXPECT_LE(test, tail->room, 2 * tail->nr_runs);
+			KUNIT_EXPECT_LE(test, total_room(t), 2 * PVIOMMU_CHUNK);
+		}
+		KUNIT_EXPECT_EQ(test, total_room(t), PVIOMMU_CHUNK);
+		mutex_unlock(&t->domain.lock);
+		mapping_test_exit(test);
+		mutex_lock(&t->domain.lock);
+	}
 	mutex_unlock(&t->domain.lock);
 }
 
@@ -354,6 +414,7 @@ static struct kunit_case mapping_cases[] = {
 	KUNIT_CASE(test_runs),
 	KUNIT_CASE(test_cuts_page),
 	KUNIT_CASE(test_ends),
+	KUNIT_CASE(test_room),
 	{}
 };
 

@@ -81,8 +81,8 @@ err_unmap:
  *
  * Endpoints in bypass reach it when this returns.
  *
- * Return: 0; -EEXIST overlap; -ENOMEM memory or RLIMIT_MEMLOCK; -EFAULT; or why
- * it could not be pinned.
+ * Return: 0; -EEXIST overlap; -ENOSPC there are too many slots; -ENOMEM memory or
+ * RLIMIT_MEMLOCK; -EFAULT; or why it could not be pinned.
  * On failure nothing has changed.
  */
 int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
@@ -108,11 +108,16 @@ int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 	ret = -EEXIST;
 	if (interval_tree_iter_first(&vm->slots, slot->it.start, slot->it.last))
 		goto err_unlock;
+	/* What is no RAM is pinned by nobody, but its record takes memory, too */
+	ret = -ENOSPC;
+	if (!pviommu_slots_left(vm))
+		goto err_unlock;
 	ret = bypass_map_slot(vm, slot);
 	if (ret)
 		goto err_unlock;
 	mutex_lock(&vm->loans_lock);
 	interval_tree_insert(&slot->it, &vm->slots);
+	WRITE_ONCE(vm->nr_slots, vm->nr_slots + 1);
 	mutex_unlock(&vm->loans_lock);
 	mutex_unlock(&vm->cfg_lock);
 	up_write(&vm->mem_lock);
@@ -147,6 +152,7 @@ static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	mutex_lock(&vm->loans_lock);
 	pviommu_loans_recall(vm, NULL, &frames);
 	interval_tree_remove(&slot->it, &vm->slots);
+	WRITE_ONCE(vm->nr_slots, vm->nr_slots - 1);
 	mutex_unlock(&vm->loans_lock);
 	vm->last_slot = NULL;
 	kfree(slot);

@@ -4,7 +4,9 @@
  *
  * Every pinned page is charged to the VMM (RLIMIT_MEMLOCK) once for each pin.
  * Charging takes the VMM's mmap_lock, so it is done for some hundred pages at
- * a time and the VM keeps a small credit: used <= charged.
+ * a time and the VM keeps a small credit: used <= charged. The VMM may hold that
+ * lock for as long as it likes: only who works for this VM waits for it. Another
+ * VM that takes its pages back leaves the credit to the next who does.
  */
 #include <linux/capability.h>
 #include <linux/error-injection.h>
@@ -28,8 +30,23 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
 	ret = __account_locked_vm(vm->mm, npages, inc, current,
 				  inc && capable(CAP_IPC_LOCK));
 	mmap_write_unlock(vm->mm);
-	mmput(vm->mm);
+	/* Not here: to take a whole address space down may wait, and locks are held */
+	mmput_async(vm->mm);
 	return ret;
+}
+
+/* Give back what credit there is beyond a small one */
+static void give_back(struct pviommu_vm *vm)
+{
+	u64 used = atomic64_read(&vm->used), keep = used ? ACCOUNT_BATCH : 0;
+	u64 credit = vm->charged - used;
+
+	lockdep_assert_held(&vm->account_lock);
+
+	if (credit > 2 * keep) {
+		account(vm, credit - keep, false);
+		vm->charged -= credit - keep;
+	}
 }
 
 /**
@@ -41,12 +58,14 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
  */
 noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 {
-	u64 need;
+	u64 need, credit;
 	int ret = 0;
 
 	mutex_lock(&vm->account_lock);
-	if (vm->charged - vm->used < npages) {
-		need = npages - (vm->charged - vm->used);
+	/* It may grow meanwhile, but not shrink */
+	credit = vm->charged - atomic64_read(&vm->used);
+	if (credit < npages) {
+		need = npages - credit;
 		ret = account(vm, need + ACCOUNT_BATCH, true);
 		if (!ret) {
 			vm->charged += need + ACCOUNT_BATCH;
@@ -57,8 +76,9 @@ noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 		}
 	}
 	if (!ret) {
-		vm->used += npages;
+		atomic64_add(npages, &vm->used);
 		pviommu_count(vm, PVIOMMU_NR_PAGES_PINNED, npages);
+		give_back(vm);
 	}
 	mutex_unlock(&vm->account_lock);
 	return ret ? -ENOMEM : 0;
@@ -66,25 +86,31 @@ noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 ALLOW_ERROR_INJECTION(pviommu_charge, ERRNO);
 
 /**
- * pviommu_uncharge() - give pages back to the VMM's account
+ * pviommu_uncharge_later() - the same as pviommu_uncharge(), without waiting
  * @vm: the VM
  * @npages: how many
+ *
+ * They are given back by the next pviommu_charge() or pviommu_uncharge().
+ */
+void pviommu_uncharge_later(struct pviommu_vm *vm, u64 npages)
+{
+	atomic64_sub(npages, &vm->used);
+	pviommu_count(vm, PVIOMMU_NR_PAGES_PINNED, -(s64)npages);
+}
+
+/**
+ * pviommu_uncharge() - give pages back to the VMM's account
+ * @vm: the VM
+ * @npages: how many; 0: what was left by pviommu_uncharge_later()
+ *
+ * Context: takes mmap_lock of the VMM, which may hold it for long: with no lock
+ * of another VM held, and nobody of another VM waiting.
  */
 void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
 {
-	u64 credit, keep;
-
-	if (!npages)
-		return;
+	pviommu_uncharge_later(vm, npages);
 	mutex_lock(&vm->account_lock);
-	vm->used -= npages;
-	pviommu_count(vm, PVIOMMU_NR_PAGES_PINNED, -(s64)npages);
-	credit = vm->charged - vm->used;
-	keep = vm->used ? ACCOUNT_BATCH : 0;
-	if (credit > 2 * keep) {
-		account(vm, credit - keep, false);
-		vm->charged -= credit - keep;
-	}
+	give_back(vm);
 	mutex_unlock(&vm->account_lock);
 }
 
@@ -104,6 +130,7 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 					struct page **pages)
 {
 	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
+	int locked = 1;
 	long ret;
 
 	if (current->mm == vm->mm) {
@@ -113,10 +140,14 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 
 	if (!mmget_not_zero(vm->mm))
 		return -EFAULT;
-	mmap_read_lock(vm->mm);
-	ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, NULL);
-	mmap_read_unlock(vm->mm);
-	mmput(vm->mm);
+	ret = mmap_read_lock_killable(vm->mm);
+	if (!ret) {
+		/* Waits for pages without the lock, and only as long as we live */
+		ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, &locked);
+		if (locked)
+			mmap_read_unlock(vm->mm);
+	}
+	mmput_async(vm->mm);
 	return ret ?: -EFAULT;
 }
 ALLOW_ERROR_INJECTION(pviommu_pin_hva, ERRNO);

@@ -25,17 +25,17 @@
  *   ring->lock              one server of a ring at a time
  *   vm->mem_lock            read: slots and groups are used; write: they change
  *   vm->cfg_lock            endpoints, domains, which domain a group is in
- *   pviommu_grants_lock     all grants; never in a doorbell
+ *   pviommu_grants_lock     all grants; never in a doorbell; waits for no VM
  *   owner->loans_lock       what other VMs map of this VM's memory
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
- *   vm->account_lock        what is charged to the VMM
- *   vm->release_lock        list of releases; takes nothing
+ *   vm->account_lock        what is charged to the VMM; not taken for another VM
  *   mmap_lock of the VMM    taken by pinning and accounting
  *   vm->types.change_lock   a page gets a type, and the server is told; which pages
  *                           of tables are watched; never waits
  *   vm->types.lock          spinlock: who is the server
  *   server->lock            spinlock: a server's ring
+ *   vm->release_lock        list of releases; takes nothing
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
  *   vm->events.lock         irq-safe spinlock, innermost
  *
@@ -112,7 +112,10 @@ struct pviommu_run {
 };
 
 struct pviommu_mapping {
-	struct interval_tree_node it;	/* IOVAs; unused in limbo */
+	union {
+		struct interval_tree_node it; /* IOVAs; not in limbo */
+		struct list_head lent;	/* in limbo: entry of loan->limbo */
+	};
 	union {
 		struct list_head limbo;	/* entry of pviommu_domain.limbo */
 		struct hlist_node spare; /* entry of pviommu_domain.spare */
@@ -121,6 +124,7 @@ struct pviommu_mapping {
 	u32 nr_runs;
 	u8 pgshift;			/* UNMAP may cut at multiples of this */
 	u8 prot;			/* PVIOMMU_PROT_* */
+	u16 room;			/* runs that it has memory for */
 	struct pviommu_loan *loan;	/* another VM's pages; NULL: our own */
 	struct pviommu_run runs[] __counted_by(nr_runs);
 };
@@ -165,6 +169,7 @@ struct pviommu_loan {
 	struct pviommu_domain *domain;	/* there while domain->nr_loans counts us */
 	u64 iova;			/* where it was mapped, and how much */
 	u64 npages;
+	struct list_head limbo;		/* pieces that are unmapped; domain->lock */
 	refcount_t pieces;		/* mappings that have it as their loan */
 	atomic_t taken;			/* of these, being given back */
 };
@@ -232,7 +237,7 @@ struct pviommu_group {
 	atomic_t cut;			/* enum pviommu_cut; not attached unless NONE */
 	struct work_struct cut_work;	/* settles it */
 	bool held;			/* after an error, in blocked; vm->cfg_lock */
-	u32 id;
+	u32 id;				/* for the guest; counts from 1 in each VM */
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
 	u64 window_last;
@@ -259,6 +264,7 @@ struct pviommu_op_ctx {
 	u64 features;			/* what the guest accepted */
 	u32 *budget;			/* work left in this doorbell */
 	u64 done;			/* bytes done by the op so far */
+	int failed;			/* why the op is being undone, or 0 */
 	bool resumed;			/* the op used up a doorbell before */
 	bool answered;			/* the op's arguments hold an answer */
 };
@@ -303,6 +309,7 @@ struct pviommu_ring {
 	u32 events;			/* what the header says of events */
 	u32 served;			/* and how often it was served */
 	u64 done;			/* bytes that a begun op has done */
+	int failed;			/* why it is being undone, or 0 */
 	bool begun;			/* the op at cons has used up a doorbell */
 	bool cancel;			/* the op before failed and was chained */
 	bool dead;
@@ -382,6 +389,7 @@ struct pviommu_vm {
 
 	struct mutex cfg_lock;		/* groups, endpoints, domains */
 	struct list_head groups;
+	u32 last_group;			/* number of the group that came last */
 	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
 	struct xarray endpoints;
 	u32 next_endpoint;		/* ids are not used again soon */
@@ -389,6 +397,7 @@ struct pviommu_vm {
 
 	struct rw_semaphore mem_lock;
 	struct rb_root_cached slots;
+	u32 nr_slots;
 	struct pviommu_slot *last_slot;	/* found last; one of @slots, or NULL */
 	struct list_head windows;	/* with control_lock, or held for writing */
 
@@ -403,9 +412,9 @@ struct pviommu_vm {
 	struct list_head releases;	/* pages that are being given back */
 	u32 nr_releases;
 
-	struct mutex account_lock;	/* charged and used */
+	struct mutex account_lock;	/* charged; not taken by other VMs */
 	u64 charged;			/* pages charged to the VMM */
-	u64 used;			/* of these, pages in use */
+	atomic64_t used;		/* of these, pages in use; may fall at any time */
 
 	struct pviommu_events events;
 	struct pviommu_types types;
@@ -481,14 +490,15 @@ bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
 			      const struct pviommu_frames *frames, u64 *page,
 			      u64 *npages);
 struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
-					      struct pviommu_mapping *map,
-					      u64 iova);
+					      struct pviommu_mapping *map, u64 iova,
+					      struct pviommu_mapping **tail);
 const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 					      u64 page, u64 *offset);
 
 /* pin.c */
 int pviommu_charge(struct pviommu_vm *vm, u64 npages);
 void pviommu_uncharge(struct pviommu_vm *vm, u64 npages);
+void pviommu_uncharge_later(struct pviommu_vm *vm, u64 npages);
 long pviommu_pin_ram(struct pviommu_vm *vm, unsigned long hva,
 		     unsigned long npages, bool write, struct page **pages);
 long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
@@ -750,6 +760,7 @@ u32 pviommu_max_domains(void);
 u32 pviommu_doorbell_budget(void);
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
 int pviommu_quota_domains(struct pviommu_vm *vm);
+u32 pviommu_slots_left(const struct pviommu_vm *vm);
 
 /* event.c */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);

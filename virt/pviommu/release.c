@@ -120,9 +120,19 @@ static u64 discard_all(struct pviommu_vm *vm, const struct pviommu_frames *frame
 	return done;
 }
 
+/* Cut other VMs off */
+static void recall(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	mutex_lock(&vm->loans_lock);
+	pviommu_loans_recall(vm, NULL, frames);
+	mutex_unlock(&vm->loans_lock);
+}
+
 /*
- * Cut everyone off and free the pages. Nobody maps them anew in between: this VM
- * needs mem_lock for that, others loans_lock.
+ * Cut everyone off and free the pages. This VM does not map them anew in between: it
+ * needs mem_lock for that. Other VMs may, as to free them takes as long as the VMM
+ * likes, in which nobody else shall wait: what they have mapped then is not the VMM's
+ * page any more and is taken from them, too.
  */
 static u64 release_now(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
@@ -141,10 +151,9 @@ static u64 release_now(struct pviommu_vm *vm, const struct pviommu_frames *frame
 			pviommu_domain_put(domain);
 		}
 	}
-	mutex_lock(&vm->loans_lock);
-	pviommu_loans_recall(vm, NULL, frames);
+	recall(vm, frames);
 	size = discard_all(vm, frames);
-	mutex_unlock(&vm->loans_lock);
+	recall(vm, frames);
 out_unlock:
 	mutex_unlock(&vm->cfg_lock);
 	up_write(&vm->mem_lock);

@@ -60,6 +60,7 @@ static int op_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		.scratch = ring->scratch,
 		.budget = budget,
 		.done = ring->done,
+		.failed = ring->failed,
 		.resumed = ring->begun,
 	};
 	struct pviommu_op *op = &ring->op;
@@ -74,6 +75,7 @@ static int op_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		ret = pviommu_op_execute(&ctx, iface->features, op, &result);
 	ring->begun = ret == -EINPROGRESS;
 	ring->done = ring->begun ? ctx.done : 0;
+	ring->failed = ring->begun ? ctx.failed : 0;
 	if (ring->begun)
 		return ret;
 	ring->cancel = ret && chain;

@@ -482,7 +482,7 @@ struct pviommu_region {
  * @pages_mapped: 4 KiB pages mapped now, bypass not counted
  * @pages_pinned: 4 KiB pages pinned now, for any purpose
  * @domains: domains that exist now
- * @mappings: mappings that exist now
+ * @mappings: mappings that exist now, also those that wait for a flush
  * @faults: DMA faults that the physical IOMMU has reported
  * @events_lost: events that found the event ring full
  * @pages_lent: 4 KiB pages of this VM that other VMs map now

@@ -32,6 +32,7 @@ FIXTURE_SETUP(container)
 
 FIXTURE_TEARDOWN(container)
 {
+	pv_params_restore();
 	pv_vm_close(&self->vm);
 	pv_expect_unchanged(&self->before);
 }
@@ -147,6 +148,48 @@ TEST_F(container, map_dma_by_another_process)
 		_exit(-vfio_map_dma(self->vm.container, AT, self->mem, 0x1000, true));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(EPERM, WEXITSTATUS(status));
+}
+
+/* How many more ranges there may be, as GET_INFO says; -1 if it doesn't */
+static long ranges_left(int fd)
+{
+	struct {
+		struct vfio_iommu_type1_info info;
+		__u8 caps[4096];
+	} arg = { .info.argsz = sizeof(arg) };
+	const struct vfio_iommu_type1_info_dma_avail *cap;
+	unsigned int off;
+
+	if (call(fd, VFIO_IOMMU_GET_INFO, &arg))
+		return -1;
+	for (off = arg.info.cap_offset; off; off = cap->header.next) {
+		cap = (void *)((char *)&arg + off);
+		if (cap->header.id == VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL)
+			return cap->avail;
+	}
+	return -1;
+}
+
+/* Each takes memory of the kernel, also when there is nothing at the address */
+TEST_F(container, map_dma_too_often)
+{
+	int fd = self->vm.container;
+
+	EXPECT_EQ(65535 - 3, ranges_left(fd));
+	ASSERT_TRUE(pv_param_set("max_slots", "5"));
+	EXPECT_EQ(2, ranges_left(fd));
+	ASSERT_EQ(0, munmap(self->mem, 1 << 20));
+	EXPECT_EQ(0, vfio_map_dma(fd, AT, self->mem, 0x1000, true));
+	EXPECT_EQ(0, vfio_map_dma(fd, AT + 0x1000, self->mem, 0x1000, true));
+	EXPECT_EQ(0, ranges_left(fd));
+	EXPECT_EQ(-ENOSPC, vfio_map_dma(fd, AT + 0x2000, self->mem, 0x1000, true));
+	EXPECT_EQ(-EEXIST, vfio_map_dma(fd, AT, self->mem, 0x1000, true));
+	EXPECT_EQ(0, vfio_unmap_dma(fd, AT, 0x1000, NULL));
+	EXPECT_EQ(1, ranges_left(fd));
+	EXPECT_EQ(0, vfio_map_dma(fd, AT + 0x2000, self->mem, 0x1000, true));
+	/* Fewer than there are */
+	ASSERT_TRUE(pv_param_set("max_slots", "1"));
+	EXPECT_EQ(0, ranges_left(fd));
 }
 
 /* ---- UNMAP_DMA ----------------------------------------------------- */

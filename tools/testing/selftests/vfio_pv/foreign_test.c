@@ -5,8 +5,17 @@
  *
  * The owner is another process with a device of its own; the borrower is this one.
  */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <linux/userfaultfd.h>
 
 #include "lib/edu.h"
 #include "lib/pv_ctl.h"
@@ -17,6 +26,10 @@
 #define LEN		1024
 /* What an owner answers */
 #define DONE		'y'
+#define UNABLE		's'
+/* Pages of the owner: that come late, and of a file that somebody writes to for long */
+#define LATE		(PV_DATA + 32 * PV_PAGE)
+#define FILED		(PV_DATA + 48 * PV_PAGE)
 
 FIXTURE(foreign)
 {
@@ -33,25 +46,123 @@ FIXTURE(foreign)
 
 /* ---- the owner ------------------------------------------------------- */
 
-static bool owner_releases(struct pv_vm *vm)
+static bool owner_released(struct pv_vm *vm, __u64 size)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
 	struct pviommu_event ev = {};
 	int i;
 
-	op.release.list = PV_AT_LIST;
-	op.release.count = 2;
-	pv_list(vm)[0] = PV_DATA >> 12;
-	pv_list(vm)[1] = (PV_DATA >> 12) + 2;
-	if (__pv_start(vm, 1, 6) || __pv_exec(&vm->ring[0], op))
-		return false;
 	for (i = 0; i < 1000 && !pv_event_next(vm, &ev); i++)
 		usleep(5000);
-	return ev.type == PVIOMMU_EV_RELEASED && ev.size == 2 * PV_PAGE;
+	return ev.type == PVIOMMU_EV_RELEASED && ev.size == size;
+}
+
+static bool owner_begins_release(struct pv_vm *vm, __u32 count)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+
+	op.release.list = PV_AT_LIST;
+	op.release.count = count;
+	return !__pv_start(vm, 1, 6) && !__pv_exec(&vm->ring[0], op);
+}
+
+static bool owner_releases(struct pv_vm *vm)
+{
+	pv_list(vm)[0] = PV_DATA >> 12;
+	pv_list(vm)[1] = (PV_DATA >> 12) + 2;
+	return owner_begins_release(vm, 2) && owner_released(vm, 2 * PV_PAGE);
+}
+
+/* Who touches this page, which is not there, waits until bring_in(); -1 if it can't be */
+static int page_comes_late(void *page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (unsigned long)page, .len = PV_PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &reg))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool waited_for(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 10000) == 1;
+}
+
+static bool bring_in(int fd, void *page)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (unsigned long)page, .len = PV_PAGE },
+	};
+
+	return !ioctl(fd, UFFDIO_ZEROPAGE, &zero) && !close(fd);
+}
+
+/* While somebody waits for the page, the VMM's address space can be changed */
+static bool owner_brings_in(int fd, void *page)
+{
+	void *any;
+
+	if (!waited_for(fd))
+		return false;
+	any = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return any != MAP_FAILED && !munmap(any, PV_PAGE) && bring_in(fd, page);
+}
+
+/* A write that has the file locked and does not come to its end before bring_in() */
+struct slow_write {
+	int file, fault;
+	void *page;
+	pthread_t thread;
+};
+
+static void *write_slowly(void *arg)
+{
+	struct slow_write *slow = arg;
+
+	return pwrite(slow->file, slow->page, 16, 0) == 16 ? arg : NULL;
+}
+
+/* To free a page of the file waits for the write */
+static char owner_begins_slow_release(struct pv_vm *vm, struct slow_write *slow)
+{
+	struct pviommu_event ev;
+
+	slow->file = memfd_create("guest", 0);
+	slow->page = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	slow->fault = page_comes_late(slow->page);
+	if (slow->fault < 0)
+		return UNABLE;
+	if (ftruncate(slow->file, PV_PAGE) ||
+	    mmap(pv_mem(vm, FILED), PV_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 slow->file, 0) == MAP_FAILED ||
+	    pthread_create(&slow->thread, NULL, write_slowly, slow) || !waited_for(slow->fault))
+		return 'n';
+	pv_list(vm)[0] = FILED >> 12;
+	if (!owner_begins_release(vm, 1))
+		return 'n';
+	usleep(300000);
+	return pv_event_next(vm, &ev) ? 'n' : DONE;
+}
+
+static bool owner_ends_slow_release(struct pv_vm *vm, struct slow_write *slow)
+{
+	void *ret;
+
+	return bring_in(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
+	       owner_released(vm, PV_PAGE);
 }
 
 static char owner_does(struct pv_vm *vm, char what)
 {
+	static struct slow_write slow;
+	static int late;
 	char *data = pv_mem(vm, PV_DATA);
 	int i;
 
@@ -74,6 +185,15 @@ static char owner_does(struct pv_vm *vm, char what)
 		return pv_region_unmap(vm, &vm->low) ? 'n' : DONE;
 	case 'r':	/* give pages back: every other one of four */
 		return owner_releases(vm) ? DONE : 'n';
+	case 'l':	/* have a page that comes late */
+		late = page_comes_late(pv_mem(vm, LATE));
+		return late < 0 ? UNABLE : DONE;
+	case 'b':	/* bring it in, when somebody waits for it */
+		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
+	case 's':	/* give a page back, which takes its time */
+		return owner_begins_slow_release(vm, &slow);
+	case 'e':	/* let that come to its end */
+		return owner_ends_slow_release(vm, &slow) ? DONE : 'n';
 	default:
 		return 'n';
 	}
@@ -97,15 +217,25 @@ static void owner_main(int in, int out)
 	_exit(0);
 }
 
-static bool owner_ask(int to, int from, char what)
+static char owner_ask(int to, int from, char what)
 {
-	char answer;
+	char answer = 'n';
 
-	return (!what || write(to, &what, 1) == 1) && read(from, &answer, 1) == 1 &&
-	       answer == DONE;
+	if (what && write(to, &what, 1) != 1)
+		return 'n';
+	return read(from, &answer, 1) == 1 ? answer : 'n';
 }
 
-#define ask(what)	ASSERT_TRUE(owner_ask(self->to, self->from, what))
+#define ask(what)	ASSERT_EQ(DONE, owner_ask(self->to, self->from, what))
+
+/* The same, of what not every kernel can do */
+#define ask_or_skip(what) do {							\
+	char __answer = owner_ask(self->to, self->from, what);			\
+										\
+	if (__answer == UNABLE)							\
+		SKIP(return, "needs userfaultfd");				\
+	ASSERT_EQ(DONE, __answer);						\
+} while (0)
 
 static pid_t owner_start(int *to, int *from)
 {
@@ -474,6 +604,122 @@ TEST_F(foreign, owner_is_killed)
 	owner_end(&self->pid, SIGKILL);
 	expect_revoked(IOVA, PV_DATA, 16 * PV_PAGE);
 	expect_all_gone(pinned);
+}
+
+/* ---- who waits for whom ---------------------------------------------- */
+
+/* An op in a thread, which is waited for as long as a limit says */
+struct one_op {
+	struct pv_ring *r;
+	struct pviommu_op op;
+	__u32 status;
+	volatile bool done;
+	pthread_t thread;
+};
+
+static void *run_op(void *arg)
+{
+	struct one_op *one = arg;
+
+	one->status = __pv_exec(one->r, one->op);
+	one->done = true;
+	return NULL;
+}
+
+static bool done_within(const struct one_op *one, int ms)
+{
+	for (; ms > 0 && !one->done; ms -= 5)
+		usleep(5000);
+	return one->done;
+}
+
+/* The owner's VMM takes its time with a page, and goes on with its own affairs */
+TEST_F(foreign, owner_brings_the_page_in)
+{
+	struct one_op one = { .r = self->r };
+
+	ask_or_skip('l');
+	let(LATE, PV_PAGE, "rw");
+	one.op = foreign_map(self->owner, self->dom, IOVA, LATE, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pthread_create(&one.thread, NULL, run_op, &one));
+	ask('b');
+	ASSERT_EQ(0, pthread_join(one.thread, NULL));
+	EXPECT_EQ(PVIOMMU_OK, one.status);
+	EXPECT_EQ(1, pv_total("pages_lent"));
+}
+
+/* Pages that the owner gives back are freed as slowly as its VMM likes */
+TEST_F(foreign, release_that_takes_long)
+{
+	struct one_op one = { .r = self->r };
+	long long id = let(PV_DATA, 16 * PV_PAGE, "rw");
+
+	ask_or_skip('s');
+	one.op = foreign_map(self->owner, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pthread_create(&one.thread, NULL, run_op, &one));
+	EXPECT_TRUE(done_within(&one, 20000));
+	if (one.done)
+		EXPECT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+	ask('e');
+	ASSERT_EQ(0, pthread_join(one.thread, NULL));
+	EXPECT_EQ(PVIOMMU_OK, one.status);
+}
+
+/* What the borrower has without a flush, and how many times it maps a page */
+#define MANY	60000
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* Map a page @n times, one after the other; false if that failed once */
+static bool map_many(struct pv_ring *r, struct pviommu_op op, unsigned int n)
+{
+	const struct pviommu_op *slot;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		slot = pv_push(r, op);
+		op.map.iova += PV_PAGE;
+		if ((i + 1) % r->slots && i + 1 < n)
+			continue;
+		if (!pv_run(r) || slot->status)
+			return false;
+	}
+	return true;
+}
+
+/* How long that takes is up to how much was lent, not to what else the borrower has */
+TEST_F_TIMEOUT(foreign, many_loans_and_a_long_limbo, 400)
+{
+	long long id = let(PV_DATA, PV_PAGE, "rw");
+	struct pv_vm *vm = &self->vm;
+	struct pv_ring *r = self->r;
+	double begin, made, gone;
+
+	pv_reset(vm);
+	pv_start(vm, 1, PVIOMMU_RING_ORDER_MAX);
+	self->dom = pv_new_domain(r, vm->dev[0].id);
+	ASSERT_NE(0, self->dom);
+	begin = seconds();
+	ASSERT_TRUE(map_many(r, pv_op_map(self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW), MANY));
+	pv_unmap_all(r, self->dom);
+	ASSERT_TRUE(map_many(r, foreign_map(self->owner, self->dom, IOVA, PV_DATA, PV_PAGE,
+					    PV_RW), MANY));
+	EXPECT_EQ(MANY, pv_total("pages_lent"));
+	made = seconds() - begin;
+	begin = seconds();
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+	gone = seconds() - begin;
+	TH_LOG("made in %.1f s, gone in %.1f s", made, gone);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+	EXPECT_LT(gone, 2 * made + 5);
+	pv_inv(r, self->dom);
+	EXPECT_EQ(0, pv_total("pages_mapped"));
 }
 
 /* ---- the borrower's own end ------------------------------------------ */

@@ -755,7 +755,8 @@ static bool change_limits(struct run *run)
 	const char * const pages[] = { "1", "3", "100", "513", "8192", "8192" };
 	char text[32];
 
-	run->model.max_mappings = run->model.mappings + 100 + fuzz_below(&run->fuzz, 100000);
+	run->model.max_mappings = model_nr_mappings(&run->model) + 100 +
+				  fuzz_below(&run->fuzz, 100000);
 	snprintf(text, sizeof(text), "%llu", run->model.max_mappings);
 	return pv_param_set("max_mappings", text) &&
 	       pv_param_set("doorbell_pages",

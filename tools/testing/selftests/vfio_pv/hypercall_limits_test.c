@@ -71,7 +71,8 @@ TEST_F(limits, huge_map_takes_more_than_one_doorbell)
 
 	pv_unmap(self->r, self->dom, IOVA, size);
 	EXPECT_EQ(size, self->r->last.result);
-	EXPECT_EQ(0, pv_state(self->r).mappings);
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(size / PV_2M, pv_state(self->r).mappings);
 	pv_inv(self->r, self->dom);
 	expect_idle();
 }
@@ -110,6 +111,43 @@ TEST_F(limits, failure_late_undoes_all)
 	pv_lookup(self->r, self->dom, IOVA + 0x2ff0000);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);
 	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
+}
+
+/* To undo is work as well, and what others map where it is undone is theirs */
+TEST_F(limits, failure_late_is_undone_bit_by_bit)
+{
+	__u64 size = LARGE_SIZE - PV_DATA, most = 0, now, last;
+	struct pv_ring *other = &self->vm.ring[1];
+	struct pviommu_op *op;
+	unsigned int kicks;
+	bool mapped = false;
+
+	self->r->kicks = 0;
+	pv_map(self->r, self->dom, IOVA, PV_DATA, size, PV_RW);
+	kicks = self->r->kicks;
+	pv_unmap_all(self->r, self->dom);
+	pv_inv(self->r, self->dom);
+
+	self->r->kicks = 0;
+	last = IOVA + size - PV_PAGE;
+	op = pv_push(self->r, pv_op_map(self->dom, IOVA, PV_DATA, size + PV_PAGE, PV_RW));
+	for (pv_kick(self->r); op->status == PVIOMMU_STATUS_PENDING; pv_kick(self->r)) {
+		now = pv_state(other).pages_mapped;
+		most = now > most ? now : most;
+		if (now < most && !mapped)
+			mapped = !__pv_map(other, self->dom, last, PV_DATA, PV_PAGE, PV_RW);
+	}
+	ASSERT_TRUE(pv_run(self->r));
+	EXPECT_EQ(PVIOMMU_EFAULT, op->status);
+	EXPECT_LT(kicks, self->r->kicks);
+	if (variant->doorbell_pages)
+		EXPECT_TRUE(mapped);
+	EXPECT_EQ(mapped, pv_state(self->r).pages_mapped);
+	if (mapped)
+		pv_lookup(self->r, self->dom, last);
+	pv_unmap_all(self->r, self->dom);
+	pv_inv(self->r, self->dom);
+	expect_idle();
 }
 
 /* Another ring gets its turn while an op goes on */
@@ -224,7 +262,10 @@ TEST_F(limits, quota_of_mappings)
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_err_map_list(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_AT_LIST, 1, PV_RW);
 	EXPECT_EQ(4, pv_state(self->r).mappings);
+	/* What is unmapped has its pins until it is flushed, and counts until then */
 	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
+	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
+	pv_inv(self->r, self->dom);
 	pv_map(self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
 	pv_unmap_all(self->r, self->dom);
 	pv_inv(self->r, self->dom);
@@ -232,6 +273,23 @@ TEST_F(limits, quota_of_mappings)
 	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA, PV_DATA, 5 * PV_2M, PV_RW);
 	expect_idle();
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 4 * PV_2M, PV_RW);
+}
+
+/* To map and unmap without a flush has an end */
+TEST_F(limits, quota_of_unflushed_mappings)
+{
+	unsigned int i;
+
+	ASSERT_TRUE(pv_param_set("max_mappings", "100"));
+	for (i = 0; i < 100; i++) {
+		pv_map(self->r, self->dom, IOVA, PV_DATA, 2 * PV_PAGE, PV_RW);
+		pv_unmap(self->r, self->dom, IOVA, 2 * PV_PAGE);
+	}
+	EXPECT_EQ(100, pv_state(self->r).mappings);
+	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
+	pv_inv(self->r, self->dom);
+	expect_idle();
+	pv_map(self->r, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
 }
 
 TEST_F(limits, quota_of_domains)

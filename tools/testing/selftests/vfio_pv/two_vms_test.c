@@ -76,6 +76,17 @@ FIXTURE_TEARDOWN(two)
 	EXPECT_TRUE(works(&self->b));					\
 } while (0)
 
+/* What the VM is told of the group of its device */
+static __u32 group_number(struct pv_vm *vm)
+{
+	const struct pviommu_probe *probe = pv_mem(vm, PV_AT_REPLY);
+
+	if (__pv_exec(&vm->ring[0], pv_op_buf(PVIOMMU_OP_PROBE, vm->dev[0].id, PV_AT_REPLY,
+					      PV_PAGE)))
+		return 0;
+	return probe->group;
+}
+
 /* The same numbers in both VMs are two things */
 TEST_F(two, numbers_are_each_vms_own)
 {
@@ -84,6 +95,8 @@ TEST_F(two, numbers_are_each_vms_own)
 
 	EXPECT_EQ(self->a.dev[0].id, self->b.dev[0].id);
 	EXPECT_EQ(self->dom_a, self->dom_b);
+	EXPECT_EQ(1, group_number(&self->a));
+	EXPECT_EQ(1, group_number(&self->b));
 	EXPECT_TRUE(works(&self->a));
 	EXPECT_TRUE(works(&self->b));
 

@@ -138,6 +138,16 @@ __u64 model_pinned(const struct model *m)
 	return n;
 }
 
+__u64 model_nr_mappings(const struct model *m)
+{
+	__u64 n = m->mappings;
+	unsigned int i;
+
+	for (i = 0; i < MODEL_DOMAINS; i++)
+		n += m->domains[i].limbo_mappings;
+	return n;
+}
+
 void model_attach(struct model *m, unsigned int ep, __u32 domain)
 {
 	unsigned int i;
@@ -171,6 +181,7 @@ static void flush(struct model_domain *d)
 	memset(d->limbo, 0, sizeof(d->limbo));
 	d->limbo_first = ALL;
 	d->limbo_last = 0;
+	d->limbo_mappings = 0;
 	d->flushes++;
 }
 
@@ -180,13 +191,17 @@ static void flush_range(struct model_domain *d, __u64 iova, __u64 last)
 		flush(d);
 }
 
-/* One page; what is left of the host's mapping is a mapping again */
-static void remove_page(struct model *m, struct model_domain *d, __u64 iova)
+/*
+ * One page; what is left of the host's mapping is a mapping again. Whether the page
+ * after it was of the same.
+ */
+static bool remove_page(struct model *m, struct model_domain *d, __u64 iova)
 {
 	struct model_page *page = model_page(m, d, iova);
 	struct model_page *next = model_page(m, d, iova + PAGE);
+	bool more = next && next->prot && !next->first;
 
-	if (next && next->prot && !next->first) {
+	if (more) {
 		next->first = true;
 		m->mappings++;
 	}
@@ -201,12 +216,13 @@ static void remove_page(struct model *m, struct model_domain *d, __u64 iova)
 	page->prot = 0;
 	page->first = false;
 	page->stale = d->flushes;
+	return more;
 }
 
 /* All of [iova, last]; how many bytes that was */
 static __u64 remove_range(struct model *m, struct model_domain *d, __u64 iova, __u64 last)
 {
-	__u64 removed = 0, at;
+	__u64 removed = 0, at, goes_on = ALL;
 	unsigned int i, n;
 
 	for (i = 0; i < MODEL_ARENAS; i++) {
@@ -214,7 +230,8 @@ static __u64 remove_range(struct model *m, struct model_domain *d, __u64 iova, _
 			at = m->arenas[i].iova + n * PAGE;
 			if (at < iova || at > last || !d->pages[m->arenas[i].first + n].prot)
 				continue;
-			remove_page(m, d, at);
+			d->limbo_mappings += at != goes_on;
+			goes_on = remove_page(m, d, at) ? at + PAGE : ALL;
 			removed += PAGE;
 		}
 	}
@@ -502,7 +519,7 @@ static __u32 map_pages(struct model *m, struct model_domain *d, const struct ran
 	struct model_page *page;
 	__u64 i;
 
-	if (m->mappings + 1 > m->max_mappings)
+	if (model_nr_mappings(m) + 1 > m->max_mappings)
 		return PVIOMMU_ENOSPC;
 	for (i = 0; i < n; i++) {
 		__u64 gpa = (gfns ? gfns[i] : gfn + i) * PAGE;
@@ -590,7 +607,7 @@ static __u32 map_list(struct model *m, struct pviommu_op *op)
 	status = list_args(m, op, &range) ?: check_domain(m, op->domain) ?: check_window(m, &range);
 	if (status)
 		return status;
-	if (m->mappings + 1 > m->max_mappings)
+	if (model_nr_mappings(m) + 1 > m->max_mappings)
 		return PVIOMMU_ENOSPC;
 	d = domain_of(m, op->domain);
 	list = list_at(m, op->list.list, op->list.count);
@@ -814,7 +831,7 @@ static __u32 stats(struct model *m, struct pviommu_op *op, struct model_reply *r
 		.stats = {
 			.ops = m->ops, .ops_failed = m->ops_failed,
 			.pages_mapped = m->pages_mapped, .pages_pinned = model_pinned(m),
-			.domains = model_nr_domains(m), .mappings = m->mappings,
+			.domains = model_nr_domains(m), .mappings = model_nr_mappings(m),
 		},
 	};
 	return PVIOMMU_OK;

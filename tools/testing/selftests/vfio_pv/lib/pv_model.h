@@ -66,6 +66,7 @@ struct model_domain {
 	__u64 limbo[MODEL_REGIONS];	/* pages that wait for a flush, by region */
 	__u64 limbo_first;	/* IOVAs that these had */
 	__u64 limbo_last;
+	__u64 limbo_mappings;	/* of the host, that these were; they still count */
 };
 
 struct model_endpoint {
@@ -144,6 +145,8 @@ void model_close(struct model *m, unsigned int ep);
 bool model_in_bypass(const struct model *m);
 __u64 model_pinned(const struct model *m);
 __u64 model_nr_domains(const struct model *m);
+/* Those that wait for a flush count, too */
+__u64 model_nr_mappings(const struct model *m);
 
 /* The entry of a page; NULL outside the arenas */
 struct model_page *model_page(const struct model *m, const struct model_domain *d, __u64 iova);

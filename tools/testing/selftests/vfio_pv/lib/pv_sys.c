@@ -197,6 +197,7 @@ static struct {
 	{ "doorbell_pages", "" },
 	{ "max_domains", "" },
 	{ "max_mappings", "" },
+	{ "max_slots", "" },
 	{ "release_ms", "" },
 	{ "server_timeout_ms", "" },
 };
