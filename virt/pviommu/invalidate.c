@@ -113,7 +113,7 @@ static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u6
 	switch (granularity) {
 	case PVIOMMU_INV_DOMAIN:
 	case PVIOMMU_INV_PASID:
-		if (addr || size || has_pasid != (granularity == PVIOMMU_INV_PASID))
+		if (addr || size || has_pasid == (granularity == PVIOMMU_INV_DOMAIN))
 			return -EINVAL;
 		*iova = 0;
 		*last = U64_MAX;

@@ -59,7 +59,7 @@ FIXTURE_TEARDOWN(pasid)
 	pv_expect_unchanged(&self->before);
 }
 
-/* ---- ops with a PASID ------------------------------------------------------ */
+/* ---- ops with a PASID ---- */
 
 static struct pviommu_op with(struct pviommu_op op, __u32 pasid)
 {
@@ -90,7 +90,7 @@ static struct pviommu_op inv_page(__u32 dom, __u32 pasid, __u64 addr, __u64 size
 	return with(pv_op_inv_page(dom, addr, size), pasid);
 }
 
-/* ---- what the host's tables say ---------------------------------------------- */
+/* ---- what the host's tables say ---- */
 
 /* Nothing is attached at PASID 1 */
 #define expect_blocked() do {							\
@@ -132,7 +132,7 @@ static __u32 second_domain(struct pv_ring *r, __u32 ep)
 	return dom;
 }
 
-/* ---- what is told -------------------------------------------------------------- */
+/* ---- what is told ---- */
 
 static struct pviommu_probe probe(struct pv_vm *vm, __u32 ep)
 {
@@ -247,7 +247,7 @@ TEST_F(pasid, invalidate_refuses)
 	pv_exec(self->r, inv(self->dom, PASID));
 }
 
-/* ---- what devices reach ------------------------------------------------------------ */
+/* ---- what devices reach ---- */
 
 TEST_F(pasid, attach_and_detach)
 {
@@ -318,7 +318,7 @@ TEST_F(pasid, move)
 	pv_free(self->r, dom);
 }
 
-/* ---- flushing ------------------------------------------------------------------------ */
+/* ---- flushing ---- */
 
 TEST_F(pasid, unmap_and_invalidate)
 {
@@ -392,7 +392,7 @@ TEST_F(pasid, invalidate_in_pieces)
 	pv_unmap_all(self->r, pv_new_domain(self->r, self->ep));
 }
 
-/* ---- limits ------------------------------------------------------------------------------ */
+/* ---- limits ---- */
 
 TEST_F(pasid, quota)
 {
@@ -408,7 +408,7 @@ TEST_F(pasid, quota)
 	pv_exec(self->r, detach(self->ep, dom, PASID));
 }
 
-/* ---- ends ---------------------------------------------------------------------------------- */
+/* ---- ends ---- */
 
 TEST_F(pasid, reset)
 {
@@ -471,7 +471,7 @@ TEST_F(pasid, killed)
 	close(pipes[1]);
 }
 
-/* ---- errors of devices ------------------------------------------------------------------------ */
+/* ---- errors of devices ---- */
 
 TEST_F(pasid, isolation)
 {
