@@ -68,6 +68,9 @@ int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
+/* To detach a PASID is to attach the blocked domain there, not iommu_ops.remove_dev_pasid() */
+#define PVIOMMU_HAVE_BLOCKED_PASID
+
 /* vfio_device_ops.get_region_info_caps() takes over part of ioctl() */
 #define PVIOMMU_HAVE_GET_REGION_INFO_CAPS
 

@@ -37,6 +37,7 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 	ep->group = grp;
 	ep->dev = vdev->dev;
 	ep->kvm = vdev->kvm;
+	pviommu_endpoint_learn_pasids(ep);
 	down_read(&ep->vm->mem_lock);
 	mutex_lock(&ep->vm->cfg_lock);
 	/* It may have been blocked when the last device was closed */
@@ -484,7 +485,7 @@ static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 	reply->head.group = cpu_to_le32(grp->id);
 	reply->head.flags = cpu_to_le32(grp->flags);
 	reply->head.nr_regions = cpu_to_le32(n);
-	reply->head.pasid_bits = cpu_to_le32(pviommu_endpoint_pasid_bits(ep));
+	reply->head.pasid_bits = cpu_to_le32(ep->pasid_bits);
 	reply->head.domain = cpu_to_le32(group_domain_id(grp));
 	return n;
 }

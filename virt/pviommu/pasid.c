@@ -70,15 +70,19 @@ void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 }
 
 /**
- * pviommu_endpoint_pasid_bits() - the width of an endpoint's PASIDs
- * @ep: the endpoint
- *
- * Return: 0 if it has none, or can't use them here.
+ * pviommu_endpoint_learn_pasids() - find out whether an endpoint has PASIDs
+ * @ep: the endpoint, just opened: later, an error may have switched them off for a while
  */
+void pviommu_endpoint_learn_pasids(struct pviommu_endpoint *ep)
+{
+	ep->pasid_bits = pasid_enabled(ep->dev) ? ep->group->pasid_bits : 0;
+}
+
 u32 pviommu_endpoint_pasid_bits(const struct pviommu_endpoint *ep)
 {
-	return pasid_enabled(ep->dev) ? ep->group->pasid_bits : 0;
+	return ep->pasid_bits;
 }
+EXPORT_SYMBOL_GPL(pviommu_endpoint_pasid_bits);
 
 /**
  * pviommu_pasid_check() - can a domain be attached to an endpoint by a PASID
@@ -89,11 +93,9 @@ u32 pviommu_endpoint_pasid_bits(const struct pviommu_endpoint *ep)
  */
 int pviommu_pasid_check(const struct pviommu_endpoint *ep, u32 pasid)
 {
-	u32 bits = pviommu_endpoint_pasid_bits(ep);
-
-	if (!bits)
+	if (!ep->pasid_bits)
 		return -EOPNOTSUPP;
-	return pasid < PASID_FIRST || pasid >> bits ? -ERANGE : 0;
+	return pasid < PASID_FIRST || pasid >> ep->pasid_bits ? -ERANGE : 0;
 }
 
 /**

@@ -250,6 +250,7 @@ struct pviommu_endpoint {
 	struct pviommu_group *group;
 	struct device *dev;
 	u32 id;
+	u32 pasid_bits;			/* 0: no PASIDs */
 	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
 	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
 	bool in_error;			/* the host is handling one; no lock */
@@ -688,7 +689,7 @@ bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);
 /* pasid.c */
 void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 			  struct device *dev);
-u32 pviommu_endpoint_pasid_bits(const struct pviommu_endpoint *ep);
+void pviommu_endpoint_learn_pasids(struct pviommu_endpoint *ep);
 int pviommu_pasid_check(const struct pviommu_endpoint *ep, u32 pasid);
 struct pviommu_domain *pviommu_pasid_domain(struct pviommu_group *grp, u32 pasid);
 bool pviommu_pasid_leads_to(struct pviommu_vm *vm, u32 pasid,
