@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "lib/edu.h"
+#include "lib/pv_fault.h"
 #include "lib/pv_table.h"
 #include "lib/pv_test.h"
 #include "lib/pv_vtd.h"
@@ -508,6 +509,54 @@ TEST_F(pasid, isolation_frees_the_domain)
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	pv_free(self->r, self->dom);
 	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+}
+
+/* ---- every failure ---- */
+
+/* One after the other, from @from; each time it goes there or stays where it was */
+#define every_failure(what, from, to, from_gpa, to_gpa) do {			\
+	struct pv_fault_sweep __sweep = {};					\
+										\
+	while (pv_fault_next(&__sweep)) {					\
+		struct pv_state __was, __is;					\
+		__u32 __status;							\
+		__u64 __gpa;							\
+										\
+		pv_exec(self->r, attach(self->ep, from, PASID));		\
+		__was = pv_state(self->r);					\
+		ASSERT_TRUE(pv_fault_arm(__sweep.kind, __sweep.nth));		\
+		__status = __pv_exec(self->r, attach(self->ep, to, PASID));	\
+		__sweep.was = pv_fault_disarm();				\
+		__is = pv_state(self->r);					\
+		EXPECT_TRUE(pv_state_same(&__was, &__is));			\
+		__gpa = __status ? (from_gpa) : (to_gpa);			\
+		if (__status && !__sweep.was)					\
+			TH_LOG("%s: %u and nothing failed", what, __status);	\
+		EXPECT_TRUE(!__status || __sweep.was);				\
+		if (__gpa == ~0ULL)						\
+			expect_blocked();					\
+		else								\
+			expect_leads(PASID, IOVA, __gpa, PV_RW);		\
+	}									\
+	pv_fault_report(what, &__sweep);					\
+} while (0)
+
+TEST_F_TIMEOUT(pasid, every_failure, 1200)
+{
+	const char *missing = pv_fault_missing();
+	__u32 dom;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	dom = second_domain(self->r, self->ep);
+	ASSERT_NE(0, dom);
+	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
+	ASSERT_TRUE(pv_fault_begin());
+	every_failure("ATTACH by PASID", PVIOMMU_DOMAIN_BLOCKED, dom, ~0ULL,
+		      TARGET + 7 * PV_PAGE);
+	every_failure("moving a PASID", self->dom, dom, TARGET, TARGET + 7 * PV_PAGE);
+	every_failure("blocking a PASID", dom, PVIOMMU_DOMAIN_BLOCKED, 0, ~0ULL);
+	pv_fault_end();
 }
 
 TEST_HARNESS_MAIN
