@@ -103,9 +103,9 @@ static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u6
 	u64 addr = le64_to_cpu(op->inv.addr), size = le64_to_cpu(op->inv.size);
 	bool has_pasid = le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE;
 	u32 granularity = le32_to_cpu(op->inv.granularity);
+	bool by_pasid = granularity == PVIOMMU_INV_PASID;
 
-	if ((has_pasid || granularity == PVIOMMU_INV_PASID) &&
-	    !(ctx->features & PVIOMMU_F_PASID))
+	if ((has_pasid || by_pasid) && !(ctx->features & PVIOMMU_F_PASID))
 		return -EOPNOTSUPP;
 
 	if (op->inv.reserved0 || op->inv.reserved)
@@ -113,7 +113,7 @@ static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u6
 	switch (granularity) {
 	case PVIOMMU_INV_DOMAIN:
 	case PVIOMMU_INV_PASID:
-		if (addr || size || has_pasid == (granularity == PVIOMMU_INV_DOMAIN))
+		if (addr || size || has_pasid != by_pasid)
 			return -EINVAL;
 		*iova = 0;
 		*last = U64_MAX;

@@ -329,8 +329,8 @@ TEST_F(fd, what_is_told)
  */
 
 /* Newer than the headers */
-#define HWPT_ALLOC_PASID	(1 << 3)
-#define ATTACH_PASID		(1 << 0)
+#define HWPT_ALLOC_PASID	8
+#define ATTACH_PASID		1
 
 struct pasid_arg {
 	__u32 argsz;

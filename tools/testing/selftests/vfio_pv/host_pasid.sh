@@ -33,7 +33,7 @@ answer() {
 	case $1 in
 	present) present && echo yes || echo no ;;
 	enabled) [ "$(setpci -s 00:10.0 ECAP001b+6.w)" = 0001 ] && echo yes || echo no ;;
-	error) echo error >$ACTION && sleep 1 && echo resume >$ACTION && echo done ;;
+	error) echo error >$ACTION && sleep 1 && echo resume >$ACTION ;;
 	esac
 }
 

@@ -520,7 +520,7 @@ TEST_F(pasid, isolation_frees_the_domain)
 	while (pv_fault_next(&__sweep)) {					\
 		struct pv_state __was, __is;					\
 		__u32 __status;							\
-		__u64 __gpa;							\
+		__u64 __leads;							\
 										\
 		pv_exec(self->r, attach(self->ep, from, PASID));		\
 		__was = pv_state(self->r);					\
@@ -529,14 +529,14 @@ TEST_F(pasid, isolation_frees_the_domain)
 		__sweep.was = pv_fault_disarm();				\
 		__is = pv_state(self->r);					\
 		EXPECT_TRUE(pv_state_same(&__was, &__is));			\
-		__gpa = __status ? (from_gpa) : (to_gpa);			\
+		__leads = __status ? (from_gpa) : (to_gpa);			\
 		if (__status && !__sweep.was)					\
 			TH_LOG("%s: %u and nothing failed", what, __status);	\
 		EXPECT_TRUE(!__status || __sweep.was);				\
-		if (__gpa == ~0ULL)						\
+		if (__leads == ~0ULL)						\
 			expect_blocked();					\
 		else								\
-			expect_leads(PASID, IOVA, __gpa, PV_RW);		\
+			expect_leads(PASID, IOVA, __leads, PV_RW);		\
 	}									\
 	pv_fault_report(what, &__sweep);					\
 } while (0)
