@@ -583,18 +583,18 @@ static int vcap_write_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 	return 0;
 }
 
-/* Its control register is written as a word, or as the upper half of one of 32 bits */
+/* Of its registers one bit can be written, in the lower byte of the control register */
 static int vcap_write_pasid(struct pv_vcap *cap, const char __user *buf, size_t count,
 			    loff_t pos)
 {
 	int at = cap->pasid.pos + PCI_PASID_CTRL - pos;
-	__le16 val;
+	u8 val;
 
-	if (at < 0 || at + sizeof(val) > count)
+	if (at < 0 || at >= count)
 		return 0;
 	if (copy_from_user(&val, buf + at, sizeof(val)))
 		return -EFAULT;
-	WRITE_ONCE(cap->pasid.ctrl, le16_to_cpu(val) & PCI_PASID_CTRL_ENABLE);
+	WRITE_ONCE(cap->pasid.ctrl, val & PCI_PASID_CTRL_ENABLE);
 	return 0;
 }
 

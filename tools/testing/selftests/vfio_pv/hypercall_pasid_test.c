@@ -7,9 +7,12 @@
  * op named, and to nothing else. Besides, the IOMMU takes requests of the device for
  * requests with PASID 1, so that DMA tells the same.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+
+#include <linux/pci_regs.h>
 
 #include "lib/edu.h"
 #include "lib/pv_fault.h"
@@ -509,6 +512,151 @@ TEST_F(pasid, isolation_frees_the_domain)
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	pv_free(self->r, self->dom);
 	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+}
+
+/* ---- config space ---- */
+
+#define PLACE	"/sys/module/pviommu_vfio_pci/parameters/place"
+
+FIXTURE(space)
+{
+	struct pv_vm vm;
+	const struct vfio_dev *dev;
+	unsigned int pos;	/* of the PASID capability */
+};
+
+FIXTURE_VARIANT(space)
+{
+	const char *place;
+};
+
+/* Where the interface's own capability is */
+FIXTURE_VARIANT_ADD(space, std)
+{
+	.place = "std",
+};
+
+FIXTURE_VARIANT_ADD(space, ext)
+{
+	.place = "ext",
+};
+
+/* The only one in the list; 0 if there is none, or another */
+static unsigned int find_pasid(const struct vfio_dev *dev)
+{
+	unsigned int pos = 0x100, found = 0, ttl = 960;
+	__u32 head;
+
+	for (; pos && ttl; ttl--, pos = head >> 20) {
+		head = vfio_config_read32(dev, pos);
+		if ((head & 0xffff) != PCI_EXT_CAP_ID_PASID)
+			continue;
+		if (found)
+			return 0;
+		found = pos;
+	}
+	return ttl ? found : 0;
+}
+
+FIXTURE_SETUP(space)
+{
+	if (pv_write_file(ACTION, "redirect"))
+		SKIP(return, "needs pviommu_test_pasid");
+	ASSERT_EQ(0, pv_write_file(PLACE, variant->place));
+	ASSERT_EQ(0, pv_vm_open(&self->vm, 2, PV_LOW_SIZE));
+	self->dev = &self->vm.dev[0].vfio;
+	self->pos = find_pasid(self->dev);
+}
+
+FIXTURE_TEARDOWN(space)
+{
+	pv_vm_close(&self->vm);
+	pv_write_file(PLACE, "auto");
+}
+
+static __u16 ctrl(const struct vfio_dev *dev, unsigned int pos)
+{
+	return vfio_config_read32(dev, pos + 4) >> 16;
+}
+
+/* What the device itself has there */
+static __u16 own_ctrl(const char *bdf)
+{
+	char path[64];
+	__u16 val = 0xdead;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &val, sizeof(val), 0x106) != sizeof(val))
+		val = 0xdead;
+	close(fd);
+	return val;
+}
+
+TEST_F(space, shown)
+{
+	EXPECT_EQ(!strcmp(variant->place, "ext"), self->vm.dev[0].shift != 0);
+	ASSERT_NE(0, self->pos);
+	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
+	EXPECT_EQ(0, find_pasid(&self->vm.dev[1].vfio));
+}
+
+/* It is the same however it is read */
+TEST_F(space, read_at_once)
+{
+	__u8 all[4096], part[16];
+	unsigned int i;
+
+	ASSERT_EQ(0, vfio_config_read(self->dev, 0, all, sizeof(all)));
+	for (i = 0x40; i < sizeof(all); i += 4) {
+		__u32 word;
+
+		memcpy(&word, all + i, sizeof(word));
+		EXPECT_EQ(vfio_config_read32(self->dev, i), word);
+	}
+	for (i = self->pos - 8; i < self->pos + 8 && i + 5 <= sizeof(all); i++) {
+		ASSERT_EQ(0, vfio_config_read(self->dev, i, part, 5));
+		EXPECT_EQ(0, memcmp(part, all + i, 5));
+	}
+}
+
+/* Its control register is a guest's own */
+TEST_F(space, control)
+{
+	__u16 half = 0xffff;
+	__u8 byte = 0;
+
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 6, &half, sizeof(half)));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos + 4, 0xffff));
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos + 4, 0x10000));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 7, &byte, sizeof(byte)));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 6, &byte, sizeof(byte)));
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos, ~0U));
+	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
+	EXPECT_EQ(self->pos, find_pasid(self->dev));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
+}
+
+/* As a VMM does that brings a saved one back: no command is given */
+TEST_F(space, written_at_once)
+{
+	__u8 all[4096];
+
+	pv_start(&self->vm, 1, 6);
+	ASSERT_EQ(0, vfio_config_read(self->dev, 0, all, sizeof(all)));
+	ASSERT_EQ(0, vfio_config_write(self->dev, 0x100, all + 0x100, sizeof(all) - 0x100));
+	ASSERT_EQ(0, vfio_config_write(self->dev, 0x40, all + 0x40, 0xc0));
+	EXPECT_TRUE(pv_running(&self->vm));
+	EXPECT_EQ(self->pos, find_pasid(self->dev));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
 }
 
 /* ---- every failure ---- */
