@@ -562,8 +562,9 @@ FIXTURE_SETUP(space)
 {
 	if (pv_write_file(ACTION, "redirect"))
 		SKIP(return, "needs pviommu_test_pasid");
+	/* The others have no extended config space */
 	ASSERT_EQ(0, pv_write_file(PLACE, variant->place));
-	ASSERT_EQ(0, pv_vm_open(&self->vm, 2, PV_LOW_SIZE));
+	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, PV_LOW_SIZE));
 	self->dev = &self->vm.dev[0].vfio;
 	self->pos = find_pasid(self->dev);
 }
@@ -599,7 +600,6 @@ TEST_F(space, shown)
 	EXPECT_EQ(!strcmp(variant->place, "ext"), self->vm.dev[0].shift != 0);
 	ASSERT_NE(0, self->pos);
 	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
-	EXPECT_EQ(0, find_pasid(&self->vm.dev[1].vfio));
 }
 
 /* It is the same however it is read */
