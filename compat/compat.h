@@ -56,11 +56,20 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
 
+/* What moves a PASID from one domain to another in one step, for iommufd as above */
+#define PVIOMMU_HAVE_REPLACE_PASID
+struct device;
+int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
+			       unsigned int pasid, struct iommu_attach_handle *handle);
+
 /* The other name of it is deprecated there */
 #define compat_unbound_wq system_dfl_wq
 
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
+
+/* To detach a PASID is to attach the blocked domain there, not iommu_ops.remove_dev_pasid() */
+#define PVIOMMU_HAVE_BLOCKED_PASID
 
 /* vfio_device_ops.get_region_info_caps() takes over part of ioctl() */
 #define PVIOMMU_HAVE_GET_REGION_INFO_CAPS

@@ -84,6 +84,7 @@ static void group_isolated(struct pviommu *pv, u32 group)
 		if (ep->group != group)
 			continue;
 		ep->isolated = true;
+		ep->pasids_lost = true;
 		ep->stale = READ_ONCE(ep->dev->driver);
 	}
 }
@@ -221,6 +222,8 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
 	ep->domain = domain;
 	if (domain->type != IOMMU_DOMAIN_BLOCKED)
 		thaw(ep);
+	if (ep->pasids_lost)
+		pviommu_pasids_reattach(ep);
 	return 0;
 }
 
@@ -315,6 +318,8 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
 	/* It works again, also where it is to be in no domain */
 	if (!ret && !ep->isolated)
 		thaw(ep);
+	if (!ret && !ep->isolated && ep->pasids_lost)
+		pviommu_pasids_reattach(ep);
 	return ret;
 }
 
@@ -342,7 +347,7 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 		ret = attach_missed(ep, domain_number(domain));
 	if (!ret) {
 		group_moved(ep->pv, ep->group, domain);
-		return 0;
+		return pviommu_pasids_reattach(ep);
 	}
 	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
 		ret);
@@ -373,6 +378,7 @@ void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 			ep->wanted = NULL;
 		if (ep->left == domain)
 			ep->left = NULL;
+		pviommu_pasids_forget(ep, domain);
 	}
 }
 
@@ -405,6 +411,7 @@ void pviommu_leave(struct pviommu_endpoint *ep)
 
 	thaw(ep);
 	pviommu_events_flush(ep->pv);
+	pviommu_pasids_leave(ep, !group_has_others(ep));
 	if (ep->gone || group_has_others(ep) || ep->domain == &pviommu_identity_domain ||
 	    ep->domain == &pviommu_blocked_domain)
 		return;
@@ -417,6 +424,17 @@ void pviommu_leave(struct pviommu_endpoint *ep)
 	if (ret)
 		dev_err(ep->dev, "the host has not taken it from its domain: %d\n",
 			ret);
+}
+
+/* Who attaches such a group next has its PASIDs attached, too */
+static void group_lost_pasids(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group == group)
+			ep->pasids_lost = true;
+	}
 }
 
 /**
@@ -432,6 +450,7 @@ void pviommu_isolated(struct pviommu_endpoint *ep)
 
 	if (!(pv->features & PVIOMMU_F_RECOVER)) {
 		group_moved(pv, ep->group, &pviommu_blocked_domain);
+		group_lost_pasids(pv, ep->group);
 		return;
 	}
 	group_isolated(pv, ep->group);
@@ -480,16 +499,32 @@ static int pviommu_static_attach(struct iommu_domain *domain,
 }
 #endif
 
-static const struct iommu_domain_ops pviommu_static_ops = {
+#ifdef PVIOMMU_HAVE_BLOCKED_PASID
+static int pviommu_blocked_set_pasid(struct iommu_domain *domain, struct device *dev,
+				     ioasid_t pasid, struct iommu_domain *old)
+{
+	pviommu_pasid_detach(dev_iommu_priv_get(dev), pasid);
+	return 0;
+}
+#endif
+
+static const struct iommu_domain_ops pviommu_identity_ops = {
 	.attach_dev = pviommu_static_attach,
+};
+
+static const struct iommu_domain_ops pviommu_blocked_ops = {
+	.attach_dev = pviommu_static_attach,
+#ifdef PVIOMMU_HAVE_BLOCKED_PASID
+	.set_dev_pasid = pviommu_blocked_set_pasid,
+#endif
 };
 
 struct iommu_domain pviommu_identity_domain = {
 	.type = IOMMU_DOMAIN_IDENTITY,
-	.ops = &pviommu_static_ops,
+	.ops = &pviommu_identity_ops,
 };
 
 struct iommu_domain pviommu_blocked_domain = {
 	.type = IOMMU_DOMAIN_BLOCKED,
-	.ops = &pviommu_static_ops,
+	.ops = &pviommu_blocked_ops,
 };

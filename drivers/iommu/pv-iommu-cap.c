@@ -219,6 +219,25 @@ bool pviommu_cap_stopped(struct pviommu *pv)
 }
 
 /**
+ * pviommu_cap_offered() - the features that the host offers now
+ * @pv: the interface
+ *
+ * Return: the low half of PVIOMMU_F_*; 0 if nobody answers.
+ */
+u32 pviommu_cap_offered(struct pviommu *pv)
+{
+	struct pviommu_door *door;
+	u32 control, offered = 0;
+
+	rcu_read_lock();
+	door = door_find(pv, &control);
+	if (door)
+		offered = pviommu_cap_read(door->pdev, door->regs, PVIOMMU_CAP_FEATURES_OFF);
+	rcu_read_unlock();
+	return offered;
+}
+
+/**
  * pviommu_cap_doorbell() - ring by config space
  * @pv: the interface
  * @value: PVIOMMU_DOORBELL()

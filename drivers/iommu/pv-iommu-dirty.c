@@ -137,6 +137,13 @@ static const struct iommu_dirty_ops pviommu_dirty_ops = {
 	.read_and_clear_dirty = pviommu_read_and_clear_dirty,
 };
 
+static bool has_pasids(struct device *dev)
+{
+	struct pviommu_endpoint *ep = dev ? dev_iommu_priv_get(dev) : NULL;
+
+	return ep && ep->pasid_bits && (ep->pv->features & PVIOMMU_F_PASID);
+}
+
 /**
  * pviommu_domain_alloc_flags() - make a domain as iommufd wants it
  * @dev: the device
@@ -151,7 +158,11 @@ pviommu_domain_alloc_flags(struct device *dev, u32 flags,
 {
 	struct iommu_domain *domain;
 
-	if (user_data || (flags & ~IOMMU_HWPT_ALLOC_DIRTY_TRACKING))
+	if (user_data ||
+	    (flags & ~(IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID)))
+		return ERR_PTR(-EOPNOTSUPP);
+	/* Any domain can be attached by PASID, where there are some */
+	if ((flags & IOMMU_HWPT_ALLOC_PASID) && !has_pasids(dev))
 		return ERR_PTR(-EOPNOTSUPP);
 	domain = pviommu_domain_alloc_paging(dev);
 	if (IS_ERR(domain))
@@ -159,7 +170,7 @@ pviommu_domain_alloc_flags(struct device *dev, u32 flags,
 	/* The IOMMU core would, but iommufd does not */
 	domain->type = IOMMU_DOMAIN_UNMANAGED;
 	domain->ops = &pviommu_paging_ops;
-	if (flags)
+	if (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING)
 		domain->dirty_ops = &pviommu_dirty_ops;
 	return domain;
 }

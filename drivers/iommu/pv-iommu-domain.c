@@ -283,6 +283,22 @@ static int pviommu_attach_dev(struct iommu_domain *domain, struct device *dev)
 }
 #endif
 
+/* What its PASID is attached to is the domain's as what the device itself is */
+static int pviommu_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
+				 ioasid_t pasid, struct iommu_domain *old)
+{
+	struct pviommu_domain *dom = to_pviommu_domain(domain);
+	struct pviommu_endpoint *ep = dev_iommu_priv_get(dev);
+	int ret;
+
+	if (!pviommu_domain_suits(dom, ep))
+		return -EINVAL;
+	ret = pviommu_pasid_attach(ep, domain, pasid);
+	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
+		dom->coherent = false;
+	return ret;
+}
+
 /* --- life of a domain ---------------------------------------------------- */
 
 static int domain_alloc_id(struct pviommu_domain *dom, u32 endpoint)
@@ -423,6 +439,7 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 
 const struct iommu_domain_ops pviommu_paging_ops = {
 	.attach_dev = pviommu_attach_dev,
+	.set_dev_pasid = pviommu_set_dev_pasid,
 	.map_pages = pviommu_map_pages,
 	.unmap_pages = pviommu_unmap_pages,
 	.flush_iotlb_all = pviommu_flush_iotlb_all,

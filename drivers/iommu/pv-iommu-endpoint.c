@@ -119,6 +119,7 @@ static void endpoint_set(struct pviommu_endpoint *ep, u32 id,
 	ep->pgsizes = usable_pgsizes(le64_to_cpu(probe->pgsizes));
 	ep->window_start = le64_to_cpu(probe->window_start);
 	ep->window_last = le64_to_cpu(probe->window_last);
+	ep->pasid_bits = le32_to_cpu(probe->pasid_bits);
 }
 
 /* Make an endpoint of what PROBE has told; NULL: no memory or nonsense */
@@ -139,6 +140,7 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	memcpy(ep->regions, probe + 1, n * sizeof(*ep->regions));
 	ep->pv = pv;
 	ep->dev = dev;
+	xa_init(&ep->pasids);
 	endpoint_set(ep, id, probe);
 	if (le32_to_cpu(probe->domain) == PVIOMMU_DOMAIN_BYPASS)
 		ep->domain = &pviommu_identity_domain;
@@ -276,6 +278,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 	pviommu_door_enter(pv, ep);
 	mutex_unlock(&pv->lock);
 	dev_iommu_priv_set(dev, ep);
+	pviommu_pasids_enable(ep);
 	return &pv->iommu;
 }
 
@@ -285,6 +288,7 @@ static void pviommu_release_device(struct device *dev)
 	struct pviommu *pv = ep->pv;
 
 	pviommu_recover_unbound(pv, dev);
+	pviommu_pasids_disable(ep);
 	mutex_lock(&pv->lock);
 	pviommu_leave(ep);
 	list_del_rcu(&ep->node);
@@ -320,6 +324,14 @@ static struct iommu_group *pviommu_device_group(struct device *dev)
 	return group ?: iommu_group_alloc();
 }
 
+#ifndef PVIOMMU_HAVE_BLOCKED_PASID
+static void pviommu_remove_dev_pasid(struct device *dev, ioasid_t pasid,
+				     struct iommu_domain *domain)
+{
+	pviommu_pasid_detach(dev_iommu_priv_get(dev), pasid);
+}
+#endif
+
 const struct iommu_ops pviommu_ops = {
 	.capable = pviommu_capable,
 	.identity_domain = &pviommu_identity_domain,
@@ -332,6 +344,9 @@ const struct iommu_ops pviommu_ops = {
 	.probe_device = pviommu_probe_device,
 	.release_device = pviommu_release_device,
 	.device_group = pviommu_device_group,
+#ifndef PVIOMMU_HAVE_BLOCKED_PASID
+	.remove_dev_pasid = pviommu_remove_dev_pasid,
+#endif
 	.get_resv_regions = pviommu_get_resv_regions,
 	.def_domain_type = pviommu_def_domain_type,
 	.default_domain_ops = &pviommu_paging_ops,

@@ -157,6 +157,19 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 	desc->reserved = 0;
 }
 
+/*
+ * The host offers PASIDs as long as a device of the VM has some, which may have gone since
+ * the last start. All else is there for good.
+ */
+static u64 start_features(struct pviommu *pv)
+{
+	u64 features = pv->features;
+
+	if (!(pviommu_cap_offered(pv) & PVIOMMU_F_PASID))
+		features &= ~PVIOMMU_F_PASID;
+	return features;
+}
+
 static void start_prepare(struct pviommu *pv)
 {
 	struct pviommu_ring_desc *descs = (void *)(pv->start + 1);
@@ -176,7 +189,7 @@ static void start_prepare(struct pviommu *pv)
 	start->magic = cpu_to_le32(PVIOMMU_START_MAGIC);
 	start->version = cpu_to_le16(PVIOMMU_ABI_VERSION);
 	start->nrings = cpu_to_le16(pv->nr_rings);
-	start->features = cpu_to_le64(pv->features);
+	start->features = cpu_to_le64(start_features(pv));
 	start->cookie = cpu_to_le64(cookie);
 	if (pv->doorbell)
 		start->doorbell = cpu_to_le64(virt_to_phys(pv->doorbell));
@@ -284,7 +297,7 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 		if (ep->gone)
 			continue;
 		id = ep->id;
-		if (ep->domain == &dom->domain)
+		if (ep->domain == &dom->domain || pviommu_pasids_find(ep, &dom->domain))
 			break;
 	}
 	return id;
@@ -318,8 +331,10 @@ int pviommu_restart(struct pviommu *pv)
 		pviommu_silence(pv);
 		return ret;
 	}
-	list_for_each_entry(ep, &pv->endpoints, node)
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		ep->pasids_lost = true;
 		pviommu_endpoint_again(ep);
+	}
 	list_for_each_entry(dom, &pv->domains, node) {
 		err = pviommu_domain_restart(dom, suitable_endpoint(pv, dom));
 		ret = ret ?: err;

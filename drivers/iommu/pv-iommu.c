@@ -345,6 +345,8 @@ static struct pviommu *start_interface(struct candidates *c)
 	pv->features = pviommu_cap_read(pdev, regs, PVIOMMU_CAP_FEATURES_OFF) &
 		       PVIOMMU_WANTED_FEATURES;
 	pv->ops = pviommu_copy_ops(pv->features);
+	if (pv->features & PVIOMMU_F_PASID)
+		pv->iommu.max_pasids = PVIOMMU_MAX_PASIDS;
 	pv->cookie = takeover;
 	if (takeover)
 		stop_crashed_dma(c);

@@ -68,7 +68,10 @@
 	(PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS | \
 	 PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES | \
 	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN | \
-	 PVIOMMU_F_RELEASE)
+	 PVIOMMU_F_RELEASE | PVIOMMU_F_PASID)
+
+/* The widest PASIDs that PCI has; how many a device has, its capability says */
+#define PVIOMMU_MAX_PASIDS	BIT(20)
 
 struct dentry;
 struct pviommu;
@@ -95,12 +98,16 @@ struct pviommu_door {
  *	off since; NULL if nowhere; pviommu.lock
  * @left: where it was @wanted until the core took it to the blocked domain, to which
  *	it may come back at once; NULL if it was not; pviommu.lock
+ * @pasids: by PASID, the domains that the IOMMU core has attached; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
  * @flags: PVIOMMU_PROBE_*
  * @pgsizes: page sizes, a bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
+ * @pasid_bits: width of its PASIDs, 0 if it has none
+ * @pasids_on: they are switched on, as the PCI core has it
+ * @pasids_lost: the host has ended what is in @pasids; pviommu.lock
  * @gone: the host has taken it away: there is nothing to be moved, and its
  *	number may be another's; pviommu.lock
  * @isolated: the host has cut it off after an error and holds it in the blocked
@@ -131,6 +138,7 @@ struct pviommu_endpoint {
 	struct iommu_domain *domain;
 	struct iommu_domain *wanted;
 	struct iommu_domain *left;
+	struct xarray pasids;
 	unsigned long recover_until;
 	u32 id;
 	u32 group;
@@ -138,6 +146,9 @@ struct pviommu_endpoint {
 	u64 pgsizes;
 	u64 window_start;
 	u64 window_last;
+	u32 pasid_bits;
+	bool pasids_on;
+	bool pasids_lost;
 	bool gone;
 	bool isolated;
 	bool stale;
@@ -474,11 +485,22 @@ void pviommu_endpoint_again(struct pviommu_endpoint *ep);
 int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
+/* pv-iommu-pasid.c */
+int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid);
+void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid);
+int pviommu_pasids_reattach(struct pviommu_endpoint *ep);
+bool pviommu_pasids_find(struct pviommu_endpoint *ep, const struct iommu_domain *domain);
+void pviommu_pasids_forget(struct pviommu_endpoint *ep, const struct iommu_domain *domain);
+void pviommu_pasids_leave(struct pviommu_endpoint *ep, bool last);
+void pviommu_pasids_enable(struct pviommu_endpoint *ep);
+void pviommu_pasids_disable(struct pviommu_endpoint *ep);
+
 /* pv-iommu-cap.c */
 u16 pviommu_cap_find(struct pci_dev *pdev);
 u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg);
 int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa);
 bool pviommu_cap_stopped(struct pviommu *pv);
+u32 pviommu_cap_offered(struct pviommu *pv);
 void pviommu_cap_doorbell(struct pviommu *pv, u32 value);
 void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs);
 void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep);

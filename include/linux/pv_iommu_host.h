@@ -67,6 +67,14 @@ u32 pviommu_endpoint_id(const struct pviommu_endpoint *ep);
 u32 pviommu_endpoint_features(const struct pviommu_endpoint *ep);
 
 /**
+ * pviommu_endpoint_pasid_bits() - the width of an endpoint's PASIDs
+ * @ep: the endpoint
+ *
+ * Return: 0 if it has none, or can't use them here.
+ */
+u32 pviommu_endpoint_pasid_bits(const struct pviommu_endpoint *ep);
+
+/**
  * pviommu_endpoint_control() - a write to the control register
  * @ep: the endpoint
  * @cmd: PVIOMMU_CMD_*; others set EOPNOTSUPP in the control register

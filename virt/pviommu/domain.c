@@ -3,7 +3,7 @@
  * Life of domains, and removal of mappings from them.
  *
  * A guest's domain is in vm->domains from ALLOC to FREE and is referenced by
- * each group that is attached to it and by ops that are using it. A bypass
+ * each group and each PASID that is attached to it, and by ops that are using it. A bypass
  * domain is made when a group needs one and dies with the last group in it.
  */
 #include <linux/slab.h>
@@ -395,7 +395,7 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return PTR_ERR(domain);
 
 	mutex_lock(&vm->cfg_lock);
-	if (domain->nr_groups) {
+	if (domain->nr_groups || domain->nr_pasids) {
 		ret = -EBUSY;
 	} else {
 		/* From here on it takes neither mappings nor groups */

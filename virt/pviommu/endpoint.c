@@ -37,6 +37,7 @@ struct pviommu_endpoint *pviommu_endpoint_open(struct vfio_device *vdev)
 	ep->group = grp;
 	ep->dev = vdev->dev;
 	ep->kvm = vdev->kvm;
+	pviommu_endpoint_learn_pasids(ep);
 	down_read(&ep->vm->mem_lock);
 	mutex_lock(&ep->vm->cfg_lock);
 	/* It may have been blocked when the last device was closed */
@@ -68,15 +69,15 @@ static bool post_endpoint_event(struct pviommu_endpoint *ep, u16 type)
 	return pviommu_event_post(ep->vm, &ev);
 }
 
-static bool group_has_endpoint(const struct pviommu_group *grp)
+static bool is_last_of_group(const struct pviommu_endpoint *closing)
 {
 	struct pviommu_endpoint *ep;
 	unsigned long id;
 
-	xa_for_each(&grp->vm->endpoints, id, ep)
-		if (ep->group == grp)
-			return true;
-	return false;
+	xa_for_each(&closing->vm->endpoints, id, ep)
+		if (ep != closing && ep->group == closing->group)
+			return false;
+	return true;
 }
 
 /* Errors are of devices, but what they cost is the group's */
@@ -101,14 +102,15 @@ void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 	flush_work(&ep->group->cut_work);
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
-	xa_erase(&vm->endpoints, ep->id);
-	none_left = xa_empty(&vm->endpoints);
 	/* The guest can't take it out of a domain any more */
-	if (!group_has_endpoint(ep->group)) {
+	if (is_last_of_group(ep)) {
+		pviommu_pasids_end(ep->group);
 		pviommu_group_attach(ep->group, NULL);
 		/* Whoever opens it next resets it */
 		ep->group->held = false;
 	}
+	xa_erase(&vm->endpoints, ep->id);
+	none_left = xa_empty(&vm->endpoints);
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 	post_endpoint_event(ep, PVIOMMU_EV_GONE);
@@ -126,7 +128,7 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_id);
 
 u32 pviommu_endpoint_features(const struct pviommu_endpoint *ep)
 {
-	return lower_32_bits(pviommu_features());
+	return lower_32_bits(pviommu_features(ep->vm));
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_features);
 
@@ -207,7 +209,7 @@ EXPORT_SYMBOL_GPL(pviommu_endpoint_reset);
 bool pviommu_endpoint_isolate(struct pviommu_endpoint *ep)
 {
 	WRITE_ONCE(ep->in_error, true);
-	pviommu_group_cut(ep->group);
+	pviommu_group_cut(ep->group, ep->dev);
 	return post_endpoint_event(ep, PVIOMMU_EV_ISOLATED) && READ_ONCE(ep->vm->recovers);
 }
 EXPORT_SYMBOL_GPL(pviommu_endpoint_isolate);
@@ -291,14 +293,40 @@ static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 	return ret;
 }
 
+static bool has_pasid(const struct pviommu_op *op)
+{
+	return le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE;
+}
+
+/* As move(), of a PASID; it can't be in bypass, and nothing but RECOVER or move() ends a cut */
+static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
+{
+	struct pviommu_domain *domain;
+	int ret = pviommu_pasid_check(ep, pasid);
+
+	if (ret)
+		return ret;
+	pviommu_group_settle(ep->group);
+	if (id == PVIOMMU_DOMAIN_BLOCKED)
+		return pviommu_pasid_attach(ep, pasid, NULL);
+	if (pviommu_group_isolated(ep->group))
+		return -EACCES;
+	domain = pviommu_domain_get(ep->vm, id);
+	if (!domain)
+		return -ENOENT;
+	ret = pviommu_pasid_attach(ep, pasid, domain);
+	pviommu_domain_put(domain);
+	return ret;
+}
+
 /**
  * pviommu_op_attach() - ATTACH
  * @ctx: where
  * @op: the op
  * @result: unused
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -EBUSY, -ERANGE, -ENOMEM, -EFAULT,
- * -EIO; on failure the endpoint is where it was, or has been cut off.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -EBUSY, -ERANGE, -ENOSPC, -ENOMEM,
+ * -EFAULT, -EIO; on failure the endpoint is where it was, or has been cut off.
  */
 int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)
@@ -307,19 +335,22 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_endpoint *ep;
 	int ret = -ENOENT;
 
-	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
+	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
 		return -EOPNOTSUPP;
 	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
 	if (le32_to_cpu(op->domain) == PVIOMMU_DOMAIN_BYPASS &&
-	    !(ctx->features & PVIOMMU_F_BYPASS))
+	    (has_pasid(op) || !(ctx->features & PVIOMMU_F_BYPASS)))
 		return -EOPNOTSUPP;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep) {
 		/* A device that the VMM reset before it plugged it in is used now */
 		ep->quiesced = false;
-		ret = move(ctx, ep->group, le32_to_cpu(op->domain));
+		if (has_pasid(op))
+			ret = move_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
+		else
+			ret = move(ctx, ep->group, le32_to_cpu(op->domain));
 	}
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
@@ -331,13 +362,34 @@ static u32 group_domain_id(const struct pviommu_group *grp)
 							      PVIOMMU_DOMAIN_BLOCKED;
 }
 
+static int detach(struct pviommu_op_ctx *ctx, struct pviommu_endpoint *ep, u32 id)
+{
+	if (group_domain_id(ep->group) != id)
+		return -EINVAL;
+	return move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
+}
+
+static int detach_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
+{
+	struct pviommu_domain *domain;
+	int ret = pviommu_pasid_check(ep, pasid);
+
+	if (ret)
+		return ret;
+	pviommu_group_settle(ep->group);
+	domain = pviommu_pasid_domain(ep->group, pasid);
+	if (id != (domain ? domain->id : PVIOMMU_DOMAIN_BLOCKED))
+		return -EINVAL;
+	return pviommu_pasid_attach(ep, pasid, NULL);
+}
+
 /**
  * pviommu_op_detach() - DETACH: to the blocked domain
  * @ctx: where
  * @op: the op; its domain must be the one that the endpoint is attached to
  * @result: unused
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -ERANGE.
  */
 int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)
@@ -346,16 +398,16 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_endpoint *ep;
 	int ret = -ENOENT;
 
-	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
+	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
 		return -EOPNOTSUPP;
 	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
 		return -EINVAL;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (ep && group_domain_id(ep->group) == le32_to_cpu(op->domain))
-		ret = move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
+	if (ep && has_pasid(op))
+		ret = detach_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
 	else if (ep)
-		ret = -EINVAL;
+		ret = detach(ctx, ep, le32_to_cpu(op->domain));
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }
@@ -433,6 +485,7 @@ static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 	reply->head.group = cpu_to_le32(grp->id);
 	reply->head.flags = cpu_to_le32(grp->flags);
 	reply->head.nr_regions = cpu_to_le32(n);
+	reply->head.pasid_bits = cpu_to_le32(ep->pasid_bits);
 	reply->head.domain = cpu_to_le32(group_domain_id(grp));
 	return n;
 }

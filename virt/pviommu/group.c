@@ -116,11 +116,19 @@ bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last)
 	return false;
 }
 
-/* Does a mapping of the domain lie in a reserved region of the group? */
-static bool domain_conflicts(struct pviommu_domain *domain,
-			     const struct pviommu_group *grp)
+/**
+ * pviommu_domain_conflicts() - does a mapping lie in a reserved region of a group
+ * @domain: the domain, locked
+ * @grp: the group
+ *
+ * Return: whether one does.
+ */
+bool pviommu_domain_conflicts(struct pviommu_domain *domain,
+			      const struct pviommu_group *grp)
 {
 	const struct iommu_resv_region *region;
+
+	lockdep_assert_held(&domain->lock);
 
 	list_for_each_entry(region, &grp->regions, list)
 		if (region_counts(region) &&
@@ -159,7 +167,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	int ret = -ERANGE;
 
 	mutex_lock(&domain->lock);
-	if (domain_conflicts(domain, grp))
+	if (pviommu_domain_conflicts(domain, grp))
 		goto out_unlock;
 	ret = hw_move_group(grp, domain->hw);
 	if (ret && ret != -EINVAL && ret != -ENOMEM && ret != -EBUSY)
@@ -169,7 +177,13 @@ out_unlock:
 	return ret;
 }
 
-static bool is_cut(const struct pviommu_group *grp)
+/**
+ * pviommu_group_is_cut() - is a group being cut off, and its records don't say so yet
+ * @grp: the group
+ *
+ * Return: whether it is. Then no domain but blocked is attached to it.
+ */
+bool pviommu_group_is_cut(const struct pviommu_group *grp)
 {
 	return atomic_read(&grp->cut) != PVIOMMU_CUT_NONE;
 }
@@ -194,7 +208,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
 	/* Where the records say that it is it is not any more */
-	if (domain && is_cut(grp))
+	if (domain && pviommu_group_is_cut(grp))
 		return -EBUSY;
 	if (old == domain)
 		return 0;
@@ -207,7 +221,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	if (ret)
 		return ret;
 	/* Who cut it off meanwhile may have come before the attach */
-	if (domain && is_cut(grp)) {
+	if (domain && pviommu_group_is_cut(grp)) {
 		iommu_detach_group_handle(domain->hw, grp->group);
 		domain = NULL;
 		ret = -EBUSY;
@@ -227,6 +241,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 /**
  * pviommu_group_cut() - stop a group's DMA without waiting for any lock of the VM
  * @grp: the group
+ * @dev: a device of it that is open
  *
  * Who holds the locks may be waiting for memory of the VMM, for as long as the
  * VMM likes. On return nobody can attach the group before pviommu_group_settle().
@@ -234,10 +249,11 @@ int pviommu_group_attach(struct pviommu_group *grp,
  * that comes later sees the other.
  * Context: process, may sleep. More than one caller at a time.
  */
-void pviommu_group_cut(struct pviommu_group *grp)
+void pviommu_group_cut(struct pviommu_group *grp, struct device *dev)
 {
 	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	iommu_detach_group_handle(NULL, grp->group);
+	pviommu_pasids_cut(grp, dev);
 	atomic_set_release(&grp->cut, PVIOMMU_CUT_DONE);
 	schedule_work(&grp->cut_work);
 }
@@ -258,6 +274,7 @@ void pviommu_group_settle(struct pviommu_group *grp)
 	    PVIOMMU_CUT_DONE)
 		return;
 	pviommu_group_attach(grp, NULL);
+	pviommu_pasids_end(grp);
 	grp->held = true;
 }
 
@@ -280,7 +297,7 @@ static void cut_work(struct work_struct *work)
  */
 bool pviommu_group_isolated(const struct pviommu_group *grp)
 {
-	return grp->held || is_cut(grp);
+	return grp->held || pviommu_group_is_cut(grp);
 }
 
 /**
@@ -325,7 +342,8 @@ int pviommu_group_bypass(struct pviommu_group *grp)
  * @grp: the group
  *
  * Bypass, or blocked if the administrator wants that. When bypass can't be had
- * the group is blocked. One that was cut off after an error stays so.
+ * the group is blocked. One that was cut off after an error stays so. PASIDs are
+ * what a driver has attached: there are none.
  * Context: vm->cfg_lock and vm->mem_lock held.
  * Return: 0, or why it is not in bypass.
  */
@@ -335,6 +353,7 @@ int pviommu_group_default(struct pviommu_group *grp)
 	int ret = 0;
 
 	pviommu_group_settle(grp);
+	pviommu_pasids_end(grp);
 	if (!blocked)
 		ret = pviommu_group_bypass(grp);
 	if (ret || blocked)
@@ -364,8 +383,10 @@ void pviommu_groups_block(struct pviommu_vm *vm)
 {
 	struct pviommu_group *grp;
 
-	list_for_each_entry(grp, &vm->groups, entry)
+	list_for_each_entry(grp, &vm->groups, entry) {
+		pviommu_pasids_end(grp);
 		pviommu_group_attach(grp, NULL);
+	}
 }
 
 static int group_check(struct pviommu_group *grp)
@@ -408,6 +429,7 @@ static int learn_window(struct pviommu_group *grp)
 		grp->window_start = hw->geometry.aperture_start;
 		/* Some tables have no bound; the last address would be a special case */
 		grp->window_last = min(hw->geometry.aperture_end, WINDOW_LAST);
+		pviommu_pasids_learn(grp, hw, dev);
 		iommu_detach_group(hw, grp->group);
 	}
 	iommu_domain_free(hw);
@@ -417,6 +439,8 @@ static int learn_window(struct pviommu_group *grp)
 static void group_free(struct pviommu_group *grp)
 {
 	iommu_put_resv_regions(NULL, &grp->regions);
+	xa_destroy(&grp->pasids);
+	mutex_destroy(&grp->pasids_lock);
 	kfree(grp);
 }
 
@@ -438,6 +462,8 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&grp->regions);
 	INIT_WORK(&grp->cut_work, cut_work);
+	mutex_init(&grp->pasids_lock);
+	xa_init(&grp->pasids);
 	grp->vm = vm;
 	grp->group = group;
 
@@ -456,8 +482,10 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	/* A guest that has a driver will attach it; it need not pin all memory */
 	if (!READ_ONCE(vm->iface))
 		ret = pviommu_group_default(grp);
-	if (!ret)
+	if (!ret) {
 		list_add_tail(&grp->entry, &vm->groups);
+		WRITE_ONCE(vm->nr_pasid_groups, vm->nr_pasid_groups + !!grp->pasid_bits);
+	}
 	mutex_unlock(&vm->cfg_lock);
 	up_write(&vm->mem_lock);
 	if (ret)
@@ -509,6 +537,7 @@ void pviommu_group_remove(struct pviommu_vm *vm, struct iommu_group *group)
 	mutex_lock(&vm->cfg_lock);
 	pviommu_group_attach(grp, NULL);
 	list_del(&grp->entry);
+	WRITE_ONCE(vm->nr_pasid_groups, vm->nr_pasid_groups - !!grp->pasid_bits);
 	mutex_unlock(&vm->cfg_lock);
 	up_write(&vm->mem_lock);
 	group_free(grp);

@@ -41,7 +41,7 @@ static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	int ret = no_args(op);
 
 	if (!ret)
-		*result = pviommu_features();
+		*result = pviommu_features(ctx->vm);
 	return ret;
 }
 

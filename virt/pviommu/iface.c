@@ -54,23 +54,25 @@ static const struct pviommu_doorbell_ops *get_doorbell_ops(void)
 
 /**
  * pviommu_features() - what this host offers
+ * @vm: to this VM; F_PASID depends on its devices
  *
  * Return: PVIOMMU_F_*.
  */
-u64 pviommu_features(void)
+u64 pviommu_features(const struct pviommu_vm *vm)
 {
-	return PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
+	return (READ_ONCE(vm->nr_pasid_groups) ? PVIOMMU_F_PASID : 0) |
+	       PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 	       PVIOMMU_F_STATS | PVIOMMU_F_TABLES | PVIOMMU_F_MEM_TYPES |
 	       PVIOMMU_F_DIRTY | PVIOMMU_F_FOREIGN | PVIOMMU_F_RELEASE |
 	       PVIOMMU_F_RECOVER;
 }
 
-static int check_start(const struct pviommu_start *start)
+static int check_start(const struct pviommu_vm *vm, const struct pviommu_start *start)
 {
 	if (le32_to_cpu(start->magic) != PVIOMMU_START_MAGIC)
 		return -EINVAL;
 	if (le16_to_cpu(start->version) != PVIOMMU_ABI_VERSION ||
-	    le64_to_cpu(start->features) & ~pviommu_features())
+	    le64_to_cpu(start->features) & ~pviommu_features(vm))
 		return -EOPNOTSUPP;
 	if (!start->nrings || le16_to_cpu(start->nrings) > PVIOMMU_MAX_RINGS)
 		return -ERANGE;
@@ -286,7 +288,7 @@ int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 	}
 	down_read(&vm->mem_lock);
 	ret = pviommu_guest_read(vm, gpa, &start, sizeof(start)) ?:
-	      check_start(&start);
+	      check_start(vm, &start);
 	iface = ret ? ERR_PTR(ret) : iface_make(vm, &start);
 	up_read(&vm->mem_lock);
 	if (IS_ERR(iface)) {

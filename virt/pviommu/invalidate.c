@@ -100,16 +100,24 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 	}
 }
 
-/* The range of an INVALIDATE, checked */
-static int inv_range(const struct pviommu_op *op, u64 *iova, u64 *last)
+/* The range of an INVALIDATE, checked; one of a PASID goes with a PASID, of a domain without */
+static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u64 *iova,
+		     u64 *last)
 {
 	u64 addr = le64_to_cpu(op->inv.addr), size = le64_to_cpu(op->inv.size);
+	bool has_pasid = le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE;
+	u32 granularity = le32_to_cpu(op->inv.granularity);
+	bool by_pasid = granularity == PVIOMMU_INV_PASID;
+
+	if ((has_pasid || by_pasid) && !(ctx->features & PVIOMMU_F_PASID))
+		return -EOPNOTSUPP;
 
 	if (op->inv.reserved0 || op->inv.reserved)
 		return -EINVAL;
-	switch (le32_to_cpu(op->inv.granularity)) {
+	switch (granularity) {
 	case PVIOMMU_INV_DOMAIN:
-		if (addr || size)
+	case PVIOMMU_INV_PASID:
+		if (addr || size || has_pasid != by_pasid)
 			return -EINVAL;
 		*iova = 0;
 		*last = U64_MAX;
@@ -126,12 +134,25 @@ static int inv_range(const struct pviommu_op *op, u64 *iova, u64 *last)
 	}
 }
 
+/* Is the domain the one that is attached at the PASID that the op names, if it names one? */
+static bool pasid_matches(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+			  const struct pviommu_domain *domain)
+{
+	u32 pasid = le32_to_cpu(op->pasid);
+
+	/* What has begun comes to its end, whoever detaches it meanwhile */
+	return ctx->resumed || pasid == PVIOMMU_PASID_NONE ||
+	       pviommu_pasid_leads_to(ctx->vm, pasid, domain);
+}
+
 /* Look, flush, unpin: each for as long as the budget lasts */
 static int invalidate(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		      struct pviommu_op *op, u64 iova, u64 last, u64 *result)
 {
 	int ret = 0;
 
+	if (!pasid_matches(ctx, op, domain))
+		return -EINVAL;
 	if (domain->table)
 		ret = pviommu_table_look(ctx, domain, op, result);
 	if (ret == -EINPROGRESS)
@@ -164,9 +185,7 @@ int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	u64 iova, last;
 	int ret;
 
-	if (le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE)
-		return -EOPNOTSUPP;
-	ret = inv_range(op, &iova, &last);
+	ret = inv_range(ctx, op, &iova, &last);
 	if (ret)
 		return ret;
 	/* The fixed domains never have anything to flush */

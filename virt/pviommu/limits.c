@@ -11,6 +11,10 @@ static uint max_domains = 1024;
 module_param(max_domains, uint, 0644);
 MODULE_PARM_DESC(max_domains, "Domains that one VM may have");
 
+static uint max_pasids = 1024;
+module_param(max_pasids, uint, 0644);
+MODULE_PARM_DESC(max_pasids, "PASIDs that one VM may have domains attached at");
+
 static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
 MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have, unflushed ones included");
@@ -85,4 +89,17 @@ u32 pviommu_slots_left(const struct pviommu_vm *vm)
 	u32 now = READ_ONCE(vm->nr_slots), max = READ_ONCE(max_slots);
 
 	return now < max ? max - now : 0;
+}
+
+/**
+ * pviommu_quota_pasids() - may the VM have a domain attached at one more PASID
+ * @vm: the VM, cfg_lock held
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int pviommu_quota_pasids(struct pviommu_vm *vm)
+{
+	lockdep_assert_held(&vm->cfg_lock);
+
+	return vm->nr_pasids >= READ_ONCE(max_pasids) ? -ENOSPC : 0;
 }

@@ -29,6 +29,7 @@
  *   owner->loans_lock       what other VMs map of this VM's memory
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
+ *   grp->pasids_lock        which PASIDs the IOMMU has; taken alone to cut a group off
  *   vm->account_lock        what is charged to the VMM; not taken for another VM
  *   mmap_lock of the VMM    taken by pinning and accounting
  *   vm->types.change_lock   a page gets a type, and the server is told; which pages
@@ -199,6 +200,7 @@ struct pviommu_domain {
 	enum pviommu_domain_kind kind;
 	u32 id;
 	u32 nr_groups;			/* vm->cfg_lock */
+	u32 nr_pasids;			/* by which it is attached; vm->cfg_lock */
 	struct iommu_domain *hw;
 	atomic_t nr_loans;		/* see pviommu_loans_settle() */
 	struct pviommu_table *table;	/* of PVIOMMU_KIND_TABLE, else NULL */
@@ -241,6 +243,9 @@ struct pviommu_group {
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
 	u64 window_last;
+	u32 pasid_bits;			/* 0: no PASIDs */
+	struct mutex pasids_lock;	/* what the IOMMU has of @pasids */
+	struct xarray pasids;		/* struct pviommu_pasid; vm->cfg_lock, and pasids_lock */
 	struct list_head regions;	/* of struct iommu_resv_region */
 };
 
@@ -250,6 +255,7 @@ struct pviommu_endpoint {
 	struct pviommu_group *group;
 	struct device *dev;
 	u32 id;
+	u32 pasid_bits;			/* 0: no PASIDs */
 	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
 	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
 	bool in_error;			/* the host is handling one; no lock */
@@ -393,6 +399,8 @@ struct pviommu_vm {
 	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
 	struct xarray endpoints;
 	u32 next_endpoint;		/* ids are not used again soon */
+	u32 nr_pasids;			/* that domains are attached at */
+	u32 nr_pasid_groups;		/* that have PASIDs; read without lock */
 	struct xarray domains;		/* guest's, by id */
 
 	struct rw_semaphore mem_lock;
@@ -678,12 +686,28 @@ int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain);
 int pviommu_group_bypass(struct pviommu_group *grp);
 int pviommu_group_default(struct pviommu_group *grp);
-void pviommu_group_cut(struct pviommu_group *grp);
+void pviommu_group_cut(struct pviommu_group *grp, struct device *dev);
 void pviommu_group_settle(struct pviommu_group *grp);
+bool pviommu_group_is_cut(const struct pviommu_group *grp);
 bool pviommu_group_isolated(const struct pviommu_group *grp);
+bool pviommu_domain_conflicts(struct pviommu_domain *domain,
+			      const struct pviommu_group *grp);
 void pviommu_groups_default(struct pviommu_vm *vm);
 void pviommu_groups_block(struct pviommu_vm *vm);
 bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);
+
+/* pasid.c */
+void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
+			  struct device *dev);
+void pviommu_endpoint_learn_pasids(struct pviommu_endpoint *ep);
+int pviommu_pasid_check(const struct pviommu_endpoint *ep, u32 pasid);
+struct pviommu_domain *pviommu_pasid_domain(struct pviommu_group *grp, u32 pasid);
+bool pviommu_pasid_leads_to(struct pviommu_vm *vm, u32 pasid,
+			    const struct pviommu_domain *domain);
+int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
+			 struct pviommu_domain *domain);
+void pviommu_pasids_cut(struct pviommu_group *grp, struct device *dev);
+void pviommu_pasids_end(struct pviommu_group *grp);
 
 /* endpoint.c */
 u32 pviommu_endpoint_by_dev(struct pviommu_vm *vm, struct device *dev);
@@ -743,7 +767,7 @@ int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 void pviommu_ring_exit(struct pviommu_vm *vm, struct pviommu_ring *ring);
 
 /* iface.c */
-u64 pviommu_features(void);
+u64 pviommu_features(const struct pviommu_vm *vm);
 int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa);
 void pviommu_iface_stop(struct pviommu_vm *vm, bool closed);
 int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie);
@@ -760,6 +784,7 @@ u32 pviommu_max_domains(void);
 u32 pviommu_doorbell_budget(void);
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
 int pviommu_quota_domains(struct pviommu_vm *vm);
+int pviommu_quota_pasids(struct pviommu_vm *vm);
 u32 pviommu_slots_left(const struct pviommu_vm *vm);
 
 /* event.c */

@@ -91,7 +91,7 @@
 #define PVIOMMU_F_EVENTS	(1ULL << 1)	/* event ring */
 #define PVIOMMU_F_BYPASS	(1ULL << 2)	/* the bypass domain may be attached */
 #define PVIOMMU_F_STATS		(1ULL << 3)	/* STATS */
-#define PVIOMMU_F_PASID		(1ULL << 8)	/* ATTACH and INVALIDATE with a PASID */
+#define PVIOMMU_F_PASID		(1ULL << 8)	/* ATTACH, DETACH, INVALIDATE with a PASID */
 #define PVIOMMU_F_TABLES	(1ULL << 9)	/* guest-owned I/O page tables */
 #define PVIOMMU_F_MEM_TYPES	(1ULL << 10)	/* memory types and servers */
 #define PVIOMMU_F_FOREIGN	(1ULL << 11)	/* the vm field of MAP and MAP_LIST */
@@ -297,7 +297,9 @@ enum pviommu_granularity {
  * @status: PVIOMMU_STATUS_PENDING when submitted; 0 or an error when done
  * @domain: domain id; 0 where the op takes none
  * @endpoint: endpoint id; 0 where the op takes none
- * @pasid: PVIOMMU_PASID_NONE unless the op takes one
+ * @pasid: PVIOMMU_PASID_NONE; or the PASID that ATTACH, DETACH and INVALIDATE are about,
+ *	with PVIOMMU_F_PASID. Attached by PASID, a domain translates what the group of
+ *	@endpoint does with that PASID, and the group itself stays where it is
  * @vm: PVIOMMU_VM_SELF, or another VM's id (PVIOMMU_F_FOREIGN): then the GPAs, but
  *	for that of a list, are those of the other VM. EACCES without a grant of
  *	the host's administrator that covers all of them and @prot, whatever the
@@ -316,7 +318,8 @@ enum pviommu_granularity {
  * @inv: INVALIDATE makes the removals before it effective: when it is done,
  *	no device reaches the removed pages and they are unpinned. In a domain
  *	that has a guest-owned table it first makes the host look at the entries
- *	of the range: devices then reach what these say, and nothing else.
+ *	of the range: devices then reach what these say, and nothing else. With a
+ *	PASID, @domain must be attached there (EINVAL).
  * @alloc: ALLOC makes a domain of this type for use with @endpoint; result is
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
  *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's
@@ -435,8 +438,8 @@ struct pviommu_op {
  * @pgsizes: page sizes that MAP takes, a bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA, inclusive
- * @pasid_bits: width of PASIDs, 0 for none
- * @domain: the domain that the endpoint is attached to
+ * @pasid_bits: width of PASIDs, which begin with 1; 0 for none
+ * @domain: the domain that the endpoint is attached to, without a PASID
  * @reserved: zero
  */
 struct pviommu_probe {

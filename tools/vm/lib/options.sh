@@ -6,6 +6,7 @@
 VIOMMU=pv
 DEVICES=()
 HOST_IOMMU=intel
+HOST_IOMMU_PROPS=
 HOST_CMD=''
 HOST_BG=''
 HOST_AFTER=''
@@ -42,7 +43,8 @@ guest in it with the installed QEMU, passes the devices through, and runs your
 commands. Their output goes to stdout, their status is pvvm's.
 
 What is emulated
-  --host-iommu intel|amd      IOMMU of the host level (intel)
+  --host-iommu intel|amd[:PROP=VAL..]
+                              IOMMU of the host level (intel)
   --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
                               another PCI device of QEMU; repeat it or give a list.
                               NAME:port puts one behind a root port that is not PCIe
@@ -151,6 +153,13 @@ canonical_params() {
 	echo "$out"
 }
 
+# "intel:x-scalable-mode=on" into its two parts, the second as QEMU has it
+set_host_iommu() {
+	HOST_IOMMU=${1%%:*}
+	HOST_IOMMU_PROPS=${1#"$HOST_IOMMU"}
+	HOST_IOMMU_PROPS=${HOST_IOMMU_PROPS//:/,}
+}
+
 number() {
 	case $2 in
 	'' | *[!0-9]*) usage_error "$1 takes a number, not \"$2\"" ;;
@@ -162,7 +171,7 @@ set_option() {
 	case $1 in
 	--viommu) VIOMMU=$2 ;;
 	--device) add_devices "$2" ;;
-	--host-iommu) HOST_IOMMU=$2 ;;
+	--host-iommu) set_host_iommu "$2" ;;
 	--host-cmd) HOST_CMD=$2 ;;
 	--host-bg) HOST_BG=$2 ;;
 	--host-after) HOST_AFTER=$2 ;;

@@ -45,8 +45,8 @@ outer_machine() {
 		OUTER+=(-accel "tcg,thread=multi" -cpu "$TCG_CPU")
 	fi
 	case $HOST_IOMMU in
-	intel) OUTER+=(-device "intel-iommu,intremap=on,aw-bits=48") ;;
-	amd) OUTER+=(-device "amd-iommu,intremap=on") ;;
+	intel) OUTER+=(-device "intel-iommu,intremap=on,aw-bits=48$HOST_IOMMU_PROPS") ;;
+	amd) OUTER+=(-device "amd-iommu,intremap=on$HOST_IOMMU_PROPS") ;;
 	esac
 }
 

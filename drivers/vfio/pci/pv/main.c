@@ -114,7 +114,7 @@ static int pv_vfio_open_device(struct vfio_device *vdev)
 		vfio_pci_core_disable(&pv->core);
 		return PTR_ERR(ep);
 	}
-	if (ep && !pv_vcap_place(&pv->cap, &pv->core))
+	if (ep && !pv_vcap_place(&pv->cap, &pv->core, pviommu_endpoint_pasid_bits(ep)))
 		pci_info(pv->core.pdev,
 			 "no room in config space: the guest will not find its paravirtual IOMMU\n");
 	pv_vfio_set_endpoint(pv, ep);

@@ -15,6 +15,7 @@
  * core does not know, and hides, are taken to reach to the next one.
  */
 #include <linux/align.h>
+#include <linux/array_size.h>
 #include <linux/bitmap.h>
 #include <linux/minmax.h>
 #include <linux/moduleparam.h>
@@ -239,10 +240,12 @@ static __le32 *vcap_ext_last(struct vfio_pci_core_device *core)
 	return last;
 }
 
-/* At the end of the list, which always starts at 256 */
-static bool vcap_place_ext(struct pv_vcap *cap,
-			   struct vfio_pci_core_device *core,
-			   const struct vcap_room *room)
+/*
+ * Find room in the extended space, and append it to the list, which always starts at 256.
+ * Where, or 0.
+ */
+static int vcap_append_ext(struct vfio_pci_core_device *core,
+			   const struct vcap_room *room, int len)
 {
 	struct pci_dev *pdev = core->pdev;
 	int end = VCAP_DWORDS;
@@ -250,58 +253,110 @@ static bool vcap_place_ext(struct pv_vcap *cap,
 	int pos;
 
 	if (!pci_is_pcie(pdev) || pdev->cfg_size < PCI_CFG_SPACE_EXP_SIZE)
-		return false;
+		return 0;
 
 	last = vcap_ext_last(core);
 	if (!last)
-		end = VCAP_EXT_FIRST + PVIOMMU_VSEC_LEN / 4;
-	pos = vcap_find_gap(pdev, room, VCAP_EXT_FIRST, end, PVIOMMU_VSEC_LEN);
+		end = VCAP_EXT_FIRST + len / 4;
+	pos = vcap_find_gap(pdev, room, VCAP_EXT_FIRST, end, len);
+	if (pos && last) {
+		*last &= cpu_to_le32(~VCAP_EXT_NEXT_MASK);
+		*last |= cpu_to_le32(pos << VCAP_EXT_NEXT_SHIFT);
+	}
+	return pos;
+}
+
+static bool vcap_place_ext(struct pv_vcap *cap,
+			   struct vfio_pci_core_device *core,
+			   const struct vcap_room *room)
+{
+	int pos = vcap_append_ext(core, room, PVIOMMU_VSEC_LEN);
+
 	if (!pos)
 		return false;
 
 	cap->pos = pos;
 	cap->len = PVIOMMU_VSEC_LEN;
 	cap->next = 0;
-	if (last) {
-		*last &= cpu_to_le32(~VCAP_EXT_NEXT_MASK);
-		*last |= cpu_to_le32(pos << VCAP_EXT_NEXT_SHIFT);
-	}
 	return true;
 }
 
+static bool vcap_is_ext(const struct pv_vcap *cap)
+{
+	return cap->pos >= PCI_CFG_SPACE_SIZE;
+}
+
+/*
+ * A guest's kernel uses PASIDs of a device that shows this capability. The device's own is
+ * hidden by the core, and no concern of the guest: the host's IOMMU driver switches PASIDs
+ * on, and they lead nowhere that the guest has not attached something to.
+ */
+static void vcap_place_pasid(struct pv_vcap *cap, struct vfio_pci_core_device *core,
+			     struct vcap_room *room, u32 bits)
+{
+	struct pci_dev *pdev = core->pdev;
+	int pos;
+
+	if (vcap_is_ext(cap)) {
+		/* Ours is the last, and its header is not in the core's array */
+		bitmap_set(room->used, cap->pos / 4, cap->len / 4);
+		pos = vcap_find_gap(pdev, room, VCAP_EXT_FIRST, VCAP_DWORDS,
+				    PCI_EXT_CAP_PASID_SIZEOF);
+		cap->next = pos;
+	} else {
+		pos = vcap_append_ext(core, room, PCI_EXT_CAP_PASID_SIZEOF);
+	}
+	if (!pos)
+		pci_info(pdev, "no room in config space: the guest will find no PASIDs\n");
+	cap->pasid.pos = pos;
+	cap->pasid.bits = bits;
+}
+
+static bool vcap_place_any(struct pv_vcap *cap, struct vfio_pci_core_device *core,
+			   const struct vcap_room *room)
+{
+	enum vcap_place place = READ_ONCE(vcap_place);
+
+	if (place != VCAP_PLACE_EXT && vcap_place_std(cap, core, room))
+		return true;
+	return place != VCAP_PLACE_STD && vcap_place_ext(cap, core, room);
+}
+
 /**
- * pv_vcap_place() - put the capability into a device's config space
+ * pv_vcap_place() - put the capabilities into a device's config space
  * @cap: what to fill in
  * @core: the device, enabled and not yet accessible to the user
+ * @pasid_bits: the width of its PASIDs, 0 if it has none
  *
  * Return: whether there was room; if not, @cap covers nothing.
  */
-bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core)
+bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 pasid_bits)
 {
-	enum vcap_place place = READ_ONCE(vcap_place);
 	struct vcap_room room = {};
 
 	cap->gpa = 0;
 	cap->len = 0;
+	cap->pasid = (struct pv_vcap_pasid){};
 	vcap_scan_core(core, &room);
 	vcap_scan_std(core->pdev, &room);
 	vcap_scan_ext(core->pdev, &room);
 	vcap_extend_hidden(&room);
 
-	if (place != VCAP_PLACE_EXT && vcap_place_std(cap, core, &room))
-		return true;
-	if (place != VCAP_PLACE_STD && vcap_place_ext(cap, core, &room))
-		return true;
-	return false;
+	if (!vcap_place_any(cap, core, &room))
+		return false;
+	if (pasid_bits)
+		vcap_place_pasid(cap, core, &room, pasid_bits);
+	return true;
 }
 
 /**
- * pv_vcap_remove() - forget the capability of a device that is being closed
+ * pv_vcap_remove() - forget the capabilities of a device that is being closed
  * @cap: the capability
  */
 void pv_vcap_remove(struct pv_vcap *cap)
 {
 	cap->len = 0;
+	cap->pasid.pos = 0;
 }
 
 /* --- registers --------------------------------------------------------- */
@@ -311,11 +366,6 @@ union vcap_image {
 	__le32 word[PVIOMMU_VSEC_LEN / 4];
 	u8 byte[PVIOMMU_VSEC_LEN];
 };
-
-static bool vcap_is_ext(const struct pv_vcap *cap)
-{
-	return cap->pos >= PCI_CFG_SPACE_SIZE;
-}
 
 /* Fills in the headers; returns how far the registers are shifted by them */
 static int vcap_image_headers(const struct pv_vcap *cap,
@@ -396,18 +446,35 @@ static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 
 /* --- accesses ---------------------------------------------------------- */
 
+/*
+ * Of each access, what lies in a capability of ours is taken out and the rest is left to
+ * the core. The two are apart, and any access may touch both.
+ */
+
 static loff_t vcap_end(const struct pv_vcap *cap)
 {
 	return cap->pos + cap->len;
 }
 
-static bool vcap_encloses(const struct pv_vcap *cap, loff_t pos, size_t count)
+static bool vcap_overlaps(loff_t pos, size_t count, loff_t start, loff_t end)
 {
-	return pos >= cap->pos && pos + count <= vcap_end(cap);
+	return count && pos < end && pos + count > start;
+}
+
+static bool vcap_touches(const struct pv_vcap *cap, loff_t pos, size_t count)
+{
+	return cap->len && vcap_overlaps(pos, count, cap->pos, vcap_end(cap));
+}
+
+static bool vcap_touches_pasid(const struct pv_vcap *cap, loff_t pos, size_t count)
+{
+	int start = cap->pasid.pos;
+
+	return start && vcap_overlaps(pos, count, start, start + PCI_EXT_CAP_PASID_SIZEOF);
 }
 
 /**
- * pv_vcap_covers() - whether an access touches the capability
+ * pv_vcap_covers() - whether an access touches a capability of ours
  * @cap: the capability
  * @ppos: offset in the device's file
  * @count: number of bytes
@@ -420,12 +487,47 @@ bool pv_vcap_covers(const struct pv_vcap *cap, loff_t ppos, size_t count)
 
 	if (VFIO_PCI_OFFSET_TO_INDEX(ppos) != VFIO_PCI_CONFIG_REGION_INDEX)
 		return false;
-	return cap->len && count &&
-	       pos < vcap_end(cap) && pos + count > cap->pos;
+	return vcap_touches(cap, pos, count) || vcap_touches_pasid(cap, pos, count);
+}
+
+/* How many bytes from @pos on belong all to one capability of ours, or to none */
+static size_t vcap_piece(const struct pv_vcap *cap, loff_t pos, size_t count)
+{
+	const loff_t bounds[] = {
+		cap->len ? cap->pos : 0, cap->len ? vcap_end(cap) : 0,
+		cap->pasid.pos, cap->pasid.pos ? cap->pasid.pos + PCI_EXT_CAP_PASID_SIZEOF : 0,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bounds); i++)
+		if (bounds[i] > pos)
+			count = min_t(loff_t, count, bounds[i] - pos);
+	return count;
+}
+
+/* Put the part of an image that was asked for, of @len bytes at @start, into the user's buffer */
+static int vcap_overlay(char __user *buf, loff_t pos, size_t count, const void *image,
+			loff_t start, size_t len)
+{
+	loff_t first = max(pos, start), end = min_t(loff_t, pos + count, start + len);
+
+	return copy_to_user(buf + (first - pos), image + (first - start), end - first) ?
+	       -EFAULT : 0;
+}
+
+static int vcap_overlay_pasid(const struct pv_vcap *cap, char __user *buf, loff_t pos,
+			      size_t count)
+{
+	const __le32 image[] = {
+		cpu_to_le32(PCI_EXT_CAP_ID_PASID | 1 << 16),
+		cpu_to_le32(cap->pasid.bits << 8 | (u32)READ_ONCE(cap->pasid.ctrl) << 16),
+	};
+
+	return vcap_overlay(buf, pos, count, image, cap->pasid.pos, sizeof(image));
 }
 
 /**
- * pv_vcap_read() - read config space where the capability is
+ * pv_vcap_read() - read config space where a capability of ours is
  * @cap: the capability
  * @core: the device
  * @ep: its endpoint
@@ -440,64 +542,64 @@ ssize_t pv_vcap_read(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 		     size_t count, loff_t *ppos)
 {
 	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
-	loff_t first = max_t(loff_t, pos, cap->pos);
-	loff_t end = min_t(loff_t, pos + count, vcap_end(cap));
 	union vcap_image image;
 	loff_t rest = *ppos;
-	ssize_t ret;
+	ssize_t ret = 0;
 
 	/* The core reads all of it or fails */
-	if (!vcap_encloses(cap, pos, count)) {
+	if (vcap_piece(cap, pos, count) != count)
 		ret = vfio_pci_core_read(&core->vdev, buf, count, &rest);
-		if (ret < 0)
-			return ret;
-	}
+	if (ret < 0)
+		return ret;
 
-	vcap_fill_image(cap, ep, &image);
-	if (copy_to_user(buf + (first - pos), image.byte + (first - cap->pos),
-			 end - first))
-		return -EFAULT;
+	ret = 0;
+	if (vcap_touches(cap, pos, count)) {
+		vcap_fill_image(cap, ep, &image);
+		ret = vcap_overlay(buf, pos, count, image.byte, cap->pos, cap->len);
+	}
+	if (!ret && vcap_touches_pasid(cap, pos, count))
+		ret = vcap_overlay_pasid(cap, buf, pos, count);
+	if (ret)
+		return ret;
 
 	*ppos += count;
 	return count;
 }
 
-/* What lies on either side of the capability, in a write that is longer */
-static ssize_t vcap_write_around(const struct pv_vcap *cap,
-				 struct vfio_pci_core_device *core,
-				 const char __user *buf, size_t count,
-				 loff_t *ppos)
+/* A command, if it is an aligned word; a longer write, of saved config space, gives none */
+static int vcap_write_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
+			       const char __user *buf, size_t count, loff_t pos)
 {
-	loff_t base = *ppos & ~VFIO_PCI_OFFSET_MASK;
-	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
-	loff_t end = vcap_end(cap);
-	loff_t part = *ppos;
-	ssize_t ret;
+	int reg = pos - cap->pos;
+	__le32 val;
 
-	/* Too long: nothing is written, as the core has it */
-	if (pos + count > core->pdev->cfg_size)
-		return vfio_pci_core_write(&core->vdev, buf, count, ppos);
+	if (vcap_is_ext(cap))
+		reg -= VCAP_EXT_SHIFT;
+	if (count != sizeof(val) || !IS_ALIGNED(pos, sizeof(val)))
+		return 0;
+	if (copy_from_user(&val, buf, sizeof(val)))
+		return -EFAULT;
+	vcap_set_register(cap, ep, reg, le32_to_cpu(val));
+	return 0;
+}
 
-	if (pos < cap->pos) {
-		ret = vfio_pci_core_write(&core->vdev, buf, cap->pos - pos,
-					  &part);
-		if (ret < 0)
-			return ret;
-	}
-	if (pos + count > end) {
-		part = base + end;
-		ret = vfio_pci_core_write(&core->vdev, buf + (end - pos),
-					  pos + count - end, &part);
-		if (ret < 0)
-			return ret;
-	}
+/* Of its registers one bit can be written, in the lower byte of the control register */
+static int vcap_write_pasid(struct pv_vcap *cap, const char __user *buf, size_t count,
+			    loff_t pos)
+{
+	int at = cap->pasid.pos + PCI_PASID_CTRL - pos;
+	u8 val;
 
-	*ppos += count;
-	return count;
+	if (at < 0 || at >= count)
+		return 0;
+	if (copy_from_user(&val, buf + at, sizeof(val)))
+		return -EFAULT;
+	WRITE_ONCE(cap->pasid.ctrl, val & PCI_PASID_CTRL_ENABLE);
+	return 0;
 }
 
 /**
- * pv_vcap_write() - write config space where the capability is
+ * pv_vcap_write() - write config space where a capability of ours is
  * @cap: the capability
  * @core: the device
  * @ep: its endpoint
@@ -507,7 +609,7 @@ static ssize_t vcap_write_around(const struct pv_vcap *cap,
  *
  * Registers take one aligned 32-bit word at a time. A longer write, such as
  * that of a saved config space, gives no commands: it goes to the bytes before
- * and after the capability only.
+ * and after the capabilities only.
  *
  * Return: number of bytes written, or a negative error.
  */
@@ -515,21 +617,30 @@ ssize_t pv_vcap_write(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 		      struct pviommu_endpoint *ep, const char __user *buf,
 		      size_t count, loff_t *ppos)
 {
+	loff_t base = *ppos & ~VFIO_PCI_OFFSET_MASK;
 	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
-	int reg = pos - cap->pos;
-	__le32 val;
+	size_t done, n;
+	ssize_t ret;
 
-	if (!vcap_encloses(cap, pos, count))
-		return vcap_write_around(cap, core, buf, count, ppos);
+	/* Too long: nothing is written, as the core has it */
+	if (pos + count > core->pdev->cfg_size)
+		return vfio_pci_core_write(&core->vdev, buf, count, ppos);
 
-	if (vcap_is_ext(cap))
-		reg -= VCAP_EXT_SHIFT;
-	if (count == sizeof(val) && IS_ALIGNED(pos, sizeof(val))) {
-		if (copy_from_user(&val, buf, sizeof(val)))
-			return -EFAULT;
-		vcap_set_register(cap, ep, reg, le32_to_cpu(val));
+	for (done = 0; done < count; done += n) {
+		loff_t part = base + pos + done;
+
+		n = vcap_piece(cap, pos + done, count - done);
+		if (vcap_touches_pasid(cap, pos + done, n))
+			ret = vcap_write_pasid(cap, buf + done, n, pos + done);
+		else if (!vcap_touches(cap, pos + done, n))
+			ret = vfio_pci_core_write(&core->vdev, buf + done, n, &part);
+		else if (n == count)
+			ret = vcap_write_register(cap, ep, buf, count, pos);
+		else
+			ret = 0;
+		if (ret < 0)
+			return ret;
 	}
-
 	*ppos += count;
 	return count;
 }

@@ -323,6 +323,166 @@ TEST_F(fd, what_is_told)
 }
 
 /* ------------------------------------------------------------------ */
+/*
+ * By PASID. The device issues none, but the host's IOMMU takes its requests for such with
+ * PASID 1 (see pviommu_test_pasid), so that what is attached without one has no effect.
+ */
+
+/* Newer than the headers */
+#define HWPT_ALLOC_PASID	8
+#define ATTACH_PASID		1
+
+struct pasid_arg {
+	__u32 argsz;
+	__u32 flags;
+	__u32 pt_id;
+	__u32 pasid;
+};
+
+static int attach_pasid(const struct vfiopv_dev *dev, __u32 pt, __u32 pasid)
+{
+	struct pasid_arg arg = { sizeof(arg), ATTACH_PASID, pt, pasid };
+
+	return guest_ioctl(dev->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg);
+}
+
+static int detach_pasid(const struct vfiopv_dev *dev, __u32 pasid)
+{
+	/* It has no pt_id, where the other one has it */
+	struct pasid_arg arg = { sizeof(arg) - sizeof(__u32), ATTACH_PASID, pasid };
+
+	return guest_ioctl(dev->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg);
+}
+
+static __u32 max_pasid_log2(int fd, __u32 dev_id)
+{
+	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = dev_id };
+
+	return guest_ioctl(fd, IOMMU_GET_HW_INFO, &info) ? 0 : info.out_max_pasid_log2;
+}
+
+static int new_hwpt(int fd, __u32 dev_id, __u32 ioas, __u32 flags, __u32 *hwpt)
+{
+	struct iommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = flags, .dev_id = dev_id, .pt_id = ioas,
+	};
+	int ret = guest_ioctl(fd, IOMMU_HWPT_ALLOC, &alloc);
+
+	*hwpt = alloc.out_hwpt_id;
+	return ret;
+}
+
+FIXTURE(pasid)
+{
+	int fd;
+	struct vfiopv_dev dev;
+	__u32 dev_id;
+	__u32 ioas[2];
+	__u32 hwpt[2];
+	struct dma_window window;
+	char *buffer;
+};
+
+FIXTURE_SETUP(pasid)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	char bdf[16];
+	int i;
+
+	if (guest_find_edu(0, bdf))
+		SKIP(return, "needs an edu device bound to vfio-pci");
+	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	self->dev = (struct vfiopv_dev) { .group = -1 };
+	self->dev.fd = open_device_file(bdf);
+	ASSERT_LE(0, self->dev.fd);
+	bind.iommufd = self->fd;
+	ASSERT_EQ(0, guest_ioctl(self->dev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
+	self->dev_id = bind.out_devid;
+	if (!max_pasid_log2(self->fd, self->dev_id))
+		SKIP(return, "the device has no PASIDs");
+	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &self->dev.config));
+	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_BAR0_REGION_INDEX, &self->dev.bar0));
+	ASSERT_EQ(0, vfio_dev_enable(&self->dev, true, true));
+	self->window.iova = GUEST_IOVA_WINDOW;
+	self->window.memory = guest_memory(PAGE);
+	self->buffer = guest_memory(2 * SIZE);
+	ASSERT_NE(NULL, self->buffer);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, new_ioas(self->fd, &self->ioas[i]));
+		ASSERT_EQ(0, new_hwpt(self->fd, self->dev_id, self->ioas[i], HWPT_ALLOC_PASID,
+				      &self->hwpt[i]));
+		ASSERT_EQ(0, map(self->fd, self->ioas[i], GUEST_IOVA_WINDOW,
+				 self->window.memory, PAGE, true));
+		ASSERT_EQ(0, map(self->fd, self->ioas[i], GUEST_IOVA, self->buffer + i * SIZE,
+				 SIZE, true));
+	}
+}
+
+FIXTURE_TEARDOWN(pasid)
+{
+	close(self->dev.fd);
+	close(self->fd);
+}
+
+/* Does the device write to the page at @memory? */
+static bool arrives(const struct vfiopv_dev *dev, const char *memory)
+{
+	char before[64];
+
+	memcpy(before, memory, sizeof(before));
+	return edu_to_ram(dev, GUEST_IOVA, 0, sizeof(before)) &&
+	       memcmp(before, memory, sizeof(before));
+}
+
+TEST_F(pasid, attach_and_detach)
+{
+	EXPECT_EQ(1, max_pasid_log2(self->fd, self->dev_id));
+	ASSERT_EQ(0, attach_pasid(&self->dev, self->hwpt[0], 1));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA * 2, self->buffer + PAGE,
+				 &self->window));
+	/* What is mapped and unmapped now, too */
+	ASSERT_EQ(0, map(self->fd, self->ioas[0], GUEST_IOVA * 2, self->buffer, PAGE, true));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA * 2, self->buffer, &self->window));
+	ASSERT_EQ(0, unmap(self->fd, self->ioas[0], GUEST_IOVA * 2, PAGE, NULL));
+	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA * 2, self->buffer, &self->window));
+	memset(self->buffer, 0x5a, PAGE);
+	ASSERT_EQ(0, detach_pasid(&self->dev, 1));
+	EXPECT_FALSE(arrives(&self->dev, self->buffer));
+}
+
+/* The host has moved it when the ioctl returns */
+TEST_F(pasid, replace)
+{
+	ASSERT_EQ(0, attach_pasid(&self->dev, self->hwpt[0], 1));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	ASSERT_EQ(0, attach_pasid(&self->dev, self->hwpt[1], 1));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer + SIZE, &self->window));
+	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+TEST_F(pasid, refused)
+{
+	__u32 plain;
+
+	EXPECT_EQ(-EINVAL, attach_pasid(&self->dev, self->hwpt[0], 2));
+	/* A domain that was not asked for with PASIDs in mind; iommufd's own rule */
+	ASSERT_EQ(0, new_hwpt(self->fd, self->dev_id, self->ioas[0], 0, &plain));
+	EXPECT_EQ(-EINVAL, attach_pasid(&self->dev, plain, 1));
+}
+
+/* Beside the device's own domain */
+TEST_F(pasid, apart_from_the_device)
+{
+	ASSERT_EQ(0, attach(&self->dev, self->hwpt[1]));
+	ASSERT_EQ(0, attach_pasid(&self->dev, self->hwpt[0], 1));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	ASSERT_EQ(0, detach(&self->dev));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* ------------------------------------------------------------------ */
 /* As a container of VFIO's: the answers are those of one */
 
 FIXTURE(container)

@@ -163,6 +163,12 @@ static bool learn(struct run *run, unsigned int dev)
 	ep->id = probe->endpoint;
 	ep->group = probe->group;
 	ep->domain = probe->domain;
+	ep->pasid_bits = probe->pasid_bits;
+	ep->pasids[1] = PVIOMMU_DOMAIN_BLOCKED;
+	if (ep->pasid_bits > 1) {
+		printf("# PASIDs of %u bits are more than the model knows\n", ep->pasid_bits);
+		return false;
+	}
 	run->model.window_start = probe->window_start;
 	run->model.window_last = probe->window_last;
 	run->model.nr_reserved = probe->nr_regions;
@@ -189,7 +195,8 @@ static bool start(struct run *run, __u64 without)
 	/* What ops of other features do is for other tests to say */
 	start->features &= PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 			   PVIOMMU_F_STATS | PVIOMMU_F_MEM_TYPES | PVIOMMU_F_FOREIGN |
-			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER;
+			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER |
+			   PVIOMMU_F_PASID;
 	start->features &= ~without;
 	model_start(&run->model, start->features);
 	run->model.iface_pages = pv_iface_pages(&run->vm);
@@ -351,6 +358,7 @@ static bool same_probe(const struct pviommu_probe *got, const struct pviommu_pro
 {
 	return got->endpoint == want->endpoint && got->group == want->group &&
 	       got->domain == want->domain && got->nr_regions == want->nr_regions &&
+	       got->pasid_bits == want->pasid_bits &&
 	       got->window_start == want->window_start && got->window_last == want->window_last;
 }
 

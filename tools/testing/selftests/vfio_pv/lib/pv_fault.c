@@ -22,6 +22,7 @@ static const struct {
 	{ "pviommu_pin_hva", -ENOMEM },
 	{ "hw_map_piece", -ENOMEM },
 	{ "hw_move_group", -EIO },
+	{ "hw_attach_pasid", -EIO },
 };
 
 const char *pv_fault_missing(void)

@@ -181,11 +181,30 @@ static struct pviommu_op op_unmap(struct fuzz *f)
 	return pv_op_unmap(domain, fuzz_iova(f), npages(f) * PV_PAGE);
 }
 
+/* Where there are PASIDs some ops have one, mostly the one that there is; else none has */
+static __u32 pasid(struct fuzz *f)
+{
+	if (!(f->model->features & PVIOMMU_F_PASID) || fuzz_below(f, 3))
+		return PVIOMMU_PASID_NONE;
+	return one_in(f, 16) ? fuzz_below(f, 4) : 1;
+}
+
 static struct pviommu_op op_invalidate(struct fuzz *f)
 {
+	__u32 with = pasid(f), domain = fuzz_domain(f);
+	struct pviommu_op op;
+
+	if (with == 1 && fuzz_below(f, 4))
+		domain = f->model->endpoints[0].pasids[1];
 	if (one_in(f, 4))
-		return pv_op_inv(fuzz_domain(f));
-	return pv_op_inv_page(fuzz_domain(f), fuzz_iova(f), npages(f) * PV_PAGE);
+		op = pv_op_inv(domain);
+	else
+		op = pv_op_inv_page(domain, fuzz_iova(f), npages(f) * PV_PAGE);
+	op.pasid = with;
+	if (with != PVIOMMU_PASID_NONE && op.inv.granularity == PVIOMMU_INV_DOMAIN &&
+	    fuzz_below(f, 16))
+		op.inv.granularity = PVIOMMU_INV_PASID;
+	return op;
 }
 
 static struct pviommu_op op_attach(struct fuzz *f)
@@ -195,15 +214,21 @@ static struct pviommu_op op_attach(struct fuzz *f)
 	/* To come from bypass or go there takes long */
 	if (op.domain == PVIOMMU_DOMAIN_BYPASS && fuzz_below(f, 8))
 		op.domain = PVIOMMU_DOMAIN_BLOCKED;
+	op.pasid = pasid(f);
 	return op;
 }
 
 static struct pviommu_op op_detach(struct fuzz *f)
 {
 	const struct model_endpoint *ep;
+	struct pviommu_op op;
 
 	ep = &f->model->endpoints[fuzz_below(f, f->model->nr_endpoints)];
-	return pv_op_detach(ep->id, one_in(f, 3) ? fuzz_domain(f) : ep->domain);
+	op = pv_op_detach(ep->id, one_in(f, 3) ? fuzz_domain(f) : ep->domain);
+	op.pasid = pasid(f);
+	if (op.pasid == 1 && op.domain == ep->domain)
+		op.domain = ep->pasids[1];
+	return op;
 }
 
 /* Each answer has a place of its own */

@@ -100,11 +100,15 @@ static struct model_endpoint *endpoint_of(struct model *m, __u32 id)
 
 static bool in_use(const struct model *m, __u32 domain)
 {
-	unsigned int i;
+	unsigned int i, p;
 
-	for (i = 0; i < m->nr_endpoints; i++)
+	for (i = 0; i < m->nr_endpoints; i++) {
 		if (m->endpoints[i].domain == domain)
 			return true;
+		for (p = 1; p < MODEL_PASIDS; p++)
+			if (m->endpoints[i].pasids[p] == domain)
+				return true;
+	}
 	return false;
 }
 
@@ -157,6 +161,24 @@ void model_attach(struct model *m, unsigned int ep, __u32 domain)
 			m->endpoints[i].domain = domain;
 }
 
+static void attach_pasid(struct model *m, const struct model_endpoint *ep, __u32 pasid,
+			 __u32 domain)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_endpoints; i++)
+		if (m->endpoints[i].group == ep->group)
+			m->endpoints[i].pasids[pasid] = domain;
+}
+
+static void block_pasids(struct model *m, const struct model_endpoint *ep)
+{
+	__u32 p;
+
+	for (p = 0; p < MODEL_PASIDS; p++)
+		attach_pasid(m, ep, p, PVIOMMU_DOMAIN_BLOCKED);
+}
+
 void model_close(struct model *m, unsigned int ep)
 {
 	unsigned int i;
@@ -166,6 +188,7 @@ void model_close(struct model *m, unsigned int ep)
 		if (m->endpoints[i].group == m->endpoints[ep].group && m->endpoints[i].id)
 			return;
 	model_attach(m, ep, PVIOMMU_DOMAIN_BLOCKED);
+	block_pasids(m, &m->endpoints[ep]);
 }
 
 /* ---- removing and flushing ----------------------------------------- */
@@ -348,8 +371,10 @@ void model_reset(struct model *m)
 	for (i = 0; i < MODEL_DOMAINS; i++)
 		if (m->domains[i].exists)
 			forget(m, &m->domains[i]);
-	for (i = 0; i < m->nr_endpoints; i++)
+	for (i = 0; i < m->nr_endpoints; i++) {
 		m->endpoints[i].domain = PVIOMMU_DOMAIN_BYPASS;
+		block_pasids(m, &m->endpoints[i]);
+	}
 	m->iface_pages = 0;
 }
 
@@ -690,17 +715,36 @@ static __u32 lookup(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
+/* The domain is attached at the PASID, of any endpoint */
+static bool leads_to(const struct model *m, __u32 pasid, __u32 domain)
+{
+	unsigned int i;
+
+	if (!pasid || pasid >= MODEL_PASIDS)
+		return false;
+	for (i = 0; i < m->nr_endpoints; i++)
+		if (m->endpoints[i].pasids[pasid] == domain)
+			return true;
+	return false;
+}
+
 static __u32 invalidate(struct model *m, struct pviommu_op *op)
 {
 	__u64 addr = op->inv.addr, size = op->inv.size, last = ALL;
+	bool has_pasid = op->pasid != PVIOMMU_PASID_NONE;
 
-	if (op->pasid != PVIOMMU_PASID_NONE)
+	if (!(m->accepted & PVIOMMU_F_PASID) &&
+	    (has_pasid || op->inv.granularity == PVIOMMU_INV_PASID))
 		return PVIOMMU_EOPNOTSUPP;
 	if (op->inv.reserved0 || op->inv.reserved)
 		return PVIOMMU_EINVAL;
 	switch (op->inv.granularity) {
 	case PVIOMMU_INV_DOMAIN:
-		if (addr || size)
+		if (addr || size || has_pasid)
+			return PVIOMMU_EINVAL;
+		break;
+	case PVIOMMU_INV_PASID:
+		if (addr || size || !has_pasid)
 			return PVIOMMU_EINVAL;
 		break;
 	case PVIOMMU_INV_PAGE:
@@ -717,6 +761,8 @@ static __u32 invalidate(struct model *m, struct pviommu_op *op)
 		return PVIOMMU_OK;
 	if (!domain_of(m, op->domain))
 		return PVIOMMU_ENOENT;
+	if (has_pasid && !leads_to(m, op->pasid, op->domain))
+		return PVIOMMU_EINVAL;
 	flush_range(domain_of(m, op->domain), addr, last);
 	return PVIOMMU_OK;
 }
@@ -756,35 +802,63 @@ static __u32 free_op(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
+/* What ATTACH and DETACH have in common, which then differ in what has no PASID */
+static __u32 check_pasid(const struct model *m, const struct model_endpoint *ep,
+			 const struct pviommu_op *op)
+{
+	if (!ep)
+		return PVIOMMU_ENOENT;
+	if (op->pasid == PVIOMMU_PASID_NONE)
+		return PVIOMMU_OK;
+	if (!ep->pasid_bits)
+		return PVIOMMU_EOPNOTSUPP;
+	return !op->pasid || op->pasid >> ep->pasid_bits ? PVIOMMU_ERANGE : PVIOMMU_OK;
+}
+
 static __u32 attach(struct model *m, struct pviommu_op *op)
 {
 	struct model_endpoint *ep = endpoint_of(m, op->endpoint);
+	bool has_pasid = op->pasid != PVIOMMU_PASID_NONE;
+	__u32 status;
 
-	if (op->pasid != PVIOMMU_PASID_NONE)
+	if (has_pasid && !(m->accepted & PVIOMMU_F_PASID))
 		return PVIOMMU_EOPNOTSUPP;
 	if (!no_args(op))
 		return PVIOMMU_EINVAL;
-	if (op->domain == PVIOMMU_DOMAIN_BYPASS && !(m->accepted & PVIOMMU_F_BYPASS))
+	if (op->domain == PVIOMMU_DOMAIN_BYPASS &&
+	    (has_pasid || !(m->accepted & PVIOMMU_F_BYPASS)))
 		return PVIOMMU_EOPNOTSUPP;
-	if (!ep || (op->domain >= PVIOMMU_DOMAIN_FIRST && !domain_of(m, op->domain)))
+	status = check_pasid(m, ep, op);
+	if (status)
+		return status;
+	if (op->domain >= PVIOMMU_DOMAIN_FIRST && !domain_of(m, op->domain))
 		return PVIOMMU_ENOENT;
-	model_attach(m, ep - m->endpoints, op->domain);
+	if (has_pasid)
+		attach_pasid(m, ep, op->pasid, op->domain);
+	else
+		model_attach(m, ep - m->endpoints, op->domain);
 	return PVIOMMU_OK;
 }
 
 static __u32 detach(struct model *m, struct pviommu_op *op)
 {
 	struct model_endpoint *ep = endpoint_of(m, op->endpoint);
+	bool has_pasid = op->pasid != PVIOMMU_PASID_NONE;
+	__u32 status;
 
-	if (op->pasid != PVIOMMU_PASID_NONE)
+	if (has_pasid && !(m->accepted & PVIOMMU_F_PASID))
 		return PVIOMMU_EOPNOTSUPP;
 	if (!no_args(op))
 		return PVIOMMU_EINVAL;
-	if (!ep)
-		return PVIOMMU_ENOENT;
-	if (ep->domain != op->domain)
+	status = check_pasid(m, ep, op);
+	if (status)
+		return status;
+	if ((has_pasid ? ep->pasids[op->pasid] : ep->domain) != op->domain)
 		return PVIOMMU_EINVAL;
-	model_attach(m, ep - m->endpoints, PVIOMMU_DOMAIN_BLOCKED);
+	if (has_pasid)
+		attach_pasid(m, ep, op->pasid, PVIOMMU_DOMAIN_BLOCKED);
+	else
+		model_attach(m, ep - m->endpoints, PVIOMMU_DOMAIN_BLOCKED);
 	return PVIOMMU_OK;
 }
 
@@ -812,7 +886,7 @@ static __u32 probe(struct model *m, struct pviommu_op *op, struct model_reply *r
 		.code = op->code,
 		.probe = {
 			.endpoint = ep->id, .group = ep->group, .domain = ep->domain,
-			.nr_regions = m->nr_reserved,
+			.nr_regions = m->nr_reserved, .pasid_bits = ep->pasid_bits,
 			.window_start = m->window_start, .window_last = m->window_last,
 		},
 	};

@@ -20,6 +20,7 @@
 #define MODEL_GRANTS	4
 #define MODEL_DOMAINS	64	/* ids that ALLOC may give, and some more */
 #define MODEL_ENDPOINTS	4
+#define MODEL_PASIDS	2	/* 0 stands for none */
 #define MODEL_RINGS	4
 #define MODEL_RESERVED	64
 
@@ -73,6 +74,8 @@ struct model_endpoint {
 	__u32 id;		/* 0: closed */
 	__u32 group;
 	__u32 domain;		/* of its group: the same in all endpoints of it */
+	__u32 pasid_bits;
+	__u32 pasids[MODEL_PASIDS];	/* the domain of each, as @domain */
 };
 
 struct model {

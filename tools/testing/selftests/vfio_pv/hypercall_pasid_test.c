@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PASIDs. The first device has been given some by the module pviommu_test_pasid.
+ *
+ * What an op has brought about is looked up in the tables of the host's IOMMU, which the
+ * emulator reads (lib/pv_vtd.c): each IOVA leads to the very page of this process that the
+ * op named, and to nothing else. Besides, the IOMMU takes requests of the device for
+ * requests with PASID 1, so that DMA tells the same.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <linux/pci_regs.h>
+
+#include "lib/edu.h"
+#include "lib/pv_fault.h"
+#include "lib/pv_table.h"
+#include "lib/pv_test.h"
+#include "lib/pv_vtd.h"
+
+#define ACTION	"/sys/module/pviommu_test_pasid/parameters/action"
+#define IOVA	0x8000000ULL
+#define TARGET	(PV_DATA + 0x100000)
+#define TABLES	(PV_DATA + 0x800000)
+#define PASID	1
+
+FIXTURE(pasid)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	const char *bdf;
+	__u32 ep;
+	__u32 other;	/* the device that has none */
+	__u32 dom;
+};
+
+FIXTURE_SETUP(pasid)
+{
+	self->before = pv_begin();
+	pv_setup_vm(&self->vm, 2, 2, PV_LOW_SIZE);
+	/* For DMA before the first of which the IOMMU has to be told */
+	if (pv_write_file(ACTION, "redirect"))
+		SKIP(return, "needs pviommu_test_pasid");
+	if (!pv_vtd_usable())
+		SKIP(return, "needs an emulated VT-d in scalable mode");
+	self->r = &self->vm.ring[0];
+	self->bdf = self->vm.dev[0].vfio.bdf;
+	self->ep = self->vm.dev[0].id;
+	self->other = self->vm.dev[1].id;
+	pv_start(&self->vm, 2, 6);
+	self->dom = pv_new_domain(self->r, self->ep);
+	ASSERT_NE(0, self->dom);
+	pv_map(self->r, self->dom, PV_SOURCE, PV_FROM, PV_PAGE, PV_R);
+}
+
+FIXTURE_TEARDOWN(pasid)
+{
+	pv_params_restore();
+	pv_vm_close(&self->vm);
+	pv_expect_unchanged(&self->before);
+}
+
+/* ---- ops with a PASID ---- */
+
+static struct pviommu_op with(struct pviommu_op op, __u32 pasid)
+{
+	op.pasid = pasid;
+	return op;
+}
+
+static struct pviommu_op attach(__u32 ep, __u32 dom, __u32 pasid)
+{
+	return with(pv_op_attach(ep, dom), pasid);
+}
+
+static struct pviommu_op detach(__u32 ep, __u32 dom, __u32 pasid)
+{
+	return with(pv_op_detach(ep, dom), pasid);
+}
+
+static struct pviommu_op inv(__u32 dom, __u32 pasid)
+{
+	struct pviommu_op op = with(pv_op_inv(dom), pasid);
+
+	op.inv.granularity = PVIOMMU_INV_PASID;
+	return op;
+}
+
+static struct pviommu_op inv_page(__u32 dom, __u32 pasid, __u64 addr, __u64 size)
+{
+	return with(pv_op_inv_page(dom, addr, size), pasid);
+}
+
+/* ---- what the host's tables say ---- */
+
+/* Nothing is attached at PASID 1 */
+#define expect_blocked() do {							\
+	struct pv_vtd_pasid __e;						\
+										\
+	ASSERT_EQ(0, pv_vtd_pasid(self->bdf, PASID, &__e));			\
+	EXPECT_FALSE(__e.present);						\
+} while (0)
+
+/* At @pasid, @iova leads to the page that is at @gpa, with @rights; not at all if -1 */
+#define expect_leads(at_pasid, iova, gpa_at, rights) do {				\
+	__u64 __gpa = gpa_at, __hpa = PV_VTD_NOWHERE;				\
+	struct pv_vtd_pasid __e;						\
+	__u32 __prot;								\
+										\
+	ASSERT_EQ(0, pv_vtd_pasid(self->bdf, at_pasid, &__e));			\
+	ASSERT_TRUE(__e.present);						\
+	EXPECT_EQ(2, __e.type);							\
+	if (__gpa != ~0ULL) {							\
+		__hpa = pv_vtd_hpa(pv_mem(&self->vm, __gpa));			\
+		ASSERT_NE(PV_VTD_NOWHERE, __hpa);				\
+	}									\
+	EXPECT_EQ(__hpa, pv_vtd_walk(&__e, iova, &__prot));			\
+	if (__gpa != ~0ULL)							\
+		EXPECT_EQ(rights, __prot);					\
+} while (0)
+
+#define expect_reaches(gpa)	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, gpa))
+#define expect_no_reach(gpa)	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, gpa))
+
+/* A second domain, which leads elsewhere */
+static __u32 second_domain(struct pv_ring *r, __u32 ep)
+{
+	__u32 dom = pv_new_domain(r, ep);
+
+	if (!dom || __pv_map(r, dom, PV_SOURCE, PV_FROM, PV_PAGE, PV_R) ||
+	    __pv_map(r, dom, IOVA, TARGET + 7 * PV_PAGE, PV_PAGE, PV_RW))
+		return 0;
+	return dom;
+}
+
+/* ---- what is told ---- */
+
+static struct pviommu_probe probe(struct pv_vm *vm, __u32 ep)
+{
+	struct pviommu_probe *reply = pv_mem(vm, PV_AT_REPLY);
+
+	memset(reply, 0xff, sizeof(*reply));
+	__pv_exec(&vm->ring[0], pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, PV_PAGE));
+	return *reply;
+}
+
+/* The IOMMU's PASIDs have one bit, those of the device more */
+TEST_F(pasid, probe)
+{
+	EXPECT_EQ(1, probe(&self->vm, self->ep).pasid_bits);
+	EXPECT_EQ(0, probe(&self->vm, self->other).pasid_bits);
+	pv_exec(self->r, pv_op(PVIOMMU_OP_FEATURES));
+	EXPECT_NE(0, self->r->last.result & PVIOMMU_F_PASID);
+}
+
+/* A VM of which no device has PASIDs */
+TEST_F(pasid, not_offered_without)
+{
+	struct pviommu_start *start;
+	struct pv_vm vm;
+
+	pv_vm_close(&self->vm);
+	ASSERT_EQ(0, pv_vm_init_from(&vm, 1, 1, PV_LOW_SIZE) ?: pv_vm_open_rest(&vm));
+	EXPECT_EQ(0, pv_cap_read(&vm, 0, PVIOMMU_CAP_FEATURES_OFF) & PVIOMMU_F_PASID);
+	start = pv_start_prepare(&vm, 1, 6);
+	start->features |= PVIOMMU_F_PASID;
+	EXPECT_EQ(PVIOMMU_EOPNOTSUPP, pv_command(&vm, PVIOMMU_CMD_START, PV_AT_START));
+	pv_vm_close(&vm);
+}
+
+TEST_F(pasid, not_accepted)
+{
+	struct pviommu_start *start;
+
+	pv_reset(&self->vm);
+	start = pv_start_prepare(&self->vm, 1, 6);
+	start->features &= ~PVIOMMU_F_PASID;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	self->dom = pv_new_domain(self->r, self->ep);
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, attach(self->ep, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, detach(self->ep, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, inv(self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, inv(self->dom, PVIOMMU_PASID_NONE));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, inv_page(self->dom, PASID, 0, PV_PAGE));
+	expect_blocked();
+}
+
+TEST_F(pasid, attach_refuses)
+{
+	struct pviommu_op op = attach(self->ep, self->dom, PASID);
+
+	op.raw[2] = 1;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, attach(self->ep, PVIOMMU_DOMAIN_BYPASS, PASID));
+	pv_err_exec(PVIOMMU_ENOENT, self->r, attach(999, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, attach(self->other, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, attach(self->other, self->dom, 77));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, attach(self->ep, self->dom, 0));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, attach(self->ep, self->dom, 2));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, attach(self->ep, 999, 1U << 20));
+	pv_err_exec(PVIOMMU_ENOENT, self->r, attach(self->ep, 999, PASID));
+	expect_blocked();
+	/* What can't fail, where nothing is attached */
+	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+}
+
+TEST_F(pasid, detach_refuses)
+{
+	__u32 dom = second_domain(self->r, self->ep);
+	struct pviommu_op op = detach(self->ep, self->dom, PASID);
+
+	ASSERT_NE(0, dom);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	op.raw[0] = 1;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	pv_err_exec(PVIOMMU_ENOENT, self->r, detach(999, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, detach(self->other, self->dom, PASID));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, detach(self->ep, self->dom, 0));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, dom, PASID));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
+	pv_exec(self->r, detach(self->ep, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, self->dom, PASID));
+	pv_exec(self->r, detach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+}
+
+TEST_F(pasid, invalidate_refuses)
+{
+	__u32 dom = second_domain(self->r, self->ep);
+	struct pviommu_op op = inv(self->dom, PASID);
+
+	ASSERT_NE(0, dom);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	op.inv.reserved = 1;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	op = inv(self->dom, PASID);
+	op.inv.size = PV_PAGE;
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+	pv_err_exec(PVIOMMU_EINVAL, self->r, inv(self->dom, PVIOMMU_PASID_NONE));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, with(pv_op_inv(self->dom), PASID));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, inv_page(self->dom, PASID, 1, PV_PAGE));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, inv_page(self->dom, PASID, -PV_PAGE, 2 * PV_PAGE));
+	pv_err_exec(PVIOMMU_ENOENT, self->r, inv(999, PASID));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, inv(dom, PASID));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, inv(self->dom, 0));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, inv_page(dom, PASID, 0, PV_PAGE));
+	pv_exec(self->r, inv(PVIOMMU_DOMAIN_BLOCKED, PASID));
+	pv_exec(self->r, inv(self->dom, PASID));
+}
+
+/* ---- what devices reach ---- */
+
+TEST_F(pasid, attach_and_detach)
+{
+	pv_map(self->r, self->dom, IOVA, TARGET, 4 * PV_PAGE, PV_RW);
+	expect_blocked();
+	expect_no_reach(TARGET);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
+	expect_leads(PASID, IOVA, TARGET, PV_RW);
+	expect_leads(PASID, IOVA + 3 * PV_PAGE, TARGET + 3 * PV_PAGE, PV_RW);
+	expect_leads(PASID, IOVA + 4 * PV_PAGE, ~0ULL, 0);
+	expect_leads(PASID, IOVA - PV_PAGE, ~0ULL, 0);
+	expect_reaches(TARGET);
+	/* Once more is nothing */
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	pv_exec(self->r, detach(self->ep, self->dom, PASID));
+	expect_blocked();
+	expect_no_reach(TARGET);
+}
+
+/* The endpoint itself is where it was, and goes where it wants */
+TEST_F(pasid, apart_from_the_endpoint)
+{
+	__u32 dom = second_domain(self->r, self->ep);
+	struct pv_vtd_pasid rid, pasid;
+
+	ASSERT_NE(0, dom);
+	pv_attach(self->r, self->ep, dom);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
+	expect_leads(0, IOVA, TARGET + 7 * PV_PAGE, PV_RW);
+	expect_leads(PASID, IOVA, TARGET, PV_RW);
+	ASSERT_EQ(0, pv_vtd_pasid(self->bdf, 0, &rid));
+	ASSERT_EQ(0, pv_vtd_pasid(self->bdf, PASID, &pasid));
+	EXPECT_NE(rid.did, pasid.did);
+	EXPECT_NE(rid.table, pasid.table);
+	EXPECT_EQ(dom, probe(&self->vm, self->ep).domain);
+	pv_detach(self->r, self->ep, dom);
+	expect_leads(PASID, IOVA, TARGET, PV_RW);
+	expect_reaches(TARGET);
+	/* Both in the same domain */
+	pv_attach(self->r, self->ep, self->dom);
+	expect_leads(0, IOVA, TARGET, PV_RW);
+	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
+	pv_inv(self->r, self->dom);
+	expect_leads(0, IOVA, ~0ULL, 0);
+	expect_leads(PASID, IOVA, ~0ULL, 0);
+	pv_exec(self->r, detach(self->ep, self->dom, PASID));
+	expect_leads(0, PV_SOURCE, PV_FROM, PV_R);
+}
+
+TEST_F(pasid, move)
+{
+	__u32 dom = second_domain(self->r, self->ep);
+
+	ASSERT_NE(0, dom);
+	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_reaches(TARGET);
+	pv_exec(self->r, attach(self->ep, dom, PASID));
+	expect_leads(PASID, IOVA, TARGET + 7 * PV_PAGE, PV_RW);
+	expect_no_reach(TARGET);
+	expect_reaches(TARGET + 7 * PV_PAGE);
+	pv_free(self->r, self->dom);
+	pv_err_free(PVIOMMU_EBUSY, self->r, dom);
+	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+	expect_blocked();
+	pv_free(self->r, dom);
+}
+
+/* ---- flushing ---- */
+
+TEST_F(pasid, unmap_and_invalidate)
+{
+	__u64 pinned;
+
+	pv_map(self->r, self->dom, IOVA, TARGET, 2 * PV_PAGE, PV_RW);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_reaches(TARGET);
+	pinned = pv_state(self->r).pages_pinned;
+
+	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
+	EXPECT_EQ(pinned, pv_state(self->r).pages_pinned);
+	/* Elsewhere nothing waits */
+	pv_exec(self->r, inv_page(self->dom, PASID, IOVA + 64 * PV_PAGE, PV_PAGE));
+	EXPECT_EQ(pinned, pv_state(self->r).pages_pinned);
+	pv_exec(self->r, inv_page(self->dom, PASID, IOVA, PV_PAGE));
+	EXPECT_EQ(pinned - 1, pv_state(self->r).pages_pinned);
+	expect_leads(PASID, IOVA, ~0ULL, 0);
+	expect_leads(PASID, IOVA + PV_PAGE, TARGET + PV_PAGE, PV_RW);
+	expect_no_reach(TARGET);
+
+	pv_unmap(self->r, self->dom, IOVA + PV_PAGE, PV_PAGE);
+	pv_exec(self->r, inv(self->dom, PASID));
+	EXPECT_EQ(pinned - 2, pv_state(self->r).pages_pinned);
+	expect_leads(PASID, IOVA + PV_PAGE, ~0ULL, 0);
+	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
+}
+
+/* What the PASID table leads to is a table of the guest's own */
+TEST_F(pasid, guest_owned_table)
+{
+	struct pv_table t = pv_table(&self->vm, 4, TABLES);
+	__u32 dom;
+
+	pv_table_map(&t, PV_SOURCE, PV_FROM, PV_ENTRY_P);
+	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(self->r, self->ep, pv_table_format(&t), t.root));
+	dom = self->r->last.result;
+	pv_exec(self->r, attach(self->ep, dom, PASID));
+	expect_leads(PASID, PV_SOURCE, ~0ULL, 0);
+	pv_exec(self->r, inv(dom, PASID));
+	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
+	pv_table_map(&t, IOVA, TARGET, PV_ENTRY_RW);
+	pv_table_map(&t, IOVA + PV_PAGE, TARGET + PV_PAGE, PV_ENTRY_RW);
+	expect_no_reach(TARGET);
+	pv_exec(self->r, inv_page(dom, PASID, IOVA, PV_PAGE));
+	expect_leads(PASID, IOVA, TARGET, PV_RW);
+	expect_leads(PASID, IOVA + PV_PAGE, ~0ULL, 0);
+	expect_reaches(TARGET);
+	*pv_entry(&t, IOVA, 1) = 0;
+	pv_exec(self->r, inv(dom, PASID));
+	expect_leads(PASID, IOVA, ~0ULL, 0);
+	expect_leads(PASID, IOVA + PV_PAGE, TARGET + PV_PAGE, PV_RW);
+	expect_no_reach(TARGET);
+}
+
+/* A look that takes several doorbells is a look of the same op */
+TEST_F(pasid, invalidate_in_pieces)
+{
+	struct pv_table t = pv_table(&self->vm, 4, TABLES);
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		pv_table_map(&t, IOVA + i * PV_PAGE, TARGET + (i ^ 1) * PV_PAGE, PV_ENTRY_RW);
+	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(self->r, self->ep, pv_table_format(&t), t.root));
+	self->dom = self->r->last.result;
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "16"));
+	pv_exec(self->r, inv(self->dom, PASID));
+	EXPECT_LT(1, self->r->kicks);
+	expect_leads(PASID, IOVA + 500 * PV_PAGE, TARGET + 501 * PV_PAGE, PV_RW);
+	pv_unmap_all(self->r, pv_new_domain(self->r, self->ep));
+}
+
+/* ---- limits ---- */
+
+TEST_F(pasid, quota)
+{
+	__u32 dom = second_domain(self->r, self->ep);
+
+	ASSERT_TRUE(pv_param_set("max_pasids", "0"));
+	pv_err_exec(PVIOMMU_ENOSPC, self->r, attach(self->ep, self->dom, PASID));
+	expect_blocked();
+	ASSERT_TRUE(pv_param_set("max_pasids", "1"));
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	/* To move one takes no more */
+	pv_exec(self->r, attach(self->ep, dom, PASID));
+	pv_exec(self->r, detach(self->ep, dom, PASID));
+}
+
+/* ---- ends ---- */
+
+TEST_F(pasid, reset)
+{
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
+	pv_reset(&self->vm);
+	expect_blocked();
+	/* Nor is it there for the next interface */
+	pv_start(&self->vm, 1, 6);
+	self->dom = pv_new_domain(self->r, self->ep);
+	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, self->dom, PASID));
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+}
+
+/* The VMM resets its VM */
+TEST_F(pasid, devices_are_reset)
+{
+	int i;
+
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	for (i = 0; i < self->vm.nr_devs; i++)
+		vfio_dev_enable(&self->vm.dev[i].vfio, true, false);
+	EXPECT_FALSE(pv_running(&self->vm));
+	expect_blocked();
+}
+
+TEST_F(pasid, close)
+{
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	vfio_dev_close(&self->vm.dev[0].vfio);
+	expect_blocked();
+}
+
+TEST_F(pasid, killed)
+{
+	char bdf[16], c;
+	int pipes[2], status;
+	pid_t pid;
+
+	strcpy(bdf, self->bdf);
+	pv_vm_close(&self->vm);
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (!pid) {
+		if (!pv_vm_open(&self->vm, 2, PV_LOW_SIZE) && !__pv_start(&self->vm, 1, 6))
+			self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+		if (self->dom && !__pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW) &&
+		    !__pv_exec(self->r, attach(self->vm.dev[0].id, self->dom, PASID)))
+			write(pipes[1], "!", 1);
+		for (;;)
+			pause();
+	}
+	EXPECT_EQ(1, read(pipes[0], &c, 1));
+	self->bdf = bdf;
+	expect_leads(PASID, IOVA + PV_PAGE, ~0ULL, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	expect_blocked();
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* ---- errors of devices ---- */
+
+TEST_F(pasid, isolation)
+{
+	struct pviommu_event ev = {};
+
+	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
+	pv_attach(self->r, self->ep, self->dom);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_reaches(TARGET);
+	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
+	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 1000));
+	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
+	expect_blocked();
+	expect_no_reach(TARGET);
+	pv_err_exec(PVIOMMU_EACCES, self->r, attach(self->ep, self->dom, PASID));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_recover(self->ep));
+	/* It was cut off, so it is not there; what can't fail does not */
+	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, self->dom, PASID));
+	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+	pv_exec(self->r, pv_op_recover(self->ep));
+	/* RECOVER brings nothing back */
+	expect_blocked();
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_leads(PASID, IOVA, TARGET, PV_RW);
+	expect_reaches(TARGET);
+}
+
+/* The guest is told, and the domain is free for use elsewhere, at once */
+TEST_F(pasid, isolation_frees_the_domain)
+{
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
+	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+	pv_free(self->r, self->dom);
+	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+}
+
+/* ---- config space ---- */
+
+#define PLACE	"/sys/module/pviommu_vfio_pci/parameters/place"
+
+FIXTURE(space)
+{
+	struct pv_vm vm;
+	const struct vfio_dev *dev;
+	unsigned int pos;	/* of the PASID capability */
+};
+
+FIXTURE_VARIANT(space)
+{
+	const char *place;
+};
+
+/* Where the interface's own capability is */
+FIXTURE_VARIANT_ADD(space, std)
+{
+	.place = "std",
+};
+
+FIXTURE_VARIANT_ADD(space, ext)
+{
+	.place = "ext",
+};
+
+/* The only one in the list; 0 if there is none, or another */
+static unsigned int find_pasid(const struct vfio_dev *dev)
+{
+	unsigned int pos = 0x100, found = 0, ttl = 960;
+	__u32 head;
+
+	for (; pos && ttl; ttl--, pos = head >> 20) {
+		head = vfio_config_read32(dev, pos);
+		if ((head & 0xffff) != PCI_EXT_CAP_ID_PASID)
+			continue;
+		if (found)
+			return 0;
+		found = pos;
+	}
+	return ttl ? found : 0;
+}
+
+FIXTURE_SETUP(space)
+{
+	if (pv_write_file(ACTION, "redirect"))
+		SKIP(return, "needs pviommu_test_pasid");
+	/* The others have no extended config space */
+	ASSERT_EQ(0, pv_write_file(PLACE, variant->place));
+	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, PV_LOW_SIZE));
+	self->dev = &self->vm.dev[0].vfio;
+	self->pos = find_pasid(self->dev);
+}
+
+FIXTURE_TEARDOWN(space)
+{
+	pv_vm_close(&self->vm);
+	pv_write_file(PLACE, "auto");
+}
+
+static __u16 ctrl(const struct vfio_dev *dev, unsigned int pos)
+{
+	return vfio_config_read32(dev, pos + 4) >> 16;
+}
+
+/* What the device itself has there */
+static __u16 own_ctrl(const char *bdf)
+{
+	char path[64];
+	__u16 val = 0xdead;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
+	fd = open(path, O_RDONLY);
+	if (pread(fd, &val, sizeof(val), 0x106) != sizeof(val))
+		val = 0xdead;
+	close(fd);
+	return val;
+}
+
+TEST_F(space, shown)
+{
+	EXPECT_EQ(!strcmp(variant->place, "ext"), self->vm.dev[0].shift != 0);
+	ASSERT_NE(0, self->pos);
+	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
+}
+
+/* It is the same however it is read */
+TEST_F(space, read_at_once)
+{
+	__u8 all[4096], part[16];
+	unsigned int i;
+
+	ASSERT_EQ(0, vfio_config_read(self->dev, 0, all, sizeof(all)));
+	for (i = 0x40; i < sizeof(all); i += 4) {
+		__u32 word;
+
+		memcpy(&word, all + i, sizeof(word));
+		EXPECT_EQ(vfio_config_read32(self->dev, i), word);
+	}
+	for (i = self->pos - 8; i < self->pos + 8 && i + 5 <= sizeof(all); i++) {
+		ASSERT_EQ(0, vfio_config_read(self->dev, i, part, 5));
+		EXPECT_EQ(0, memcmp(part, all + i, 5));
+	}
+}
+
+/* Its control register is a guest's own */
+TEST_F(space, control)
+{
+	__u16 half = 0xffff;
+	__u8 byte = 0;
+
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 6, &half, sizeof(half)));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos + 4, 0xffff));
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos + 4, 0x10000));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 7, &byte, sizeof(byte)));
+	EXPECT_EQ(1, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write(self->dev, self->pos + 6, &byte, sizeof(byte)));
+	EXPECT_EQ(0, ctrl(self->dev, self->pos));
+	ASSERT_EQ(0, vfio_config_write32(self->dev, self->pos, ~0U));
+	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
+	EXPECT_EQ(self->pos, find_pasid(self->dev));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
+}
+
+/* As a VMM does that brings a saved one back: no command is given */
+TEST_F(space, written_at_once)
+{
+	__u8 all[4096];
+
+	pv_start(&self->vm, 1, 6);
+	ASSERT_EQ(0, vfio_config_read(self->dev, 0, all, sizeof(all)));
+	ASSERT_EQ(0, vfio_config_write(self->dev, 0x100, all + 0x100, sizeof(all) - 0x100));
+	ASSERT_EQ(0, vfio_config_write(self->dev, 0x40, all + 0x40, 0xc0));
+	EXPECT_TRUE(pv_running(&self->vm));
+	EXPECT_EQ(self->pos, find_pasid(self->dev));
+	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
+}
+
+/* ---- every failure ---- */
+
+/* One after the other, from @from; each time it goes there or stays where it was */
+#define every_failure(what, from, to, from_gpa, to_gpa) do {			\
+	struct pv_fault_sweep __sweep = {};					\
+										\
+	while (pv_fault_next(&__sweep)) {					\
+		struct pv_state __was, __is;					\
+		__u32 __status;							\
+		__u64 __leads;							\
+										\
+		pv_exec(self->r, attach(self->ep, from, PASID));		\
+		__was = pv_state(self->r);					\
+		ASSERT_TRUE(pv_fault_arm(__sweep.kind, __sweep.nth));		\
+		__status = __pv_exec(self->r, attach(self->ep, to, PASID));	\
+		__sweep.was = pv_fault_disarm();				\
+		__is = pv_state(self->r);					\
+		EXPECT_TRUE(pv_state_same(&__was, &__is));			\
+		__leads = __status ? (from_gpa) : (to_gpa);			\
+		if (__status && !__sweep.was)					\
+			TH_LOG("%s: %u and nothing failed", what, __status);	\
+		EXPECT_TRUE(!__status || __sweep.was);				\
+		if (__leads == ~0ULL)						\
+			expect_blocked();					\
+		else								\
+			expect_leads(PASID, IOVA, __leads, PV_RW);		\
+	}									\
+	pv_fault_report(what, &__sweep);					\
+} while (0)
+
+TEST_F_TIMEOUT(pasid, every_failure, 1200)
+{
+	const char *missing = pv_fault_missing();
+	__u32 dom;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	dom = second_domain(self->r, self->ep);
+	ASSERT_NE(0, dom);
+	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
+	ASSERT_TRUE(pv_fault_begin());
+	every_failure("ATTACH by PASID", PVIOMMU_DOMAIN_BLOCKED, dom, ~0ULL,
+		      TARGET + 7 * PV_PAGE);
+	every_failure("moving a PASID", self->dom, dom, TARGET, TARGET + 7 * PV_PAGE);
+	every_failure("blocking a PASID", dom, PVIOMMU_DOMAIN_BLOCKED, 0, ~0ULL);
+	pv_fault_end();
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "pv_vtd.h"
+
+/* Where QEMU has its unit, and the register that names the root table */
+#define UNIT		0xfed90000ULL
+#define RTADDR		0x20
+#define RTADDR_SCALABLE	0x400ULL
+
+#define PRESENT		1ULL
+#define ADDRESS		0x000ffffffffff000ULL
+#define LARGE		0x80ULL
+#define RW		3ULL
+
+/* ---- physical memory, as the emulator reads it ------------------------- */
+
+/* The other end of this line is the monitor of the QEMU that emulates the machine */
+static int monitor = -1;
+static unsigned int commands;
+
+static bool say(const char *line)
+{
+	return write(monitor, line, strlen(line)) == (ssize_t)strlen(line);
+}
+
+/* The line that has @id in it; those before it are of no interest */
+static bool hear(const char *id, char *line, size_t size)
+{
+	struct pollfd pfd = { .fd = monitor, .events = POLLIN };
+	size_t n = 0;
+
+	while (poll(&pfd, 1, 30000) == 1 && read(monitor, line + n, 1) == 1) {
+		if (line[n] != '\n' && n + 2 < size) {
+			n++;
+			continue;
+		}
+		line[n] = 0;
+		if (strstr(line, id))
+			return true;
+		n = 0;
+	}
+	return false;
+}
+
+static bool ask(const char *command, char *line, size_t size)
+{
+	char buf[256], id[32];
+
+	snprintf(id, sizeof(id), "vtd-%d-%u", getpid(), ++commands);
+	snprintf(buf, sizeof(buf), "{%s, \"id\": \"%s\"}\n", command, id);
+	return say(buf) && hear(id, line, size);
+}
+
+static bool monitor_open(void)
+{
+	struct termios tty;
+	char line[512];
+
+	if (monitor >= 0)
+		return true;
+	monitor = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (monitor < 0 || tcgetattr(monitor, &tty))
+		return false;
+	cfmakeraw(&tty);
+	tty.c_cflag |= CLOCAL | CREAD;
+	tcsetattr(monitor, TCSANOW, &tty);
+	/* No JSON: ends what may be half a command */
+	return say("\xff") && ask("\"execute\": \"qmp_capabilities\"", line, sizeof(line));
+}
+
+/* Words of physical memory; false if they can't be had */
+static bool read_words(__u64 hpa, __u64 *words, unsigned int n)
+{
+	char command[160], line[1024], *at;
+	unsigned int i;
+
+	if (!monitor_open())
+		return false;
+	snprintf(command, sizeof(command),
+		 "\"execute\": \"human-monitor-command\", \"arguments\": {\"command-line\": \"xp /%ugx 0x%llx\"}",
+		 n, hpa);
+	if (!ask(command, line, sizeof(line)))
+		return false;
+	at = strchr(line, ':');
+	for (i = 0; at && i < n; i++) {
+		at = strstr(at, " 0x");
+		if (!at)
+			return false;
+		words[i] = strtoull(at, &at, 16);
+	}
+	return i == n;
+}
+
+/* ---- tables -------------------------------------------------------------- */
+
+static bool root_table(__u64 *root)
+{
+	return read_words(UNIT + RTADDR, root, 1) && (*root & RTADDR_SCALABLE);
+}
+
+bool pv_vtd_usable(void)
+{
+	__u64 root;
+
+	return root_table(&root);
+}
+
+/* The next table, by an entry that names it */
+static int follow(__u64 *table, unsigned int offset)
+{
+	__u64 entry;
+
+	if (!read_words((*table & ADDRESS) + offset, &entry, 1))
+		return -EIO;
+	*table = entry;
+	return entry & PRESENT ? 0 : -ENOENT;
+}
+
+int pv_vtd_pasid(const char *bdf, __u32 pasid, struct pv_vtd_pasid *entry)
+{
+	unsigned int bus, slot, func, devfn;
+	__u64 table, words[2];
+	int ret;
+
+	if (sscanf(bdf, "%*x:%x:%x.%x", &bus, &slot, &func) != 3 || !root_table(&table))
+		return -EINVAL;
+	devfn = slot * 8 + func;
+	/* Two tables for each bus, each of entries of 32 bytes for 128 functions */
+	ret = follow(&table, bus * 16 + devfn / 128 * 8) ?: follow(&table, devfn % 128 * 32);
+	if (!ret)
+		ret = follow(&table, pasid / 64 * 8);
+	if (ret)
+		return ret;
+	if (!read_words((table & ADDRESS) + pasid % 64 * 64, words, 2))
+		return -EIO;
+	*entry = (struct pv_vtd_pasid) {
+		.present = words[0] & PRESENT,
+		.type = words[0] >> 6 & 7,
+		.levels = (words[0] >> 2 & 7) + 2,
+		.table = words[0] & ADDRESS,
+		.did = words[1] & 0xffff,
+	};
+	return 0;
+}
+
+__u64 pv_vtd_walk(const struct pv_vtd_pasid *entry, __u64 iova, __u32 *prot)
+{
+	__u64 word = entry->table, mask;
+	unsigned int level, shift;
+
+	*prot = RW;
+	if (!entry->present)
+		return PV_VTD_NOWHERE;
+	for (level = entry->levels; level; level--) {
+		shift = 12 + 9 * (level - 1);
+		if (!read_words((word & ADDRESS) + (iova >> shift & 511) * 8, &word, 1))
+			return PV_VTD_NOWHERE;
+		*prot &= word;
+		if (!(word & RW))
+			return PV_VTD_NOWHERE;
+		if (level == 1 || (word & LARGE)) {
+			mask = (1ULL << shift) - 1;
+			return (word & ADDRESS & ~mask) | (iova & mask);
+		}
+	}
+	return PV_VTD_NOWHERE;
+}
+
+__u64 pv_vtd_hpa(const void *hva)
+{
+	unsigned long at = (unsigned long)hva;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	__u64 word = 0;
+
+	if (fd < 0)
+		return PV_VTD_NOWHERE;
+	if (pread(fd, &word, sizeof(word), at / 4096 * sizeof(word)) != sizeof(word))
+		word = 0;
+	close(fd);
+	if (!(word >> 63))
+		return PV_VTD_NOWHERE;
+	return (word & ((1ULL << 55) - 1)) * 4096 + at % 4096;
+}
