@@ -192,19 +192,21 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 /**
  * pviommu_events_inject() - make up events, for tests
  * @pv: the interface
- * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page that led to GPA 0
+ * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page
  * @addr: IOVA
  * @count: how many for each endpoint that has a domain of its own
+ * @gpa: where the page is that was revoked
  *
  * Return: 0, or -EINVAL for another type.
  */
 int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
-			  unsigned int count)
+			  unsigned int count, u64 gpa)
 {
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(type),
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 		.addr = cpu_to_le64(addr),
+		.gpa = cpu_to_le64(gpa),
 		.size = cpu_to_le64(1 << PVIOMMU_PAGE_SHIFT),
 	};
 	struct pviommu_endpoint *ep;

@@ -15,10 +15,10 @@
 
 #include <linux/pv_iommu.h>
 
+#include "lib/guest_iface.h"
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
-#define INJECT		"/sys/kernel/debug/pv-iommu/inject"
 #define SOME		1024
 
 FIXTURE(event)
@@ -32,7 +32,7 @@ FIXTURE(event)
 
 FIXTURE_SETUP(event)
 {
-	if (access(INJECT, W_OK))
+	if (access(IFACE_INJECT, W_OK))
 		SKIP(return, "needs the paravirtual IOMMU's debugfs");
 	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
 	self->c = (struct vfiopv) { .fd = self->g.container, .type = VFIO_PV_IOMMU };
@@ -46,18 +46,9 @@ FIXTURE_TEARDOWN(event)
 	guest_vfio_close(&self->g);
 }
 
-/* @count events of @type for each device */
 static int inject(int type, __u64 iova, int count)
 {
-	char text[64];
-	int fd = open(INJECT, O_WRONLY), len, ret;
-
-	if (fd < 0)
-		return -errno;
-	len = snprintf(text, sizeof(text), "%d %llx %d", type, (unsigned long long)iova, count);
-	ret = write(fd, text, len) == len ? 0 : -errno;
-	close(fd);
-	return ret;
+	return iface_inject(type, iova, count, 0);
 }
 
 static bool signalled(int fd)
