@@ -94,14 +94,19 @@ static struct vfio_pv_domain *vfio_pv_domain_create(struct vfio_pv_container *c,
 	}
 	d->domain = domain;
 	ret = pv_iommu_own(domain, &vfio_pv_owner_ops, d);
-	if (!ret)
-		ret = iommu_attach_group(domain, group);
 	if (ret)
 		goto err_domain;
+	/* What happens to a device from the moment that it is there is heard of */
+	vfio_pv_events_watch(c, domain);
+	ret = iommu_attach_group(domain, group);
+	if (ret)
+		goto err_watch;
 	if (domain->ops->enforce_cache_coherency)
 		d->coherent = domain->ops->enforce_cache_coherency(domain);
 	return d;
 
+err_watch:
+	vfio_pv_events_unwatch(c, domain);
 err_domain:
 	iommu_domain_free(domain);
 err_free:
@@ -135,7 +140,6 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	d = vfio_pv_domain_create(c, group);
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
-		vfio_pv_events_watch(c, d->domain);
 		if (c->dirty)
 			pv_iommu_dirty_start(d->domain);
 	}
