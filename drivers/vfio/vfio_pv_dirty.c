@@ -58,13 +58,27 @@ static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 	spin_unlock(&c->tree_lock);
 }
 
+/* What a table of the user maps nobody here knows */
+static void vfio_pv_dirty_guess(struct vfio_pv_container *c, unsigned long iova,
+				unsigned long npages, __le64 *bits)
+{
+	unsigned long i;
+
+	if (!vfio_pv_has_table(c)) {
+		vfio_pv_dirty_writable(c, iova, iova + (npages << PAGE_SHIFT) - 1, bits);
+		return;
+	}
+	for (i = 0; i < npages; i++)
+		bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
+}
+
 /* @more: room for as many bits */
 static void vfio_pv_dirty_collect(struct vfio_pv_container *c, unsigned long iova,
 				  unsigned long npages, __le64 *bits, __le64 *more)
 {
-	unsigned long last = iova + (npages << PAGE_SHIFT) - 1, i;
 	bool guess = !list_empty(&c->emulated);
 	struct vfio_pv_domain *d;
+	unsigned long i;
 
 	lockdep_assert_held(&c->lock);
 	memset(bits, 0, vfio_pv_dirty_bytes(npages));
@@ -76,7 +90,7 @@ static void vfio_pv_dirty_collect(struct vfio_pv_container *c, unsigned long iov
 			bits[i] |= more[i];
 	}
 	if (guess)
-		vfio_pv_dirty_writable(c, iova, last, bits);
+		vfio_pv_dirty_guess(c, iova, npages, bits);
 }
 
 static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
@@ -84,6 +98,8 @@ static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
 {
 	bool nothing;
 
+	if (vfio_pv_has_table(c))
+		return false;
 	spin_lock(&c->tree_lock);
 	nothing = !vfio_pv_first(c, iova, iova + (npages << PAGE_SHIFT) - 1,
 				 VFIO_PV_MAPPED | VFIO_PV_CLAIMED);
