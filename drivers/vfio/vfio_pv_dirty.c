@@ -140,7 +140,7 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 				u64 npages, u64 __user *to)
 {
 	size_t size = vfio_pv_dirty_bytes(PV_IOMMU_DIRTY_PAGES);
-	__le64 *bits = kmalloc(2 * size, GFP_KERNEL_ACCOUNT);
+	__le64 *bits = kzalloc(2 * size, GFP_KERNEL_ACCOUNT);
 	int ret;
 
 	if (!bits)
