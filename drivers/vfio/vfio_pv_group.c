@@ -212,14 +212,15 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 }
 
 /*
- * Mediated devices bring no IOMMU. A container of nothing else is not ours,
- * so the first group of a container has to be a real one.
+ * Mediated devices bring no IOMMU. Of the types that type1 has, too, a container of
+ * nothing else is not ours, so the first group that we are offered has to be a real
+ * one. The type that only we have can't be meant for anybody else.
  */
 static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 				   struct vfio_pv_group *g)
 {
 	lockdep_assert_held_write(&c->lock);
-	if (list_empty(&c->domains) && list_empty(&c->emulated))
+	if (!c->pv && list_empty(&c->domains) && list_empty(&c->emulated))
 		return -ENODEV;
 	list_add(&g->link, &c->emulated);
 	return 0;
