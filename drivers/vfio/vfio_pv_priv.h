@@ -91,6 +91,9 @@ enum vfio_pv_state {
 
 #define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
+/* Mappings of a container that nobody is charged for: as many as type1 has of any kind */
+#define VFIO_PV_MAX_UNCHARGED	U16_MAX
+
 /* Mappings handled without letting the tree lock go */
 #define VFIO_PV_TREE_BATCH	256
 
@@ -191,6 +194,7 @@ struct vfio_pv_domain {
  * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
  * @sweeping: a thread makes all that are unflushed its own; nobody else takes any
  * @avail: number of mappings that may still be made
+ * @nr_uncharged: number of mappings that are @uncharged
  * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
  * @wait: woken when @settled changes
@@ -222,6 +226,7 @@ struct vfio_pv_container {
 	unsigned int nr_flushing;
 	bool sweeping;
 	unsigned int avail;
+	unsigned int nr_uncharged;
 	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
 	wait_queue_head_t wait;
@@ -306,6 +311,7 @@ struct vfio_pv_mem {
  * @spare: on the list of the spare
  * @state: what it is
  * @vaddr_invalid: the user has taken its address back; tree_lock
+ * @uncharged: it has no page that counts against RLIMIT_MEMLOCK; tree_lock
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @mem: the memory behind it
@@ -318,6 +324,7 @@ struct vfio_pv_dma {
 	struct hlist_node spare;
 	enum vfio_pv_state state;
 	bool vaddr_invalid;
+	bool uncharged;
 	bool stuck;
 	int prot;
 	struct vfio_pv_mem mem;

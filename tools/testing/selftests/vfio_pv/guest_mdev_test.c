@@ -312,6 +312,36 @@ TEST_F(mdev, last_real_group_goes)
 	EXPECT_EQ(0, state(self->fd).held);
 }
 
+#define MAX_WITHOUT_PAGES	65535
+
+/*
+ * What has no pages, such as registers of a device, is nobody's locked memory; and with
+ * no real group left no host counts the mappings. There is an end all the same.
+ */
+TEST_F(mdev, mappings_without_pages_have_an_end)
+{
+	struct guest_vfio other;
+	int i, ret = 0;
+
+	if (!guest_has_backend())
+		SKIP(return, "type1 has one limit for all mappings");
+	guest_setup(&other, VFIO_TYPE1v2_IOMMU, 1);
+	ASSERT_NE(NULL, other.dev.mmio);
+	vfio_dev_close(&self->g.dev);
+	ASSERT_EQ(0, guest_ioctl(self->g.dev.group, VFIO_GROUP_UNSET_CONTAINER, NULL));
+	for (i = 0; i <= MAX_WITHOUT_PAGES && !ret; i++)
+		ret = vfio_map_dma(self->g.container, GUEST_IOVA + i * PAGE, other.dev.mmio, PAGE,
+				   false);
+	EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(MAX_WITHOUT_PAGES + 1, i);
+	/* Others are not kept out by these, and one that goes makes room for one */
+	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA / 2, self->buffer, PAGE, false));
+	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
+	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, other.dev.mmio, PAGE, false));
+	EXPECT_EQ(-ENOSPC, vfio_map_dma(self->g.container, 0, other.dev.mmio, PAGE, false));
+	guest_vfio_close(&other);
+}
+
 /* ------------------------------------------------------------------ */
 /* Pages are held while their range comes and goes */
 
