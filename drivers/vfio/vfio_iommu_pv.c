@@ -204,10 +204,7 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (unlikely(ret))
 		return ret;
 	if (unlikely(map.flags & VFIO_DMA_MAP_FLAG_VADDR))
-		return map.flags == VFIO_DMA_MAP_FLAG_VADDR ?
-			vfio_pv_vaddr_set(c, &map) :
-			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
-				       map.flags);
+		return vfio_pv_vaddr_set(c, &map);
 	return vfio_pv_map(c, &map);
 }
 

@@ -151,6 +151,15 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 	return ret;
 }
 
+/* Is it large enough, and not too large, for so many pages? */
+static bool vfio_pv_dirty_bitmap_fits(const struct vfio_bitmap *bitmap, u64 npages)
+{
+	return npages && npages <= VFIO_PV_DIRTY_MAX_PAGES &&
+	       bitmap->size <= vfio_pv_dirty_max() &&
+	       bitmap->size >= vfio_pv_dirty_bytes(npages) &&
+	       access_ok(bitmap->data, bitmap->size);
+}
+
 static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
 			       const struct vfio_bitmap *bitmap, const char *what)
 {
@@ -165,10 +174,7 @@ static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
 	    iova + size - 1 > ULONG_MAX)
 		return vfio_pv_refuse(-EINVAL, what,
 				      "size 0, misaligned or wraps, IOVA", iova);
-	if (size >> PAGE_SHIFT > VFIO_PV_DIRTY_MAX_PAGES ||
-	    bitmap->size > vfio_pv_dirty_max() ||
-	    bitmap->size < vfio_pv_dirty_bytes(size >> PAGE_SHIFT) ||
-	    !access_ok(bitmap->data, bitmap->size))
+	if (!vfio_pv_dirty_bitmap_fits(bitmap, size >> PAGE_SHIFT))
 		return vfio_pv_refuse(-EINVAL, what, "bitmap of bytes",
 				      bitmap->size);
 	return 0;
@@ -327,6 +333,10 @@ int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
 		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap->argsz);
 	if (copy_from_user(&bitmap, (void __user *)(arg + minsz), sizeof(bitmap)))
 		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its bitmap at", arg);
+	/* As type1, before the range is looked at */
+	if (!bitmap.pgsize ||
+	    !vfio_pv_dirty_bitmap_fits(&bitmap, unmap->size >> __ffs64(bitmap.pgsize)))
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "bitmap of bytes", bitmap.size);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_unmap_and_report(c, unmap, &bitmap, unmapped);

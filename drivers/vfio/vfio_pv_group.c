@@ -169,7 +169,8 @@ static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 }
 
 /* The group is on its domain's list: adapt the container to it. */
-static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
+static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d,
+			 struct iommu_group *group)
 {
 	bool is_new = list_is_singular(&d->groups);
 	struct vfio_pv_layout layout;
@@ -180,6 +181,8 @@ static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
 		return ret;
 	if (!vfio_pv_layout_fits(c, &layout))
 		ret = -EINVAL;
+	else if (!vfio_pv_interrupts_safe(group))
+		ret = -EPERM;
 	else if (is_new)
 		ret = vfio_pv_fill_domain(d);
 	if (ret)
@@ -200,7 +203,7 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 	if (IS_ERR(d))
 		return PTR_ERR(d);
 	list_add(&g->link, &d->groups);
-	ret = vfio_pv_admit(c, d);
+	ret = vfio_pv_admit(c, d, g->group);
 	if (!ret)
 		return 0;
 
@@ -244,12 +247,9 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	struct vfio_pv_group *g;
 	int ret;
 
-	if (type != VFIO_EMULATED_IOMMU) {
-		if (type != VFIO_IOMMU || !pv_iommu_group(group))
-			return -ENODEV;
-		if (!vfio_pv_interrupts_safe(group))
-			return -EPERM;
-	}
+	if (type != VFIO_EMULATED_IOMMU &&
+	    (type != VFIO_IOMMU || !pv_iommu_group(group)))
+		return -ENODEV;
 	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
 	if (!g)
 		return -ENOMEM;

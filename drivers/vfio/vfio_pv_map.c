@@ -21,6 +21,20 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	return 0;
 }
 
+/* What is to be done: map, or give a user address alone */
+static int vfio_pv_check_kind(const struct vfio_pv_dma_map *map)
+{
+	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
+		return map->flags == VFIO_DMA_MAP_FLAG_VADDR ? 0 :
+			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
+				       map->flags);
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+				      map->iova);
+	return 0;
+}
+
+/* In the order of type1, which says of a range that wraps before all else */
 static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 {
 	if (map->size != (size_t)map->size ||
@@ -34,11 +48,7 @@ static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 	    map->vaddr + map->size - 1 < map->vaddr)
 		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "a range wraps, IOVA",
 				      map->iova);
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
-			    VFIO_DMA_MAP_FLAG_VADDR)))
-		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
-				      map->iova);
-	return 0;
+	return vfio_pv_check_kind(map);
 }
 
 /*

@@ -143,6 +143,7 @@ TEST_F(mdev, pin_errors)
 	EXPECT_EQ(-EINVAL, pin(self->fd, GUEST_IOVA + 3 * PAGE, 3, READ));
 	EXPECT_EQ(-EPERM, pin(self->fd, GUEST_IOVA + 3 * PAGE, 2, READ | WRITE));
 	EXPECT_EQ(-EINVAL, pin(self->fd, GUEST_IOVA, 0, READ));
+	EXPECT_EQ(guest_wrap_error(), pin(self->fd, -PAGE, 2, READ));
 	/* Nothing is held of what failed half way: nobody is asked to let go */
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 8 * PAGE, NULL));
 	EXPECT_EQ(0, state(self->fd).unmaps);
