@@ -179,6 +179,7 @@ struct vfio_pv_domain {
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
  * @events: what happened, for the user to read; NULL unless @pv
+ * @max_mappings: how many mappings it may have
  * @lock: see the lock order; protects @domains, @emulated and @layout
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
@@ -210,6 +211,7 @@ struct vfio_pv_container {
 	struct rcu_head rcu;
 	bool v2;
 	bool pv;
+	u32 max_mappings;
 	struct vfio_pv_events *events;
 
 	struct rw_semaphore lock;
@@ -362,7 +364,6 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 
 /* vfio_iommu_pv.c */
 int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what);
-u32 vfio_pv_entry_limit(void);
 
 /* vfio_pv_mem.c */
 void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
@@ -185,6 +186,26 @@ TEST_F(event, read_errors)
 	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_READ_EVENTS, &arg));
 	EXPECT_EQ(2, arg.count);
 	EXPECT_EQ(0, arg.left);
+}
+
+/* Nor is what could be handed over, but not counted, taken from the queue */
+TEST_F(event, read_only_argument)
+{
+	struct vfio_pv_iommu_events *arg;
+	int fd = self->g.container;
+
+	arg = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, arg);
+	*arg = (struct vfio_pv_iommu_events) {
+		.argsz = sizeof(*arg),
+		.events = (uintptr_t)self->event,
+		.count = SOME,
+	};
+	ASSERT_EQ(0, inject(PVIOMMU_EV_FAULT, 0x1000, 3));
+	ASSERT_EQ(0, mprotect(arg, PAGE, PROT_READ));
+	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_READ_EVENTS, arg));
+	munmap(arg, PAGE);
+	EXPECT_EQ(3, vfiopv_read_events(&self->c, self->event, SOME));
 }
 
 TEST_F(event, eventfd_errors)
