@@ -236,14 +236,14 @@ static int restart_set(void *data, u64 unused)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(restart_fops, NULL, restart_set, "%llu\n");
 
-/* "TYPE IOVA COUNT": events as if the host had told of them. For tests. */
+/* "TYPE IOVA COUNT [GPA]": events as if the host had told of them. For tests. */
 static ssize_t inject_write(struct file *file, const char __user *from,
 			    size_t len, loff_t *pos)
 {
 	unsigned int count;
 	char text[64];
 	u16 type;
-	u64 addr;
+	u64 addr, gpa = 0;
 	int ret;
 
 	if (len >= sizeof(text))
@@ -251,10 +251,10 @@ static ssize_t inject_write(struct file *file, const char __user *from,
 	if (copy_from_user(text, from, len))
 		return -EFAULT;
 	text[len] = 0;
-	if (sscanf(text, "%hu %llx %u", &type, &addr, &count) != 3 ||
+	if (sscanf(text, "%hu %llx %u %llx", &type, &addr, &count, &gpa) < 3 ||
 	    count > INJECT_MAX)
 		return -EINVAL;
-	ret = pviommu_events_inject(file->private_data, type, addr, count);
+	ret = pviommu_events_inject(file->private_data, type, addr, count, gpa);
 	return ret ?: len;
 }
 

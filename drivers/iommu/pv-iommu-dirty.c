@@ -117,7 +117,7 @@ static int pviommu_read_and_clear_dirty(struct iommu_domain *domain,
 		return 0;
 	if (!READ_ONCE(to_pviommu_domain(domain)->dirty))
 		return -EINVAL;
-	bits = kmalloc(PV_IOMMU_DIRTY_PAGES / BITS_PER_BYTE, GFP_KERNEL_ACCOUNT);
+	bits = kzalloc(PV_IOMMU_DIRTY_PAGES / BITS_PER_BYTE, GFP_KERNEL_ACCOUNT);
 	if (!bits)
 		return -ENOMEM;
 	for (; npages && !ret; npages -= n) {

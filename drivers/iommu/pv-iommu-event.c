@@ -57,14 +57,30 @@ static bool event_tell(struct pviommu_domain *dom,
 	return true;
 }
 
-/* Tell who has the domain that an endpoint is in */
+/*
+ * The domain of who has an endpoint: where it is; or, if the host has cut it off or it
+ * is being reset, where it was and will be again.
+ */
+static struct pviommu_domain *endpoint_domain(struct pviommu_endpoint *ep)
+{
+	struct iommu_domain *where[] = { ep->domain, ep->wanted, ep->left };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(where); i++) {
+		if (where[i] && pviommu_domain_is_ours(where[i]))
+			return to_pviommu_domain(where[i]);
+	}
+	return NULL;
+}
+
+/* Tell who has an endpoint */
 static bool event_tell_endpoint(struct pviommu_endpoint *ep,
 				struct pv_iommu_event *event)
 {
+	struct pviommu_domain *dom = endpoint_domain(ep);
+
 	event->dev = ep->dev;
-	if (!ep->domain || !pviommu_domain_is_ours(ep->domain))
-		return false;
-	return event_tell(to_pviommu_domain(ep->domain), event);
+	return dom && event_tell(dom, event);
 }
 
 /*
@@ -192,19 +208,21 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 /**
  * pviommu_events_inject() - make up events, for tests
  * @pv: the interface
- * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page that led to GPA 0
+ * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page
  * @addr: IOVA
  * @count: how many for each endpoint that has a domain of its own
+ * @gpa: where the page is that was revoked
  *
  * Return: 0, or -EINVAL for another type.
  */
 int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
-			  unsigned int count)
+			  unsigned int count, u64 gpa)
 {
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(type),
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 		.addr = cpu_to_le64(addr),
+		.gpa = cpu_to_le64(gpa),
 		.size = cpu_to_le64(1 << PVIOMMU_PAGE_SHIFT),
 	};
 	struct pviommu_endpoint *ep;

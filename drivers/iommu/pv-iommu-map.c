@@ -9,10 +9,15 @@
  *    0      failed
  *    1-3    PVIOMMU_PROT_*
  *    4-8    order of the page, in units of 4 KiB
- *    9-     frame number, or the errno of a failed entry
+ *    9-15   the errno of a failed entry
+ *    16-62  frame number: addresses of up to 59 bits
  *
  * A page that is larger than 4 KiB is one entry that spans its indexes. No
  * entry is ever split: an unmap takes whole pages or stops.
+ *
+ * A failed entry keeps its frame. The users of a domain have no other record of
+ * what they have mapped: they ask where an IOVA leads, then unmap it, and let go
+ * of the page that they were told.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -25,7 +30,9 @@
 #define ENTRY_PROT_MASK		GENMASK(3, 1)
 #define ENTRY_ORDER_SHIFT	4
 #define ENTRY_ORDER_MASK	GENMASK(8, 4)
-#define ENTRY_FRAME_SHIFT	9
+#define ENTRY_ERRNO_SHIFT	9
+#define ENTRY_ERRNO_MASK	GENMASK(15, 9)
+#define ENTRY_FRAME_SHIFT	16
 
 /* Entries handled in one go with interrupts disabled */
 #define STORE_BATCH	512
@@ -37,10 +44,12 @@ static void *entry_make(u64 gpa, unsigned int order, u8 prot)
 			   prot << ENTRY_PROT_SHIFT);
 }
 
-static void *entry_make_failed(unsigned int order, int error)
+/* All errors of ops have numbers that fit */
+static void *entry_make_failed(void *entry, int error)
 {
-	return xa_mk_value((unsigned long)-error << ENTRY_FRAME_SHIFT |
-			   order << ENTRY_ORDER_SHIFT | ENTRY_FAILED);
+	return xa_mk_value(xa_to_value(entry) | ENTRY_FAILED |
+			   ((unsigned long)-error << ENTRY_ERRNO_SHIFT &
+			    ENTRY_ERRNO_MASK));
 }
 
 static bool entry_failed(void *entry)
@@ -50,7 +59,7 @@ static bool entry_failed(void *entry)
 
 static int entry_error(void *entry)
 {
-	return -(int)(xa_to_value(entry) >> ENTRY_FRAME_SHIFT);
+	return -(int)((xa_to_value(entry) & ENTRY_ERRNO_MASK) >> ENTRY_ERRNO_SHIFT);
 }
 
 static unsigned int entry_order(void *entry)
@@ -193,7 +202,7 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 		    entry_gpa(entry) + (entry_size(entry) - 1) >= first) {
 			/* Same index and order: needs no memory, can't fail */
 			xas_set_order(&xas, next - 1, order);
-			xas_store(&xas, entry_make_failed(order, error));
+			xas_store(&xas, entry_make_failed(entry, error));
 			dom->nr_failed++;
 		}
 		if (next > end)
@@ -270,9 +279,12 @@ int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size)
 }
 
 /**
- * pviommu_store_lookup() - where an IOVA leads
+ * pviommu_store_lookup() - what was mapped at an IOVA
  * @dom: the domain
  * @iova: any address
+ *
+ * Also if the host has refused or revoked it: whoever asks is about to unmap it,
+ * and to unpin the page.
  *
  * Return: guest physical address, 0 if it is not mapped.
  */
@@ -280,7 +292,7 @@ phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
 {
 	void *entry = xa_load(&dom->store, iova >> PVIOMMU_PAGE_SHIFT);
 
-	if (!entry || entry_failed(entry))
+	if (!entry)
 		return 0;
 	return entry_gpa(entry) | (iova & (entry_size(entry) - 1));
 }

@@ -200,11 +200,28 @@ static void ring_abort(struct pviommu_ring *ring)
 	ring->pub = ring->prod;
 }
 
+/*
+ * What becomes of an op that was queued when the host has forgotten all: what was to be
+ * unmapped and flushed is, what was to be mapped will be brought back. But nobody has
+ * answered a question.
+ */
+static u32 forgotten_status(const struct pviommu_slot *slot)
+{
+	switch (slot->code) {
+	case PVIOMMU_OP_MAP:
+	case PVIOMMU_OP_MAP_LIST:
+	case PVIOMMU_OP_UNMAP:
+	case PVIOMMU_OP_INVALIDATE:
+		return slot->dom ? PVIOMMU_OK : PVIOMMU_EIO;
+	default:
+		return PVIOMMU_EIO;
+	}
+}
+
 /**
  * pviommu_ring_discard() - forget what is queued
  * @ring: the ring; nobody else uses it
- * @done: the host has neither mappings nor domains any more: what was to be
- *	unmapped and flushed is, what was to be mapped will be brought back
+ * @done: the host has neither mappings nor domains any more
  */
 void pviommu_ring_discard(struct pviommu_ring *ring, bool done)
 {
@@ -214,8 +231,7 @@ void pviommu_ring_discard(struct pviommu_ring *ring, bool done)
 		struct pviommu_slot *slot =
 			&ring->slots[pviommu_slot_index(ring->cons)];
 
-		slot_done(ring, slot, slot->dom ? PVIOMMU_OK : PVIOMMU_EIO,
-			  slot->size);
+		slot_done(ring, slot, forgotten_status(slot), slot->size);
 		ring->cons++;
 	}
 	ring->pub = ring->prod;

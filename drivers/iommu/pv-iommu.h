@@ -13,7 +13,8 @@
  *            the size that it was mapped with
  *   failed   a store entry whose mapping the host refused or revoked. It leads
  *            nowhere but counts as mapped for unmap, so that an unmap of a
- *            range does not end at it.
+ *            range does not end at it, and for iova_to_phys, of which the page
+ *            is known that is to be unpinned.
  *   owner    a module that keeps the record of a domain instead of the store
  *   batch    maps of an owner of which it asks together whether they were done
  *   queued   op in a ring that the host has not finished
@@ -588,7 +589,7 @@ void pviommu_events_init(struct pviommu *pv);
 void pviommu_events_start(struct pviommu *pv);
 void pviommu_events_stop(struct pviommu *pv);
 int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
-			  unsigned int count);
+			  unsigned int count, u64 gpa);
 void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);

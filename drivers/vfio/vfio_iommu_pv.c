@@ -104,16 +104,6 @@ int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what)
 	return 0;
 }
 
-/**
- * vfio_pv_entry_limit() - how many mappings a container may have
- *
- * Return: the module parameter, for containers that are opened now.
- */
-u32 vfio_pv_entry_limit(void)
-{
-	return READ_ONCE(dma_entry_limit);
-}
-
 /* Unknown flags: type1 says EINVAL, VFIO_PV_IOMMU can tell them from bad values. */
 static int vfio_pv_check_flags(struct vfio_pv_container *c, const char *what,
 			       u32 flags, u32 known)
@@ -204,10 +194,7 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (unlikely(ret))
 		return ret;
 	if (unlikely(map.flags & VFIO_DMA_MAP_FLAG_VADDR))
-		return map.flags == VFIO_DMA_MAP_FLAG_VADDR ?
-			vfio_pv_vaddr_set(c, &map) :
-			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
-				       map.flags);
+		return vfio_pv_vaddr_set(c, &map);
 	return vfio_pv_map(c, &map);
 }
 
@@ -356,7 +343,8 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	c->tree = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&c->unflushed);
 	INIT_HLIST_HEAD(&c->spare);
-	c->avail = vfio_pv_entry_limit();
+	c->max_mappings = READ_ONCE(dma_entry_limit);
+	c->avail = c->max_mappings;
 	init_waitqueue_head(&c->wait);
 	mutex_init(&c->devices_lock);
 	INIT_LIST_HEAD(&c->devices);

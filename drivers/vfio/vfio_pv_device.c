@@ -11,6 +11,7 @@
 #include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/overflow.h>
 
 #include "vfio_pv_priv.h"
 
@@ -111,17 +112,21 @@ static void vfio_pv_unhold(struct vfio_pv_container *c, dma_addr_t iova)
  * @pages: filled
  *
  * Return: @npage; -EACCES version 1 of the interface; -EINVAL an IOVA without
- * pages, or no device that could be told to unpin; -EPERM; -ENOMEM.
+ * pages, or no device that could be told to unpin; -COMPAT_EWRAPS a range that
+ * wraps; -EPERM; -ENOMEM.
  */
 int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
 		      int prot, struct page **pages)
 {
+	unsigned long last;
 	int i, ret = 0;
 
-	if (!pages)
+	if (!pages || npage <= 0)
 		return -EINVAL;
 	if (!c->v2)
 		return -EACCES;
+	if (check_add_overflow(iova, npage * PAGE_SIZE - 1, &last))
+		return -COMPAT_EWRAPS;
 
 	for (i = 0; !ret && i < npage; i++)
 		ret = vfio_pv_hold(c, iova + i * PAGE_SIZE, prot, &pages[i]);

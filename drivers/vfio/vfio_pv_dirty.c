@@ -58,13 +58,27 @@ static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 	spin_unlock(&c->tree_lock);
 }
 
+/* What a table of the user maps nobody here knows */
+static void vfio_pv_dirty_guess(struct vfio_pv_container *c, unsigned long iova,
+				unsigned long npages, __le64 *bits)
+{
+	unsigned long i;
+
+	if (!vfio_pv_has_table(c)) {
+		vfio_pv_dirty_writable(c, iova, iova + (npages << PAGE_SHIFT) - 1, bits);
+		return;
+	}
+	for (i = 0; i < npages; i++)
+		bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
+}
+
 /* @more: room for as many bits */
 static void vfio_pv_dirty_collect(struct vfio_pv_container *c, unsigned long iova,
 				  unsigned long npages, __le64 *bits, __le64 *more)
 {
-	unsigned long last = iova + (npages << PAGE_SHIFT) - 1, i;
 	bool guess = !list_empty(&c->emulated);
 	struct vfio_pv_domain *d;
+	unsigned long i;
 
 	lockdep_assert_held(&c->lock);
 	memset(bits, 0, vfio_pv_dirty_bytes(npages));
@@ -76,7 +90,7 @@ static void vfio_pv_dirty_collect(struct vfio_pv_container *c, unsigned long iov
 			bits[i] |= more[i];
 	}
 	if (guess)
-		vfio_pv_dirty_writable(c, iova, last, bits);
+		vfio_pv_dirty_guess(c, iova, npages, bits);
 }
 
 static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
@@ -84,6 +98,8 @@ static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
 {
 	bool nothing;
 
+	if (vfio_pv_has_table(c))
+		return false;
 	spin_lock(&c->tree_lock);
 	nothing = !vfio_pv_first(c, iova, iova + (npages << PAGE_SHIFT) - 1,
 				 VFIO_PV_MAPPED | VFIO_PV_CLAIMED);
@@ -124,7 +140,7 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 				u64 npages, u64 __user *to)
 {
 	size_t size = vfio_pv_dirty_bytes(PV_IOMMU_DIRTY_PAGES);
-	__le64 *bits = kmalloc(2 * size, GFP_KERNEL_ACCOUNT);
+	__le64 *bits = kzalloc(2 * size, GFP_KERNEL_ACCOUNT);
 	int ret;
 
 	if (!bits)
@@ -133,6 +149,15 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 				  bits + size / sizeof(*bits));
 	kfree(bits);
 	return ret;
+}
+
+/* Is it large enough, and not too large, for so many pages? */
+static bool vfio_pv_dirty_bitmap_fits(const struct vfio_bitmap *bitmap, u64 npages)
+{
+	return npages && npages <= VFIO_PV_DIRTY_MAX_PAGES &&
+	       bitmap->size <= vfio_pv_dirty_max() &&
+	       bitmap->size >= vfio_pv_dirty_bytes(npages) &&
+	       access_ok(bitmap->data, bitmap->size);
 }
 
 static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
@@ -149,10 +174,7 @@ static int vfio_pv_dirty_check(struct vfio_pv_container *c, u64 iova, u64 size,
 	    iova + size - 1 > ULONG_MAX)
 		return vfio_pv_refuse(-EINVAL, what,
 				      "size 0, misaligned or wraps, IOVA", iova);
-	if (size >> PAGE_SHIFT > VFIO_PV_DIRTY_MAX_PAGES ||
-	    bitmap->size > vfio_pv_dirty_max() ||
-	    bitmap->size < vfio_pv_dirty_bytes(size >> PAGE_SHIFT) ||
-	    !access_ok(bitmap->data, bitmap->size))
+	if (!vfio_pv_dirty_bitmap_fits(bitmap, size >> PAGE_SHIFT))
 		return vfio_pv_refuse(-EINVAL, what, "bitmap of bytes",
 				      bitmap->size);
 	return 0;
@@ -311,6 +333,10 @@ int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
 		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap->argsz);
 	if (copy_from_user(&bitmap, (void __user *)(arg + minsz), sizeof(bitmap)))
 		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its bitmap at", arg);
+	/* As type1, before the range is looked at */
+	if (!bitmap.pgsize ||
+	    !vfio_pv_dirty_bitmap_fits(&bitmap, unmap->size >> __ffs64(bitmap.pgsize)))
+		return vfio_pv_refuse(-EINVAL, "UNMAP", "bitmap of bytes", bitmap.size);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_unmap_and_report(c, unmap, &bitmap, unmapped);

@@ -75,6 +75,7 @@ void vfio_pv_dma_init(struct vfio_pv_dma *dma,
 		dma->prot |= IOMMU_WRITE;
 	dma->state = 0;
 	dma->vaddr_invalid = false;
+	dma->uncharged = false;
 	dma->stuck = false;
 	dma->nr_held = 0;
 	INIT_LIST_HEAD(&dma->link);
@@ -116,6 +117,7 @@ void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 			xa_destroy(&dma->holds);
 		vfio_pv_set_state(c, dma, 0);
 		c->avail++;
+		c->nr_uncharged -= dma->uncharged;
 		c->nr_vaddr_invalid -= dma->vaddr_invalid;
 		vfio_pv_dma_put(c, dma);
 		if (!(++n % VFIO_PV_TREE_BATCH))

@@ -296,6 +296,10 @@ long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg)
 		return vfio_pv_refuse(-EOPNOTSUPP, "READ_EVENTS", "unknown flag", read.flags);
 	if (!IS_ALIGNED(read.events, sizeof(u64)))
 		return vfio_pv_refuse(-EINVAL, "READ_EVENTS", "misaligned array", read.events);
+	/* Who can't be told how many they are gets none */
+	if (put_user(0, &uarg->count) || put_user(0, &uarg->left))
+		return vfio_pv_refuse(-EFAULT, "READ_EVENTS", "can't write its argument at",
+				      arg);
 	if (mutex_lock_killable(&e->read_lock))
 		return -EINTR;
 	/* The queue holds no more: events that come meanwhile are for the next call */

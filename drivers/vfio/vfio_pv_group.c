@@ -94,14 +94,19 @@ static struct vfio_pv_domain *vfio_pv_domain_create(struct vfio_pv_container *c,
 	}
 	d->domain = domain;
 	ret = pv_iommu_own(domain, &vfio_pv_owner_ops, d);
-	if (!ret)
-		ret = iommu_attach_group(domain, group);
 	if (ret)
 		goto err_domain;
+	/* What happens to a device from the moment that it is there is heard of */
+	vfio_pv_events_watch(c, domain);
+	ret = iommu_attach_group(domain, group);
+	if (ret)
+		goto err_watch;
 	if (domain->ops->enforce_cache_coherency)
 		d->coherent = domain->ops->enforce_cache_coherency(domain);
 	return d;
 
+err_watch:
+	vfio_pv_events_unwatch(c, domain);
 err_domain:
 	iommu_domain_free(domain);
 err_free:
@@ -135,7 +140,6 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	d = vfio_pv_domain_create(c, group);
 	if (!IS_ERR(d)) {
 		list_add_tail(&d->link, &c->domains);
-		vfio_pv_events_watch(c, d->domain);
 		if (c->dirty)
 			pv_iommu_dirty_start(d->domain);
 	}
@@ -165,7 +169,8 @@ static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 }
 
 /* The group is on its domain's list: adapt the container to it. */
-static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
+static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d,
+			 struct iommu_group *group)
 {
 	bool is_new = list_is_singular(&d->groups);
 	struct vfio_pv_layout layout;
@@ -176,6 +181,8 @@ static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d)
 		return ret;
 	if (!vfio_pv_layout_fits(c, &layout))
 		ret = -EINVAL;
+	else if (!vfio_pv_interrupts_safe(group))
+		ret = -EPERM;
 	else if (is_new)
 		ret = vfio_pv_fill_domain(d);
 	if (ret)
@@ -196,7 +203,7 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 	if (IS_ERR(d))
 		return PTR_ERR(d);
 	list_add(&g->link, &d->groups);
-	ret = vfio_pv_admit(c, d);
+	ret = vfio_pv_admit(c, d, g->group);
 	if (!ret)
 		return 0;
 
@@ -208,14 +215,15 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 }
 
 /*
- * Mediated devices bring no IOMMU. A container of nothing else is not ours,
- * so the first group of a container has to be a real one.
+ * Mediated devices bring no IOMMU. Of the types that type1 has, too, a container of
+ * nothing else is not ours, so the first group that we are offered has to be a real
+ * one. The type that only we have can't be meant for anybody else.
  */
 static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 				   struct vfio_pv_group *g)
 {
 	lockdep_assert_held_write(&c->lock);
-	if (list_empty(&c->domains) && list_empty(&c->emulated))
+	if (!c->pv && list_empty(&c->domains) && list_empty(&c->emulated))
 		return -ENODEV;
 	list_add(&g->link, &c->emulated);
 	return 0;
@@ -239,12 +247,9 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	struct vfio_pv_group *g;
 	int ret;
 
-	if (type != VFIO_EMULATED_IOMMU) {
-		if (type != VFIO_IOMMU || !pv_iommu_group(group))
-			return -ENODEV;
-		if (!vfio_pv_interrupts_safe(group))
-			return -EPERM;
-	}
+	if (type != VFIO_EMULATED_IOMMU &&
+	    (type != VFIO_IOMMU || !pv_iommu_group(group)))
+		return -ENODEV;
 	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
 	if (!g)
 		return -ENOMEM;

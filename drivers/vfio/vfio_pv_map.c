@@ -21,6 +21,20 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	return 0;
 }
 
+/* What is to be done: map, or give a user address alone */
+static int vfio_pv_check_kind(const struct vfio_pv_dma_map *map)
+{
+	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
+		return map->flags == VFIO_DMA_MAP_FLAG_VADDR ? 0 :
+			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
+				       map->flags);
+	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
+		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+				      map->iova);
+	return 0;
+}
+
+/* In the order of type1, which says of a range that wraps before all else */
 static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 {
 	if (map->size != (size_t)map->size ||
@@ -34,11 +48,7 @@ static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 	    map->vaddr + map->size - 1 < map->vaddr)
 		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "a range wraps, IOVA",
 				      map->iova);
-	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE |
-			    VFIO_DMA_MAP_FLAG_VADDR)))
-		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
-				      map->iova);
-	return 0;
+	return vfio_pv_check_kind(map);
 }
 
 /*
@@ -200,20 +210,42 @@ static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *
 	vfio_pv_forget(c, &failed);
 }
 
-static int vfio_pv_pin(struct vfio_pv_dma *dma)
+/*
+ * Each mapping takes some of the kernel's memory, and a user has no more of them than
+ * RLIMIT_MEMLOCK has pages; but for those that have no pages. Memory of another machine
+ * is for the privileged.
+ */
+static int vfio_pv_charge(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
+{
+	bool room;
+
+	if (likely(dma->mem.locked) || dma->mem.vm)
+		return 0;
+	spin_lock(&c->tree_lock);
+	room = c->nr_uncharged < VFIO_PV_MAX_UNCHARGED;
+	dma->uncharged = room;
+	c->nr_uncharged += room;
+	spin_unlock(&c->tree_lock);
+	if (!room)
+		return vfio_pv_refuse(-ENOSPC, "MAP", "too many without pages, IOVA",
+				      dma->node.start);
+	return 0;
+}
+
+static int vfio_pv_pin(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	int ret = vfio_pv_mem_pin(&dma->mem);
 
 	if (ret)
 		return vfio_pv_refuse(ret, "MAP", "can't pin, or may not, memory at",
 				      dma->mem.vaddr);
-	return 0;
+	return vfio_pv_charge(c, dma);
 }
 
 static int vfio_pv_map_reserved(struct vfio_pv_container *c,
 				struct vfio_pv_dma *dma)
 {
-	int ret = vfio_pv_pin(dma) ?: vfio_pv_map_pinned(c, dma);
+	int ret = vfio_pv_pin(c, dma) ?: vfio_pv_map_pinned(c, dma);
 
 	if (ret)
 		vfio_pv_forget_one(c, dma);
@@ -298,7 +330,7 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 	dma = vfio_pv_reserve(c, map, wait);
 	if (IS_ERR(dma))
 		return PTR_ERR(dma);
-	ret = vfio_pv_pin(dma);
+	ret = vfio_pv_pin(c, dma);
 	if (!ret) {
 		ret = vfio_pv_queue_domains(c, dma, batch);
 		if (ret)

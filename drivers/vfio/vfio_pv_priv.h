@@ -91,6 +91,9 @@ enum vfio_pv_state {
 
 #define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
+/* Mappings of a container that nobody is charged for: as many as type1 has of any kind */
+#define VFIO_PV_MAX_UNCHARGED	U16_MAX
+
 /* Mappings handled without letting the tree lock go */
 #define VFIO_PV_TREE_BATCH	256
 
@@ -176,6 +179,7 @@ struct vfio_pv_domain {
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
  * @events: what happened, for the user to read; NULL unless @pv
+ * @max_mappings: how many mappings it may have
  * @lock: see the lock order; protects @domains, @emulated and @layout
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
@@ -191,6 +195,7 @@ struct vfio_pv_domain {
  * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
  * @sweeping: a thread makes all that are unflushed its own; nobody else takes any
  * @avail: number of mappings that may still be made
+ * @nr_uncharged: number of mappings that are @uncharged
  * @nr_vaddr_invalid: number of mappings that have no user address
  * @settled: counts the times that a mapping ceased to be busy
  * @wait: woken when @settled changes
@@ -206,6 +211,7 @@ struct vfio_pv_container {
 	struct rcu_head rcu;
 	bool v2;
 	bool pv;
+	u32 max_mappings;
 	struct vfio_pv_events *events;
 
 	struct rw_semaphore lock;
@@ -222,6 +228,7 @@ struct vfio_pv_container {
 	unsigned int nr_flushing;
 	bool sweeping;
 	unsigned int avail;
+	unsigned int nr_uncharged;
 	unsigned int nr_vaddr_invalid;
 	unsigned int settled;
 	wait_queue_head_t wait;
@@ -306,6 +313,7 @@ struct vfio_pv_mem {
  * @spare: on the list of the spare
  * @state: what it is
  * @vaddr_invalid: the user has taken its address back; tree_lock
+ * @uncharged: it has no page that counts against RLIMIT_MEMLOCK; tree_lock
  * @stuck: it may still be reachable by a device: never unpin it
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @mem: the memory behind it
@@ -318,6 +326,7 @@ struct vfio_pv_dma {
 	struct hlist_node spare;
 	enum vfio_pv_state state;
 	bool vaddr_invalid;
+	bool uncharged;
 	bool stuck;
 	int prot;
 	struct vfio_pv_mem mem;
@@ -355,7 +364,6 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 
 /* vfio_iommu_pv.c */
 int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what);
-u32 vfio_pv_entry_limit(void);
 
 /* vfio_pv_mem.c */
 void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,

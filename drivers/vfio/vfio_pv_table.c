@@ -131,8 +131,11 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 		return vfio_pv_refuse(PTR_ERR(domain), "BIND_TABLE",
 				      "no such table, or the host refuses, root", bind->root);
 	old = d->domain;
+	/* What happens to a device from the moment that it is there is heard of */
+	vfio_pv_events_watch(c, domain);
 	ret = vfio_pv_move_groups(d, old, domain);
 	if (ret) {
+		vfio_pv_events_unwatch(c, domain);
 		iommu_domain_free(domain);
 		return vfio_pv_refuse(ret, "BIND_TABLE", "the host refuses, root", bind->root);
 	}
@@ -140,7 +143,6 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 	d->domain = domain;
 	d->table = true;
 	d->coherent = domain->ops->enforce_cache_coherency(domain);
-	vfio_pv_events_watch(c, domain);
 	if (c->dirty)
 		pv_iommu_dirty_start(domain);
 	/* We were its owner; there is nothing that it could have asked of us */

@@ -37,7 +37,8 @@ static struct vfio_pv_dma *vfio_pv_next(struct vfio_pv_dma *dma,
  * @last: last IOVA, inclusive
  * @states: one or more of enum vfio_pv_state
  *
- * The caller holds the tree lock.
+ * The caller holds the tree lock, all the time: the range is a single IOVA, or has a
+ * bound.
  *
  * Return: the mapping or NULL.
  */

@@ -180,6 +180,33 @@ void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
 	vfio_pv_give_back(c, taken, VFIO_PV_MAPPED);
 }
 
+/*
+ * The first that is mapped when nobody is making or removing it; those that wait to be
+ * flushed, of which there may be any number, are passed over.
+ */
+static int vfio_pv_first_mapped(struct vfio_pv_container *c, unsigned long start,
+				unsigned long last, struct vfio_pv_dma **dma)
+{
+	unsigned int n = 0;
+	int ret = 0;
+
+	while (!ret && (*dma = vfio_pv_walk(c, start, last))) {
+		if ((*dma)->state == VFIO_PV_MAPPED)
+			return 0;
+		if ((*dma)->state & VFIO_PV_CLAIMED) {
+			ret = vfio_pv_settle(c, true);
+			continue;
+		}
+		if ((*dma)->node.last >= last)
+			break;
+		start = (*dma)->node.last + 1;
+		if (!(++n % VFIO_PV_TREE_BATCH))
+			cond_resched_lock(&c->tree_lock);
+	}
+	*dma = NULL;
+	return ret;
+}
+
 /**
  * vfio_pv_claim() - make the first mapping in a range the caller's, to be changed
  * @c: the container
@@ -192,12 +219,10 @@ struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
 				  unsigned long start, unsigned long last)
 {
 	struct vfio_pv_dma *dma;
-	int ret = 0;
+	int ret;
 
 	spin_lock(&c->tree_lock);
-	while ((dma = vfio_pv_first(c, start, last, VFIO_PV_MAPPED | VFIO_PV_CLAIMED)) &&
-	       dma->state != VFIO_PV_MAPPED && !ret)
-		ret = vfio_pv_settle(c, true);
+	ret = vfio_pv_first_mapped(c, start, last, &dma);
 	if (!ret && dma)
 		vfio_pv_set_state(c, dma, VFIO_PV_TAKEN);
 	spin_unlock(&c->tree_lock);

@@ -21,6 +21,9 @@ module_param(release_ms, uint, 0644);
 MODULE_PARM_DESC(release_ms,
 		 "Milliseconds that users of pages have before a release cuts them off");
 
+/* A guest gives up after a minute, and can't tell then what has become of its pages */
+#define MAX_RELEASE_MS	30000U
+
 /* A list that is under way */
 struct release {
 	struct delayed_work work;
@@ -174,7 +177,8 @@ static void release_work(struct work_struct *work)
 		up_read(&vm->mem_lock);
 		if (any) {
 			queue_delayed_work(compat_unbound_wq, &rel->work,
-					   msecs_to_jiffies(READ_ONCE(release_ms)));
+					   msecs_to_jiffies(min(READ_ONCE(release_ms),
+								MAX_RELEASE_MS)));
 			return;
 		}
 	}

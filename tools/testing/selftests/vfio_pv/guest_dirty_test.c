@@ -237,6 +237,12 @@ TEST_F(dirty, unmap_with_bitmap)
 	bad = arg;
 	bad.bitmap.data = (void *)PAGE;
 	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
+	/* Of two faults the bitmap's is told */
+	bad = arg;
+	bad.head.iova = -PAGE;
+	EXPECT_EQ(guest_wrap_error(), guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
+	bad.bitmap.size = 8;
+	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
 	/* All refused, nothing unmapped */
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 

@@ -52,11 +52,21 @@ under_load() {
 	disk_check 1
 }
 
+# The next user finds a disk that works
+vfio_user() {
+	unbind "$bdf" && pvvm-bind vfio-pci "$bdf" || return
+	ERROR_DEVICE=$bdf ERROR_PORT=$(port) guest_error_test
+}
+
+disk_again() {
+	unbind "$bdf" && nvme_up "$bdf"
+}
+
 no_warning() {
 	! dmesg | grep -E -A 5 'WARNING: '
 }
 
-plan $((2 * TIMES + 6))
+plan $((2 * TIMES + 9))
 check "bound" nvme_up "$bdf"
 for n in $(seq "$TIMES"); do
 	check "error $n: cut off and back" eval "ask $n SDN && back $n"
@@ -66,6 +76,9 @@ check "an error under load" under_load
 check "an error that is not fatal" eval "ask minor COMP_TIME && back $((TIMES + 2))"
 check "an error that is not fatal: written and read back" disk_check 1
 check "told each time" said "has cut this device off" $((TIMES + 2))
+check "a user of VFIO hears of each error" vfio_user
+check "the disk has its driver again" disk_again
+check "and is written and read back" disk_check 1
 check "no kernel warning" no_warning
 dmesg | grep -E "pv-iommu|$bdf" | tail -n 30 | sed 's/^/# /'
 finish

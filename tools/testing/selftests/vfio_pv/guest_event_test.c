@@ -9,16 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
 
 #include <linux/pv_iommu.h>
 
+#include "lib/guest_iface.h"
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
-#define INJECT		"/sys/kernel/debug/pv-iommu/inject"
 #define SOME		1024
 
 FIXTURE(event)
@@ -32,7 +33,7 @@ FIXTURE(event)
 
 FIXTURE_SETUP(event)
 {
-	if (access(INJECT, W_OK))
+	if (access(IFACE_INJECT, W_OK))
 		SKIP(return, "needs the paravirtual IOMMU's debugfs");
 	guest_setup(&self->g, VFIO_PV_IOMMU, 0);
 	self->c = (struct vfiopv) { .fd = self->g.container, .type = VFIO_PV_IOMMU };
@@ -46,18 +47,9 @@ FIXTURE_TEARDOWN(event)
 	guest_vfio_close(&self->g);
 }
 
-/* @count events of @type for each device */
 static int inject(int type, __u64 iova, int count)
 {
-	char text[64];
-	int fd = open(INJECT, O_WRONLY), len, ret;
-
-	if (fd < 0)
-		return -errno;
-	len = snprintf(text, sizeof(text), "%d %llx %d", type, (unsigned long long)iova, count);
-	ret = write(fd, text, len) == len ? 0 : -errno;
-	close(fd);
-	return ret;
+	return iface_inject(type, iova, count, 0);
 }
 
 static bool signalled(int fd)
@@ -194,6 +186,26 @@ TEST_F(event, read_errors)
 	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_READ_EVENTS, &arg));
 	EXPECT_EQ(2, arg.count);
 	EXPECT_EQ(0, arg.left);
+}
+
+/* Nor is what could be handed over, but not counted, taken from the queue */
+TEST_F(event, read_only_argument)
+{
+	struct vfio_pv_iommu_events *arg;
+	int fd = self->g.container;
+
+	arg = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, arg);
+	*arg = (struct vfio_pv_iommu_events) {
+		.argsz = sizeof(*arg),
+		.events = (uintptr_t)self->event,
+		.count = SOME,
+	};
+	ASSERT_EQ(0, inject(PVIOMMU_EV_FAULT, 0x1000, 3));
+	ASSERT_EQ(0, mprotect(arg, PAGE, PROT_READ));
+	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_READ_EVENTS, arg));
+	munmap(arg, PAGE);
+	EXPECT_EQ(3, vfiopv_read_events(&self->c, self->event, SOME));
 }
 
 TEST_F(event, eventfd_errors)

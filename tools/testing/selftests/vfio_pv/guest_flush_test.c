@@ -2,6 +2,7 @@
 /*
  * What VFIO_PV_IOMMU adds: unmapping without a flush, and the flush by itself.
  */
+#include <stdint.h>
 #include <sys/mman.h>
 
 #include "lib/guest_test.h"
@@ -129,6 +130,35 @@ TEST_F(flush, close_unflushed)
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.mappings - 2, after.mappings);
 	EXPECT_EQ(before.pages_pinned - BUFFER_PAGES - 1, after.pages_pinned);
+}
+
+#define MANY	20000
+
+/* A user address is for what is mapped, however much there is that waits for a flush */
+TEST_F(flush, no_vaddr_for_unflushed)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_VADDR,
+		.vaddr = (uintptr_t)self->buffer,
+		.iova = GUEST_IOVA * 2,
+		.size = MANY * PAGE,
+	};
+	int i;
+
+	for (i = 0; i < MANY; i++)
+		ASSERT_EQ(0, map_page(&self->g, GUEST_IOVA * 2 + i * PAGE, self->buffer));
+	ASSERT_EQ(0, guest_unmap(&self->g, map.iova, map.size, NO_FLUSH, NULL));
+	EXPECT_EQ(-ENOENT, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
+	/* One behind them all is found */
+	ASSERT_EQ(0, map_page(&self->g, map.iova + map.size, self->buffer));
+	map.size += PAGE;
+	EXPECT_EQ(-EINVAL, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
+	map.iova += MANY * PAGE;
+	map.size = PAGE;
+	ASSERT_EQ(0, guest_unmap(&self->g, map.iova, PAGE, VFIO_DMA_UNMAP_FLAG_VADDR, NULL));
+	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
+	EXPECT_EQ(0, guest_invalidate(&self->g, 0, 0));
 }
 
 /* ------------------------------------------------------------------ */

@@ -14,6 +14,8 @@
 
 #include <linux/iommufd.h>
 
+#include "lib/guest_iface.h"
+#include "lib/guest_ram.h"
 #include "lib/guest_test.h"
 #include "lib/edu.h"
 
@@ -228,6 +230,28 @@ TEST_F(fd, leaves_nothing)
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.pages_mapped - 1, after.pages_mapped);	/* nor the window */
 	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
+}
+
+#define MUCH		(32ULL << 20)
+#define LEFT_KB		(16L << 10)	/* less than that */
+
+/* What the host does not take back after a restart is let go of like all else */
+TEST_F(fd, refused_is_unpinned)
+{
+	unsigned long before = ram_free_kb();
+	char *memory = guest_memory(MUCH);
+	__u64 removed = 0;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, memory, MUCH, true));
+	if (!host_limit("max_mappings", "0"))
+		SKIP(return, "needs host_limits.sh at the host level");
+	iface_restart();
+	ASSERT_TRUE(host_limit("max_mappings", "67108864"));
+	EXPECT_EQ(0, unmap(self->fd, self->ioas, GUEST_IOVA, MUCH, &removed));
+	EXPECT_EQ(MUCH, removed);
+	guest_memory_free(memory, MUCH);
+	EXPECT_GT(LEFT_KB, (long)(before - ram_free_kb()));
 }
 
 static int set_dirty(int fd, __u32 hwpt, __u32 flags)

@@ -143,6 +143,7 @@ TEST_F(mdev, pin_errors)
 	EXPECT_EQ(-EINVAL, pin(self->fd, GUEST_IOVA + 3 * PAGE, 3, READ));
 	EXPECT_EQ(-EPERM, pin(self->fd, GUEST_IOVA + 3 * PAGE, 2, READ | WRITE));
 	EXPECT_EQ(-EINVAL, pin(self->fd, GUEST_IOVA, 0, READ));
+	EXPECT_EQ(guest_wrap_error(), pin(self->fd, -PAGE, 2, READ));
 	/* Nothing is held of what failed half way: nobody is asked to let go */
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 8 * PAGE, NULL));
 	EXPECT_EQ(0, state(self->fd).unmaps);
@@ -312,6 +313,36 @@ TEST_F(mdev, last_real_group_goes)
 	EXPECT_EQ(0, state(self->fd).held);
 }
 
+#define MAX_WITHOUT_PAGES	65535
+
+/*
+ * What has no pages, such as registers of a device, is nobody's locked memory; and with
+ * no real group left no host counts the mappings. There is an end all the same.
+ */
+TEST_F(mdev, mappings_without_pages_have_an_end)
+{
+	struct guest_vfio other;
+	int i, ret = 0;
+
+	if (!guest_has_backend())
+		SKIP(return, "type1 has one limit for all mappings");
+	guest_setup(&other, VFIO_TYPE1v2_IOMMU, 1);
+	ASSERT_NE(NULL, other.dev.mmio);
+	vfio_dev_close(&self->g.dev);
+	ASSERT_EQ(0, guest_ioctl(self->g.dev.group, VFIO_GROUP_UNSET_CONTAINER, NULL));
+	for (i = 0; i <= MAX_WITHOUT_PAGES && !ret; i++)
+		ret = vfio_map_dma(self->g.container, GUEST_IOVA + i * PAGE, other.dev.mmio, PAGE,
+				   false);
+	EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(MAX_WITHOUT_PAGES + 1, i);
+	/* Others are not kept out by these, and one that goes makes room for one */
+	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA / 2, self->buffer, PAGE, false));
+	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
+	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, other.dev.mmio, PAGE, false));
+	EXPECT_EQ(-ENOSPC, vfio_map_dma(self->g.container, 0, other.dev.mmio, PAGE, false));
+	guest_vfio_close(&other);
+}
+
 /* ------------------------------------------------------------------ */
 /* Pages are held while their range comes and goes */
 
@@ -386,6 +417,73 @@ TEST_F(mdev, race_with_unmap)
 	EXPECT_LE(100, n.copied);
 	EXPECT_EQ(0, state(self->fd).held);
 	EXPECT_EQ(locked, guest_locked_kb());
+}
+
+/* ------------------------------------------------------------------ */
+/* Which group is put in first, before the container has its type, is no matter */
+
+static int open_mdev(int group)
+{
+	return ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "vfio-pv-test");
+}
+
+TEST(any_order_before_the_type)
+{
+	struct guest_vfio g = { .container = -1 };
+	char *memory = guest_memory(PAGE), bdf[16], got[16] = "";
+	int groups[2], first, fd;
+
+	if (access(DEVICE, F_OK) && system("pvvm-load vfio_pv_test"))
+		SKIP(return, "needs the module vfio_pv_test");
+	if (!guest_has_backend())
+		SKIP(return, "needs the module vfio_pv");
+	ASSERT_EQ(0, guest_find_edu(0, bdf));
+	for (first = 0; first < 2; first++) {
+		g.container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+		groups[0] = vfiopv_group_open(bdf);
+		groups[1] = open_group();
+		ASSERT_EQ(0, vfio_group_set_container(groups[first], g.container));
+		ASSERT_EQ(0, vfio_group_set_container(groups[!first], g.container));
+		EXPECT_EQ(0, guest_ioctl(g.container, VFIO_SET_IOMMU, (void *)VFIO_PV_IOMMU));
+		EXPECT_EQ(0, vfio_map_dma(g.container, GUEST_IOVA, memory, PAGE, true));
+		fd = open_mdev(groups[1]);
+		EXPECT_LE(0, fd);
+		dma_pattern(memory, PAGE);
+		EXPECT_EQ(0, copy(fd, GUEST_IOVA, got, sizeof(got), 0));
+		EXPECT_EQ(0, memcmp(got, memory, sizeof(got)));
+		close(fd);
+		close(groups[0]);
+		close(groups[1]);
+		close(g.container);
+	}
+}
+
+/* Who asks for this type gets it, whatever is in the container until now */
+TEST(mediated_device_alone)
+{
+	char *memory = guest_memory(PAGE), got[16] = "";
+	int container, group, fd;
+
+	if (access(DEVICE, F_OK) && system("pvvm-load vfio_pv_test"))
+		SKIP(return, "needs the module vfio_pv_test");
+	if (!guest_has_backend())
+		SKIP(return, "needs the module vfio_pv");
+	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	group = open_group();
+	ASSERT_EQ(0, vfio_group_set_container(group, container));
+	ASSERT_EQ(0, guest_ioctl(container, VFIO_SET_IOMMU, (void *)VFIO_PV_IOMMU));
+	fd = open_mdev(group);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, vfio_map_dma(container, GUEST_IOVA, memory, PAGE, true));
+	dma_pattern(memory, PAGE);
+	ASSERT_EQ(1, pin(fd, GUEST_IOVA, 1, READ));
+	EXPECT_EQ(0, copy(fd, GUEST_IOVA, got, sizeof(got), PV_TEST_PINNED));
+	EXPECT_EQ(0, memcmp(got, memory, sizeof(got)));
+	EXPECT_EQ(0, vfio_unmap_dma(container, GUEST_IOVA, PAGE, NULL));
+	EXPECT_EQ(1, state(fd).unmaps);
+	close(fd);
+	close(group);
+	close(container);
 }
 
 /* Version 1 has no pages for mediated devices */

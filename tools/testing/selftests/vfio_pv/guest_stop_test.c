@@ -15,12 +15,13 @@
 #include <linux/pv_iommu.h>
 
 #include "lib/edu.h"
+#include "lib/guest_iface.h"
+#include "lib/guest_ram.h"
 #include "lib/guest_test.h"
-#include "lib/pv_sys.h"
 
 #define PAGE		GUEST_PAGE
 #define COOKIE		"/sys/module/pviommu_guest/parameters/cookie"
-#define RESTART		"/sys/kernel/debug/pv-iommu/restart"
+#define SOME		4	/* pages */
 /* Doorbells after which a host that is not there must have been given up */
 #define KICKS_MAX	64
 
@@ -48,7 +49,7 @@ FIXTURE_VARIANT_ADD(stop, pv)
 
 FIXTURE_SETUP(stop)
 {
-	if (access(RESTART, W_OK))
+	if (access(IFACE_RESTART, W_OK))
 		SKIP(return, "needs root, and pv-iommu with debugfs");
 	guest_setup(&self->g, variant->type, 0);
 	guest_setup_window(&self->g, &self->window);
@@ -59,15 +60,6 @@ FIXTURE_SETUP(stop)
 FIXTURE_TEARDOWN(stop)
 {
 	guest_vfio_close(&self->g);
-}
-
-static int restart(void)
-{
-	int fd = open(RESTART, O_WRONLY | O_CLOEXEC);
-	int ret = write(fd, "1", 1) == 1 ? 0 : -errno;
-
-	close(fd);
-	return ret;
 }
 
 static unsigned long long cookie(void)
@@ -96,65 +88,6 @@ static bool stop_interface(const struct vfio_dev *dev)
 	return cap && secret && PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_STOPPED;
 }
 
-/* Pages that are pinned in this machine, for DMA and the like; -1: not counted */
-static long long pinned(void)
-{
-	long long acquired = -1, released = 0, value;
-	char name[64];
-	FILE *file;
-
-	/* The CPUs count for themselves, and add that up only when asked to */
-	pv_write_file("/proc/sys/vm/stat_refresh", "1");
-	file = fopen("/proc/vmstat", "re");
-
-	while (file && fscanf(file, "%63s %lld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	if (file)
-		fclose(file);
-	return acquired < 0 ? -1 : acquired - released;
-}
-
-static __u64 physical(const void *memory)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	__u64 entry = 0;
-
-	if (pread(fd, &entry, sizeof(entry), (unsigned long)memory / PAGE * sizeof(entry)) !=
-	    sizeof(entry))
-		entry = 0;
-	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * PAGE;
-}
-
-/* Have the host level set a limit; is it done */
-static bool host_limit(const char *name, const char *value)
-{
-	const char *share = getenv("PVVM_SHARE");
-	char ask[256], tmp[256];
-	FILE *file;
-	int i;
-
-	if (!share || !*share)
-		return false;
-	snprintf(ask, sizeof(ask), "%s/limit-ask", share);
-	snprintf(tmp, sizeof(tmp), "%s/limit-ask.new", share);
-	file = fopen(tmp, "we");
-	if (!file)
-		return false;
-	fprintf(file, "%s %s\n", name, value);
-	fclose(file);
-	if (rename(tmp, ask))
-		return false;
-	/* It is taken away when it has been done */
-	for (i = 0; i < 300 && !access(ask, F_OK); i++)
-		usleep(100000);
-	return access(ask, F_OK);
-}
-
 /* A user who begins anew finds all in order */
 static int works_again(unsigned int type)
 {
@@ -176,7 +109,7 @@ static int works_again(unsigned int type)
 TEST_F(stop, mappings_come_back)
 {
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
-	ASSERT_EQ(0, restart());
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->memory, &self->window));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->memory, &self->window));
@@ -188,13 +121,13 @@ TEST_F(stop, not_flushed_not_unpinned)
 	long long before;
 
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
-	before = pinned();
+	before = ram_pinned();
 	if (before < 0)
 		SKIP(return, "this kernel does not count what is pinned");
 	ASSERT_TRUE(stop_interface(&self->g.dev));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
-	EXPECT_LE(before, pinned());
-	ASSERT_EQ(0, restart());
+	EXPECT_LE(before, ram_pinned());
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->memory, &self->window));
 }
 
@@ -216,7 +149,7 @@ TEST_F(stop, closed_while_stopped)
 	guest_vfio_close(&self->g);
 	EXPECT_NE(0, guest_vfio_open(&self->g, variant->type, bdf));
 	guest_vfio_close(&self->g);
-	ASSERT_EQ(0, restart());
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, works_again(variant->type));
 }
 
@@ -234,18 +167,76 @@ TEST_F(stop, blocked_without_domain)
 	dma_pattern(self->memory, sizeof(before));
 	memcpy(before, self->memory, sizeof(before));
 
-	ret = restart();
+	ret = iface_restart();
 	ASSERT_TRUE(host_limit("max_domains", "1024"));
 	EXPECT_NE(0, ret);
-	ASSERT_NE(0, physical(self->memory));
+	ASSERT_NE(0, ram_gpa_of(self->memory));
 	EXPECT_TRUE(edu_to_ram(&self->g.dev, GUEST_IOVA, 0, sizeof(before)));
 	EXPECT_EQ(0, memcmp(before, self->memory, sizeof(before)));
-	EXPECT_TRUE(edu_to_ram(&self->g.dev, physical(self->memory), 0, sizeof(before)));
+	EXPECT_TRUE(edu_to_ram(&self->g.dev, ram_gpa_of(self->memory), 0, sizeof(before)));
 	EXPECT_EQ(0, memcmp(before, self->memory, sizeof(before)));
 
 	guest_vfio_close(&self->g);
-	ASSERT_EQ(0, restart());
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, works_again(variant->type));
+}
+
+/* ------------------------------------------------------------------ */
+/* What leads nowhere any more is let go of as well */
+
+/* The device writes, and it does not arrive */
+static int dma_nowhere(const struct vfio_dev *dev, __u64 iova, char *memory)
+{
+	char before[64];
+
+	dma_pattern(memory, sizeof(before));
+	memcpy(before, memory, sizeof(before));
+	return edu_to_ram(dev, iova, 0, sizeof(before)) && !memcmp(before, memory, sizeof(before));
+}
+
+static int unmap_some(const struct guest_vfio *g, long long before)
+{
+	__u64 removed = 0;
+	int ret = vfio_unmap_dma(g->container, GUEST_IOVA, SOME * PAGE, &removed);
+
+	if (ret || removed != SOME * PAGE)
+		return ret ?: -EIO;
+	return ram_pinned() == before ? 0 : -ENOTEMPTY;
+}
+
+TEST_F(stop, refused_is_unpinned)
+{
+	char *memory = guest_memory(SOME * PAGE);
+	long long before = ram_pinned();
+
+	ASSERT_NE(NULL, memory);
+	if (before < 0)
+		SKIP(return, "this kernel does not count what is pinned");
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SOME * PAGE, true));
+	ASSERT_EQ(before + SOME, ram_pinned());
+	if (!host_limit("max_mappings", "0"))
+		SKIP(return, "needs host_limits.sh at the host level");
+	iface_restart();
+	ASSERT_TRUE(host_limit("max_mappings", "67108864"));
+	EXPECT_EQ(1, dma_nowhere(&self->g.dev, GUEST_IOVA, memory));
+	EXPECT_EQ(0, unmap_some(&self->g, before));
+
+	guest_vfio_close(&self->g);
+	EXPECT_EQ(1, works_again(variant->type));
+}
+
+TEST_F(stop, revoked_is_unpinned)
+{
+	char *memory = guest_memory(SOME * PAGE);
+	long long before = ram_pinned();
+
+	ASSERT_NE(NULL, memory);
+	if (before < 0)
+		SKIP(return, "this kernel does not count what is pinned");
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SOME * PAGE, true));
+	ASSERT_EQ(0, iface_inject(PVIOMMU_EV_REVOKED, GUEST_IOVA + PAGE, 1,
+				  ram_gpa_of(memory + PAGE)));
+	EXPECT_EQ(0, unmap_some(&self->g, before));
 }
 
 TEST_HARNESS_MAIN

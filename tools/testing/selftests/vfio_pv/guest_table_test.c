@@ -198,6 +198,36 @@ TEST_F(table, comes_back_after_a_restart)
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
 }
 
+static int dirty_pages(const struct guest_vfio *g, __u32 flags, __u64 iova, __u64 *bits)
+{
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		struct vfio_iommu_type1_dirty_bitmap_get get;
+	} arg = {
+		.head = { .argsz = sizeof(arg), .flags = flags },
+		.get = { iova, 64 * GUEST_PAGE, { GUEST_PAGE, sizeof(*bits), bits } },
+	};
+
+	return guest_ioctl(g->container, VFIO_IOMMU_DIRTY_PAGES, &arg);
+}
+
+/* What devices write to by way of the table is not left out */
+TEST_F(table, writes_are_logged)
+{
+	__u64 bits = 0;
+
+	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
+	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
+	*leaf(self->pages, 2) = self->gpa[TABLES + 2] | P;
+	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
+	ASSERT_EQ(0, dirty_pages(&self->g, VFIO_IOMMU_DIRTY_PAGES_FLAG_START, 0, NULL));
+	ASSERT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
+	ASSERT_EQ(0, dirty_pages(&self->g, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, IOVA(0),
+				 &bits));
+	EXPECT_EQ(1 << 0 | 1 << 1, bits);
+	EXPECT_EQ(0, dirty_pages(&self->g, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, 0, NULL));
+}
+
 /* Take events until one of this type; its IOVA must be in the range. 0: it did not come */
 static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 size)
 {

@@ -33,7 +33,7 @@ nothing_mapped() {
 	[ "$(stat_of host_mappings)" = 0 ]
 }
 
-plan 8
+plan 9
 check "device" pvvm-bind vfio-pci "$(device edu)"
 check "vfio_pv stays while it is in use" stays_in_use
 check "vfio_pv goes" rmmod vfio_pv
@@ -41,6 +41,8 @@ echo 1 >$type1
 check "container test on stock type1" guest_container_test -v type1v2
 check "dirty pages and user addresses on stock type1" guest_dirty_test -v type1v2
 check "mediated devices on stock type1" guest_mdev_test
+check "what leads nowhere is unpinned by stock type1" \
+	guest_stop_test -V pv -t revoked_is_unpinned -t refused_is_unpinned
 check "vfio_pv comes back" pvvm-load vfio_pv
 check "and is asked first" guest_container_test -t dma_both_ways
 finish

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "guest_ram.h"
+#include "pv_sys.h"
 
 __u64 ram_gpa_of(const void *page)
 {
@@ -32,4 +34,25 @@ unsigned long ram_free_kb(void)
 	if (file)
 		fclose(file);
 	return kb;
+}
+
+long long ram_pinned(void)
+{
+	long long acquired = -1, released = 0, value;
+	char name[64];
+	FILE *file;
+
+	/* The CPUs count for themselves, and add that up only when asked to */
+	pv_write_file("/proc/sys/vm/stat_refresh", "1");
+	file = fopen("/proc/vmstat", "re");
+
+	while (file && fscanf(file, "%63s %lld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			acquired = value;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			released = value;
+	}
+	if (file)
+		fclose(file);
+	return acquired < 0 ? -1 : acquired - released;
 }

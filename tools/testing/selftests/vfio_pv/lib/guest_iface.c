@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guest_iface.h"
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+int iface_restart(void)
+{
+	return write_text(IFACE_RESTART, "1");
+}
+
+int iface_inject(int type, __u64 iova, unsigned int count, __u64 gpa)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%d %llx %u %llx", type, (unsigned long long)iova, count,
+		 (unsigned long long)gpa);
+	return write_text(IFACE_INJECT, text);
+}
+
+bool host_limit(const char *name, const char *value)
+{
+	const char *share = getenv("PVVM_SHARE");
+	char ask[256], tmp[256];
+	FILE *file;
+	int i;
+
+	if (!share || !*share)
+		return false;
+	snprintf(ask, sizeof(ask), "%s/limit-ask", share);
+	snprintf(tmp, sizeof(tmp), "%s/limit-ask.new", share);
+	file = fopen(tmp, "we");
+	if (!file)
+		return false;
+	fprintf(file, "%s %s\n", name, value);
+	fclose(file);
+	if (rename(tmp, ask))
+		return false;
+	/* It is taken away when it has been done */
+	for (i = 0; i < 300 && !access(ask, F_OK); i++)
+		usleep(100000);
+	return access(ask, F_OK);
+}
