@@ -293,7 +293,7 @@ static int pviommu_set_dev_pasid(struct iommu_domain *domain, struct device *dev
 
 	if (!pviommu_domain_suits(dom, ep))
 		return -EINVAL;
-	ret = pviommu_pasid_attach(ep, domain, pasid);
+	ret = pviommu_pasid_attach(ep, domain, pasid, old);
 	if (!ret && !(ep->flags & PVIOMMU_PROBE_COHERENT))
 		dom->coherent = false;
 	return ret;

@@ -61,6 +61,20 @@ static int pasid_errno(int error)
 	}
 }
 
+/*
+ * The IOMMU core brings back, after the reset of a device, what it had taken away before,
+ * and can't be told that this is not the time: it is attached with all others.
+ */
+static bool pasid_later(struct pviommu_endpoint *ep, const struct iommu_domain *from)
+{
+	if (!from || from->type != IOMMU_DOMAIN_BLOCKED)
+		return false;
+	if (!ep->gone && !ep->isolated && !ep->recovering)
+		return false;
+	ep->pasids_lost = true;
+	return true;
+}
+
 /* While a group is cut off nothing is attached: who wants it can wait, or be told */
 static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid,
 		      struct iommu_domain *old)
@@ -92,11 +106,13 @@ static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, 
  * @ep: the endpoint
  * @domain: a paging domain that suits it
  * @pasid: the PASID; what was attached there is attached no more
+ * @from: where the IOMMU core believes it to be; NULL: it has not been attached
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC, -EOPNOTSUPP or -ENODEV. After an error it
  * is as it was.
  */
-int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid)
+int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid,
+			 const struct iommu_domain *from)
 {
 	struct pviommu *pv = ep->pv;
 	struct iommu_domain *old;
@@ -106,8 +122,9 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domai
 		return -EOPNOTSUPP;
 	mutex_lock(&pv->lock);
 	old = xa_load(&ep->pasids, pasid);
-	ret = xa_reserve(&ep->pasids, pasid, GFP_KERNEL) ?:
-	      pasid_move(ep, domain, pasid, old);
+	ret = xa_reserve(&ep->pasids, pasid, GFP_KERNEL);
+	if (!ret && !pasid_later(ep, from))
+		ret = pasid_move(ep, domain, pasid, old);
 	if (!ret)
 		xa_store(&ep->pasids, pasid, domain, GFP_KERNEL);
 	else
@@ -138,7 +155,8 @@ void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid)
  * pviommu_pasids_reattach() - have the host attach again what it has forgotten
  * @ep: the endpoint, which can be attached; pviommu.lock held, or nothing else runs
  *
- * What it refuses leads nowhere from then on, which is reported.
+ * What it refuses leads nowhere from then on, which is reported; it is tried again when
+ * the endpoint is attached next, if that may help.
  *
  * Return: 0, or why one was refused.
  */
@@ -148,9 +166,14 @@ int pviommu_pasids_reattach(struct pviommu_endpoint *ep)
 	unsigned long pasid;
 	int ret = 0, err;
 
+	/* Its number may be another device's by now */
+	if (ep->gone)
+		return 0;
 	ep->pasids_lost = false;
 	xa_for_each(&ep->pasids, pasid, domain) {
 		err = pasid_attach(ep, domain, pasid);
+		if (err == -EBUSY || err == -ENOMEM || err == -ENODEV)
+			ep->pasids_lost = true;
 		if (err)
 			dev_err(ep->dev, "PASID %lu can't be put back into its domain, is blocked: %d\n",
 				pasid, err);

@@ -487,7 +487,8 @@ int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
 /* pv-iommu-pasid.c */
-int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid);
+int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid,
+			 const struct iommu_domain *from);
 void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid);
 int pviommu_pasids_reattach(struct pviommu_endpoint *ep);
 bool pviommu_pasids_find(struct pviommu_endpoint *ep, const struct iommu_domain *domain);

@@ -151,7 +151,13 @@ static void gather_sync(struct pviommu_domain *domain)
 		domain->gather.end--;
 	compat_gather_set_pgsize(domain->hw, &domain->gather, PAGE_SIZE);
 	domain->gather.queued = false;
+	/*
+	 * A group that is just being detached may be off the driver's list of what to flush,
+	 * and not yet off the IOMMU's tables. So a flush is before that or after.
+	 */
+	mutex_lock(&domain->vm->attach_lock);
 	iommu_iotlb_sync(domain->hw, &domain->gather);
+	mutex_unlock(&domain->vm->attach_lock);
 	domain->gather.queued = PVIOMMU_GATHER_QUEUED;
 	domain->gather_start = U64_MAX;
 	domain->gather_last = 0;

@@ -138,6 +138,17 @@ bool pviommu_domain_conflicts(struct pviommu_domain *domain,
 	return false;
 }
 
+/**
+ * pviommu_group_is_cut() - is a group being cut off, and its records don't say so yet
+ * @grp: the group
+ *
+ * Return: whether it is. Then no domain but blocked is attached to it.
+ */
+bool pviommu_group_is_cut(const struct pviommu_group *grp)
+{
+	return atomic_read(&grp->cut) != PVIOMMU_CUT_NONE;
+}
+
 /* A handle that the kernel still has must not change, so there are two */
 static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
 {
@@ -167,25 +178,24 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	int ret = -ERANGE;
 
 	mutex_lock(&domain->lock);
+	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(domain, grp))
 		goto out_unlock;
-	ret = hw_move_group(grp, domain->hw);
+	/* Who cuts it off from now on waits for us */
+	ret = pviommu_group_is_cut(grp) ? -EBUSY : hw_move_group(grp, domain->hw);
 	if (ret && ret != -EINVAL && ret != -ENOMEM && ret != -EBUSY)
 		ret = -EIO;
 out_unlock:
+	mutex_unlock(&grp->vm->attach_lock);
 	mutex_unlock(&domain->lock);
 	return ret;
 }
 
-/**
- * pviommu_group_is_cut() - is a group being cut off, and its records don't say so yet
- * @grp: the group
- *
- * Return: whether it is. Then no domain but blocked is attached to it.
- */
-bool pviommu_group_is_cut(const struct pviommu_group *grp)
+static void hw_detach(struct pviommu_group *grp, struct pviommu_domain *domain)
 {
-	return atomic_read(&grp->cut) != PVIOMMU_CUT_NONE;
+	mutex_lock(&grp->vm->attach_lock);
+	iommu_detach_group_handle(domain->hw, grp->group);
+	mutex_unlock(&grp->vm->attach_lock);
 }
 
 /**
@@ -217,15 +227,9 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	if (domain)
 		ret = hw_attach(grp, domain);
 	else
-		iommu_detach_group_handle(old->hw, grp->group);
+		hw_detach(grp, old);
 	if (ret)
 		return ret;
-	/* Who cut it off meanwhile may have come before the attach */
-	if (domain && pviommu_group_is_cut(grp)) {
-		iommu_detach_group_handle(domain->hw, grp->group);
-		domain = NULL;
-		ret = -EBUSY;
-	}
 	if (domain) {
 		kref_get(&domain->kref);
 		domain->nr_groups++;
@@ -239,21 +243,23 @@ int pviommu_group_attach(struct pviommu_group *grp,
 }
 
 /**
- * pviommu_group_cut() - stop a group's DMA without waiting for any lock of the VM
+ * pviommu_group_cut() - stop a group's DMA without waiting for the VMM
  * @grp: the group
  * @dev: a device of it that is open
  *
- * Who holds the locks may be waiting for memory of the VMM, for as long as the
- * VMM likes. On return nobody can attach the group before pviommu_group_settle().
- * The lock that the kernel has for the group orders this and an attach: the one
- * that comes later sees the other.
+ * Who holds other locks than attach_lock may be waiting for memory of the VMM, for as
+ * long as the VMM likes. On return nobody can attach the group before
+ * pviommu_group_settle(). The lock orders this and an attach: the one that comes later
+ * sees the other.
  * Context: process, may sleep. More than one caller at a time.
  */
 void pviommu_group_cut(struct pviommu_group *grp, struct device *dev)
 {
 	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
+	mutex_lock(&grp->vm->attach_lock);
 	iommu_detach_group_handle(NULL, grp->group);
 	pviommu_pasids_cut(grp, dev);
+	mutex_unlock(&grp->vm->attach_lock);
 	atomic_set_release(&grp->cut, PVIOMMU_CUT_DONE);
 	schedule_work(&grp->cut_work);
 }
@@ -440,7 +446,6 @@ static void group_free(struct pviommu_group *grp)
 {
 	iommu_put_resv_regions(NULL, &grp->regions);
 	xa_destroy(&grp->pasids);
-	mutex_destroy(&grp->pasids_lock);
 	kfree(grp);
 }
 
@@ -462,7 +467,6 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&grp->regions);
 	INIT_WORK(&grp->cut_work, cut_work);
-	mutex_init(&grp->pasids_lock);
 	xa_init(&grp->pasids);
 	grp->vm = vm;
 	grp->group = group;

@@ -127,6 +127,7 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	init_rwsem(&vm->mem_lock);
 	INIT_LIST_HEAD(&vm->windows);
 	mutex_init(&vm->cfg_lock);
+	mutex_init(&vm->attach_lock);
 	mutex_init(&vm->account_lock);
 	mutex_init(&vm->loans_lock);
 	vm->loans = RB_ROOT_CACHED;

@@ -9,7 +9,7 @@
  * that have no PASIDs don't come into it.
  *
  * There are two sides to an attachment. The record (what holds the domain) changes with
- * vm->cfg_lock held. The IOMMU's changes with grp->pasids_lock held as well, which
+ * vm->cfg_lock held. The IOMMU's changes with vm->attach_lock held as well, which
  * takes no lock of the engine: so a group can be cut off, its PASIDs too, without
  * any other lock. A record whose PASID has been cut off is only waiting to be dropped.
  */
@@ -24,9 +24,15 @@
 /* PASID 0 stands, for the kernel, for requests without one */
 #define PASID_FIRST	1
 
+/*
+ * IOMMU drivers keep tables, which nobody pays for, for each few PASIDs that were ever
+ * attached, as long as the device is there: VT-d's a page for 64.
+ */
+#define PASID_MAX_BITS	16
+
 struct pviommu_pasid {
 	struct pviommu_domain *domain;	/* a reference, and counted in its nr_pasids */
-	bool attached;			/* the IOMMU has it; grp->pasids_lock */
+	bool attached;			/* the IOMMU has it; vm->attach_lock */
 	struct iommu_attach_handle handle;
 };
 
@@ -37,13 +43,30 @@ static bool pasid_enabled(struct device *dev)
 	return status > 0 && (status & PCI_PASID_CTRL_ENABLE);
 }
 
+#ifdef PVIOMMU_HAVE_BLOCKED_PASID
+static bool pasids_flushable(struct device *dev)
+{
+	return true;
+}
+#else
+/*
+ * VT-d's driver of these kernels knows from when a PASID is attached whether the device
+ * has its translation cache on, which depends on where the group is at that time: later on
+ * it leaves flushes of that cache out.
+ */
+static bool pasids_flushable(struct device *dev)
+{
+	return !dev_is_pci(dev) || !pci_ats_supported(to_pci_dev(dev));
+}
+#endif
+
 /* What the kernel takes for the whole group: the least that a device with PASIDs has */
 static int scan_pasids(struct device *dev, void *data)
 {
 	u32 max = dev->iommu->max_pasids, *least = data;
 
 	if (max)
-		*least = min(*least, max);
+		*least = pasids_flushable(dev) ? min(*least, max) : 0;
 	return 0;
 }
 
@@ -66,7 +89,7 @@ void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 	if (iommu_attach_device_pasid(hw, dev, PASID_FIRST, &grp->handles[0]))
 		return;
 	iommu_detach_device_pasid(hw, dev, PASID_FIRST);
-	grp->pasid_bits = ilog2(max);
+	grp->pasid_bits = min(ilog2(max), PASID_MAX_BITS);
 }
 
 /**
@@ -140,7 +163,7 @@ bool pviommu_pasid_leads_to(struct pviommu_vm *vm, u32 pasid,
 static void hw_detach_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
 			    struct pviommu_pasid *at)
 {
-	lockdep_assert_held(&grp->pasids_lock);
+	lockdep_assert_held(&grp->vm->attach_lock);
 
 	if (!at->attached)
 		return;
@@ -191,7 +214,7 @@ static int move_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
 	int ret = -ERANGE;
 
 	mutex_lock(&new->domain->lock);
-	mutex_lock(&grp->pasids_lock);
+	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(new->domain, grp))
 		goto out_unlock;
 	/* Who cuts it off from now on waits for us, and finds the record */
@@ -204,7 +227,7 @@ static int move_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
 		ret = -EIO;
 	}
 out_unlock:
-	mutex_unlock(&grp->pasids_lock);
+	mutex_unlock(&grp->vm->attach_lock);
 	mutex_unlock(&new->domain->lock);
 	return ret;
 }
@@ -240,10 +263,10 @@ static void pasid_free(struct pviommu_pasid *at)
 static void pasid_end(struct pviommu_group *grp, struct device *dev, u32 pasid,
 		      struct pviommu_pasid *at)
 {
-	mutex_lock(&grp->pasids_lock);
+	mutex_lock(&grp->vm->attach_lock);
 	hw_detach_pasid(grp, dev, pasid, at);
 	xa_erase(&grp->pasids, pasid);
-	mutex_unlock(&grp->pasids_lock);
+	mutex_unlock(&grp->vm->attach_lock);
 	pasid_free(at);
 }
 
@@ -305,17 +328,15 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
  * @grp: the group, marked as being cut off
  * @dev: a device of it that is open
  *
- * Context: process, may sleep; waits for no lock of the VM.
+ * Context: vm->attach_lock held, and no other lock needed.
  */
 void pviommu_pasids_cut(struct pviommu_group *grp, struct device *dev)
 {
 	struct pviommu_pasid *at;
 	unsigned long pasid;
 
-	mutex_lock(&grp->pasids_lock);
 	xa_for_each(&grp->pasids, pasid, at)
 		hw_detach_pasid(grp, dev, pasid, at);
-	mutex_unlock(&grp->pasids_lock);
 }
 
 /* An open device of the group; with the last one its PASIDs end */

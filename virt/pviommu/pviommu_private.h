@@ -29,7 +29,8 @@
  *   owner->loans_lock       what other VMs map of this VM's memory
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
- *   grp->pasids_lock        which PASIDs the IOMMU has; taken alone to cut a group off
+ *   vm->attach_lock         what the IOMMU has attached, and flushes; taken alone to cut
+ *                           a group off
  *   vm->account_lock        what is charged to the VMM; not taken for another VM
  *   mmap_lock of the VMM    taken by pinning and accounting
  *   vm->types.change_lock   a page gets a type, and the server is told; which pages
@@ -244,8 +245,7 @@ struct pviommu_group {
 	u64 window_start;		/* IOVAs that its domains can translate */
 	u64 window_last;
 	u32 pasid_bits;			/* 0: no PASIDs */
-	struct mutex pasids_lock;	/* what the IOMMU has of @pasids */
-	struct xarray pasids;		/* struct pviommu_pasid; vm->cfg_lock, and pasids_lock */
+	struct xarray pasids;		/* struct pviommu_pasid; vm->cfg_lock, and attach_lock */
 	struct list_head regions;	/* of struct iommu_resv_region */
 };
 
@@ -420,6 +420,7 @@ struct pviommu_vm {
 	struct list_head releases;	/* pages that are being given back */
 	u32 nr_releases;
 
+	struct mutex attach_lock;	/* attached at the IOMMU; flushes */
 	struct mutex account_lock;	/* charged; not taken by other VMs */
 	u64 charged;			/* pages charged to the VMM */
 	atomic64_t used;		/* of these, pages in use; may fall at any time */
