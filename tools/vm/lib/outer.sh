@@ -47,7 +47,8 @@ outer_machine() {
 	case $HOST_IOMMU in
 	intel) OUTER+=(-device "intel-iommu,intremap=on,aw-bits=48$HOST_IOMMU_PROPS") ;;
 	# Linux 7 looks for a southbridge where QEMU says that its IOAPIC is
-	amd) OUTER+=(-device "virtio-serial-pci,addr=0x14,class=0x0601"
+	amd) OUTER+=(-blockdev "driver=null-co,node-name=southbridge"
+		-device "virtio-blk-pci,drive=southbridge,addr=0x14,class=0x0601"
 		-device "amd-iommu,intremap=on$HOST_IOMMU_PROPS") ;;
 	esac
 }
