@@ -55,12 +55,22 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 	return hw;
 }
 
-/* All mapping is done here, and may be made to fail */
+/*
+ * All mapping is done here, and may be made to fail. A large entry may take the place of a
+ * table, which the driver flushes, and frees: see gather_sync().
+ */
 static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
 					   u64 hpa, u64 size, u8 prot)
 {
-	return iommu_map(domain->hw, iova, hpa, size, hw_prot(prot),
-			 GFP_KERNEL_ACCOUNT);
+	bool may_flush = size >= SZ_2M;
+	int ret;
+
+	if (may_flush)
+		mutex_lock(&domain->vm->attach_lock);
+	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), GFP_KERNEL_ACCOUNT);
+	if (may_flush)
+		mutex_unlock(&domain->vm->attach_lock);
+	return ret;
 }
 ALLOW_ERROR_INJECTION(hw_map_piece, ERRNO);
 
@@ -75,8 +85,12 @@ static void hw_undo(struct pviommu_domain *domain, u64 iova, u64 end)
 
 	while (iova + size != end && iommu_iova_to_phys(domain->hw, iova + size))
 		size += PAGE_SIZE;
-	if (size)
-		iommu_unmap(domain->hw, iova, size);
+	if (!size)
+		return;
+	/* It flushes, too */
+	mutex_lock(&domain->vm->attach_lock);
+	iommu_unmap(domain->hw, iova, size);
+	mutex_unlock(&domain->vm->attach_lock);
 }
 
 /*

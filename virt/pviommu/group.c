@@ -427,9 +427,10 @@ static int learn_window(struct pviommu_group *grp)
 	if (!dev)
 		return -ENODEV;
 	hw = pviommu_hw_alloc(dev, &grp->flags);
-	put_device(dev);
-	if (IS_ERR(hw))
-		return PTR_ERR(hw);
+	if (IS_ERR(hw)) {
+		ret = PTR_ERR(hw);
+		goto out_put;
+	}
 	ret = iommu_attach_group(hw, grp->group);
 	if (!ret) {
 		grp->window_start = hw->geometry.aperture_start;
@@ -439,6 +440,8 @@ static int learn_window(struct pviommu_group *grp)
 		iommu_detach_group(hw, grp->group);
 	}
 	iommu_domain_free(hw);
+out_put:
+	put_device(dev);
 	return ret;
 }
 
