@@ -6,13 +6,14 @@
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
- * With two devices or more, the last one's VM lends memory to the other VM.
+ * With two devices or more, the last one's VM lends memory to the other VM. With KVM,
+ * there is a CPU that stores to tables.
  *
  * Batches of ops go to four rings with one doorbell. Every op must end as the model
  * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
- * must see what the model sees. Between batches memory comes and goes, or is given back
- * page by page, devices are closed and opened, quotas and the doorbell's budget change,
- * the interface restarts.
+ * must see what the model sees. Between batches entries of tables change, memory comes and
+ * goes, or is given back page by page, grants too, and the VM that they are from, devices
+ * are closed and opened, quotas and the doorbell's budget change, the interface restarts.
  *
  * Where the kernel tells what was reached in the host's modules, streams that reached
  * something new are kept, and every other one is a variation of one of these.
@@ -27,6 +28,7 @@
 #include "lib/pv_cov.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_fuzz.h"
+#include "lib/pv_kvm.h"
 #include "lib/pv_test.h"
 
 #define RINGS		MODEL_RINGS
@@ -47,9 +49,12 @@
 #define SLOT_SIZE	0x100000ULL
 #define SLOTS_GPA	0x200000000ULL
 #define FIRST_SLOT	4			/* among the regions of the model */
+#define FIRST_LENT	(FIRST_SLOT + SLOTS)
+#define LENT		3
 
 #define MAX_DOMAINS	14
 #define TAG		64			/* bytes of a transfer */
+#define EDU_REACH	0x10000000ULL
 
 static struct {
 	__u64 seed;
@@ -68,6 +73,11 @@ struct entry {
 struct run {
 	struct pv_vm owner;	/* of memory that the other VM may map */
 	struct pv_vm vm;
+	struct pv_kvm kvm;
+	struct pv_vcpu cpu;
+	__u32 self;		/* the VM's number */
+	int owner_dev;		/* its number among all; 0: there is no owner */
+	long long grants[MODEL_GRANTS];
 	struct model model;
 	struct fuzz fuzz;
 	struct pv_cov cov;
@@ -75,11 +85,18 @@ struct run {
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];
 	unsigned int batches, lookups, transfers, memory, released, restarts;
+	unsigned int entries, stores, bad, recalls;
 	unsigned int new_places;	/* that the batch has reached */
 	__u64 kicks;
+	const char *doorbell_pages;
 	/* How often an op was done and refused, by the bytes of its number */
 	unsigned int done[10][4], refused[10][4];
-	__u64 events_lost;
+	/* Events: what has come since it was last asked for */
+	__u32 events_lost;
+	unsigned int bad_seen, gone_seen, gone_sorted;
+	bool strange;		/* one that should not have come */
+	bool done_seen;
+	__u64 done_token;
 	struct entry batch[RINGS * RING_OPS];
 };
 
@@ -99,30 +116,48 @@ static void add_region(struct run *run, __u64 gpa, __u64 size, void *hva, bool w
 	};
 }
 
-static bool add_grant(struct run *run, __u32 from, __u32 to, __u64 gpa, __u64 size, __u32 prot)
+static const struct {
+	__u64 gpa, size;
+	__u32 prot;
+} grants[] = {
+	{ 0, PV_2M, PV_R },
+	{ PV_2M, PV_2M, PV_RW },
+	{ PV_ROM, PV_ROM_SIZE, PV_RW },
+	{ PV_HIGH, PV_HIGH_SIZE, PV_RW },
+};
+
+static bool add_grant(struct run *run, unsigned int i, __u32 from)
 {
-	run->model.grants[run->model.nr_grants++] = (struct model_grant) {
-		.vm = from, .gpa = gpa, .last = gpa + size - 1, .prot = prot,
+	char text[256];
+
+	run->model.grants[i] = (struct model_grant) {
+		.vm = from, .gpa = grants[i].gpa, .last = grants[i].gpa + grants[i].size - 1,
+		.prot = grants[i].prot, .present = true,
 	};
-	return !pv_ctl(NULL, 0, "grant add from %u to %u gpa %llu size %llu access %s", from, to,
-		       gpa, size, prot == PV_RW ? "rw" : "r");
+	if (pv_ctl(text, sizeof(text), "grant add from %u to %u gpa %llu size %llu access %s",
+		   from, run->self, grants[i].gpa, grants[i].size,
+		   grants[i].prot == PV_RW ? "rw" : "r"))
+		return false;
+	run->grants[i] = pv_ctl_value(text, NULL, "grant");
+	return run->grants[i] > 0;
 }
 
 /* After the slots: what is lent, some of it with a hole, some read-only in two ways */
 static bool borrow(struct run *run, __u32 from)
 {
 	struct pv_region *lent[] = { &run->owner.low, &run->owner.high, &run->owner.rom };
-	__u32 to = pv_ctl_vm_of(getpid());
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(lent); i++) {
+	run->model.nr_regions = FIRST_LENT;
+	for (i = 0; i < LENT; i++) {
 		add_region(run, lent[i]->gpa, lent[i]->size, lent[i]->hva, lent[i]->writable, true);
-		run->model.regions[run->model.nr_regions - 1].vm = from;
+		run->model.regions[FIRST_LENT + i].vm = from;
 	}
-	return add_grant(run, from, to, 0, PV_2M, PV_R) &&
-	       add_grant(run, from, to, PV_2M, PV_2M, PV_RW) &&
-	       add_grant(run, from, to, PV_ROM, PV_ROM_SIZE, PV_RW) &&
-	       add_grant(run, from, to, PV_HIGH, PV_HIGH_SIZE, PV_RW);
+	run->model.nr_grants = ARRAY_SIZE(grants);
+	for (i = 0; i < ARRAY_SIZE(grants); i++)
+		if (!add_grant(run, i, from))
+			return false;
+	return true;
 }
 
 /* What is there from the start, and slots that are not */
@@ -134,6 +169,9 @@ static bool add_memory(struct run *run)
 	for (i = 0; i < FIRST_SLOT; i++)
 		add_region(run, fixed[i]->gpa, fixed[i]->size, fixed[i]->hva, fixed[i]->writable,
 			   fixed[i] != &run->vm.bar);
+	/* As pv_kvm_open() has told it */
+	run->model.regions[0].kvm = run->kvm.vm >= 0;
+	run->model.regions[1].kvm = run->kvm.vm >= 0;
 	run->slots = mmap(NULL, SLOTS * SLOT_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (run->slots == MAP_FAILED)
@@ -182,6 +220,27 @@ static void set_arenas(struct model *m)
 	m->arenas[3] = (struct model_arena) { m->window_last + 1 - 0x400000, 1024 };
 }
 
+/* So many pages of each level, some where memory comes and goes or is read-only */
+static void add_tables(struct run *run)
+{
+	const struct { int level; unsigned int low, high, slots; } pools[] = {
+		{ 5, 1, 0, 1 }, { 4, 2, 0, 1 }, { 3, 2, 1, 0 }, { 2, 3, 1, 1 }, { 1, 7, 2, 2 },
+	};
+	__u64 low = FUZZ_TABLES, high = PV_HIGH + PV_2M, slot = SLOTS_GPA;
+	unsigned int i, n;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++) {
+		for (n = 0; n < pools[i].low; n++, low += PV_PAGE)
+			fuzz_add_table(&run->fuzz, low, pools[i].level);
+		for (n = 0; n < pools[i].high; n++, high += PV_PAGE)
+			fuzz_add_table(&run->fuzz, high, pools[i].level);
+		for (n = 0; n < pools[i].slots; n++, slot += SLOT_SIZE)
+			fuzz_add_table(&run->fuzz, slot, pools[i].level);
+	}
+	/* Empty for good, as nobody but a device could write there */
+	fuzz_add_table(&run->fuzz, PV_ROM, 5);
+}
+
 static bool start(struct run *run, __u64 without)
 {
 	struct pviommu_start *start = pv_start_prepare(&run->vm, RINGS, ORDER);
@@ -189,32 +248,54 @@ static bool start(struct run *run, __u64 without)
 	/* What ops of other features do is for other tests to say */
 	start->features &= PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 			   PVIOMMU_F_STATS | PVIOMMU_F_MEM_TYPES | PVIOMMU_F_FOREIGN |
-			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER;
+			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER |
+			   PVIOMMU_F_TABLES;
 	start->features &= ~without;
 	model_start(&run->model, start->features);
 	run->model.iface_pages = pv_iface_pages(&run->vm);
 	run->events_lost = 0;
-	return !pv_command(&run->vm, PVIOMMU_CMD_START, PV_AT_START);
+	if (pv_command(&run->vm, PVIOMMU_CMD_START, PV_AT_START))
+		return false;
+	run->model.tracked = start->out_flags & PVIOMMU_START_TRACKED;
+	return true;
+}
+
+static int open_owner(struct run *run, __u32 *id)
+{
+	int ret = pv_vm_init_from(&run->owner, run->owner_dev, 1, OWNER_SIZE) ?:
+		  pv_vm_open_container(&run->owner) ?: pv_vm_add_memory(&run->owner) ?:
+		  pv_vm_open_devices(&run->owner);
+
+	*id = ret ? 0 : pv_ctl_vm_of(getpid());
+	return ret;
+}
+
+/* With KVM if there is one */
+static int open_rest(struct run *run)
+{
+	int ret = pv_kvm_open_rest(&run->kvm, &run->vm);
+
+	if (ret != -ENODEV || run->kvm.vm >= 0)
+		return ret ?: pv_vcpu_open(&run->cpu, &run->kvm, &run->vm);
+	return pv_vm_add_memory(&run->vm) ?: pv_vm_open_devices(&run->vm);
 }
 
 /* The last of several devices is the owner's; 0, or -ENODEV without any device */
 static int open_vms(struct run *run, __u32 *owner)
 {
-	int ret, nr;
+	int ret;
 
 	ret = pv_vm_init(&run->vm, MODEL_ENDPOINTS, PV_LOW_SIZE);
 	if (ret)
 		return ret;
-	nr = run->vm.nr_devs;
-	if (nr > 1 && pv_ctl_found()) {
-		run->vm.nr_devs--;
-		ret = pv_vm_init_from(&run->owner, nr - 1, 1, OWNER_SIZE) ?:
-		      pv_vm_open_container(&run->owner) ?: pv_vm_add_memory(&run->owner) ?:
-		      pv_vm_open_devices(&run->owner);
-		*owner = pv_ctl_vm_of(getpid());
+	if (run->vm.nr_devs > 1 && pv_ctl_found()) {
+		run->owner_dev = --run->vm.nr_devs;
+		ret = open_owner(run, owner);
 	}
-	return ret ?: pv_vm_open_container(&run->vm) ?: pv_vm_add_memory(&run->vm) ?:
-	       pv_vm_open_devices(&run->vm);
+	ret = ret ?: open_rest(run);
+	if (!ret && run->owner_dev)
+		run->self = pv_ctl_vm_of(getpid());
+	return ret;
 }
 
 static bool set_up(struct run *run, __u32 owner)
@@ -223,9 +304,12 @@ static bool set_up(struct run *run, __u32 owner)
 
 	run->model.max_domains = MAX_DOMAINS;
 	run->model.max_mappings = pv_param_get("max_mappings");
+	run->doorbell_pages = "8192";
 	if (!pv_param_set("max_domains", "14") || !pv_param_set("release_ms", "1") ||
 	    !add_memory(run) || (owner && !borrow(run, owner)) || !start(run, 0))
 		return false;
+	run->fuzz.model = &run->model;
+	add_tables(run);
 	run->model.nr_endpoints = run->vm.nr_devs;
 	for (i = 0; i < run->vm.nr_devs; i++)
 		if (!learn(run, i))
@@ -237,10 +321,9 @@ static bool set_up(struct run *run, __u32 owner)
 	run->kicks = run->vm.ring[0].kicks;
 	set_arenas(&run->model);
 	run->fuzz.state = options.seed;
-	run->fuzz.model = &run->model;
 	run->fuzz.vm = &run->vm;
 	pv_cov_open(&run->cov);
-	return model_init(&run->model);
+	return true;
 }
 
 FIXTURE_SETUP(fuzz)
@@ -253,6 +336,8 @@ FIXTURE_SETUP(fuzz)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->run);
 	self->run->owner.container = -1;
+	self->run->kvm = (struct pv_kvm) { -1, -1 };
+	self->run->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
 	ret = open_vms(self->run, &owner);
 	if (ret == -ENODEV)
 		SKIP(return, "needs a device bound to " PV_DRIVER);
@@ -266,11 +351,122 @@ FIXTURE_TEARDOWN(fuzz)
 	pv_params_restore();
 	pv_cov_close(&self->run->cov);
 	model_exit(&self->run->model);
+	pv_vcpu_close(&self->run->cpu);
 	pv_vm_close(&self->run->vm);
+	pv_kvm_close(&self->run->kvm);
 	pv_vm_close(&self->run->owner);
 	munmap(self->run->slots, SLOTS * SLOT_SIZE);
 	munmap(self->run, sizeof(*self->run));
 	pv_expect_unchanged(&self->before);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+static void strange_event(struct run *run, const struct pviommu_event *ev)
+{
+	printf("# batch %u, seed %llu: event %u flags %x domain %u vm %u addr %llx gpa %llx size %llx\n",
+	       run->batches, options.seed, ev->type, ev->flags, ev->domain, ev->vm, ev->addr,
+	       ev->gpa, ev->size);
+	run->strange = true;
+}
+
+/* Those about bad entries come in the order of the ops; there may be more than find room */
+static void see_bad(struct run *run, const struct pviommu_event *ev)
+{
+	const struct model_bad *want = &run->model.bad[run->bad_seen];
+
+	if (run->bad_seen < run->model.nr_bad && ev->domain == want->domain &&
+	    PVIOMMU_EV_REASON(ev->flags) == want->reason && ev->addr == want->iova &&
+	    ev->size == want->size && ev->gpa == want->gpa) {
+		run->bad_seen++;
+		return;
+	}
+	strange_event(run, ev);
+	if (run->bad_seen < run->model.nr_bad)
+		printf("# wanted: number %u of %u, reason %u domain %u addr %llx gpa %llx size %llx\n",
+		       run->bad_seen, run->model.nr_bad, want->reason, want->domain, want->iova,
+		       want->gpa, want->size);
+}
+
+static int compare_gone(const void *a, const void *b)
+{
+	const struct model_gone *x = a, *y = b;
+
+	if (x->domain != y->domain)
+		return x->domain < y->domain ? -1 : 1;
+	return x->iova < y->iova ? -1 : x->iova > y->iova;
+}
+
+/* Each page that is named must have been mapped so until now */
+static void see_gone(struct run *run, const struct pviommu_event *ev)
+{
+	struct model *m = &run->model;
+	__u64 at;
+
+	if (run->gone_sorted != m->nr_gone)
+		qsort(m->gone, m->nr_gone, sizeof(*m->gone), compare_gone);
+	run->gone_sorted = m->nr_gone;
+	for (at = 0; at < ev->size; at += PV_PAGE) {
+		const struct model_gone key = { .domain = ev->domain, .iova = ev->addr + at };
+		const struct model_gone *gone = bsearch(&key, m->gone, m->nr_gone, sizeof(*gone),
+							compare_gone);
+
+		if (!gone || gone->vm != ev->vm || gone->gfn != (ev->gpa + at) / PV_PAGE) {
+			strange_event(run, ev);
+			return;
+		}
+		run->gone_seen++;
+	}
+}
+
+/* All that have come; true if none was lost since it was last asked */
+static bool drain_events(struct run *run)
+{
+	__u32 lost = run->events_lost;
+	struct pviommu_event ev;
+
+	while (pv_event_next(&run->vm, &ev)) {
+		if (ev.type == PVIOMMU_EV_FAULT && ev.flags & PVIOMMU_EV_F_ENTRY) {
+			see_bad(run, &ev);
+		} else if (ev.type == PVIOMMU_EV_REVOKED) {
+			see_gone(run, &ev);
+		} else if (ev.type == PVIOMMU_EV_RELEASED) {
+			run->done_seen = true;
+			run->done_token = ev.addr;
+		}
+	}
+	run->events_lost = pv_events(&run->vm)->lost;
+	return run->events_lost == lost;
+}
+
+/* After ops and stores: all events about bad entries that found room must have come */
+static bool bad_are_good(struct run *run)
+{
+	bool all = drain_events(run), good;
+
+	good = !run->strange && (!all || run->bad_seen == run->model.nr_bad);
+	if (!good && !run->strange)
+		printf("# batch %u, seed %llu: %u events about bad entries, wanted %u\n",
+		       run->batches, options.seed, run->bad_seen, run->model.nr_bad);
+	run->bad += run->bad_seen;
+	run->bad_seen = 0;
+	run->model.nr_bad = 0;
+	return good;
+}
+
+/* After memory has gone: the same about pages that could be reached until then */
+static bool gone_are_good(struct run *run)
+{
+	bool all = drain_events(run), good;
+
+	good = !run->strange && (!all || run->gone_seen == run->model.nr_gone);
+	if (!good && !run->strange)
+		printf("# batch %u, seed %llu: events name %u pages that have gone, wanted %u\n",
+		       run->batches, options.seed, run->gone_seen, run->model.nr_gone);
+	run->gone_seen = 0;
+	run->gone_sorted = 0;
+	run->model.nr_gone = 0;
+	return good;
 }
 
 /* ---- batches ----------------------------------------------------------- */
@@ -431,7 +627,7 @@ static bool submit(struct run *run)
 	bool good;
 
 	run->new_places = 0;
-	good = kick(run) && batch_is_good(run);
+	good = kick(run) && batch_is_good(run) && bad_are_good(run);
 	keep_if_new(run);
 	run->batches++;
 	run->nr = 0;
@@ -470,7 +666,9 @@ static unsigned int suspects(struct run *run, __u64 *iovas, __u32 *domains, unsi
 		__u64 at[] = { 0, size - 1, size, -1ULL, size / 2 };
 		unsigned int k;
 
-		if (op->code != PVIOMMU_OP_MAP && op->code != PVIOMMU_OP_UNMAP)
+		if (op->code == PVIOMMU_OP_INVALIDATE)
+			size = op->inv.size;
+		else if (op->code != PVIOMMU_OP_MAP && op->code != PVIOMMU_OP_UNMAP)
 			continue;
 		for (k = 0; k < ARRAY_SIZE(at); k++, n++) {
 			domains[n] = op->domain;
@@ -479,29 +677,48 @@ static unsigned int suspects(struct run *run, __u64 *iovas, __u32 *domains, unsi
 	}
 	for (i = 0; i < 64 && n < max; i++, n++) {
 		domains[n] = fuzz_domain(&run->fuzz);
-		iovas[n] = fuzz_iova(&run->fuzz);
+		iovas[n] = run->model.domains[domains[n] % MODEL_DOMAINS].levels ?
+			   fuzz_table_iova(&run->fuzz) : fuzz_iova(&run->fuzz);
 	}
 	return n;
+}
+
+static bool sweep_range(struct run *run, __u32 domain, __u64 iova, unsigned int npages)
+{
+	unsigned int p;
+
+	for (p = 0; p < npages; p++) {
+		add(run, run->nr * RINGS / RING_OPS, pv_op_lookup(domain, iova + p * PV_PAGE));
+		if (run->nr == RING_OPS && !submit(run))
+			return false;
+	}
+	run->lookups += npages;
+	return true;
+}
+
+static bool sweep_domain(struct run *run, __u32 domain)
+{
+	const struct model_domain *d = &run->model.domains[domain];
+	unsigned int i;
+
+	for (i = 0; !d->levels && i < MODEL_ARENAS; i++)
+		if (!sweep_range(run, domain, run->model.arenas[i].iova,
+				 run->model.arenas[i].npages))
+			return false;
+	for (i = 0; d->levels && i < d->nr_blocks; i++)
+		if (!sweep_range(run, domain, d->blocks[i]->iova, MODEL_BLOCK))
+			return false;
+	return true;
 }
 
 /* Every page of every domain */
 static bool sweep(struct run *run)
 {
-	unsigned int d, a, p, n = 0;
+	__u32 d;
 
-	for (d = PVIOMMU_DOMAIN_FIRST; d < MODEL_DOMAINS; d++) {
-		for (a = 0; run->model.domains[d].exists && a < MODEL_ARENAS; a++) {
-			const struct model_arena *arena = &run->model.arenas[a];
-
-			for (p = 0; p < arena->npages; p++, n++) {
-				add(run, n % RING_OPS * RINGS / RING_OPS,
-				    pv_op_lookup(d, arena->iova + p * PV_PAGE));
-				if (run->nr == RING_OPS && !submit(run))
-					return false;
-			}
-		}
-	}
-	run->lookups += n;
+	for (d = PVIOMMU_DOMAIN_FIRST; d < MODEL_DOMAINS; d++)
+		if (run->model.domains[d].exists && !sweep_domain(run, d))
+			return false;
 	return submit(run);
 }
 
@@ -520,7 +737,7 @@ static char *find_tag(struct run *run, unsigned int off, const void *tag)
 	for (i = 0; i < run->model.nr_regions; i++) {
 		const struct model_region *r = &run->model.regions[i];
 
-		for (at = 0; r->ram && at < r->size; at += PV_PAGE) {
+		for (at = 0; r->ram && r->hva && at < r->size; at += PV_PAGE) {
 			if (memcmp(r->hva + at + off, tag, TAG))
 				continue;
 			memset(r->hva + at + off, 0, TAG);
@@ -549,11 +766,16 @@ static bool target_is_free(const struct model_target *target)
 	return target->region->vm || target->gpa >= PV_DATA;
 }
 
+/* A page that a device reaches, by which tags come and go */
+struct home {
+	__u64 iova;
+	char *page;
+};
+
 /* What a device writes to @iova must arrive where the model says, or nowhere */
-static bool dma_write(struct run *run, unsigned int dev, __u64 iova)
+static bool dma_write(struct run *run, unsigned int dev, __u64 iova, const struct home *home)
 {
 	const struct vfio_dev *vfio = &run->vm.dev[dev].vfio;
-	__u64 home = run->model.endpoints[dev].domain ? SCRATCH_IOVA : SCRATCH;
 	struct model_target target;
 	char *found, *want;
 	__u64 tag[TAG / 8];
@@ -564,8 +786,8 @@ static bool dma_write(struct run *run, unsigned int dev, __u64 iova)
 		return true;
 	want = reach == MODEL_MEMORY && target.prot & PV_W ? target_page(&target) : NOWHERE;
 	make_tag(run, tag);
-	memcpy(pv_mem(&run->vm, SCRATCH), tag, TAG);
-	if (!edu_from_ram(vfio, home, 0, TAG) || !edu_to_ram(vfio, iova + 0x100, 0, TAG))
+	memcpy(home->page, tag, TAG);
+	if (!edu_from_ram(vfio, home->iova, 0, TAG) || !edu_to_ram(vfio, iova + 0x100, 0, TAG))
 		return false;
 	run->transfers += 2;
 	found = find_tag(run, 0x100, tag);
@@ -577,10 +799,9 @@ static bool dma_write(struct run *run, unsigned int dev, __u64 iova)
 }
 
 /* What is at a page, a device must be able to read there */
-static bool dma_read(struct run *run, unsigned int dev, __u64 iova)
+static bool dma_read(struct run *run, unsigned int dev, __u64 iova, const struct home *home)
 {
 	const struct vfio_dev *vfio = &run->vm.dev[dev].vfio;
-	__u64 home = run->model.endpoints[dev].domain ? SCRATCH_IOVA : SCRATCH;
 	struct model_target target;
 	__u64 tag[TAG / 8];
 
@@ -590,22 +811,55 @@ static bool dma_read(struct run *run, unsigned int dev, __u64 iova)
 	make_tag(run, tag);
 	memcpy(target_page(&target) + 0x200, tag, TAG);
 	if (!edu_from_ram(vfio, iova + 0x200, 512, TAG) ||
-	    !edu_to_ram(vfio, home + 0x400, 512, TAG))
+	    !edu_to_ram(vfio, home->iova + 0x400, 512, TAG))
 		return false;
 	run->transfers += 2;
-	if (!memcmp(pv_mem(&run->vm, SCRATCH + 0x400), tag, TAG))
+	if (!memcmp(home->page + 0x400, tag, TAG))
 		return true;
 	printf("# DMA of device %u from 0x%llx in domain %u: not what is at 0x%llx of %u\n", dev,
 	       iova, run->model.endpoints[dev].domain, target.gpa, target.region->vm);
 	return false;
 }
 
-/* Make the device reach its scratch page; @able: it does */
-static bool dma_prepare(struct run *run, unsigned int dev, bool *able)
+/* A page that is somewhere in the guest's table, for reading and writing; or none */
+static bool home_in_table(const struct run *run, unsigned int dev, struct home *home)
+{
+	const struct model_domain *d = &run->model.domains[run->model.endpoints[dev].domain];
+	struct model_target target;
+	unsigned int i, n;
+
+	for (i = 0; i < d->nr_blocks && d->blocks[i]->iova < EDU_REACH; i++) {
+		for (n = 0; n < MODEL_BLOCK; n++) {
+			home->iova = d->blocks[i]->iova + n * PV_PAGE;
+			if (model_dma(&run->model, dev, home->iova, &target) != MODEL_MEMORY ||
+			    !target_is_free(&target) || (target.prot & PV_RW) != PV_RW)
+				continue;
+			home->page = target_page(&target);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool home_is_mapped(struct run *run, __u32 dom, bool *able)
+{
+	__u32 status;
+
+	if (!submit_one(run, pv_op_unmap(dom, SCRATCH_IOVA, PV_PAGE), &status) ||
+	    !submit_one(run, pv_op_inv(dom), &status) ||
+	    !submit_one(run, pv_op_map(dom, SCRATCH_IOVA, SCRATCH, PV_PAGE, PV_RW), &status))
+		return false;
+	*able = !status;
+	return true;
+}
+
+/* Attach the device where it reaches such a page; @able: it does */
+static bool dma_prepare(struct run *run, unsigned int dev, struct home *home, bool *able)
 {
 	struct model_endpoint *ep = &run->model.endpoints[dev];
 	__u32 dom, status;
 
+	*home = (struct home) { SCRATCH, pv_mem(&run->vm, SCRATCH) };
 	*able = ep->domain == PVIOMMU_DOMAIN_BYPASS;
 	if (*able)
 		return true;
@@ -614,34 +868,46 @@ static bool dma_prepare(struct run *run, unsigned int dev, bool *able)
 			break;
 	if (dom < PVIOMMU_DOMAIN_FIRST)
 		return true;
-	if (!submit_one(run, pv_op_attach(ep->id, dom), &status) ||
-	    !submit_one(run, pv_op_unmap(dom, SCRATCH_IOVA, PV_PAGE), &status) ||
-	    !submit_one(run, pv_op_inv(dom), &status) ||
-	    !submit_one(run, pv_op_map(dom, SCRATCH_IOVA, SCRATCH, PV_PAGE, PV_RW), &status))
+	if (!submit_one(run, pv_op_attach(ep->id, dom), &status))
 		return false;
-	*able = !status;
-	return true;
+	if (run->model.domains[dom].levels) {
+		*able = home_in_table(run, dev, home);
+		return true;
+	}
+	home->iova = SCRATCH_IOVA;
+	return home_is_mapped(run, dom, able);
+}
+
+static __u64 dma_iova(struct run *run, unsigned int dev)
+{
+	const struct model_domain *d = &run->model.domains[run->model.endpoints[dev].domain];
+
+	if (!d->levels)
+		return fuzz_iova(&run->fuzz);
+	return d->blocks[fuzz_below(&run->fuzz, d->nr_blocks)]->iova +
+	       fuzz_below(&run->fuzz, MODEL_BLOCK) * PV_PAGE;
 }
 
 static bool dma(struct run *run)
 {
 	unsigned int dev = fuzz_below(&run->fuzz, run->model.nr_endpoints), tries, done = 0;
+	struct home home;
 	bool able;
 	__u64 iova;
 
 	if (!run->model.endpoints[dev].id || !edu_is(&run->vm.dev[dev].vfio))
 		return true;
-	if (!dma_prepare(run, dev, &able))
+	if (!dma_prepare(run, dev, &home, &able))
 		return false;
 	for (tries = 0; able && done < 3 && tries < 1000; tries++) {
 		struct model_target target;
 
-		iova = fuzz_iova(&run->fuzz);
+		iova = dma_iova(run, dev);
 		/* Most pages are not mapped; see to it that some that are have their turn */
-		if (iova >= 0x10000000 - PV_PAGE || iova == SCRATCH_IOVA ||
+		if (iova >= EDU_REACH - PV_PAGE || iova == home.iova ||
 		    (done < 2 && model_dma(&run->model, dev, iova, &target) != MODEL_MEMORY))
 			continue;
-		if (!dma_write(run, dev, iova) || !dma_read(run, dev, iova))
+		if (!dma_write(run, dev, iova, &home) || !dma_read(run, dev, iova, &home))
 			return false;
 		done++;
 	}
@@ -650,41 +916,23 @@ static bool dma(struct run *run)
 
 /* ---- what happens between batches ------------------------------------------- */
 
-/* REVOKED events that have come; false if some were lost, so that they can't be counted */
-static bool drain_events(struct run *run, __u64 *revoked)
-{
-	__u64 lost = run->events_lost;
-	struct pviommu_event ev;
-
-	*revoked = 0;
-	while (pv_event_next(&run->vm, &ev))
-		if (ev.type == PVIOMMU_EV_REVOKED)
-			*revoked += ev.size;
-	run->events_lost = pv_events(&run->vm)->lost;
-	return run->events_lost == lost && run->model.accepted & PVIOMMU_F_EVENTS;
-}
-
 static bool memory_leaves(struct run *run, unsigned int first, unsigned int n)
 {
-	__u64 gpa = SLOTS_GPA + first * SLOT_SIZE, removed = ~0ULL, want = 0, named = 0, seen;
+	__u64 gpa = SLOTS_GPA + first * SLOT_SIZE, removed = ~0ULL, want = 0;
 	unsigned int i;
-	bool counted;
 	int ret;
 
-	drain_events(run, &seen);
 	ret = vfio_unmap_dma(run->vm.container, gpa, n * SLOT_SIZE, &removed);
 	for (i = first; i < first + n; i++) {
 		if (!run->model.regions[FIRST_SLOT + i].present)
 			continue;
 		want += SLOT_SIZE;
 		model_region_leaves(&run->model, FIRST_SLOT + i);
-		named += run->model.revoked;
 	}
-	counted = drain_events(run, &seen);
-	if (!ret && removed == want && (!counted || seen == named))
-		return true;
-	printf("# slots %u to %u: %d, removed 0x%llx of 0x%llx, events name 0x%llx of 0x%llx\n",
-	       first, first + n - 1, ret, removed, want, seen, named);
+	if (!ret && removed == want)
+		return gone_are_good(run);
+	printf("# slots %u to %u: %d, removed 0x%llx of 0x%llx\n", first, first + n - 1, ret,
+	       removed, want);
 	return false;
 }
 
@@ -755,11 +1003,12 @@ static bool change_limits(struct run *run)
 	const char * const pages[] = { "1", "3", "100", "513", "8192", "8192" };
 	char text[32];
 
+	run->doorbell_pages = pages[fuzz_below(&run->fuzz, ARRAY_SIZE(pages))];
+
 	run->model.max_mappings = run->model.mappings + 100 + fuzz_below(&run->fuzz, 100000);
 	snprintf(text, sizeof(text), "%llu", run->model.max_mappings);
 	return pv_param_set("max_mappings", text) &&
-	       pv_param_set("doorbell_pages",
-			    pages[fuzz_below(&run->fuzz, ARRAY_SIZE(pages))]);
+	       pv_param_set("doorbell_pages", run->doorbell_pages);
 }
 
 static bool restart(struct run *run)
@@ -779,42 +1028,191 @@ static bool restart(struct run *run)
 
 static bool wait_released(struct run *run, __u64 token)
 {
-	struct pviommu_event ev;
+	unsigned int ms;
 
-	while (pv_event_wait(&run->vm, &ev, RELEASE_MS))
-		if (ev.type == PVIOMMU_EV_RELEASED)
-			return ev.addr == token;
-	/* It may be among those for which there was no room; after a reset nothing is under way */
-	return pv_events(&run->vm)->lost != run->events_lost && restart(run);
+	for (ms = 0; ms < RELEASE_MS && !run->done_seen; ms += 10) {
+		/* It may be among those for which there was no room; after a reset none is due */
+		if (!drain_events(run) && !run->done_seen) {
+			run->model.nr_gone = 0;
+			run->gone_seen = 0;
+			return !run->strange && restart(run);
+		}
+		if (!run->done_seen)
+			usleep(10000);
+	}
+	return run->done_seen && run->done_token == token && gone_are_good(run);
 }
 
 /* Pages are given back, one by one, from the region that is always there */
 static bool release(struct run *run)
 {
 	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-	__u64 *list = pv_mem(&run->vm, PV_AT_LIST), seen;
+	__u64 *list = pv_mem(&run->vm, PV_AT_LIST);
 	unsigned int i;
 
 	if (model_in_bypass(&run->model))
 		return true;
-	drain_events(run, &seen);
 	op.release.list = PV_AT_LIST;
 	op.release.count = RELEASE_PAGES;
 	op.release.token = fuzz_below(&run->fuzz, ~0ULL);
-	list[0] = (PV_DATA >> 12) + fuzz_below(&run->fuzz, 1024);
+	/* Tables are among what is there */
+	list[0] = fuzz_below(&run->fuzz, 4) ? PV_DATA / PV_PAGE + fuzz_below(&run->fuzz, 1024) :
+					      FUZZ_TABLES / PV_PAGE;
 	for (i = 1; i < RELEASE_PAGES; i++)
 		list[i] = list[i - 1] + 1 + fuzz_below(&run->fuzz, 16);
+	run->done_seen = false;
 	add(run, 0, op);
+	model_pages_go(&run->model, list, RELEASE_PAGES);
 	if (!submit(run))
 		return false;
-	model_pages_go(&run->model, list, RELEASE_PAGES);
 	run->released += RELEASE_PAGES;
 	return wait_released(run, op.release.token);
 }
 
+/* ---- tables change ---------------------------------------------------------- */
+
+static __u64 *entry_at(struct run *run, __u64 gpa)
+{
+	const struct model *m = &run->model;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_regions; i++)
+		if (!m->regions[i].vm && gpa - m->regions[i].gpa < m->regions[i].size)
+			return (__u64 *)(m->regions[i].hva + (gpa - m->regions[i].gpa));
+	return NULL;
+}
+
+/* By a CPU, which stores the upper half first; the host looks at either store */
+static bool store(struct run *run, const struct fuzz_entry *entry)
+{
+	__u64 *at = entry_at(run, entry->gpa), was = *at;
+
+	*at = (entry->value & ~0xffffffffULL) | (was & 0xffffffff);
+	model_written(&run->model, entry->gpa);
+	*at = entry->value;
+	model_written(&run->model, entry->gpa);
+	*at = was;
+	run->stores++;
+	return !pv_vcpu_store(&run->cpu, entry->gpa, &entry->value, sizeof(*at)) &&
+	       *at == entry->value && bad_are_good(run);
+}
+
+/* What one store has the host do is for one doorbell, and that must be enough */
+static bool change_by_cpu(struct run *run)
+{
+	unsigned int n = 1 + fuzz_below(&run->fuzz, 8);
+	bool good = pv_param_set("doorbell_pages", "1000000");
+
+	while (good && n) {
+		struct fuzz_entry entry = fuzz_entry(&run->fuzz);
+
+		/* Of what CPUs could write to without the host's being told there is enough */
+		if (run->model.places[0].domain && !model_watched(&run->model, entry.gpa) &&
+		    fuzz_below(&run->fuzz, 8))
+			continue;
+		n--;
+		if (entry.gpa < PV_LOW_SIZE)
+			good = store(run, &entry);
+	}
+	return good && pv_param_set("doorbell_pages", run->doorbell_pages);
+}
+
+/* Without anybody's being told */
+static void change_tables(struct run *run)
+{
+	unsigned int n = fuzz_below(&run->fuzz, 40);
+
+	run->entries += n;
+	while (n--) {
+		const struct fuzz_entry entry = fuzz_entry(&run->fuzz);
+
+		*entry_at(run, entry.gpa) = entry.value;
+	}
+}
+
+/* ---- the owner of what is lent changes its mind ----------------------------------- */
+
+/* What goes with it is flushed and unpinned at once. More may be; so see that all is */
+static bool recalled(struct run *run)
+{
+	__u32 d;
+
+	run->recalls++;
+	if (!gone_are_good(run) || (fuzz_below(&run->fuzz, 2) && !dma(run)))
+		return false;
+	for (d = PVIOMMU_DOMAIN_FIRST; d < MODEL_DOMAINS; d++)
+		if (run->model.domains[d].exists)
+			add(run, 0, pv_op_inv(d));
+	return submit(run);
+}
+
+static bool lent_memory_changes(struct run *run)
+{
+	struct pv_region *lent[] = { &run->owner.low, &run->owner.high, &run->owner.rom };
+	unsigned int i = fuzz_below(&run->fuzz, LENT);
+	struct model_region *r = &run->model.regions[FIRST_LENT + i];
+
+	if (!r->present) {
+		r->present = true;
+		return !pv_region_map(&run->owner, lent[i]);
+	}
+	model_region_leaves(&run->model, FIRST_LENT + i);
+	return !pv_region_unmap(&run->owner, lent[i]) && recalled(run);
+}
+
+static bool grant_changes(struct run *run)
+{
+	unsigned int i = fuzz_below(&run->fuzz, ARRAY_SIZE(grants));
+	struct model_grant *grant = &run->model.grants[i];
+
+	if (!grant->present)
+		return add_grant(run, i, grant->vm);
+	model_grant_ends(&run->model, i);
+	return !pv_ctl(NULL, 0, "grant del grant %lld", run->grants[i]) && recalled(run);
+}
+
+/* Another VM, of the same device, comes in its place */
+static bool owner_dies(struct run *run)
+{
+	unsigned int i;
+	__u32 id;
+
+	for (i = 0; i < ARRAY_SIZE(grants); i++)
+		model_grant_ends(&run->model, i);
+	for (i = 0; i < LENT; i++) {
+		run->model.regions[FIRST_LENT + i].present = false;
+		run->model.regions[FIRST_LENT + i].hva = NULL;
+	}
+	pv_vm_close(&run->owner);
+	if (pv_total("pages_lent")) {
+		printf("# the owner is gone, and %lld pages are still lent\n",
+		       pv_total("pages_lent"));
+		return false;
+	}
+	return recalled(run) && !open_owner(run, &id) && borrow(run, id);
+}
+
+static bool change_owner(struct run *run)
+{
+	if (!run->owner_dev)
+		return true;
+	switch (fuzz_below(&run->fuzz, 10)) {
+	case 0:
+		return owner_dies(run);
+	case 1 ... 3:
+		return grant_changes(run);
+	default:
+		return lent_memory_changes(run);
+	}
+}
+
 static bool change(struct run *run)
 {
-	return (fuzz_below(&run->fuzz, 2) || change_memory(run)) &&
+	if (fuzz_below(&run->fuzz, 3))
+		change_tables(run);
+	return (run->cpu.fd < 0 || fuzz_below(&run->fuzz, 3) || change_by_cpu(run)) &&
+	       (fuzz_below(&run->fuzz, 2) || change_memory(run)) &&
+	       (fuzz_below(&run->fuzz, 24) || change_owner(run)) &&
 	       (fuzz_below(&run->fuzz, 20) || change_limits(run)) &&
 	       (fuzz_below(&run->fuzz, 40) || change_devices(run)) &&
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
@@ -866,6 +1264,8 @@ static bool finish(struct run *run)
 #define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
 		      "%u changes of memory, %u pages released, %u restarts, " \
 		      "%llu doorbells, %ld s\n"
+#define TABLES_FORMAT "# tables: %u entries changed, %u more by a CPU, %u events about bad " \
+		      "ones; lent memory taken back %u times\n"
 
 static void report(const struct run *run, time_t took)
 {
@@ -889,6 +1289,7 @@ static void report(const struct run *run, time_t took)
 	if (run->cov.fd >= 0)
 		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr,
 		       run->fuzz.kept);
+	printf(TABLES_FORMAT, run->entries, run->stores, run->bad, run->recalls);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }
