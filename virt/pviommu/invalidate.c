@@ -122,25 +122,36 @@ static int inv_range(const struct pviommu_op *op, u64 *iova, u64 *last)
 	}
 }
 
-/* Look, flush, unpin: each for as long as the budget lasts */
-static int invalidate(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-		      struct pviommu_op *op, u64 iova, u64 last, u64 *result)
+/*
+ * Look at the table, then flush all that the look has removed: that may be beside the range,
+ * in a large page of which a part was asked for. Also when the look was of no success. It
+ * fails once more, then, with each doorbell that unpinning takes.
+ */
+static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			  struct pviommu_op *op, u64 *result)
 {
-	int ret = 0;
+	int ret;
 
-	if (domain->table)
-		ret = pviommu_table_look(ctx, domain, op, result);
+	if (ctx->resumed && !pviommu_flush_finish(domain, ctx->budget))
+		return -EINPROGRESS;
+	ret = pviommu_table_look(ctx, domain, op, result);
 	if (ret == -EINPROGRESS)
 		return ret;
-	/* What a look has removed is flushed also when it was of no success */
-	if (domain->table || !ctx->resumed) {
+	mutex_lock(&domain->lock);
+	pviommu_flush(domain, 0, U64_MAX);
+	mutex_unlock(&domain->lock);
+	return pviommu_flush_finish(domain, ctx->budget) ? ret : -EINPROGRESS;
+}
+
+static int flush_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		       u64 last)
+{
+	if (!ctx->resumed) {
 		mutex_lock(&domain->lock);
 		pviommu_flush(domain, iova, last);
 		mutex_unlock(&domain->lock);
 	}
-	if (!pviommu_flush_finish(domain, ctx->budget) && !ret)
-		ret = -EINPROGRESS;
-	return ret;
+	return pviommu_flush_finish(domain, ctx->budget) ? 0 : -EINPROGRESS;
 }
 
 /**
@@ -171,7 +182,10 @@ int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	domain = pviommu_domain_get(ctx->vm, id);
 	if (!domain)
 		return -ENOENT;
-	ret = invalidate(ctx, domain, op, iova, last, result);
+	if (domain->table)
+		ret = look_and_flush(ctx, domain, op, result);
+	else
+		ret = flush_range(ctx, domain, iova, last);
 	pviommu_domain_put(domain);
 	return ret;
 }

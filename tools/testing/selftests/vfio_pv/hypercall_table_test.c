@@ -257,6 +257,19 @@ TEST_F(table, large_page_becomes_small_ones_and_large_again)
 	expect_no_event();
 }
 
+/* A part of it is asked for, beside the small page that it takes the place of */
+TEST_F(table, large_page_for_a_small_one_beside)
+{
+	pv_table_map(&self->t, IOVA + 100 * PV_PAGE, TARGET, PV_ENTRY_RW);
+	pv_inv(self->r, self->dom);
+	ASSERT_TRUE(pv_reaches(&self->vm, IOVA + 100 * PV_PAGE, TARGET));
+	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;
+	pv_inv_page(self->r, self->dom, IOVA + 7 * PV_PAGE, PV_PAGE);
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + 100 * PV_PAGE, TARGET));
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 100 * PV_PAGE, PV_HIGH + 100 * PV_PAGE));
+	EXPECT_EQ(pv_iface_pages(&self->vm) + 1 + 512, pv_state(self->r).pages_pinned);
+}
+
 /* Of 1 GiB, where only the first 4 MiB are RAM */
 TEST_F(table, page_of_1g)
 {
@@ -419,6 +432,24 @@ TEST_F(table, small_doorbells)
 	EXPECT_LT(3, self->r->kicks);
 	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
 	EXPECT_EQ(pv_iface_pages(&self->vm), pv_state(self->r).pages_pinned);
+}
+
+/* What a look has removed before it fails is unpinned, however small the doorbell */
+TEST_F(table, removal_before_a_failure)
+{
+	unsigned int i;
+
+	for (i = 0; i < 300; i++)
+		pv_table_map(&self->t, IOVA + i * PV_PAGE, TARGET + (i ^ 1) * PV_PAGE, PV_ENTRY_RW);
+	pv_inv(self->r, self->dom);
+	*pv_entry(&self->t, IOVA, 2) = 0;
+	pv_table_map(&self->t, IOVA + PV_2M, TARGET, PV_ENTRY_RW);
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "1"));
+	ASSERT_TRUE(pv_param_set("max_mappings", "1"));
+	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_inv(self->r, self->dom));
+	EXPECT_EQ(IOVA + PV_2M, self->r->last.result);
+	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(pv_iface_pages(&self->vm) + 1, pv_state(self->r).pages_pinned);
 }
 
 /* The same tables again and again: as large as the guest likes, and no work of ours */

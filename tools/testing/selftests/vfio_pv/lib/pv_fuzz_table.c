@@ -136,10 +136,9 @@ static __u64 upper_entry(struct fuzz *f, int level)
 		return fuzz_below(f, 2) ? 0 : fuzz_below(f, ~0ULL) & ~PV_ENTRY_P;
 	case 5 ... 6:
 		return bad_table(f, level);
-	case 7:
-		return large_page(f, level);
-	case 8 ... 9:
-		return level == 2 ? large_page(f, level) : 0;
+	case 7 ... 9:
+		/* To look at one of 1 GiB takes as long as at 512 of 2 MiB */
+		return level == 2 || fuzz_one_in(f, 8) ? large_page(f, level) : 0;
 	default:
 		return table_of(f, level - 1, true) | bits(f);
 	}

@@ -195,6 +195,8 @@ void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr);
 
 /* A CPU stores there, within an entry: call it once that is in memory */
 void model_written(struct model *m, __u64 gpa);
+/* How many pages entries lead to that the host then looks at, good or bad */
+__u64 model_work(struct model *m, __u64 gpa);
 /* Is the page watched as one of a table? */
 bool model_watched(const struct model *m, __u64 gpa);
 

@@ -27,6 +27,7 @@ struct look {
 	__u32 domain;
 	__u64 iova, last;
 	bool add;		/* what is there stays */
+	__u64 *count;		/* nothing is done but to count the pages of entries */
 	__u64 at;		/* all before this IOVA is done */
 	__u32 status;
 };
@@ -135,7 +136,7 @@ static bool watch(struct look *l, const struct table *t)
 	const struct model_region *r = model_region(l->m, PVIOMMU_VM_SELF, t->gpa);
 	unsigned int at = find_place(l->m, l->domain, t->level, t->iova);
 
-	if (!l->d->watch)
+	if (!l->d->watch || l->count)
 		return true;
 	if (at < l->m->nr_places && l->m->places[at].gfn == t->gpa / PAGE)
 		return true;
@@ -300,7 +301,9 @@ static void map_new(struct look *l, const struct pages *p)
 	struct pages some = *p;
 	unsigned int i, n;
 
-	for (i = 0; i < p->nr && !l->status; i += n) {
+	if (l->count)
+		*l->count += p->nr;
+	for (i = 0; i < p->nr && !l->status && !l->count; i += n) {
 		bool new = is_new(l, p, i);
 
 		for (n = 1; i + n < p->nr && is_new(l, p, i + n) == new; n++)
@@ -334,7 +337,7 @@ static void nothing_there(struct look *l, const struct stretch *s)
 
 static void bad_there(struct look *l, const struct stretch *s, unsigned int reason)
 {
-	bool tell = !l->add || !any_mapped(l, s->iova, s->last);
+	bool tell = !l->count && (!l->add || !any_mapped(l, s->iova, s->last));
 
 	nothing_there(l, s);
 	if (tell)
@@ -503,7 +506,8 @@ __u32 model_look(struct model *m, __u32 domain, __u64 iova, __u64 last, __u64 *r
 	return l.status;
 }
 
-void model_written(struct model *m, __u64 gpa)
+/* Look for a store at each of the places of its page */
+static void look_at_places(struct model *m, __u64 gpa, __u64 *count)
 {
 	struct model_place places[MAX_PLACES];
 	unsigned int i, n = 0;
@@ -515,7 +519,7 @@ void model_written(struct model *m, __u64 gpa)
 		const struct model_place *p = &places[i];
 		struct look l = {
 			.m = m, .d = &m->domains[p->domain], .domain = p->domain, .add = true,
-			.iova = p->iova + gpa % PAGE / 8 * span(p->level),
+			.iova = p->iova + gpa % PAGE / 8 * span(p->level), .count = count,
 		};
 
 		l.last = l.iova + (span(p->level) - 1);
@@ -525,6 +529,19 @@ void model_written(struct model *m, __u64 gpa)
 		if (l.status)
 			tell_bad(&l, l.at, l.last, 0, PVIOMMU_BAD_UNSEEN);
 	}
+}
+
+void model_written(struct model *m, __u64 gpa)
+{
+	look_at_places(m, gpa, NULL);
+}
+
+__u64 model_work(struct model *m, __u64 gpa)
+{
+	__u64 count = 0;
+
+	look_at_places(m, gpa, &count);
+	return count;
 }
 
 __u32 model_check_table(const struct model *m, const struct pviommu_op *op)
