@@ -28,18 +28,22 @@ static void post_pages(struct pviommu_domain *domain, u16 type,
 	pviommu_event_post(domain->vm, &ev);
 }
 
-/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
+/*
+ * Unmap pages of a mapping, and tell the guest; the last IOVA that is done with. A large page
+ * goes as a whole, and the guest is told of each part of it that leads there.
+ */
 static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
-			u64 page, u64 npages)
+			u64 page, u64 npages, const struct pviommu_frames *frames)
 {
-	u64 iova = map->it.start + (page << PAGE_SHIFT);
-	u64 last = iova + (npages << PAGE_SHIFT) - 1;
-	/* A large page goes as a whole */
 	u64 mask = (1ULL << map->pgshift) - 1;
+	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask, last;
 
-	post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
-	last |= mask;
-	pviommu_domain_unmap(domain, iova & ~mask, last, NULL);
+	do {
+		post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
+		last = (map->it.start + ((page + npages) << PAGE_SHIFT) - 1) | mask;
+	} while (pviommu_mapping_leads_to(map, page + npages, frames, &page, &npages) &&
+		 map->it.start + (page << PAGE_SHIFT) <= last);
+	pviommu_domain_unmap(domain, iova, last, NULL);
 	return last;
 }
 
@@ -56,7 +60,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 		done = map->it.last;
 		if (map->loan == loan &&
 		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages))
-			done = revoke_pages(domain, map, page, npages);
+			done = revoke_pages(domain, map, page, npages, frames);
 		if (done >= end)
 			break;
 		pos = done + 1;

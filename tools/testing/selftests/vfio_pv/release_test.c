@@ -182,6 +182,22 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 4 * PV_PAGE, 0x5a));
 }
 
+/* It goes as a whole, and events name each part of it that was released */
+TEST_F(release, parts_of_a_large_page)
+{
+	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW));
+	pv_list(&self->vm)[0] = (PV_HIGH >> 12) + 2;
+	pv_list(&self->vm)[1] = (PV_HIGH >> 12) + 9;
+	pv_list(&self->vm)[2] = (PV_HIGH >> 12) + 10;
+	pv_exec(self->r, release(3, TOKEN));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
+	expect_released(3 * PV_PAGE);
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+}
+
 TEST_F(release, who_lets_go_in_time_is_not_cut_off)
 {
 	ASSERT_TRUE(pv_param_set("release_ms", "3000"));

@@ -128,12 +128,23 @@ void model_forget(struct model *m, struct model_domain *d)
 
 /* ---- what goes by itself ---------------------------------------------- */
 
-/* Memory of a region, of a grant, or one frame of the VM's own */
+/* Memory of a region, of a grant, or frames of the VM's own */
 struct leaving {
 	const struct model_region *region;
 	const struct model_grant *grant;
-	const __u64 *gfn;
+	const __u64 *gfns;
+	unsigned int nr;
 };
+
+static bool is_listed(const struct leaving *what, __u64 gfn)
+{
+	unsigned int i;
+
+	for (i = 0; i < what->nr; i++)
+		if (what->gfns[i] == gfn)
+			return true;
+	return false;
+}
 
 static bool leads_there(const struct model *m, const struct model_page *page,
 			const struct leaving *what)
@@ -147,7 +158,7 @@ static bool leads_there(const struct model *m, const struct model_page *page,
 		return model_page_region(m, page) == what->region;
 	if (g)
 		return page->vm == g->vm && gpa >= g->gpa && gpa <= g->last;
-	return !page->vm && page->gfn == *what->gfn;
+	return !page->vm && is_listed(what, page->gfn);
 }
 
 static void note_gone(struct model *m, __u32 domain, const struct model_page *page, __u64 iova)
@@ -245,6 +256,7 @@ static bool region_held(const struct model *m, const struct model_region *r)
 
 void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr)
 {
+	const struct leaving what = { .gfns = gfns, .nr = nr };
 	const struct model_region *r;
 	unsigned int i, d;
 	bool held = false;
@@ -254,13 +266,8 @@ void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr)
 		r = model_region(m, PVIOMMU_VM_SELF, gfns[i] * PAGE);
 		held |= r == m->regions || region_held(m, r);
 	}
-	for (d = 0; held && d < MODEL_DOMAINS; d++) {
-		for (i = 0; i < nr; i++) {
-			const struct leaving what = { .gfn = &gfns[i] };
-
-			revoke(m, d, &what);
-		}
-	}
+	for (d = 0; held && d < MODEL_DOMAINS; d++)
+		revoke(m, d, &what);
 	if (held)
 		flush_all(m);
 }
