@@ -227,7 +227,7 @@ static void set_arenas(struct model *m)
 static void add_tables(struct run *run)
 {
 	const struct { int level; unsigned int low, high, slots; } pools[] = {
-		{ 5, 1, 0, 1 }, { 4, 2, 0, 1 }, { 3, 2, 1, 0 }, { 2, 3, 1, 1 }, { 1, 7, 2, 2 },
+		{ 5, 1, 0, 1 }, { 4, 2, 0, 1 }, { 3, 2, 1, 1 }, { 2, 3, 1, 2 }, { 1, 7, 2, 2 },
 	};
 	__u64 low = FUZZ_TABLES, high = PV_HIGH + PV_2M, slot = SLOTS_GPA;
 	unsigned int i, n;
@@ -483,6 +483,33 @@ static void print_op(const char *what, const struct pviommu_op *op)
 	       op->pasid, op->vm, op->raw[0], op->raw[1], op->raw[2], op->raw[3], op->result);
 }
 
+static __u64 *entry_at(const struct run *run, __u64 gpa)
+{
+	const struct model *m = &run->model;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_regions; i++)
+		if (!m->regions[i].vm && gpa - m->regions[i].gpa < m->regions[i].size)
+			return (__u64 *)(m->regions[i].hva + (gpa - m->regions[i].gpa));
+	return NULL;
+}
+
+/* The entries that translate an IOVA, as they are now */
+static void print_walk(const struct run *run, const struct model_domain *d, __u64 iova)
+{
+	__u64 gpa = d->root, *entry;
+	int level;
+
+	for (level = d->levels; level; level--) {
+		gpa = (gpa & 0x000ffffffffff000ULL) + (iova >> (12 + 9 * (level - 1))) % 512 * 8;
+		entry = entry_at(run, gpa);
+		printf("# level %d: at %llx entry %llx\n", level, gpa, entry ? *entry : 0);
+		if (!entry || !(*entry & 1) || (level < 4 && *entry & 0x80))
+			return;
+		gpa = *entry;
+	}
+}
+
 /* What was done in the same domain; of counters, in any */
 static bool may_matter(const struct pviommu_op *op, const struct pviommu_op *bad)
 {
@@ -493,6 +520,7 @@ static bool may_matter(const struct pviommu_op *op, const struct pviommu_op *bad
 
 static void complain(const struct run *run, unsigned int bad)
 {
+	const struct pviommu_op *op = &run->batch[bad].sent;
 	unsigned int i;
 
 	printf("# batch %u, op %u of %u, seed %llu\n", run->batches, bad, run->nr, options.seed);
@@ -502,6 +530,9 @@ static void complain(const struct run *run, unsigned int bad)
 	print_op("sent  ", &run->batch[bad].sent);
 	print_op("wanted", &run->batch[bad].want);
 	print_op("got   ", run->batch[bad].slot);
+	if (op->code == PVIOMMU_OP_LOOKUP && op->domain < MODEL_DOMAINS &&
+	    run->model.domains[op->domain].levels)
+		print_walk(run, &run->model.domains[op->domain], op->lookup.iova);
 }
 
 static void add(struct run *run, unsigned int ring, struct pviommu_op op)
@@ -1081,17 +1112,6 @@ static bool release(struct run *run)
 }
 
 /* ---- tables change ---------------------------------------------------------- */
-
-static __u64 *entry_at(struct run *run, __u64 gpa)
-{
-	const struct model *m = &run->model;
-	unsigned int i;
-
-	for (i = 0; i < m->nr_regions; i++)
-		if (!m->regions[i].vm && gpa - m->regions[i].gpa < m->regions[i].size)
-			return (__u64 *)(m->regions[i].hva + (gpa - m->regions[i].gpa));
-	return NULL;
-}
 
 /* What a doorbell may do while CPUs store, in pages; and half of it */
 #define STORE_DOORBELL	"1000000"

@@ -2,8 +2,8 @@
 /*
  * Guest-owned tables that are good in part.
  *
- * Each page has a level. An entry names a page of the level below, or, wrongly, of any
- * level from there up: then entries that name tables are taken for those of pages. So
+ * Each page has a level. An entry names a page of the level below, or, wrongly, of a
+ * level above that: then entries that name tables are taken for those of pages. So
  * whatever leads to what, only these pages are read as tables, and they don't change
  * while ops are executed.
  */
@@ -73,14 +73,29 @@ __u64 fuzz_table_iova(struct fuzz *f)
 
 /* ---- what ------------------------------------------------------------------- */
 
-/* A page of this level or of a higher one */
-static __u64 table_of(struct fuzz *f, int level, bool exactly)
+static __u64 table_of(struct fuzz *f, int level)
 {
 	const struct fuzz_table *t;
 
 	do {
 		t = &f->tables[fuzz_below(f, f->nr_tables)];
-	} while (exactly ? t->level != level : t->level < level);
+	} while (t->level != level);
+	return t->gpa;
+}
+
+/*
+ * Of this level or of a higher one, but none that can be watched: of one that is at two
+ * levels of a table, in as many places as there may be, it depends on what a doorbell may do
+ * whether the one above finds a place.
+ */
+static __u64 table_above(struct fuzz *f, int level)
+{
+	const struct fuzz_table *t;
+
+	do {
+		t = &f->tables[fuzz_below(f, f->nr_tables)];
+	} while (t->level < level || t->gpa < PV_LOW + f->vm->low_size ||
+		 t->gpa - PV_HIGH < PV_HIGH_SIZE);
 	return t->gpa;
 }
 
@@ -120,27 +135,29 @@ static __u64 large_page(struct fuzz *f, int level)
 	return gpa | PV_ENTRY_PS | bits(f);
 }
 
-static __u64 bad_table(struct fuzz *f, int level)
+static __u64 bad_table(struct fuzz *f, const struct fuzz_table *t)
 {
-	const __u64 bad[] = { PV_NOWHERE, PV_BAR, PV_ROM, 0x000ffffffffff000ULL };
+	const __u64 bad[] = { PV_NOWHERE, PV_BAR, PV_ROM, 0x000ffffffffff000ULL, t->gpa };
 
 	if (fuzz_one_in(f, 2))
-		return table_of(f, level - 1, false) | bits(f);
+		return table_above(f, t->level - 1) | bits(f);
 	return bad[fuzz_below(f, ARRAY_SIZE(bad))] | bits(f);
 }
 
-static __u64 upper_entry(struct fuzz *f, int level)
+static __u64 upper_entry(struct fuzz *f, const struct fuzz_table *t)
 {
+	int level = t->level;
+
 	switch (fuzz_below(f, 20)) {
 	case 0 ... 4:
 		return fuzz_below(f, 2) ? 0 : fuzz_below(f, ~0ULL) & ~PV_ENTRY_P;
 	case 5 ... 6:
-		return bad_table(f, level);
+		return bad_table(f, t);
 	case 7 ... 9:
 		/* To look at one of 1 GiB takes as long as at 512 of 2 MiB */
 		return level == 2 || fuzz_one_in(f, 8) ? large_page(f, level) : 0;
 	default:
-		return table_of(f, level - 1, true) | bits(f);
+		return table_of(f, level - 1) | bits(f);
 	}
 }
 
@@ -150,7 +167,7 @@ struct fuzz_entry fuzz_entry(struct fuzz *f)
 
 	return (struct fuzz_entry) {
 		.gpa = t->gpa + pick_index(f, t->level) * sizeof(__u64),
-		.value = t->level == 1 ? small_page(f) : upper_entry(f, t->level),
+		.value = t->level == 1 ? small_page(f) : upper_entry(f, t),
 	};
 }
 
