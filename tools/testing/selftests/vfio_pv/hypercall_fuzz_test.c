@@ -738,6 +738,8 @@ static bool sweep_range(struct run *run, __u32 domain, __u64 iova, unsigned int 
 	return true;
 }
 
+#define SWEEP_BLOCKS	6
+
 static bool sweep_domain(struct run *run, __u32 domain)
 {
 	const struct model_domain *d = &run->model.domains[domain];
@@ -747,8 +749,10 @@ static bool sweep_domain(struct run *run, __u32 domain)
 		if (!sweep_range(run, domain, run->model.arenas[i].iova,
 				 run->model.arenas[i].npages))
 			return false;
+	/* A table may lead to much more than that, to a part of which it is enough to look */
 	for (i = 0; d->levels && i < d->nr_blocks; i++)
-		if (!sweep_range(run, domain, d->blocks[i]->iova, MODEL_BLOCK))
+		if ((i < SWEEP_BLOCKS || !fuzz_below(&run->fuzz, d->nr_blocks / SWEEP_BLOCKS)) &&
+		    !sweep_range(run, domain, d->blocks[i]->iova, MODEL_BLOCK))
 			return false;
 	return true;
 }
@@ -1047,6 +1051,7 @@ static bool change_limits(struct run *run)
 
 	run->doorbell_pages = pages[fuzz_below(&run->fuzz, ARRAY_SIZE(pages))];
 
+	run->fuzz.small_doorbells = strtoul(run->doorbell_pages, NULL, 0) < 100;
 	run->model.max_mappings = run->model.mappings + 100 + fuzz_below(&run->fuzz, 100000);
 	snprintf(text, sizeof(text), "%llu", run->model.max_mappings);
 	return pv_param_set("max_mappings", text) &&

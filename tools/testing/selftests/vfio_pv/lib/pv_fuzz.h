@@ -47,6 +47,7 @@ struct fuzz {
 	struct model *model;
 	struct pv_vm *vm;
 	__u64 hot;		/* an IOVA around which much happens */
+	bool small_doorbells;	/* what takes many should be seldom */
 	unsigned int lists;	/* used since fuzz_batch() */
 	unsigned int replies;
 	struct fuzz_table tables[FUZZ_MAX_TABLES];

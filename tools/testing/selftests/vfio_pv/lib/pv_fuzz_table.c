@@ -190,18 +190,16 @@ struct pviommu_op fuzz_look(struct fuzz *f, __u32 domain)
 {
 	struct pviommu_op op = pv_op_inv_page(domain, fuzz_table_iova(f), PV_PAGE);
 
-	switch (fuzz_below(f, 24)) {
-	case 0:
+	/* Small doorbells would have to be many */
+	switch (fuzz_below(f, f->small_doorbells ? 1000 : 100)) {
+	case 0 ... 1:
 		op = pv_op_inv(domain);
 		break;
-	case 1:
+	case 2 ... 3:
 		op.inv.size = PV_PAGE << fuzz_below(f, 45);
 		break;
-	case 2 ... 5:
+	case 4 ... 29:
 		op.inv.size = PV_2M << fuzz_below(f, 3);
-		break;
-	case 6 ... 9:
-		op.inv.size = PV_PAGE * 512;
 		break;
 	default:
 		op.inv.size = PV_PAGE * (1 + fuzz_below(f, 24));
