@@ -162,7 +162,8 @@ static __u64 fill_list(struct fuzz *f, __u32 vm, __u32 count, __u8 pgshift)
 		return where;
 	list = pv_mem(f->vm, where);
 	for (i = 0; i < count && i < PVIOMMU_LIST_MAX; i++) {
-		frame = i && fuzz_below(f, 3) ? frame + 1 : fuzz_gpa(f, vm) >> pgshift % 64;
+		frame = i && fuzz_below(f, 3) ? frame + 1 :
+						fuzz_gpa(f, vm) >> pgshift % 64;
 		list[i] = fuzz_one_in(f, 2000) ? next(f) : frame;
 	}
 	return where;
@@ -176,8 +177,8 @@ static struct pviommu_op op_map_list(struct fuzz *f)
 
 	if (large || count > PVIOMMU_LIST_MAX + 1)
 		count = 1 + fuzz_below(f, 3);
-	op = pv_op_map_list(fillable_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), 0, count,
-			    prot(f));
+	op = pv_op_map_list(fillable_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), 0,
+			    count, prot(f));
 	op.list.pgshift = large ? 21 : 12;
 	op.vm = owner(f);
 	op.list.list = fill_list(f, op.vm, count, op.list.pgshift);

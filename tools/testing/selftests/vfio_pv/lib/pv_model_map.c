@@ -321,8 +321,9 @@ static __u32 check_grant(const struct model *m, const struct range *range, __u64
 	unsigned int i;
 
 	for (i = 0; range->vm && i < m->nr_grants; i++)
-		if (m->grants[i].present && m->grants[i].vm == range->vm && gpa >= m->grants[i].gpa &&
-		    last <= m->grants[i].last && !(prot & ~m->grants[i].prot))
+		if (m->grants[i].present && m->grants[i].vm == range->vm &&
+		    gpa >= m->grants[i].gpa && last <= m->grants[i].last &&
+		    !(prot & ~m->grants[i].prot))
 			return PVIOMMU_OK;
 	return range->vm ? PVIOMMU_EACCES : PVIOMMU_OK;
 }
@@ -541,7 +542,8 @@ __u32 model_map_list(struct model *m, struct pviommu_op *op)
 	struct range range;
 	__u32 status, i;
 
-	status = list_args(m, op, &range) ?: check_fillable(m, op->domain) ?: check_window(m, &range);
+	status = list_args(m, op, &range) ?: check_fillable(m, op->domain) ?:
+		 check_window(m, &range);
 	if (status)
 		return status;
 	if (m->mappings + 1 > m->max_mappings)

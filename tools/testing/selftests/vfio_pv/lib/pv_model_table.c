@@ -11,11 +11,11 @@
 #include "pv_model_priv.h"
 
 #define ENTRIES		512
-#define ENTRY_P		(1ULL << 0)
-#define ENTRY_W		(1ULL << 1)
-#define ENTRY_PS	(1ULL << 7)
-#define ENTRY_PAT	(1ULL << 12)
-#define ENTRY_XD	(1ULL << 63)
+#define ENTRY_P		0x1ULL
+#define ENTRY_W		0x2ULL
+#define ENTRY_PS	0x80ULL
+#define ENTRY_PAT	0x1000ULL
+#define ENTRY_XD	0x8000000000000000ULL
 #define ENTRY_ADDR	0x000ffffffffff000ULL
 
 #define MAX_PLACES	8	/* of a page */

@@ -12,11 +12,14 @@
 
 /* ---- events ------------------------------------------------------------ */
 
+#define EVENT_FORMAT "# event %u flags %x domain %u vm %u addr %llx gpa %llx size %llx\n"
+#define WANTED_FORMAT "# wanted: number %u of %u, reason %u domain %u addr %llx gpa %llx " \
+		      "size %llx\n"
+
 static void strange_event(struct run *run, const struct pviommu_event *ev)
 {
-	printf("# batch %u, seed %llu: event %u flags %x domain %u vm %u addr %llx gpa %llx size %llx\n",
-	       run->batches, run->seed, ev->type, ev->flags, ev->domain, ev->vm, ev->addr,
-	       ev->gpa, ev->size);
+	printf("# batch %u, seed %llu\n" EVENT_FORMAT, run->batches, run->seed, ev->type,
+	       ev->flags, ev->domain, ev->vm, ev->addr, ev->gpa, ev->size);
 	run->strange = true;
 }
 
@@ -33,9 +36,8 @@ static void see_bad(struct run *run, const struct pviommu_event *ev)
 	}
 	strange_event(run, ev);
 	if (run->bad_seen < run->model.nr_bad)
-		printf("# wanted: number %u of %u, reason %u domain %u addr %llx gpa %llx size %llx\n",
-		       run->bad_seen, run->model.nr_bad, want->reason, want->domain, want->iova,
-		       want->gpa, want->size);
+		printf(WANTED_FORMAT, run->bad_seen, run->model.nr_bad, want->reason,
+		       want->domain, want->iova, want->gpa, want->size);
 }
 
 static int compare_gone(const void *a, const void *b)
