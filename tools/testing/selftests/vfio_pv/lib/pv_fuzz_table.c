@@ -155,7 +155,7 @@ static __u64 upper_entry(struct fuzz *f, const struct fuzz_table *t)
 		return bad_table(f, t);
 	case 7 ... 9:
 		/* To look at one of 1 GiB takes as long as at 512 of 2 MiB */
-		return level == 2 || fuzz_one_in(f, 8) ? large_page(f, level) : 0;
+		return level == 2 || fuzz_one_in(f, 40) ? large_page(f, level) : 0;
 	default:
 		return table_of(f, level - 1) | bits(f);
 	}
