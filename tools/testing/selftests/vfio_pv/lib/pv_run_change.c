@@ -315,7 +315,7 @@ bool run_change(struct run *run)
 		change_tables(run);
 	return (run->cpu.fd < 0 || fuzz_below(&run->fuzz, 3) || change_by_cpu(run)) &&
 	       (fuzz_below(&run->fuzz, 2) || change_memory(run)) &&
-	       (fuzz_below(&run->fuzz, 24) || change_owner(run)) &&
+	       (fuzz_below(&run->fuzz, 12) || change_owner(run)) &&
 	       (fuzz_below(&run->fuzz, 20) || change_limits(run)) &&
 	       (fuzz_below(&run->fuzz, 40) || change_devices(run)) &&
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
