@@ -2,8 +2,7 @@
 /*
  * Streams of random ops, and a model that foretells what becomes of each.
  *
- *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--guided 0] [--sweep N]
- *			[harness options]
+ *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [harness options]
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
@@ -16,11 +15,10 @@
  * goes, or is given back page by page, grants too, and the VM that they are from, devices
  * are closed and opened, quotas and the doorbell's budget change, the interface restarts.
  *
- * Where the kernel tells what was reached in the host's modules, streams that reached
- * something new are kept, and every other one is a variation of one of these.
+ * Where the kernel tells what was reached in the host's modules, that is counted.
  *
- * The seed, which is printed, decides everything, together with what such streams
- * reach. What fails is printed with the ops of the same domain before it in the batch.
+ * The seed, which is printed, decides everything. What fails is printed with the ops of
+ * the same domain before it in the batch.
  */
 #include <sys/mman.h>
 #include <time.h>
@@ -32,9 +30,8 @@ static struct {
 	__u64 seed;
 	__u64 ops;
 	__u64 seconds;
-	__u64 guided;
 	__u64 sweep;		/* after so many rounds */
-} options = { .ops = 1000000, .guided = 1, .sweep = 200 };
+} options = { .ops = 1000000, .sweep = 200 };
 
 FIXTURE(fuzz)
 {
@@ -52,7 +49,6 @@ FIXTURE_SETUP(fuzz)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->run);
 	self->run->seed = options.seed;
-	self->run->guided = options.guided;
 	self->run->owner.container = -1;
 	self->run->kvm = (struct pv_kvm) { -1, -1 };
 	self->run->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
@@ -144,8 +140,7 @@ static void report(const struct run *run, time_t took)
 		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
 		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
 	if (run->cov.fd >= 0)
-		printf("# %u places reached by ops, %u streams kept\n", run->cov.nr,
-		       run->fuzz.kept);
+		printf("# %u places of the host's modules reached by ops\n", run->cov.nr);
 	printf(TABLES_FORMAT, run->entries, run->stores, run->bad, run->recalls);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
@@ -181,7 +176,7 @@ int main(int argc, char **argv)
 {
 	struct { const char *name; __u64 *value; } known[] = {
 		{ "--seed", &options.seed }, { "--ops", &options.ops },
-		{ "--seconds", &options.seconds }, { "--guided", &options.guided },
+		{ "--seconds", &options.seconds },
 		{ "--sweep", &options.sweep },
 	};
 	const char *ops = getenv("PV_FUZZ_OPS");

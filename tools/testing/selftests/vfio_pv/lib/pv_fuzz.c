@@ -418,63 +418,12 @@ static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 	}
 }
 
-/* ---- variations ---------------------------------------------------------- */
-
-struct fuzz_stream *fuzz_keep(struct fuzz *f)
-{
-	struct fuzz_stream *stream = &f->corpus[f->kept++ % FUZZ_CORPUS];
-
-	stream->nr = 0;
-	return stream;
-}
+/* ---- streams ------------------------------------------------------------- */
 
 void fuzz_batch(struct fuzz *f)
 {
-	unsigned int n = f->kept < FUZZ_CORPUS ? f->kept : FUZZ_CORPUS;
-
 	f->lists = 0;
 	f->replies = 0;
-	f->vary = n && fuzz_one_in(f, 2) ? &f->corpus[fuzz_below(f, n)] : NULL;
-	f->at = 0;
-}
-
-/* The next op of the stream that is varied, with places of its own */
-static struct pviommu_op again(struct fuzz *f)
-{
-	struct pviommu_op op = f->vary->ops[f->at++];
-	__u64 reply = FUZZ_REPLIES + f->replies * FUZZ_REPLY_SIZE;
-
-	switch (op.code) {
-	case PVIOMMU_OP_MAP_LIST:
-		op.list.list = fill_list(f, op.vm, op.list.count, op.list.pgshift);
-		return op;
-	case PVIOMMU_OP_RELEASE:
-		op.release.list = fill_list(f, PVIOMMU_VM_SELF, op.release.count, 12);
-		return op;
-	case PVIOMMU_OP_PROBE:
-	case PVIOMMU_OP_STATS:
-		op.buf.gpa = reply;
-		break;
-	case PVIOMMU_OP_DIRTY_READ:
-		op.dirty.gpa = reply;
-		break;
-	default:
-		return op;
-	}
-	if (f->replies == FUZZ_MAX_REPLIES)
-		return pv_op(PVIOMMU_OP_NOP);
-	f->replies++;
-	return op;
-}
-
-/* Most ops of a variation stay, some get lost, some are put in between */
-static struct pviommu_op some_op(struct fuzz *f)
-{
-	if (f->vary && fuzz_one_in(f, 8))
-		f->at++;
-	if (f->vary && f->at < f->vary->nr && fuzz_below(f, 8))
-		return again(f);
-	return fuzz_one_in(f, 100) ? garbage(f) : good_op(f);
 }
 
 struct pviommu_op fuzz_op(struct fuzz *f)
@@ -483,7 +432,7 @@ struct pviommu_op fuzz_op(struct fuzz *f)
 	unsigned int n;
 
 	do {
-		op = some_op(f);
+		op = fuzz_one_in(f, 100) ? garbage(f) : good_op(f);
 		for (n = fuzz_one_in(f, 8) ? 1 + fuzz_below(f, 3) : 0; n; n--)
 			spoil(f, &op);
 		if (fuzz_one_in(f, 6))

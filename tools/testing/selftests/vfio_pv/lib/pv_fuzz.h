@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A generator of op streams: what good and bad guests may write. The stream
- * depends on nothing but the seed and the state of the model; and on the streams
- * that fuzz_keep() was given, if any: half of the streams are then variations of these.
+ * depends on nothing but the seed and the state of the model.
  */
 #ifndef PV_FUZZ_H
 #define PV_FUZZ_H
@@ -20,15 +19,6 @@
 /* Pages of guest-owned tables, in low memory; some are elsewhere */
 #define FUZZ_TABLES		(PV_DATA + 0x800000)
 #define FUZZ_MAX_TABLES		32
-
-/* Streams to vary, and ops of each that are kept */
-#define FUZZ_CORPUS		64
-#define FUZZ_STREAM		512
-
-struct fuzz_stream {
-	unsigned int nr;
-	struct pviommu_op ops[FUZZ_STREAM];
-};
 
 /* A page that is a table of this level, or of a lower one, but of none above */
 struct fuzz_table {
@@ -52,17 +42,10 @@ struct fuzz {
 	unsigned int replies;
 	struct fuzz_table tables[FUZZ_MAX_TABLES];
 	unsigned int nr_tables;
-	/* What reached something new, the newest in place of the oldest */
-	unsigned int kept;
-	const struct fuzz_stream *vary;	/* NULL: this stream is a new one */
-	unsigned int at;
-	struct fuzz_stream corpus[FUZZ_CORPUS];
 };
 
 /* A stream begins; guest memory that ops point to may be used anew */
 void fuzz_batch(struct fuzz *f);
-/* An empty stream to fill with up to FUZZ_STREAM ops, for variations of it to come */
-struct fuzz_stream *fuzz_keep(struct fuzz *f);
 /* The next op; it is one that the model can foretell */
 struct pviommu_op fuzz_op(struct fuzz *f);
 /* A number below @n */

@@ -216,7 +216,7 @@ static bool kick(struct run *run)
 	for (i = 0; i < MAX_KICKS && !all_done(run); i++) {
 		pv_cap_write(&run->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
-		run->new_places += pv_cov_take(&run->cov);
+		pv_cov_take(&run->cov);
 	}
 	run->kicks += i;
 	for (i = 0; i < RINGS; i++)
@@ -299,27 +299,11 @@ static bool batch_is_good(struct run *run)
 	return true;
 }
 
-/* A stream that came to new places will be varied */
-static void keep_if_new(struct run *run)
-{
-	struct fuzz_stream *stream;
-	unsigned int i;
-
-	if (!run->new_places || !run->guided)
-		return;
-	stream = fuzz_keep(&run->fuzz);
-	for (i = 0; i < run->nr && i < FUZZ_STREAM; i++)
-		stream->ops[stream->nr++] = run->batch[i].sent;
-}
-
-/* Have the batch executed and compared; then it is empty again */
 bool run_submit(struct run *run)
 {
 	bool good;
 
-	run->new_places = 0;
 	good = kick(run) && batch_is_good(run) && run_bad_are_good(run);
-	keep_if_new(run);
 	run->batches++;
 	run->nr = 0;
 	memset(run->in_ring, 0, sizeof(run->in_ring));

@@ -58,13 +58,11 @@ struct run {
 	struct fuzz fuzz;
 	struct pv_cov cov;
 	__u64 seed;
-	bool guided;
 	char *slots;		/* memory of the slots */
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];
 	unsigned int batches, lookups, transfers, memory, released, restarts;
 	unsigned int entries, stores, bad, recalls;
-	unsigned int new_places;	/* that the batch has reached */
 	__u64 kicks;
 	const char *doorbell_pages;
 	/* How often an op was done and refused, by the bytes of its number */
