@@ -84,14 +84,17 @@ static __u64 table_of(struct fuzz *f, int level)
 }
 
 /*
- * Of this level or of a higher one, but none that can be watched: of one that is at two
- * levels of a table, in as many places as there may be, it depends on what a doorbell may do
- * whether the one above finds a place.
+ * Of this level or of a higher one, but none that can be watched, nor one that leads to such
+ * as tables: of one that is at two levels of a table, in as many places as there may be, it
+ * depends on what a doorbell may do whether the one above finds a place.
  */
 static __u64 table_above(struct fuzz *f, int level)
 {
 	const struct fuzz_table *t;
 
+	/* That one is empty */
+	if (level > 1 && f->model->tracked)
+		return PV_ROM;
 	do {
 		t = &f->tables[fuzz_below(f, f->nr_tables)];
 	} while (t->level < level || t->gpa < PV_LOW + f->vm->low_size ||

@@ -25,7 +25,7 @@
 #define MODEL_RINGS	4
 #define MODEL_RESERVED	64
 #define MODEL_ROOTS	16
-#define MODEL_PLACES	256
+#define MODEL_PLACES	65536	/* more than there can be */
 #define MODEL_PAGE	0x1000ULL
 #define MODEL_BLOCK	512	/* pages, 2 MiB */
 
