@@ -148,7 +148,8 @@ static bool pasid_matches(struct pviommu_op_ctx *ctx, const struct pviommu_op *o
 /*
  * Look at the table, then flush all that the look has removed: that may be beside the range,
  * in a large page of which a part was asked for. Also when the look was of no success. It
- * fails once more, then, with each doorbell that unpinning takes.
+ * does not look again, then, once unpinning has made room: how large doorbells are makes no
+ * difference to the guest.
  */
 static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			  struct pviommu_op *op, u64 *result)
@@ -157,13 +158,21 @@ static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *dom
 
 	if (ctx->resumed && !pviommu_flush_finish(domain, ctx->budget))
 		return -EINPROGRESS;
+	if (ctx->failed) {
+		/* The range is what the look has made of it */
+		*result = le64_to_cpu(op->inv.addr) + ctx->done;
+		return ctx->failed;
+	}
 	ret = pviommu_table_look(ctx, domain, op, result);
 	if (ret == -EINPROGRESS)
 		return ret;
 	mutex_lock(&domain->lock);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
-	return pviommu_flush_finish(domain, ctx->budget) ? ret : -EINPROGRESS;
+	if (pviommu_flush_finish(domain, ctx->budget))
+		return ret;
+	ctx->failed = ret;
+	return -EINPROGRESS;
 }
 
 static int flush_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,

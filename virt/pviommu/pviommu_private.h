@@ -270,7 +270,7 @@ struct pviommu_op_ctx {
 	u64 features;			/* what the guest accepted */
 	u32 *budget;			/* work left in this doorbell */
 	u64 done;			/* bytes done by the op so far */
-	int failed;			/* why the op is being undone, or 0 */
+	int failed;			/* why the op fails, once it is being ended; or 0 */
 	bool resumed;			/* the op used up a doorbell before */
 	bool answered;			/* the op's arguments hold an answer */
 };
@@ -315,7 +315,7 @@ struct pviommu_ring {
 	u32 events;			/* what the header says of events */
 	u32 served;			/* and how often it was served */
 	u64 done;			/* bytes that a begun op has done */
-	int failed;			/* why it is being undone, or 0 */
+	int failed;			/* why it fails, once it is being ended; or 0 */
 	bool begun;			/* the op at cons has used up a doorbell */
 	bool cancel;			/* the op before failed and was chained */
 	bool dead;

@@ -24,7 +24,7 @@ __u64 fuzz_below(struct fuzz *f, __u64 n)
 	return next(f) % n;
 }
 
-static bool one_in(struct fuzz *f, __u64 n)
+bool fuzz_one_in(struct fuzz *f, __u64 n)
 {
 	return !fuzz_below(f, n);
 }
@@ -50,9 +50,25 @@ __u32 fuzz_domain(struct fuzz *f)
 	return id;
 }
 
+static bool has_table(const struct fuzz *f, __u32 domain)
+{
+	return domain < MODEL_DOMAINS && f->model->domains[domain].levels;
+}
+
+/* One that takes mappings, nearly always */
+static __u32 fillable_domain(struct fuzz *f)
+{
+	__u32 id = fuzz_domain(f);
+	unsigned int i;
+
+	for (i = 0; i < 8 && has_table(f, id) && fuzz_below(f, 50); i++)
+		id = fuzz_domain(f);
+	return id;
+}
+
 static __u32 endpoint(struct fuzz *f)
 {
-	if (one_in(f, 20))
+	if (fuzz_one_in(f, 20))
 		return fuzz_below(f, 8);
 	return f->model->endpoints[fuzz_below(f, f->model->nr_endpoints)].id;
 }
@@ -62,7 +78,7 @@ __u64 fuzz_iova(struct fuzz *f)
 	unsigned int a = fuzz_below(f, 10);
 	const struct model_arena *arena = &f->model->arenas[a < MODEL_ARENAS ? a : MAIN_ARENA];
 
-	if (one_in(f, 100) || !f->hot)
+	if (fuzz_one_in(f, 100) || !f->hot)
 		f->hot = arena->iova + fuzz_below(f, arena->npages) * PV_PAGE;
 	if (fuzz_below(f, 2))
 		return f->hot + fuzz_below(f, 64) * PV_PAGE;
@@ -72,17 +88,17 @@ __u64 fuzz_iova(struct fuzz *f)
 /* Whose memory an op is about: some of it is another VM's, if there is one */
 static __u32 owner(struct fuzz *f)
 {
-	if (one_in(f, 400))
+	if (fuzz_one_in(f, 400))
 		return fuzz_below(f, 1000);
-	return f->model->nr_grants && one_in(f, 12) ? f->model->grants[0].vm : PVIOMMU_VM_SELF;
+	return f->model->nr_grants && fuzz_one_in(f, 12) ? f->model->grants[0].vm : PVIOMMU_VM_SELF;
 }
 
-static __u64 gpa_of(struct fuzz *f, __u32 vm)
+__u64 fuzz_gpa(struct fuzz *f, __u32 vm)
 {
 	const struct model_region *r;
 	unsigned int tries = 0;
 
-	if (one_in(f, 100))
+	if (fuzz_one_in(f, 100))
 		return next(f) >> fuzz_below(f, 64) & -PV_PAGE;
 	do {
 		r = &f->model->regions[fuzz_below(f, f->model->nr_regions)];
@@ -95,7 +111,7 @@ static __u64 gpa_of(struct fuzz *f, __u32 vm)
 
 static __u64 gpa(struct fuzz *f)
 {
-	return gpa_of(f, PVIOMMU_VM_SELF);
+	return fuzz_gpa(f, PVIOMMU_VM_SELF);
 }
 
 static __u64 npages(struct fuzz *f)
@@ -121,13 +137,13 @@ static __u32 prot(struct fuzz *f)
 
 static struct pviommu_op op_map(struct fuzz *f)
 {
-	bool large = one_in(f, 25);
+	bool large = fuzz_one_in(f, 25);
 	__u64 mask = large ? -PV_2M : -PV_PAGE;
 	__u32 vm = owner(f);
 	struct pviommu_op op;
 
-	op = pv_op_map(fuzz_domain(f), fuzz_iova(f) & mask, gpa_of(f, vm) & mask,
-		       large ? PV_2M << one_in(f, 3) : npages(f) * PV_PAGE, prot(f));
+	op = pv_op_map(fillable_domain(f), fuzz_iova(f) & mask, fuzz_gpa(f, vm) & mask,
+		       large ? PV_2M << fuzz_one_in(f, 3) : npages(f) * PV_PAGE, prot(f));
 	op.map.pgshift = large ? 21 : 12;
 	op.vm = vm;
 	return op;
@@ -146,22 +162,23 @@ static __u64 fill_list(struct fuzz *f, __u32 vm, __u32 count, __u8 pgshift)
 		return where;
 	list = pv_mem(f->vm, where);
 	for (i = 0; i < count && i < PVIOMMU_LIST_MAX; i++) {
-		frame = i && fuzz_below(f, 3) ? frame + 1 : gpa_of(f, vm) >> pgshift % 64;
-		list[i] = one_in(f, 2000) ? next(f) : frame;
+		frame = i && fuzz_below(f, 3) ? frame + 1 :
+						fuzz_gpa(f, vm) >> pgshift % 64;
+		list[i] = fuzz_one_in(f, 2000) ? next(f) : frame;
 	}
 	return where;
 }
 
 static struct pviommu_op op_map_list(struct fuzz *f)
 {
-	bool large = one_in(f, 25);
+	bool large = fuzz_one_in(f, 25);
 	__u64 count = npages(f);
 	struct pviommu_op op;
 
 	if (large || count > PVIOMMU_LIST_MAX + 1)
 		count = 1 + fuzz_below(f, 3);
-	op = pv_op_map_list(fuzz_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), 0, count,
-			    prot(f));
+	op = pv_op_map_list(fillable_domain(f), fuzz_iova(f) & (large ? -PV_2M : -PV_PAGE), 0,
+			    count, prot(f));
 	op.list.pgshift = large ? 21 : 12;
 	op.vm = owner(f);
 	op.list.list = fill_list(f, op.vm, count, op.list.pgshift);
@@ -170,13 +187,13 @@ static struct pviommu_op op_map_list(struct fuzz *f)
 
 static struct pviommu_op op_unmap(struct fuzz *f)
 {
-	__u32 domain = fuzz_domain(f);
+	__u32 domain = fillable_domain(f);
 
-	if (one_in(f, 200))
+	if (fuzz_one_in(f, 200))
 		return pv_op_unmap_all(domain);
-	if (one_in(f, 200))
+	if (fuzz_one_in(f, 200))
 		return pv_op_unmap(domain, fuzz_iova(f), PV_PAGE << fuzz_below(f, 50));
-	if (one_in(f, 10))
+	if (fuzz_one_in(f, 10))
 		return pv_op_unmap(domain, fuzz_iova(f) & -PV_2M, PV_2M);
 	return pv_op_unmap(domain, fuzz_iova(f), npages(f) * PV_PAGE);
 }
@@ -186,7 +203,7 @@ static __u32 pasid(struct fuzz *f)
 {
 	if (!(f->model->features & PVIOMMU_F_PASID) || fuzz_below(f, 3))
 		return PVIOMMU_PASID_NONE;
-	return one_in(f, 16) ? fuzz_below(f, 4) : 1;
+	return fuzz_one_in(f, 16) ? fuzz_below(f, 4) : 1;
 }
 
 static struct pviommu_op op_invalidate(struct fuzz *f)
@@ -196,7 +213,9 @@ static struct pviommu_op op_invalidate(struct fuzz *f)
 
 	if (with == 1 && fuzz_below(f, 4))
 		domain = f->model->endpoints[0].pasids[1];
-	if (one_in(f, 4))
+	if (has_table(f, domain))
+		op = fuzz_look(f, domain);
+	else if (fuzz_one_in(f, 4))
 		op = pv_op_inv(domain);
 	else
 		op = pv_op_inv_page(domain, fuzz_iova(f), npages(f) * PV_PAGE);
@@ -224,7 +243,7 @@ static struct pviommu_op op_detach(struct fuzz *f)
 	struct pviommu_op op;
 
 	ep = &f->model->endpoints[fuzz_below(f, f->model->nr_endpoints)];
-	op = pv_op_detach(ep->id, one_in(f, 3) ? fuzz_domain(f) : ep->domain);
+	op = pv_op_detach(ep->id, fuzz_one_in(f, 3) ? fuzz_domain(f) : ep->domain);
 	op.pasid = pasid(f);
 	if (op.pasid == 1 && op.domain == ep->domain)
 		op.domain = ep->pasids[1];
@@ -234,7 +253,7 @@ static struct pviommu_op op_detach(struct fuzz *f)
 /* Each answer has a place of its own */
 static struct pviommu_op op_reply(struct fuzz *f, __u16 code)
 {
-	__u32 size = one_in(f, 4) ? fuzz_below(f, FUZZ_REPLY_SIZE) : FUZZ_REPLY_SIZE;
+	__u32 size = fuzz_one_in(f, 4) ? fuzz_below(f, FUZZ_REPLY_SIZE) : FUZZ_REPLY_SIZE;
 
 	if (f->replies == FUZZ_MAX_REPLIES)
 		return pv_op(PVIOMMU_OP_NOP);
@@ -263,7 +282,7 @@ static struct pviommu_op op_dirty(struct fuzz *f)
 
 	if (fuzz_below(f, 3))
 		return op_dirty_read(f);
-	op = pv_op(one_in(f, 4) ? PVIOMMU_OP_DIRTY_STOP : PVIOMMU_OP_DIRTY_START);
+	op = pv_op(fuzz_one_in(f, 4) ? PVIOMMU_OP_DIRTY_STOP : PVIOMMU_OP_DIRTY_START);
 	op.domain = fuzz_domain(f);
 	return op;
 }
@@ -282,8 +301,9 @@ static struct pviommu_op op_type(struct fuzz *f)
 {
 	struct pviommu_op op;
 
-	op = pv_op(one_in(f, 2) ? PVIOMMU_OP_TYPE_GET : PVIOMMU_OP_TYPE_SET);
-	op.mem.gpa = gpa(f);
+	op = pv_op(fuzz_one_in(f, 2) ? PVIOMMU_OP_TYPE_GET : PVIOMMU_OP_TYPE_SET);
+	op.mem.gpa = fuzz_one_in(f, 2) ? gpa(f) :
+		     f->tables[fuzz_below(f, f->nr_tables)].gpa;
 	if (op.code == PVIOMMU_OP_TYPE_SET) {
 		op.mem.size = npages(f) * PV_PAGE;
 		op.mem.type = fuzz_below(f, 3);
@@ -311,6 +331,8 @@ static struct pviommu_op op_lookup(struct fuzz *f)
 {
 	__u32 domain = fuzz_domain(f);
 
+	if (has_table(f, domain) && fuzz_below(f, 4))
+		return pv_op_lookup(domain, fuzz_table_iova(f) + fuzz_below(f, PV_PAGE));
 	return pv_op_lookup(domain, domain ? fuzz_iova(f) + fuzz_below(f, PV_PAGE) : gpa(f));
 }
 
@@ -332,7 +354,8 @@ static struct pviommu_op good_op(struct fuzz *f)
 	case 920 ... 925:
 		return op_detach(f);
 	case 926 ... 929:
-		return pv_op_alloc(endpoint(f));
+		return fuzz_one_in(f, 3) ? fuzz_alloc_table(f, endpoint(f)) :
+					   pv_op_alloc(endpoint(f));
 	case 930 ... 931:
 		return pv_op_free(fuzz_domain(f));
 	case 932 ... 939:
@@ -359,7 +382,7 @@ static __u64 edge(struct fuzz *f)
 		1ULL << 32, 1ULL << 52, 1ULL << 63, -8ULL, -PV_PAGE, -PV_2M, ~0ULL,
 	};
 
-	if (one_in(f, 4))
+	if (fuzz_one_in(f, 4))
 		return next(f) >> fuzz_below(f, 64);
 	return edges[fuzz_below(f, ARRAY_SIZE(edges))];
 }
@@ -371,7 +394,7 @@ static void spoil(struct fuzz *f, struct pviommu_op *op)
 	unsigned int at = fuzz_below(f, sizeof(*op) / width) * width;
 	__u64 value = edge(f);
 
-	if (one_in(f, 4)) {
+	if (fuzz_one_in(f, 4)) {
 		((unsigned char *)op)[fuzz_below(f, sizeof(*op))] ^= 1 << fuzz_below(f, 8);
 		return;
 	}
@@ -404,9 +427,10 @@ static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 	switch (op->code) {
 	case PVIOMMU_OP_PROBE:
 	case PVIOMMU_OP_STATS:
-		return op->buf.gpa >= PV_DATA || op->buf.gpa == own;
+		return (op->buf.gpa >= PV_DATA && !fuzz_is_table(f, op->buf.gpa, PV_PAGE)) ||
+		       op->buf.gpa == own;
 	case PVIOMMU_OP_DIRTY_READ:
-		return op->dirty.gpa >= PV_DATA ||
+		return (op->dirty.gpa >= PV_DATA && !fuzz_is_table(f, op->dirty.gpa, PV_PAGE)) ||
 		       (op->dirty.gpa == own && op->dirty.size <= MODEL_DIRTY_PAGES * PV_PAGE);
 	case PVIOMMU_OP_MAP_LIST:
 		return list_is_free(f, op->list.list);
@@ -417,63 +441,12 @@ static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 	}
 }
 
-/* ---- variations ---------------------------------------------------------- */
-
-struct fuzz_stream *fuzz_keep(struct fuzz *f)
-{
-	struct fuzz_stream *stream = &f->corpus[f->kept++ % FUZZ_CORPUS];
-
-	stream->nr = 0;
-	return stream;
-}
+/* ---- streams ------------------------------------------------------------- */
 
 void fuzz_batch(struct fuzz *f)
 {
-	unsigned int n = f->kept < FUZZ_CORPUS ? f->kept : FUZZ_CORPUS;
-
 	f->lists = 0;
 	f->replies = 0;
-	f->vary = n && one_in(f, 2) ? &f->corpus[fuzz_below(f, n)] : NULL;
-	f->at = 0;
-}
-
-/* The next op of the stream that is varied, with places of its own */
-static struct pviommu_op again(struct fuzz *f)
-{
-	struct pviommu_op op = f->vary->ops[f->at++];
-	__u64 reply = FUZZ_REPLIES + f->replies * FUZZ_REPLY_SIZE;
-
-	switch (op.code) {
-	case PVIOMMU_OP_MAP_LIST:
-		op.list.list = fill_list(f, op.vm, op.list.count, op.list.pgshift);
-		return op;
-	case PVIOMMU_OP_RELEASE:
-		op.release.list = fill_list(f, PVIOMMU_VM_SELF, op.release.count, 12);
-		return op;
-	case PVIOMMU_OP_PROBE:
-	case PVIOMMU_OP_STATS:
-		op.buf.gpa = reply;
-		break;
-	case PVIOMMU_OP_DIRTY_READ:
-		op.dirty.gpa = reply;
-		break;
-	default:
-		return op;
-	}
-	if (f->replies == FUZZ_MAX_REPLIES)
-		return pv_op(PVIOMMU_OP_NOP);
-	f->replies++;
-	return op;
-}
-
-/* Most ops of a variation stay, some get lost, some are put in between */
-static struct pviommu_op some_op(struct fuzz *f)
-{
-	if (f->vary && one_in(f, 8))
-		f->at++;
-	if (f->vary && f->at < f->vary->nr && fuzz_below(f, 8))
-		return again(f);
-	return one_in(f, 100) ? garbage(f) : good_op(f);
 }
 
 struct pviommu_op fuzz_op(struct fuzz *f)
@@ -482,10 +455,10 @@ struct pviommu_op fuzz_op(struct fuzz *f)
 	unsigned int n;
 
 	do {
-		op = some_op(f);
-		for (n = one_in(f, 8) ? 1 + fuzz_below(f, 3) : 0; n; n--)
+		op = fuzz_one_in(f, 100) ? garbage(f) : good_op(f);
+		for (n = fuzz_one_in(f, 8) ? 1 + fuzz_below(f, 3) : 0; n; n--)
 			spoil(f, &op);
-		if (one_in(f, 6))
+		if (fuzz_one_in(f, 6))
 			op.flags |= PVIOMMU_OP_F_CHAIN;
 	} while (!memory_is_free(f, &op) || !model_can_tell(f->model, &op));
 	return op;

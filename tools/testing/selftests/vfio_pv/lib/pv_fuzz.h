@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A generator of op streams: what good and bad guests may write. The stream
- * depends on nothing but the seed and the state of the model; and on the streams
- * that fuzz_keep() was given, if any: half of the streams are then variations of these.
+ * depends on nothing but the seed and the state of the model.
  */
 #ifndef PV_FUZZ_H
 #define PV_FUZZ_H
@@ -17,39 +16,59 @@
 #define FUZZ_REPLY_SIZE		128
 #define FUZZ_MAX_REPLIES	4000
 
-/* Streams to vary, and ops of each that are kept */
-#define FUZZ_CORPUS		64
-#define FUZZ_STREAM		512
+/* Pages of guest-owned tables, in low memory; some are elsewhere */
+#define FUZZ_TABLES		(PV_DATA + 0x800000)
+#define FUZZ_MAX_TABLES		32
 
-struct fuzz_stream {
-	unsigned int nr;
-	struct pviommu_op ops[FUZZ_STREAM];
+/* A page that is a table of this level, or of a lower one, but of none above */
+struct fuzz_table {
+	__u64 gpa;
+	int level;
+};
+
+/* What a guest writes into a table */
+struct fuzz_entry {
+	__u64 gpa;
+	__u64 value;
 };
 
 struct fuzz {
 	__u64 state;		/* of the random numbers */
-	const struct model *model;
+	struct model *model;
 	struct pv_vm *vm;
 	__u64 hot;		/* an IOVA around which much happens */
+	bool small_doorbells;	/* what takes many should be seldom */
 	unsigned int lists;	/* used since fuzz_batch() */
 	unsigned int replies;
-	/* What reached something new, the newest in place of the oldest */
-	unsigned int kept;
-	const struct fuzz_stream *vary;	/* NULL: this stream is a new one */
-	unsigned int at;
-	struct fuzz_stream corpus[FUZZ_CORPUS];
+	struct fuzz_table tables[FUZZ_MAX_TABLES];
+	unsigned int nr_tables;
 };
 
 /* A stream begins; guest memory that ops point to may be used anew */
 void fuzz_batch(struct fuzz *f);
-/* An empty stream to fill with up to FUZZ_STREAM ops, for variations of it to come */
-struct fuzz_stream *fuzz_keep(struct fuzz *f);
 /* The next op; it is one that the model can foretell */
 struct pviommu_op fuzz_op(struct fuzz *f);
 /* A number below @n */
 __u64 fuzz_below(struct fuzz *f, __u64 n);
+/* Whether it is 0 */
+bool fuzz_one_in(struct fuzz *f, __u64 n);
+/* An address of the VM's memory, or of another's, or of none */
+__u64 fuzz_gpa(struct fuzz *f, __u32 vm);
 /* An IOVA of the arenas; a domain that may or may not exist */
 __u64 fuzz_iova(struct fuzz *f);
 __u32 fuzz_domain(struct fuzz *f);
+
+/* ---- guest-owned tables: pv_fuzz_table.c -------------------------------- */
+
+/* A page for a table, which the model is told of if it can be a root */
+void fuzz_add_table(struct fuzz *f, __u64 gpa, int level);
+/* Is a page, or part of it, one of a table? */
+bool fuzz_is_table(const struct fuzz *f, __u64 gpa, __u64 size);
+/* A change of an entry: good, bad, or a hole */
+struct fuzz_entry fuzz_entry(struct fuzz *f);
+/* An IOVA that a table may translate; ops about tables */
+__u64 fuzz_table_iova(struct fuzz *f);
+struct pviommu_op fuzz_alloc_table(struct fuzz *f, __u32 endpoint);
+struct pviommu_op fuzz_look(struct fuzz *f, __u32 domain);
 
 #endif /* PV_FUZZ_H */
