@@ -2,7 +2,8 @@
 /*
  * Streams of random ops, and a model that foretells what becomes of each.
  *
- *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [harness options]
+ *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [--tables 1]
+ *	[harness options]
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
@@ -31,6 +32,7 @@ static struct {
 	__u64 ops;
 	__u64 seconds;
 	__u64 sweep;		/* after so many rounds */
+	__u64 tables;		/* guest-owned ones, too */
 } options = { .seed = 305, .ops = 1000000, .sweep = 200 };
 
 FIXTURE(fuzz)
@@ -49,6 +51,7 @@ FIXTURE_SETUP(fuzz)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->run);
 	self->run->seed = options.seed;
+	self->run->tables = options.tables;
 	self->run->owner.container = -1;
 	self->run->kvm = (struct pv_kvm) { -1, -1 };
 	self->run->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
@@ -177,7 +180,7 @@ int main(int argc, char **argv)
 	struct { const char *name; __u64 *value; } known[] = {
 		{ "--seed", &options.seed }, { "--ops", &options.ops },
 		{ "--seconds", &options.seconds },
-		{ "--sweep", &options.sweep },
+		{ "--sweep", &options.sweep }, { "--tables", &options.tables },
 	};
 	const char *ops = getenv("PV_FUZZ_OPS");
 	struct timespec now;

@@ -58,6 +58,7 @@ struct run {
 	struct fuzz fuzz;
 	struct pv_cov cov;
 	__u64 seed;
+	bool tables;		/* domains may have guest-owned tables */
 	char *slots;		/* memory of the slots */
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];

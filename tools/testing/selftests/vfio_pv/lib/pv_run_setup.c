@@ -160,6 +160,8 @@ bool run_start(struct run *run, __u64 without)
 			   PVIOMMU_F_STATS | PVIOMMU_F_MEM_TYPES | PVIOMMU_F_FOREIGN |
 			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER |
 			   PVIOMMU_F_TABLES | PVIOMMU_F_PASID;
+	if (!run->tables)
+		without |= PVIOMMU_F_TABLES;
 	start->features &= ~without;
 	model_start(&run->model, start->features);
 	run->model.iface_pages = pv_iface_pages(&run->vm);

@@ -188,6 +188,22 @@ const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b)
 	return NULL;
 }
 
+const char *pv_usage_settle(const struct pv_usage *before)
+{
+	const char *diff;
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		struct pv_usage now = pv_usage_get();
+
+		diff = pv_usage_diff(before, &now);
+		if (!diff)
+			break;
+		usleep(10000);
+	}
+	return diff;
+}
+
 /* Parameters that tests change, and as they were */
 static struct {
 	const char *name;

@@ -43,6 +43,8 @@ int pv_refcnt(const char *module);
 struct pv_usage pv_usage_get(void);
 /* What differs, in words; NULL if nothing */
 const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b);
+/* What differs now from @before, and has not come to an end after some seconds */
+const char *pv_usage_settle(const struct pv_usage *before);
 
 /*
  * Parameters of pviommu_host. They are read when the program starts; put back by
