@@ -5,13 +5,15 @@
 # Run by guest_suspend.sh in a busybox shell, all of whose programs and files are
 # in memory:
 #
-#   guest_asleep.sh DISK NAPS
+#   guest_asleep.sh DISK NAPS SLEEPS
 #
 # The clock's alarm wakes the machine. For a nap, all is suspended as for a sleep, and the
 # kernel goes on at once; that takes no time, so that many are possible.
+# What the host has for the machine is the same afterwards.
 
 disk=$1
 naps=$2
+sleeps=$3
 pm=/sys/power
 rtc=/sys/class/rtc/rtc0/wakealarm
 cookie=/sys/module/pviommu_guest/parameters/cookie
@@ -67,8 +69,34 @@ start_requests() {
 	requests=$!
 }
 
-requests_done() {
-	wait $requests
+sleep_at_work() {
+	start_requests
+	go_to_sleep && started_anew && wait $requests && read_data
+}
+
+take_sleeps() {
+	local n=0
+
+	while [ $n -lt "$sleeps" ]; do
+		sleep_at_work || { echo "sleep $n"; return 1; }
+		n=$((n + 1))
+	done
+	echo "$n times"
+}
+
+host_has() {
+	grep -E '^host_(domains|mappings|pages_pinned) ' $stats
+}
+
+# What is unmapped may be flushed a moment later
+host_has_as_before() {
+	local n=0
+
+	until host_has | cmp -s /tmp/host-has -; do
+		n=$((n + 1))
+		[ $n -lt 50 ] || { host_has; echo; cat /tmp/host-has; return 1; }
+		sleep 0.2
+	done
 }
 
 can_nap() {
@@ -100,17 +128,17 @@ no_op_failed() {
 
 echo on >/proc/sys/kernel/printk_devkmsg
 check "written" write_data
+host_has >/tmp/host-has
 check "slept" go_to_sleep
 check "the interface has started anew" started_anew
 check "what was written is there" read_data
+check "the host has as much for it as before" host_has_as_before
 check "written and read back" write_and_read
-start_requests
-check "slept with requests under way" go_to_sleep
-check "the interface has started anew" started_anew
-check "the requests came to an end" requests_done
-check "what was written is there" read_data
+check "slept with requests under way" take_sleeps
+check "the host has as much for it as before" host_has_as_before
 check "the kernel can nap" can_nap
 check "naps with requests under way" take_naps
+check "the host has as much for it as before" host_has_as_before
 check "written and read back" write_and_read
 check "no operation has failed" no_op_failed
 # Which ends QEMU. A program for it would write to files that do not answer any more.

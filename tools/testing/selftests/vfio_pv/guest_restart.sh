@@ -33,6 +33,12 @@ edu_by_vfio() {
 	pvvm-bind vfio-pci "$edu" && guest_container_test -V type1 -V type1v2 -t dma_both_ways
 }
 
+# What the host has for a kernel that has just started is what it had for the first one
+host_has_no_more() {
+	[ "$PVVM_BOOT" != 0 ] || host_has >"$PVVM_SHARE/host-has" || return
+	host_has_as_in "$PVVM_SHARE/host-has"
+}
+
 no_op_failed() {
 	[ "$(stat_of host_ops_failed)" = 0 ]
 }
@@ -60,8 +66,9 @@ way=
 [ "$PVVM_BOOT" -ge "${PV_REBOOTS:-4}" ] || way=${WAYS[PVVM_BOOT % ${#WAYS[@]}]}
 say "boot number $PVVM_BOOT"
 echo $((PVVM_BOOT + 1)) >"$PVVM_SHARE/boots"
-plan 7
+plan 8
 check "the interface has started" doorbell_by_page
+check "the host has as much for it as for the first kernel" host_has_no_more
 check "the disk is in a DMA-FQ domain" type_is "$disk" DMA-FQ
 check "the disk has its driver" nvme_up "$disk"
 check "what was written before is there" kept_data

@@ -23,4 +23,4 @@ mkdir /tmp/bin
 "$PVVM_RUN/busybox" --install -s /tmp/bin
 cp "$(dirname "$(readlink -f "$0")")/guest_asleep.sh" /tmp
 cd /tmp || exit
-PATH=/tmp/bin exec "$PVVM_RUN/busybox" sh /tmp/guest_asleep.sh "$DISK" "${PV_CYCLES:-20}"
+PATH=/tmp/bin exec "$PVVM_RUN/busybox" sh /tmp/guest_asleep.sh "$DISK" "${PV_CYCLES:-20}" "${PV_SLEEPS:-1}"

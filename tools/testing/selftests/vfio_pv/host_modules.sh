@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Modules of the host: they stay while they are needed, they go when they are
-# not, they come back. Needs pvvm-load and pvvm-bind, so a machine of pvvm.
+# not, they come back, as often as PV_CYCLES says. Needs pvvm-load and pvvm-bind, so a
+# machine of pvvm.
 
 set -u
 
 DRIVER=/sys/bus/pci/drivers/pviommu-vfio-pci
 MODULES=(pviommu_vfio_pci pviommu_kvm pviommu_host)
 N=0
+TIMES=${PV_CYCLES:-20}
 
 result() {
 	local verdict=ok
@@ -47,6 +49,20 @@ bind() {
 	pvvm-bind pviommu_vfio_pci "$1"
 }
 
+come_and_go() {
+	all unbind "${DEVICES[@]}" && rmmod "${MODULES[@]}" &&
+		all pvvm-load "${MODULES[@]}" && all bind "${DEVICES[@]}"
+}
+
+again_and_again() {
+	local n
+
+	for ((n = 1; n <= TIMES; n++)); do
+		come_and_go || { echo "# time $n"; return 1; }
+	done
+	echo "# unloaded and loaded $TIMES times"
+}
+
 if ! command -v pvvm-load >/dev/null; then
 	echo "1..0 # SKIP needs a machine of pvvm"
 	exit 4
@@ -58,7 +74,7 @@ if [ ${#DEVICES[@]} = 0 ]; then
 fi
 
 echo "TAP version 13"
-echo "1..8"
+echo "1..10"
 
 refused rmmod pviommu_host
 result $? "host_modules.engine_stays_while_it_has_users"
@@ -79,3 +95,8 @@ all bind "${DEVICES[@]}"
 result $? "host_modules.devices_are_bound_again"
 [ "$(grep -vc ' 0$' /sys/kernel/debug/pviommu/totals)" = 0 ]
 result $? "host_modules.counters_start_at_zero"
+
+again_and_again
+result $? "host_modules.unloaded_and_loaded_again_and_again"
+[ "$(grep -vc ' 0$' /sys/kernel/debug/pviommu/totals)" = 0 ]
+result $? "host_modules.counters_start_at_zero_again"

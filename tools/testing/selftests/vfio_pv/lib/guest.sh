@@ -104,6 +104,25 @@ stat_of() {
 	awk -v name="$1" '$1 == name { print $2 }' $STATS
 }
 
+# What the host has for this VM
+host_has() {
+	local name
+
+	for name in domains mappings pages_pinned; do
+		echo "$name $(stat_of host_$name)"
+	done
+}
+
+# host_has_as_in FILE: nothing has come or gone since "host_has >FILE"; what is unmapped
+# may be flushed a moment later
+host_has_as_in() {
+	until_true 10 host_same "$1" || host_has | diff "$1" -
+}
+
+host_same() {
+	host_has | cmp -s "$1" -
+}
+
 # until_true SECONDS COMMAND..: try until it succeeds
 until_true() {
 	local end=$((SECONDS + $1))
