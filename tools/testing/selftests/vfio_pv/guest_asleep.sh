@@ -84,8 +84,9 @@ take_sleeps() {
 	echo "$n times"
 }
 
+# Not how many mappings: those that were made one by one may be one when they are made again
 host_has() {
-	grep -E '^host_(domains|mappings|pages_pinned) ' $stats
+	grep -E '^host_(domains|pages_mapped|pages_pinned) ' $stats
 }
 
 # What is unmapped may be flushed a moment later
