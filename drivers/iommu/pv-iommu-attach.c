@@ -14,7 +14,13 @@
 
 #include "pv-iommu.h"
 
-static int attach_errno(int error)
+/**
+ * pviommu_attach_errno() - what the IOMMU core is told
+ * @error: 0 or a negative errno
+ *
+ * Return: @error if it means to the core what it means to us, else -ENODEV.
+ */
+int pviommu_attach_errno(int error)
 {
 	switch (error) {
 	case 0:
@@ -59,12 +65,7 @@ static u32 domain_number(struct iommu_domain *domain)
 /* ATTACH or DETACH */
 static int endpoint_request(struct pviommu_endpoint *ep, u16 code, u32 domain)
 {
-	struct pviommu_op op;
-
-	pviommu_op_init(&op, code);
-	op.domain = cpu_to_le32(domain);
-	op.endpoint = cpu_to_le32(ep->id);
-	return pviommu_request(ep->pv, &op, NULL);
+	return pviommu_pasid_request(ep, code, domain, PVIOMMU_PASID_NONE);
 }
 
 /* Is it the endpoint that does not exist? This moves nothing. */
@@ -292,7 +293,7 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 	if (ret)
 		dev_dbg(ep->dev, "not attached to domain %u: %d\n",
 			domain_number(domain), ret);
-	return attach_errno(ret);
+	return pviommu_attach_errno(ret);
 }
 
 /**

@@ -14,7 +14,16 @@
 
 #include "pv-iommu.h"
 
-static int pasid_request(struct pviommu_endpoint *ep, u16 code, u32 domain, u32 pasid)
+/**
+ * pviommu_pasid_request() - ATTACH or DETACH
+ * @ep: the endpoint
+ * @code: which of them
+ * @domain: the host's number of the domain
+ * @pasid: the PASID; PVIOMMU_PASID_NONE: the endpoint itself, and with it its group
+ *
+ * Return: 0 or a negative errno.
+ */
+int pviommu_pasid_request(struct pviommu_endpoint *ep, u16 code, u32 domain, u32 pasid)
 {
 	struct pviommu_op op;
 
@@ -31,7 +40,7 @@ static int pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain
 
 	if (dom->id == U32_MAX)
 		return -ENODEV;
-	return pasid_request(ep, PVIOMMU_OP_ATTACH, dom->id, pasid);
+	return pviommu_pasid_request(ep, PVIOMMU_OP_ATTACH, dom->id, pasid);
 }
 
 /* It can't be refused: what is not there, or has been cut off, leads nowhere */
@@ -41,24 +50,15 @@ static void pasid_block(struct pviommu_endpoint *ep, u32 pasid)
 
 	if (ep->gone)
 		return;
-	ret = pasid_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED, pasid);
+	ret = pviommu_pasid_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED, pasid);
 	if (ret && ret != -ENOENT && !READ_ONCE(ep->pv->broken))
 		dev_err(ep->dev, "PASID %u: the host has not detached it: %d\n", pasid, ret);
 }
 
+/* And -EOPNOTSUPP, by which the IOMMU core says itself that there are no PASIDs */
 static int pasid_errno(int error)
 {
-	switch (error) {
-	case 0:
-	case -ENOMEM:
-	case -EINVAL:
-	case -EBUSY:
-	case -ENOSPC:
-	case -EOPNOTSUPP:
-		return error;
-	default:
-		return -ENODEV;
-	}
+	return error == -EOPNOTSUPP ? error : pviommu_attach_errno(error);
 }
 
 /*

@@ -477,6 +477,7 @@ extern struct iommu_domain pviommu_identity_domain;
 extern struct iommu_domain pviommu_blocked_domain;
 
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain);
+int pviommu_attach_errno(int error);
 int pviommu_attach_wanted(struct pviommu_endpoint *ep);
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain);
 int pviommu_recover_endpoint(struct pviommu_endpoint *ep);
@@ -487,6 +488,7 @@ int pviommu_reattach(struct pviommu_endpoint *ep);
 bool pviommu_manages_dma(struct device *dev);
 
 /* pv-iommu-pasid.c */
+int pviommu_pasid_request(struct pviommu_endpoint *ep, u16 code, u32 domain, u32 pasid);
 int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid,
 			 const struct iommu_domain *from);
 void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid);

@@ -47,6 +47,17 @@ static int admin_end(struct sk_buff *skb, void *msg, int ret)
 }
 
 /*
+ * A message of a dump: @attrs puts what is in it. A macro, for that is to be done when the
+ * message has been begun, and not at all if there is no room for one.
+ */
+#define admin_message(skb, cb, cmd, attrs) ({					\
+	struct sk_buff *__skb = (skb);						\
+	void *__msg = admin_put(__skb, cb, cmd);				\
+										\
+	__msg ? admin_end(__skb, __msg, attrs) : -EMSGSIZE;			\
+})
+
+/*
  * Dump all VMs, or the one that is asked for. cb->args[0] is the VM where the
  * dump goes on, cb->args[1] the item of it.
  */
@@ -120,16 +131,11 @@ static int put_process(struct sk_buff *skb, struct pid *pid)
 static int dump_vm(struct sk_buff *skb, struct netlink_callback *cb,
 		   struct pviommu_vm *vm, long *item)
 {
-	void *msg;
-
 	if (*item)
 		return 0;
-	msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_VM_GET);
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm->id) ?:
-			 put_process(skb, vm->pid) ?: put_counters(skb, vm));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_VM_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm->id) ?:
+			     put_process(skb, vm->pid) ?: put_counters(skb, vm));
 }
 
 static int admin_vm_get(struct sk_buff *skb, struct netlink_callback *cb)
@@ -143,22 +149,19 @@ static int put_endpoint(struct sk_buff *skb, struct netlink_callback *cb,
 			const struct pviommu_endpoint *ep)
 {
 	const struct pviommu_domain *domain = ep->group->domain;
-	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_ENDPOINT_GET);
 
 	lockdep_assert_held(&ep->vm->cfg_lock);
 
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, ep->vm->id) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_ENDPOINT, ep->id) ?:
-			 nla_put_string(skb, PVIOMMU_ADMIN_A_NAME,
-					dev_name(ep->dev)) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUP,
-				     iommu_group_id(ep->group->group)) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN,
-				     domain ? domain->id : PVIOMMU_DOMAIN_BLOCKED) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, ep->group->flags));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_ENDPOINT_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, ep->vm->id) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_ENDPOINT, ep->id) ?:
+			     nla_put_string(skb, PVIOMMU_ADMIN_A_NAME,
+					    dev_name(ep->dev)) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUP,
+					 iommu_group_id(ep->group->group)) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN,
+					 domain ? domain->id : PVIOMMU_DOMAIN_BLOCKED) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, ep->group->flags));
 }
 
 static int dump_endpoints(struct sk_buff *skb, struct netlink_callback *cb,
@@ -196,18 +199,14 @@ static const char *const domain_kinds[] = {
 static int put_domain(struct sk_buff *skb, struct netlink_callback *cb,
 		      const struct pviommu_domain *domain)
 {
-	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_DOMAIN_GET);
-
 	lockdep_assert_held(&domain->vm->cfg_lock);
 
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, domain->vm->id) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN, domain->id) ?:
-			 nla_put_string(skb, PVIOMMU_ADMIN_A_NAME,
-					domain_kinds[domain->kind]) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUPS, domain->nr_groups));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_DOMAIN_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, domain->vm->id) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN, domain->id) ?:
+			     nla_put_string(skb, PVIOMMU_ADMIN_A_NAME,
+					    domain_kinds[domain->kind]) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUPS, domain->nr_groups));
 }
 
 /* Bypass domains, of which there is one or another, share the number 0 */
@@ -275,21 +274,17 @@ static int admin_domain_get(struct sk_buff *skb, struct netlink_callback *cb)
 static int put_grant(struct sk_buff *skb, struct netlink_callback *cb,
 		     const struct pviommu_grant_info *info)
 {
-	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_GRANT_GET);
-
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_GRANT, info->id) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, info->from) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TO, info->to) ?:
-			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_GPA, info->gpa,
-					   PVIOMMU_ADMIN_A_PAD) ?:
-			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_LAST, info->last,
-					   PVIOMMU_ADMIN_A_PAD) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, info->prot) ?:
-			 nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_VALUE, info->pages,
-					   PVIOMMU_ADMIN_A_PAD));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_GRANT_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GRANT, info->id) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, info->from) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_TO, info->to) ?:
+			     nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_GPA, info->gpa,
+					       PVIOMMU_ADMIN_A_PAD) ?:
+			     nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_LAST, info->last,
+					       PVIOMMU_ADMIN_A_PAD) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, info->prot) ?:
+			     nla_put_u64_64bit(skb, PVIOMMU_ADMIN_A_VALUE, info->pages,
+					       PVIOMMU_ADMIN_A_PAD));
 }
 
 static int admin_grant_get(struct sk_buff *skb, struct netlink_callback *cb)
@@ -354,32 +349,24 @@ static int admin_grant_del(struct sk_buff *skb, struct genl_info *info)
 static int put_server(struct sk_buff *skb, struct netlink_callback *cb, u32 vm,
 		      const struct pviommu_types_info *info)
 {
-	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET);
-
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_IOREQ_SERVER) ?:
-			 put_process(skb, info->pid) ?:
-			 put_counter(skb, "pages", info->pages) ?:
-			 put_counter(skb, "entries", info->entries) ?:
-			 put_counter(skb, "waiting", info->waiting) ?:
-			 put_counter(skb, "records", info->records) ?:
-			 put_counter(skb, "claims_dropped", info->dropped));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_IOREQ_SERVER) ?:
+			     put_process(skb, info->pid) ?:
+			     put_counter(skb, "pages", info->pages) ?:
+			     put_counter(skb, "entries", info->entries) ?:
+			     put_counter(skb, "waiting", info->waiting) ?:
+			     put_counter(skb, "records", info->records) ?:
+			     put_counter(skb, "claims_dropped", info->dropped));
 }
 
 static int put_tables(struct sk_buff *skb, struct netlink_callback *cb, u32 vm,
 		      const struct pviommu_types_info *info)
 {
-	void *msg = admin_put(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET);
-
-	if (!msg)
-		return -EMSGSIZE;
-	return admin_end(skb, msg,
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
-			 nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_TABLE) ?:
-			 put_counter(skb, "pages", info->tables));
+	return admin_message(skb, cb, PVIOMMU_ADMIN_CMD_TYPE_GET,
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_VM, vm) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_TYPE, PVIOMMU_MEM_TABLE) ?:
+			     put_counter(skb, "pages", info->tables));
 }
 
 static int dump_types(struct sk_buff *skb, struct netlink_callback *cb,

@@ -298,15 +298,32 @@ static bool has_pasid(const struct pviommu_op *op)
 	return le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE;
 }
 
+/* What ATTACH and DETACH take: a PASID only if there are such, and nothing else */
+static int check_fields(const struct pviommu_op_ctx *ctx, const struct pviommu_op *op)
+{
+	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
+		return -EOPNOTSUPP;
+	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
+}
+
+/* What a move of a PASID begins with: the endpoint has it, and the records say what was cut off */
+static int settle_pasid(struct pviommu_endpoint *ep, u32 pasid)
+{
+	int ret = pviommu_pasid_check(ep, pasid);
+
+	if (!ret)
+		pviommu_group_settle(ep->group);
+	return ret;
+}
+
 /* As move(), of a PASID; it can't be in bypass, and nothing but RECOVER or move() ends a cut */
 static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 {
 	struct pviommu_domain *domain;
-	int ret = pviommu_pasid_check(ep, pasid);
+	int ret = settle_pasid(ep, pasid);
 
 	if (ret)
 		return ret;
-	pviommu_group_settle(ep->group);
 	if (id == PVIOMMU_DOMAIN_BLOCKED)
 		return pviommu_pasid_attach(ep, pasid, NULL);
 	if (pviommu_group_isolated(ep->group))
@@ -333,12 +350,10 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
-	int ret = -ENOENT;
+	int ret = check_fields(ctx, op);
 
-	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
-		return -EOPNOTSUPP;
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	if (le32_to_cpu(op->domain) == PVIOMMU_DOMAIN_BYPASS &&
 	    (has_pasid(op) || !(ctx->features & PVIOMMU_F_BYPASS)))
 		return -EOPNOTSUPP;
@@ -351,6 +366,8 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 			ret = move_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
 		else
 			ret = move(ctx, ep->group, le32_to_cpu(op->domain));
+	} else {
+		ret = -ENOENT;
 	}
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
@@ -372,11 +389,10 @@ static int detach(struct pviommu_op_ctx *ctx, struct pviommu_endpoint *ep, u32 i
 static int detach_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 {
 	struct pviommu_domain *domain;
-	int ret = pviommu_pasid_check(ep, pasid);
+	int ret = settle_pasid(ep, pasid);
 
 	if (ret)
 		return ret;
-	pviommu_group_settle(ep->group);
 	domain = pviommu_pasid_domain(ep->group, pasid);
 	if (id != (domain ? domain->id : PVIOMMU_DOMAIN_BLOCKED))
 		return -EINVAL;
@@ -396,17 +412,17 @@ int pviommu_op_detach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
-	int ret = -ENOENT;
+	int ret = check_fields(ctx, op);
 
-	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
-		return -EOPNOTSUPP;
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (ep && has_pasid(op))
+	if (!ep)
+		ret = -ENOENT;
+	else if (has_pasid(op))
 		ret = detach_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
-	else if (ep)
+	else
 		ret = detach(ctx, ep, le32_to_cpu(op->domain));
 	mutex_unlock(&vm->cfg_lock);
 	return ret;

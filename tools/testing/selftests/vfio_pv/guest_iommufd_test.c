@@ -128,29 +128,44 @@ static int region(const struct vfiopv_dev *dev, unsigned int index, off_t *offse
 	return ret;
 }
 
-FIXTURE_SETUP(fd)
+/* The device @bdf, bound to an iommufd of its own */
+static int open_bound(struct vfiopv_dev *dev, const char *bdf, int *fd, __u32 *dev_id)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	int ret;
+
+	*dev = (struct vfiopv_dev) { .group = -1, .fd = -1 };
+	strcpy(dev->bdf, bdf);
+	*fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	dev->fd = open_device_file(bdf);
+	if (dev->fd < 0)
+		return -ENOENT;
+	bind.iommufd = *fd;
+	ret = guest_ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+	*dev_id = bind.out_devid;
+	return ret;
+}
+
+static int enable(struct vfiopv_dev *dev)
+{
+	return region(dev, VFIO_PCI_CONFIG_REGION_INDEX, &dev->config) ?:
+	       region(dev, VFIO_PCI_BAR0_REGION_INDEX, &dev->bar0) ?:
+	       vfio_dev_enable(dev, true, true);
+}
+
+FIXTURE_SETUP(fd)
+{
 	char bdf[16];
 
 	if (guest_find_edu(0, bdf))
 		SKIP(return, "needs an edu device bound to vfio-pci");
-	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->fd);
-	self->dev = (struct vfiopv_dev) { .group = -1 };
-	strcpy(self->dev.bdf, bdf);
-	self->dev.fd = open_device_file(bdf);
-	ASSERT_LE(0, self->dev.fd);
-	bind.iommufd = self->fd;
-	ASSERT_EQ(0, guest_ioctl(self->dev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	self->dev_id = bind.out_devid;
+	ASSERT_EQ(0, open_bound(&self->dev, bdf, &self->fd, &self->dev_id));
 	ASSERT_EQ(0, new_ioas(self->fd, &self->ioas));
 	ASSERT_EQ(0, attach(&self->dev, self->ioas));
-	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &self->dev.config));
-	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_BAR0_REGION_INDEX, &self->dev.bar0));
-	ASSERT_EQ(0, vfio_dev_enable(&self->dev, true, true));
-	self->window.iova = GUEST_IOVA_WINDOW;
-	self->window.memory = guest_memory(PAGE);
+	ASSERT_EQ(0, enable(&self->dev));
+	self->window = (struct dma_window) { GUEST_IOVA_WINDOW, guest_memory(PAGE) };
 	self->buffer = guest_memory(2 * SIZE);
 	ASSERT_NE(NULL, self->buffer);
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA_WINDOW, self->window.memory, PAGE, true));
@@ -409,27 +424,16 @@ FIXTURE(pasid)
 
 FIXTURE_SETUP(pasid)
 {
-	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 	char bdf[16];
 	int i;
 
 	if (guest_find_edu(0, bdf))
 		SKIP(return, "needs an edu device bound to vfio-pci");
-	self->fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->fd);
-	self->dev = (struct vfiopv_dev) { .group = -1 };
-	self->dev.fd = open_device_file(bdf);
-	ASSERT_LE(0, self->dev.fd);
-	bind.iommufd = self->fd;
-	ASSERT_EQ(0, guest_ioctl(self->dev.fd, VFIO_DEVICE_BIND_IOMMUFD, &bind));
-	self->dev_id = bind.out_devid;
+	ASSERT_EQ(0, open_bound(&self->dev, bdf, &self->fd, &self->dev_id));
 	if (!max_pasid_log2(self->fd, self->dev_id))
 		SKIP(return, "the device has no PASIDs");
-	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_CONFIG_REGION_INDEX, &self->dev.config));
-	ASSERT_EQ(0, region(&self->dev, VFIO_PCI_BAR0_REGION_INDEX, &self->dev.bar0));
-	ASSERT_EQ(0, vfio_dev_enable(&self->dev, true, true));
-	self->window.iova = GUEST_IOVA_WINDOW;
-	self->window.memory = guest_memory(PAGE);
+	ASSERT_EQ(0, enable(&self->dev));
+	self->window = (struct dma_window) { GUEST_IOVA_WINDOW, guest_memory(PAGE) };
 	self->buffer = guest_memory(2 * SIZE);
 	ASSERT_NE(NULL, self->buffer);
 	for (i = 0; i < 2; i++) {

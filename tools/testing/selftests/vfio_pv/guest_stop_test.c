@@ -24,6 +24,7 @@
 #define SOME		4	/* pages */
 /* Doorbells after which a host that is not there must have been given up */
 #define KICKS_MAX	64
+#define NOT_COUNTED	"this kernel does not count what is pinned"
 
 FIXTURE(stop)
 {
@@ -123,7 +124,7 @@ TEST_F(stop, not_flushed_not_unpinned)
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
 	before = ram_pinned();
 	if (before < 0)
-		SKIP(return, "this kernel does not count what is pinned");
+		SKIP(return, NOT_COUNTED);
 	ASSERT_TRUE(stop_interface(&self->g.dev));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
 	EXPECT_LE(before, ram_pinned());
@@ -194,6 +195,13 @@ static int dma_nowhere(const struct vfio_dev *dev, __u64 iova, char *memory)
 	return edu_to_ram(dev, iova, 0, sizeof(before)) && !memcmp(before, memory, sizeof(before));
 }
 
+static int map_some(const struct guest_vfio *g, char **memory)
+{
+	*memory = guest_memory(SOME * PAGE);
+	return *memory ? vfio_map_dma(g->container, GUEST_IOVA, *memory, SOME * PAGE, true) :
+			 -ENOMEM;
+}
+
 static int unmap_some(const struct guest_vfio *g, long long before)
 {
 	__u64 removed = 0;
@@ -206,13 +214,12 @@ static int unmap_some(const struct guest_vfio *g, long long before)
 
 TEST_F(stop, refused_is_unpinned)
 {
-	char *memory = guest_memory(SOME * PAGE);
 	long long before = ram_pinned();
+	char *memory;
 
-	ASSERT_NE(NULL, memory);
 	if (before < 0)
-		SKIP(return, "this kernel does not count what is pinned");
-	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SOME * PAGE, true));
+		SKIP(return, NOT_COUNTED);
+	ASSERT_EQ(0, map_some(&self->g, &memory));
 	ASSERT_EQ(before + SOME, ram_pinned());
 	if (!host_limit("max_mappings", "0"))
 		SKIP(return, "needs host_limits.sh at the host level");
@@ -227,13 +234,12 @@ TEST_F(stop, refused_is_unpinned)
 
 TEST_F(stop, revoked_is_unpinned)
 {
-	char *memory = guest_memory(SOME * PAGE);
 	long long before = ram_pinned();
+	char *memory;
 
-	ASSERT_NE(NULL, memory);
 	if (before < 0)
-		SKIP(return, "this kernel does not count what is pinned");
-	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SOME * PAGE, true));
+		SKIP(return, NOT_COUNTED);
+	ASSERT_EQ(0, map_some(&self->g, &memory));
 	ASSERT_EQ(0, iface_inject(PVIOMMU_EV_REVOKED, GUEST_IOVA + PAGE, 1,
 				  ram_gpa_of(memory + PAGE)));
 	EXPECT_EQ(0, unmap_some(&self->g, before));

@@ -45,13 +45,9 @@ FIXTURE_SETUP(table)
 {
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
-	if (!edu_is(&self->vm.dev[0].vfio))
-		SKIP(return, "needs edu devices");
+	pv_setup_table(&self->vm, &self->t, variant->levels, TABLES);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;
-	pv_start(&self->vm, 2, 6);
-	self->t = pv_table(&self->vm, variant->levels, TABLES);
-	pv_table_map(&self->t, PV_SOURCE, PV_FROM, PV_ENTRY_P);
 	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(self->r, self->ep, pv_table_format(&self->t),
 					       self->t.root));
 	self->dom = self->r->last.result;
@@ -71,11 +67,8 @@ FIXTURE_TEARDOWN(table)
 #define expect_bad(...) \
 	pv_expect_bad(&self->vm, self->dom, __VA_ARGS__)
 
-#define expect_no_event() do {							\
-	struct pviommu_event __ev;						\
-										\
-	EXPECT_FALSE(pv_event_next(&self->vm, &__ev));				\
-} while (0)
+#define expect_no_event() \
+	pv_expect_no_event(&self->vm)
 
 /* ---- the interface ------------------------------------------------- */
 

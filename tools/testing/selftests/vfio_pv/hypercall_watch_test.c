@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "lib/edu.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_kvm.h"
 #include "lib/pv_server.h"
@@ -75,13 +74,9 @@ FIXTURE_SETUP(watch)
 	if (ret == -ENODEV)
 		SKIP(return, "needs a device bound to " PV_DRIVER ", and KVM");
 	ASSERT_EQ(0, ret);
-	if (!edu_is(&self->vm.dev[0].vfio))
-		SKIP(return, "needs edu devices");
+	pv_setup_table(&self->vm, &self->t, variant->levels, TABLES);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;
-	pv_start(&self->vm, 2, 6);
-	self->t = pv_table(&self->vm, variant->levels, TABLES);
-	pv_table_map(&self->t, PV_SOURCE, PV_FROM, PV_ENTRY_P);
 	pv_entry(&self->t, IOVA, 1);
 	self->dom = alloc(self->r, self->ep, &self->t);
 	ASSERT_NE(0, self->dom);
@@ -129,11 +124,8 @@ static __u32 set_type(struct pv_ring *r, __u64 gpa, __u32 type)
 #define expect_bad(...) \
 	pv_expect_bad(&self->vm, self->dom, __VA_ARGS__)
 
-#define expect_no_event() do {							\
-	struct pviommu_event __ev;						\
-										\
-	EXPECT_FALSE(pv_event_next(&self->vm, &__ev));				\
-} while (0)
+#define expect_no_event() \
+	pv_expect_no_event(&self->vm)
 
 /* ---- the interface -------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #ifndef PV_TABLE_H
 #define PV_TABLE_H
 
+#include "edu.h"
 #include "pv_op.h"
 
 #define PV_ENTRY_P	0x1ULL
@@ -43,8 +44,26 @@ bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa);
 #define PV_FROM		PV_DATA
 #define PV_REACH_LEN	256
 
+/*
+ * Start the interface of @vm, and begin a table at @at that leads to what pv_reaches() has
+ * the first device read; or skip the test.
+ */
+#define pv_setup_table(vm, table, levels, at) do {				\
+	if (!edu_is(&(vm)->dev[0].vfio))					\
+		SKIP(return, "needs edu devices");				\
+	pv_start(vm, 2, 6);							\
+	*(table) = pv_table(vm, levels, at);					\
+	pv_table_map(table, PV_SOURCE, PV_FROM, PV_ENTRY_P);			\
+} while (0)
+
 /* Where LOOKUP says that @iova leads; ~0 for nowhere */
 __u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova);
+
+#define pv_expect_no_event(vm) do {						\
+	struct pviommu_event __none;						\
+										\
+	EXPECT_FALSE(pv_event_next(vm, &__none));				\
+} while (0)
 
 /* Expect an event about a bad entry, and that it is the only one */
 #define pv_expect_bad(vm, dom, why, iova, bytes, at) do {			\
@@ -58,7 +77,7 @@ __u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova);
 	EXPECT_EQ(iova, __ev.addr);						\
 	EXPECT_EQ(bytes, __ev.size);						\
 	EXPECT_EQ(at, __ev.gpa);						\
-	EXPECT_FALSE(pv_event_next(vm, &__ev));					\
+	pv_expect_no_event(vm);							\
 } while (0)
 
 struct pviommu_op pv_op_alloc_table(__u32 endpoint, __u32 format, __u64 root);
