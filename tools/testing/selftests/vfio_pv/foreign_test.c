@@ -7,18 +7,14 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-
-#include <linux/userfaultfd.h>
 
 #include "lib/edu.h"
 #include "lib/pv_ctl.h"
+#include "lib/pv_late.h"
 #include "lib/pv_test.h"
 
 #define IOVA		0x10000000ULL
@@ -72,50 +68,18 @@ static bool owner_releases(struct pv_vm *vm)
 	return owner_begins_release(vm, 2) && owner_released(vm, 2 * PV_PAGE);
 }
 
-/* Who touches this page, which is not there, waits until bring_in(); -1 if it can't be */
-static int page_comes_late(void *page)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { .start = (unsigned long)page, .len = PV_PAGE },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &reg))
-		return fd;
-	close(fd);
-	return -1;
-}
-
-static bool waited_for(int fd)
-{
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, 10000) == 1;
-}
-
-static bool bring_in(int fd, void *page)
-{
-	struct uffdio_zeropage zero = {
-		.range = { .start = (unsigned long)page, .len = PV_PAGE },
-	};
-
-	return !ioctl(fd, UFFDIO_ZEROPAGE, &zero) && !close(fd);
-}
-
 /* While somebody waits for the page, the VMM's address space can be changed */
 static bool owner_brings_in(int fd, void *page)
 {
 	void *any;
 
-	if (!waited_for(fd))
+	if (!pv_page_wanted(fd, 10000))
 		return false;
 	any = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return any != MAP_FAILED && !munmap(any, PV_PAGE) && bring_in(fd, page);
+	return any != MAP_FAILED && !munmap(any, PV_PAGE) && pv_page_comes(fd, page);
 }
 
-/* A write that has the file locked and does not come to its end before bring_in() */
+/* A write that has the file locked and does not come to its end before pv_page_comes() */
 struct slow_write {
 	int file, fault;
 	void *page;
@@ -136,13 +100,14 @@ static char owner_begins_slow_release(struct pv_vm *vm, struct slow_write *slow)
 
 	slow->file = memfd_create("guest", 0);
 	slow->page = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	slow->fault = page_comes_late(slow->page);
+	slow->fault = pv_page_late(slow->page);
 	if (slow->fault < 0)
 		return UNABLE;
 	if (ftruncate(slow->file, PV_PAGE) ||
 	    mmap(pv_mem(vm, FILED), PV_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 slow->file, 0) == MAP_FAILED ||
-	    pthread_create(&slow->thread, NULL, write_slowly, slow) || !waited_for(slow->fault))
+	    pthread_create(&slow->thread, NULL, write_slowly, slow) ||
+	    !pv_page_wanted(slow->fault, 10000))
 		return 'n';
 	pv_list(vm)[0] = FILED >> 12;
 	if (!owner_begins_release(vm, 1))
@@ -155,7 +120,7 @@ static bool owner_ends_slow_release(struct pv_vm *vm, struct slow_write *slow)
 {
 	void *ret;
 
-	return bring_in(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
+	return pv_page_comes(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
 	       owner_released(vm, PV_PAGE);
 }
 
@@ -186,7 +151,7 @@ static char owner_does(struct pv_vm *vm, char what)
 	case 'r':	/* give pages back: every other one of four */
 		return owner_releases(vm) ? DONE : 'n';
 	case 'l':	/* have a page that comes late */
-		late = page_comes_late(pv_mem(vm, LATE));
+		late = pv_page_late(pv_mem(vm, LATE));
 		return late < 0 ? UNABLE : DONE;
 	case 'b':	/* bring it in, when somebody waits for it */
 		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
