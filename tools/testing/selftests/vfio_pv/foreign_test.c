@@ -124,9 +124,21 @@ static bool owner_ends_slow_release(struct pv_vm *vm, struct slow_write *slow)
 	       owner_released(vm, PV_PAGE);
 }
 
+/* What has the VM's memory stays */
+static void *owner_closes(void *arg)
+{
+	struct pv_vm *vm = arg;
+
+	pv_vm_close_devices(vm);
+	pv_vm_close_groups(vm);
+	pv_vm_close_container(vm);
+	return NULL;
+}
+
 static char owner_does(struct pv_vm *vm, char what)
 {
 	static struct slow_write slow;
+	static pthread_t closer;
 	static int late;
 	char *data = pv_mem(vm, PV_DATA);
 	int i;
@@ -155,6 +167,8 @@ static char owner_does(struct pv_vm *vm, char what)
 		return late < 0 ? UNABLE : DONE;
 	case 'b':	/* bring it in, when somebody waits for it */
 		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
+	case 'k':	/* be gone, which lasts as long as somebody waits for the page */
+		return pthread_create(&closer, NULL, owner_closes, vm) ? 'n' : DONE;
 	case 's':	/* give a page back, which takes its time */
 		return owner_begins_slow_release(vm, &slow);
 	case 'e':	/* let that come to its end */
@@ -164,15 +178,13 @@ static char owner_does(struct pv_vm *vm, char what)
 	}
 }
 
-static void owner_main(int in, int out)
+static void owner_main(int dev, int in, int out)
 {
 	struct pv_vm vm;
 	char what, answer = DONE;
 
-	if (pv_vm_init(&vm, 2, PV_LOW_SIZE) || vm.nr_devs < 2)
+	if (pv_vm_init_from(&vm, dev, 1, PV_LOW_SIZE))
 		_exit(1);
-	vm.dev[0] = vm.dev[1];
-	vm.nr_devs = 1;
 	if (!pv_param_set("default_blocked", "1") || pv_vm_open_container(&vm) ||
 	    pv_vm_add_memory(&vm) || pv_vm_open_devices(&vm))
 		answer = 'n';
@@ -202,7 +214,7 @@ static char owner_ask(int to, int from, char what)
 	ASSERT_EQ(DONE, __answer);						\
 } while (0)
 
-static pid_t owner_start(int *to, int *from)
+static pid_t owner_start(int dev, int *to, int *from)
 {
 	int in[2], out[2];
 	pid_t pid;
@@ -213,7 +225,7 @@ static pid_t owner_start(int *to, int *from)
 	if (!pid) {
 		close(in[1]);
 		close(out[0]);
-		owner_main(in[0], out[1]);
+		owner_main(dev, in[0], out[1]);
 	}
 	close(in[0]);
 	close(out[1]);
@@ -245,7 +257,7 @@ FIXTURE_SETUP(foreign)
 	ASSERT_EQ(0, pv_vm_init(&self->vm, 2, PV_LOW_SIZE));
 	if (self->vm.nr_devs < 2)
 		SKIP(return, "needs two devices");
-	self->pid = owner_start(&self->to, &self->from);
+	self->pid = owner_start(1, &self->to, &self->from);
 	ASSERT_LT(0, self->pid);
 	ask(0);
 	self->vm.nr_devs = 1;
@@ -287,6 +299,19 @@ static struct pviommu_op foreign_map(__u32 vm, __u32 dom, __u64 iova, __u64 gpa,
 	return op;
 }
 
+/* The list is ours, the frames are the other's */
+static struct pviommu_op foreign_list(struct pv_vm *own, __u32 vm, __u32 dom, __u64 iova,
+				      __u64 gpa, __u64 size, __u32 prot)
+{
+	struct pviommu_op op = pv_op_map_list(dom, iova, PV_AT_LIST, size / PV_PAGE, prot);
+	__u64 i;
+
+	for (i = 0; i < size / PV_PAGE; i++)
+		pv_list(own)[i] = gpa / PV_PAGE + i;
+	op.vm = vm;
+	return op;
+}
+
 static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *access)
 {
 	char text[256];
@@ -306,8 +331,12 @@ static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const ch
 
 #define borrow(iova, gpa, size, prot) \
 	pv_exec(self->r, foreign_map(self->owner, self->dom, iova, gpa, size, prot))
-#define err_borrow(status, vm, gpa, size, prot) \
-	pv_err_exec(status, self->r, foreign_map(vm, self->dom, IOVA, gpa, size, prot))
+#define err_borrow(status, number, gpa, size, prot) do {				\
+	pv_err_exec(status, self->r,						\
+		    foreign_map(number, self->dom, IOVA, gpa, size, prot));	\
+	pv_err_exec(status, self->r,						\
+		    foreign_list(&self->vm, number, self->dom, IOVA, gpa, size, prot));	\
+} while (0)
 
 /* Nothing of the owner's is mapped or pinned, at whoever's hand that was */
 #define expect_all_gone(pinned) do {						\
@@ -358,6 +387,7 @@ TEST_F(foreign, refused_alike_without_a_grant)
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, UINT32_MAX, PV_DATA, PV_PAGE, PV_R);
 	/* A grant is for what it says and no more */
 	let(PV_DATA, 4 * PV_PAGE, "r");
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_RW);
@@ -366,6 +396,7 @@ TEST_F(foreign, refused_alike_without_a_grant)
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, 5 * PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, UINT32_MAX, PV_DATA, PV_PAGE, PV_R);
 	/* Nor is it for the way back */
 	EXPECT_LT(0, grant_add(self->id, self->owner, PV_DATA, PV_PAGE, "rw"));
 	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
@@ -613,6 +644,41 @@ TEST_F(foreign, owner_brings_the_page_in)
 	EXPECT_EQ(1, pv_total("pages_lent"));
 }
 
+/* A VM that is about to end is no VM any more, whatever it had granted */
+TEST_F(foreign, owner_is_ending)
+{
+	struct one_op one = { .r = self->r };
+	struct pv_ring *r = &self->vm.ring[1];
+	int i;
+
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 2, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	ask_or_skip('l');
+	let(PV_DATA, 64 * PV_PAGE, "rw");
+	one.op = foreign_map(self->owner, self->dom, IOVA * 2, LATE, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pthread_create(&one.thread, NULL, run_op, &one));
+	usleep(300000);
+	ask('k');
+	for (i = 0; i < 1000 && pv_ctl_vm_of(self->pid); i++)
+		usleep(10000);
+	EXPECT_EQ(0, pv_ctl_vm_of(self->pid));
+	self->r = r;
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	/* Or it had ended before */
+	EXPECT_FALSE(one.done);
+	ask('b');
+	ASSERT_EQ(0, pthread_join(one.thread, NULL));
+	EXPECT_NE(PVIOMMU_OK, one.status);
+	for (i = 0; i < 1000 && pv_vm_count() > 1; i++)
+		usleep(10000);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+}
+
 /* Pages that the owner gives back are freed as slowly as its VMM likes */
 TEST_F(foreign, release_that_takes_long)
 {
@@ -799,6 +865,133 @@ TEST_F(foreign, owner_is_killed_under_load)
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_LT(0, b.mapped);
 	EXPECT_EQ(0, pv_total("mappings"));
+}
+
+/* ---- what time tells ------------------------------------------------- */
+
+#define OF_OTHERS	48	/* grants */
+#define SAMPLES		101
+#define A_SAMPLE	48	/* ops */
+#define TRIES		5
+/* What the machine's other work may make of it */
+#define ALIKE		1.25
+
+/* A VM that is asked for memory without a grant */
+struct asked {
+	const char *what;
+	__u32 id;
+	double sample[SAMPLES];		/* us for an op */
+};
+
+static int compare_double(const void *a, const void *b)
+{
+	return *(const double *)a < *(const double *)b ? -1 : 1;
+}
+
+static double median(struct asked *asked)
+{
+	qsort(asked->sample, SAMPLES, sizeof(double), compare_double);
+	return asked->sample[SAMPLES / 2];
+}
+
+/* How long it takes to be refused; -1 if it was anything else */
+static double time_refusal(struct pv_ring *r, struct pviommu_op op)
+{
+	const struct pviommu_op *slot[A_SAMPLE];
+	double before, us;
+	int i;
+
+	for (i = 0; i < A_SAMPLE; i++)
+		slot[i] = pv_push(r, op);
+	before = seconds();
+	if (!pv_run(r))
+		return -1;
+	us = (seconds() - before) * 1e6 / A_SAMPLE;
+	for (i = 0; i < A_SAMPLE; i++)
+		if (slot[i]->status != PVIOMMU_EACCES)
+			return -1;
+	return us;
+}
+
+/* One after the other, round after round, so that what else goes on is the same for all */
+static bool take_samples(struct pv_ring *r, struct pviommu_op op, struct asked *asked, int n)
+{
+	int i, round;
+
+	for (round = 0; round < SAMPLES; round++) {
+		for (i = 0; i < n; i++) {
+			struct asked *one = &asked[(round + i) % n];
+
+			op.vm = one->id;
+			one->sample[round] = time_refusal(r, op);
+			if (one->sample[round] < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The longest by the shortest median; what they are goes to @text */
+static double spread(struct asked *asked, int n, char *text, size_t size)
+{
+	double least = 1e9, most = 0, us;
+	size_t len = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		us = median(&asked[i]);
+		least = us < least ? us : least;
+		most = us > most ? us : most;
+		len += snprintf(text + len, size - len, "%s%s %.2f", i ? ", " : "",
+				asked[i].what, us);
+	}
+	return most / least;
+}
+
+/* Who has no grant does not learn from the time either whether there is such a VM */
+TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 400)
+{
+	struct pviommu_op ops[] = {
+		foreign_map(0, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW),
+		foreign_list(&self->vm, 0, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW),
+	};
+	const char *const names[] = { "MAP", "MAP_LIST" };
+	struct asked asked[] = {
+		{ "no VM" }, { "a VM" }, { "a VM with grants of other memory and to others" },
+		{ "0xffffffff" },
+	};
+	int to = -1, from = -1, i, try;
+	char text[256];
+	double ratio;
+	pid_t third;
+
+	third = owner_start(2, &to, &from);
+	ASSERT_LT(0, third);
+	if (owner_ask(to, from, 0) != DONE) {
+		owner_end(&third, SIGTERM);
+		SKIP(return, "needs three devices");
+	}
+	asked[0].id = NOBODY;
+	asked[1].id = pv_ctl_vm_of(third);
+	asked[2].id = self->owner;
+	asked[3].id = UINT32_MAX;
+	for (i = 0; i < OF_OTHERS; i++) {
+		EXPECT_LT(0, grant_add(self->owner, asked[1].id, PV_DATA, PV_PAGE, "rw"));
+		EXPECT_LT(0, grant_add(self->owner, self->id, PV_DATA + PV_PAGE, PV_PAGE, "rw"));
+	}
+	for (i = 0; i < (int)ARRAY_SIZE(ops); i++) {
+		ratio = 0;
+		for (try = 0; try < TRIES && !(ratio && ratio <= ALIKE); try++) {
+			ASSERT_TRUE(take_samples(self->r, ops[i], asked, ARRAY_SIZE(asked)));
+			ratio = spread(asked, ARRAY_SIZE(asked), text, sizeof(text));
+			TH_LOG("%s: median us: %s: within %.0f %%", names[i], text,
+			       (ratio - 1) * 100);
+		}
+		EXPECT_GE(ALIKE, ratio);
+	}
+	owner_end(&third, SIGTERM);
+	close(to);
+	close(from);
 }
 
 TEST_HARNESS_MAIN
