@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -992,6 +993,110 @@ TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 400)
 	owner_end(&third, SIGTERM);
 	close(to);
 	close(from);
+}
+
+/* ---- the example ------------------------------------------------------ */
+
+/* examples/pvborrow, beside the tests as the tree builds it */
+static bool example_path(char *path, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", path, size - 32);
+
+	if (len < 0)
+		return false;
+	path[len] = 0;
+	strcat(dirname(path), "/../pvborrow/pvborrow");
+	return !access(path, X_OK);
+}
+
+static pid_t example_start(const char *path, const char *bdf, __u32 vm, __u64 size, bool to_them,
+			   FILE *in, FILE *out)
+{
+	char id[16], gpa[24], bytes[24];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	snprintf(id, sizeof(id), "%u", vm);
+	snprintf(gpa, sizeof(gpa), "0x%llx", PV_DATA);
+	snprintf(bytes, sizeof(bytes), "%llu", size);
+	rewind(in);
+	dup2(fileno(in), 0);
+	dup2(fileno(out), 1);
+	if (to_them)
+		execl(path, path, "-w", bdf, id, gpa, bytes, NULL);
+	else
+		execl(path, path, bdf, id, gpa, bytes, NULL);
+	_exit(99);
+}
+
+/* Grant it what it waits for; the grant, -1 if it came to an end before */
+static long long example_let(pid_t pid, __u32 owner, __u64 size, const char *access)
+{
+	__u32 id = 0;
+	int i;
+
+	for (i = 0; i < 300 && !id; i++) {
+		usleep(100000);
+		id = pv_ctl_vm_of(pid);
+	}
+	usleep(500000);
+	if (!id || waitpid(pid, &i, WNOHANG))
+		return -1;
+	return grant_add(owner, id, PV_DATA, size, access);
+}
+
+static int example_status(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(foreign, program_on_the_host)
+{
+	char path[4096], bdfs[VFIO_DEV_MAX][16], seen[PV_PAGE] = {};
+	FILE *in = tmpfile(), *out = tmpfile();
+	long long grant;
+	pid_t pid;
+	int i;
+
+	ASSERT_TRUE(in && out);
+	if (vfio_find_devices(PV_DRIVER, bdfs, VFIO_DEV_MAX) < 3 || !edu_is(self->edu))
+		SKIP(return, "needs three edu devices");
+	if (!example_path(path, sizeof(path)))
+		SKIP(return, "needs examples/pvborrow");
+
+	/* It reads */
+	ask('f');
+	pid = example_start(path, bdfs[2], self->owner, PV_PAGE, false, in, out);
+	ASSERT_LT(0, example_let(pid, self->owner, PV_PAGE, "r"));
+	EXPECT_EQ(0, example_status(pid));
+	EXPECT_EQ(PV_PAGE, pread(fileno(out), seen, PV_PAGE, 0));
+	for (i = 0; i < LEN; i++)
+		ASSERT_EQ((char)(i * 7 + 3), seen[i]);
+	EXPECT_EQ(0, seen[LEN]);
+
+	/* It writes */
+	for (i = 0; i < LEN; i++)
+		seen[i] = i * 5 + 1;
+	ASSERT_EQ(PV_PAGE, pwrite(fileno(in), seen, PV_PAGE, 0));
+	pid = example_start(path, bdfs[2], self->owner, PV_PAGE, true, in, out);
+	ASSERT_LT(0, example_let(pid, self->owner, PV_PAGE, "rw"));
+	EXPECT_EQ(0, example_status(pid));
+	ask('c');
+
+	/* It knows when it was cut off in the midst of it */
+	ASSERT_EQ(0, ftruncate(fileno(out), 0));
+	pid = example_start(path, bdfs[2], self->owner, 16 * PV_PAGE, false, in, out);
+	grant = example_let(pid, self->owner, 16 * PV_PAGE, "r");
+	ASSERT_LT(0, grant);
+	usleep(1000000);
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", grant));
+	EXPECT_EQ(1, example_status(pid));
+	EXPECT_EQ(0, lseek(fileno(out), 0, SEEK_END));
+	fclose(in);
+	fclose(out);
 }
 
 TEST_HARNESS_MAIN
