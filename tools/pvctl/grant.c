@@ -84,9 +84,7 @@ static void grant_add(struct words *words)
 	mnl_attr_put_u64(nlh, PVIOMMU_ADMIN_A_GPA, gpa);
 	mnl_attr_put_u64(nlh, PVIOMMU_ADMIN_A_LAST, gpa + size - 1);
 	mnl_attr_put_u32(nlh, PVIOMMU_ADMIN_A_FLAGS, prot);
-	out_begin();
 	check(nl_talk(nlh, show_new), "there is no such VM");
-	out_end();
 }
 
 static void grant_del(struct words *words)
@@ -105,10 +103,8 @@ static void grant_list(struct words *words)
 	const char *vm = word_take(words, "vm");
 
 	words_end(words);
-	out_begin();
 	nl_dump(PVIOMMU_ADMIN_CMD_GRANT_GET, vm ? to_number("vm", vm, UINT32_MAX) : 0,
 		show_grant);
-	out_end();
 }
 
 void cmd_grant(struct words *words)

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "pvctl.h"
+
+/* What there is to print, until all of it is there: nobody wants half an array */
+static FILE *out;
+static char *printed;
+static size_t length;
 
 static bool json;
 static bool first = true;	/* nothing stands before it, here in the list */
@@ -16,9 +24,9 @@ void out_json(void)
 static void separate(void)
 {
 	if (!first)
-		fputs(json ? "," : depth > 1 ? "\n" : " ", stdout);
+		fputs(json ? "," : depth > 1 ? "\n" : " ", out);
 	if (!json && depth > 1)
-		fputs("    ", stdout);
+		fputs("    ", out);
 	first = false;
 }
 
@@ -26,16 +34,16 @@ static void put_string(const char *text)
 {
 	const unsigned char *c;
 
-	putchar('"');
+	fputc('"', out);
 	for (c = (const unsigned char *)text; *c; c++) {
 		if (*c == '"' || *c == '\\')
-			printf("\\%c", *c);
+			fprintf(out, "\\%c", *c);
 		else if (*c < 0x20 || *c >= 0x7f)
-			printf("\\u%04x", *c);
+			fprintf(out, "\\u%04x", *c);
 		else
-			putchar(*c);
+			fputc(*c, out);
 	}
-	putchar('"');
+	fputc('"', out);
 }
 
 static void put_name(const char *name)
@@ -43,30 +51,38 @@ static void put_name(const char *name)
 	separate();
 	if (json) {
 		put_string(name);
-		putchar(':');
+		fputc(':', out);
 	} else {
-		printf("%s ", name);
+		fprintf(out, "%s ", name);
 	}
 }
 
 void out_begin(void)
 {
+	out = open_memstream(&printed, &length);
+	if (!out)
+		die(PVCTL_FAILED, "%s", strerror(errno));
 	if (json)
-		putchar('[');
+		fputc('[', out);
 }
 
 void out_end(void)
 {
 	if (json)
-		puts("]");
+		fputs("]\n", out);
+	if (fclose(out))
+		die(PVCTL_FAILED, "%s", strerror(errno));
+	if (fwrite(printed, 1, length, stdout) != length || fflush(stdout))
+		die(PVCTL_FAILED, "standard output: %s", strerror(errno));
+	free(printed);
 }
 
 void out_object(void)
 {
 	if (json) {
 		if (!first)
-			putchar(',');
-		putchar('{');
+			fputc(',', out);
+		fputc('{', out);
 	}
 	first = true;
 	depth = 1;
@@ -74,7 +90,7 @@ void out_object(void)
 
 void out_object_end(void)
 {
-	putchar(json ? '}' : '\n');
+	fputc(json ? '}' : '\n', out);
 	first = false;
 	depth = 0;
 }
@@ -82,14 +98,14 @@ void out_object_end(void)
 void out_u64(const char *name, uint64_t value)
 {
 	put_name(name);
-	printf("%llu", (unsigned long long)value);
+	fprintf(out, "%llu", (unsigned long long)value);
 }
 
 void out_hex(const char *name, uint64_t value)
 {
 	put_name(name);
 	/* JSON knows no other numbers than decimal ones */
-	printf(json ? "%llu" : "0x%llx", (unsigned long long)value);
+	fprintf(out, json ? "%llu" : "0x%llx", (unsigned long long)value);
 }
 
 /* A line in the terminal of an administrator is no place for control characters */
@@ -101,22 +117,22 @@ void out_str(const char *name, const char *value)
 		return;
 	}
 	for (; *value; value++)
-		putchar(*value > 0x20 && *value < 0x7f ? *value : '_');
+		fputc(*value > 0x20 && *value < 0x7f ? *value : '_', out);
 }
 
 void out_bool(const char *name, bool value)
 {
 	put_name(name);
-	fputs(json ? (value ? "true" : "false") : (value ? "yes" : "no"), stdout);
+	fputs(json ? (value ? "true" : "false") : (value ? "yes" : "no"), out);
 }
 
 void out_map(const char *name)
 {
 	if (json) {
 		put_name(name);
-		putchar('{');
+		fputc('{', out);
 	} else {
-		putchar('\n');
+		fputc('\n', out);
 	}
 	first = true;
 	depth++;
@@ -125,7 +141,7 @@ void out_map(const char *name)
 void out_map_end(void)
 {
 	if (json)
-		putchar('}');
+		fputc('}', out);
 	first = false;
 	depth--;
 }

@@ -27,7 +27,6 @@ void die(int code, const char *format, ...)
 {
 	va_list args;
 
-	fflush(stdout);
 	fputs("pvctl: ", stderr);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
@@ -121,7 +120,9 @@ int main(int argc, char **argv)
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (!commands[i].fn || strcmp(argv[first], commands[i].name))
 			continue;
+		out_begin();
 		commands[i].fn(&words);
+		out_end();
 		return 0;
 	}
 	die(PVCTL_USAGE, "unknown command \"%s\": pvctl -h lists them", argv[first]);

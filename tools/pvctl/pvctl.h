@@ -63,7 +63,10 @@ void nl_nested(const struct nlattr *nest, struct nlattr **attrs);
 
 /* ---- output.c ------------------------------------------------------- */
 
-/* Text for people or, after out_json(), an array of objects */
+/*
+ * Text for people or, after out_json(), an array of objects. It is printed by out_end(),
+ * all or, if the command dies before that, nothing.
+ */
 void out_json(void);
 void out_begin(void);
 void out_end(void);
@@ -77,7 +80,7 @@ void out_bool(const char *name, bool value);
 void out_map(const char *name);
 void out_map_end(void);
 
-/* ---- commands: their words, after the name of the command ----------- */
+/* ---- commands: their words, after the name; between out_begin() and out_end() -- */
 
 void cmd_vm(struct words *words);
 void cmd_endpoint(struct words *words);

@@ -44,6 +44,8 @@ static void show_endpoint(struct nlattr **attrs, const struct nlmsghdr *nlh)
 	out_str("device", nl_str(attrs, PVIOMMU_ADMIN_A_NAME));
 	out_u64("group", nl_u32(attrs, PVIOMMU_ADMIN_A_GROUP));
 	out_u64("domain", nl_u32(attrs, PVIOMMU_ADMIN_A_DOMAIN));
+	out_bool("isolated", attrs[PVIOMMU_ADMIN_A_ISOLATED]);
+	out_u64("pasids", nl_u32(attrs, PVIOMMU_ADMIN_A_PASIDS));
 	out_bool("msi_isolated", flags & PVIOMMU_PROBE_MSI_ISOLATED);
 	out_bool("coherent", flags & PVIOMMU_PROBE_COHERENT);
 	out_object_end();
@@ -57,6 +59,7 @@ static void show_domain(struct nlattr **attrs, const struct nlmsghdr *nlh)
 	out_u64("domain", nl_u32(attrs, PVIOMMU_ADMIN_A_DOMAIN));
 	out_str("type", nl_str(attrs, PVIOMMU_ADMIN_A_NAME));
 	out_u64("groups", nl_u32(attrs, PVIOMMU_ADMIN_A_GROUPS));
+	out_u64("pasids", nl_u32(attrs, PVIOMMU_ADMIN_A_PASIDS));
 	out_object_end();
 }
 
@@ -80,9 +83,7 @@ static void show(struct words *words, uint8_t cmd, nl_message_fn fn)
 	const char *vm = word_take(words, "vm");
 
 	words_end(words);
-	out_begin();
 	nl_dump(cmd, vm ? to_number("vm", vm, UINT32_MAX) : 0, fn);
-	out_end();
 }
 
 void cmd_vm(struct words *words)

@@ -148,7 +148,7 @@ static int admin_vm_get(struct sk_buff *skb, struct netlink_callback *cb)
 static int put_endpoint(struct sk_buff *skb, struct netlink_callback *cb,
 			const struct pviommu_endpoint *ep)
 {
-	const struct pviommu_domain *domain = ep->group->domain;
+	bool isolated = pviommu_group_isolated(ep->group);
 
 	lockdep_assert_held(&ep->vm->cfg_lock);
 
@@ -160,8 +160,11 @@ static int put_endpoint(struct sk_buff *skb, struct netlink_callback *cb,
 			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUP,
 					 iommu_group_id(ep->group->group)) ?:
 			     nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN,
-					 domain ? domain->id : PVIOMMU_DOMAIN_BLOCKED) ?:
-			     nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, ep->group->flags));
+					 pviommu_group_domain_id(ep->group)) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_PASIDS,
+					 pviommu_pasids_attached(ep->group)) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_FLAGS, ep->group->flags) ?:
+			     (isolated ? nla_put_flag(skb, PVIOMMU_ADMIN_A_ISOLATED) : 0));
 }
 
 static int dump_endpoints(struct sk_buff *skb, struct netlink_callback *cb,
@@ -206,7 +209,8 @@ static int put_domain(struct sk_buff *skb, struct netlink_callback *cb,
 			     nla_put_u32(skb, PVIOMMU_ADMIN_A_DOMAIN, domain->id) ?:
 			     nla_put_string(skb, PVIOMMU_ADMIN_A_NAME,
 					    domain_kinds[domain->kind]) ?:
-			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUPS, domain->nr_groups));
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_GROUPS, domain->nr_groups) ?:
+			     nla_put_u32(skb, PVIOMMU_ADMIN_A_PASIDS, domain->nr_pasids));
 }
 
 /* Bypass domains, of which there is one or another, share the number 0 */

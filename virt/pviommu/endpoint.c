@@ -373,15 +373,9 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return ret;
 }
 
-static u32 group_domain_id(const struct pviommu_group *grp)
-{
-	return grp->domain && !pviommu_group_isolated(grp) ? grp->domain->id :
-							      PVIOMMU_DOMAIN_BLOCKED;
-}
-
 static int detach(struct pviommu_op_ctx *ctx, struct pviommu_endpoint *ep, u32 id)
 {
-	if (group_domain_id(ep->group) != id)
+	if (pviommu_group_domain_id(ep->group) != id)
 		return -EINVAL;
 	return move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 }
@@ -502,7 +496,7 @@ static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 	reply->head.flags = cpu_to_le32(grp->flags);
 	reply->head.nr_regions = cpu_to_le32(n);
 	reply->head.pasid_bits = cpu_to_le32(ep->pasid_bits);
-	reply->head.domain = cpu_to_le32(group_domain_id(grp));
+	reply->head.domain = cpu_to_le32(pviommu_group_domain_id(grp));
 	return n;
 }
 

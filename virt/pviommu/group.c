@@ -307,6 +307,22 @@ bool pviommu_group_isolated(const struct pviommu_group *grp)
 }
 
 /**
+ * pviommu_group_domain_id() - where a group is, as guest and administrator are told
+ * @grp: the group, its VM's cfg_lock held
+ *
+ * One that was cut off is in blocked, also while the records don't say so yet.
+ *
+ * Return: the number of its domain.
+ */
+u32 pviommu_group_domain_id(const struct pviommu_group *grp)
+{
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
+	return grp->domain && !pviommu_group_isolated(grp) ? grp->domain->id :
+							      PVIOMMU_DOMAIN_BLOCKED;
+}
+
+/**
  * pviommu_group_bypass() - move a group to bypass
  * @grp: the group
  *

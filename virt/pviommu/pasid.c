@@ -138,6 +138,27 @@ struct pviommu_domain *pviommu_pasid_domain(struct pviommu_group *grp, u32 pasid
 }
 
 /**
+ * pviommu_pasids_attached() - at how many PASIDs of a group there is a domain
+ * @grp: the group, its VM's cfg_lock held
+ *
+ * Return: how many; none of a group that was cut off, whatever the records say.
+ */
+u32 pviommu_pasids_attached(struct pviommu_group *grp)
+{
+	struct pviommu_pasid *at;
+	unsigned long pasid;
+	u32 n = 0;
+
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
+	if (pviommu_group_isolated(grp))
+		return 0;
+	xa_for_each(&grp->pasids, pasid, at)
+		n++;
+	return n;
+}
+
+/**
  * pviommu_pasid_leads_to() - is a domain attached by a PASID to any endpoint
  * @vm: the VM, mem_lock held
  * @pasid: the PASID

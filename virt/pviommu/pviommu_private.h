@@ -691,6 +691,7 @@ void pviommu_group_cut(struct pviommu_group *grp, struct device *dev);
 void pviommu_group_settle(struct pviommu_group *grp);
 bool pviommu_group_is_cut(const struct pviommu_group *grp);
 bool pviommu_group_isolated(const struct pviommu_group *grp);
+u32 pviommu_group_domain_id(const struct pviommu_group *grp);
 bool pviommu_domain_conflicts(struct pviommu_domain *domain,
 			      const struct pviommu_group *grp);
 void pviommu_groups_default(struct pviommu_vm *vm);
@@ -703,6 +704,7 @@ void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 void pviommu_endpoint_learn_pasids(struct pviommu_endpoint *ep);
 int pviommu_pasid_check(const struct pviommu_endpoint *ep, u32 pasid);
 struct pviommu_domain *pviommu_pasid_domain(struct pviommu_group *grp, u32 pasid);
+u32 pviommu_pasids_attached(struct pviommu_group *grp);
 bool pviommu_pasid_leads_to(struct pviommu_vm *vm, u32 pasid,
 			    const struct pviommu_domain *domain);
 int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,

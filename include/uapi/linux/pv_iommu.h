@@ -319,7 +319,8 @@ enum pviommu_granularity {
  *	no device reaches the removed pages and they are unpinned. In a domain
  *	that has a guest-owned table it first makes the host look at the entries
  *	of the range: devices then reach what these say, and nothing else. With a
- *	PASID, @domain must be attached there (EINVAL).
+ *	PASID, @domain must be attached there (EINVAL), unless it is bypass or
+ *	blocked: for those there is nothing to do, and the answer is OK.
  * @alloc: ALLOC makes a domain of this type for use with @endpoint; result is
  *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
  *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's

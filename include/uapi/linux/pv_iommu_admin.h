@@ -23,8 +23,9 @@
  * @PVIOMMU_ADMIN_CMD_VM_GET: VMs: VM, PID, NAME of the VMM, a COUNTER for each
  *	counter
  * @PVIOMMU_ADMIN_CMD_ENDPOINT_GET: opened devices: VM, ENDPOINT, NAME on the host's
- *	bus, GROUP, DOMAIN, FLAGS (PVIOMMU_PROBE_*)
- * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: domains: VM, DOMAIN, NAME of its kind, GROUPS
+ *	bus, GROUP, DOMAIN, PASIDS, FLAGS (PVIOMMU_PROBE_*), and ISOLATED if it was cut off
+ *	after an error
+ * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: domains: VM, DOMAIN, NAME of its kind, GROUPS, PASIDS
  * @PVIOMMU_ADMIN_CMD_GRANT_GET: grants: GRANT, VM whose memory it is, TO, GPA, LAST,
  *	FLAGS (PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE), VALUE: how many 4 KiB pages are
  *	mapped by it
@@ -68,6 +69,10 @@ enum pviommu_admin_cmd {
  * @PVIOMMU_ADMIN_A_GPA: u64, first guest physical address, page aligned
  * @PVIOMMU_ADMIN_A_LAST: u64, last guest physical address, inclusive
  * @PVIOMMU_ADMIN_A_TYPE: u32, PVIOMMU_MEM_*
+ * @PVIOMMU_ADMIN_A_ISOLATED: flag; the endpoint is in PVIOMMU_DOMAIN_BLOCKED, and its
+ *	PASIDs are blocked, until the guest recovers it or the VMM resets it
+ * @PVIOMMU_ADMIN_A_PASIDS: u32, of an endpoint: at how many PASIDs of its isolation group
+ *	domains are attached; of a domain: by how many PASIDs, of all groups, it is attached
  */
 enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_UNSPEC,
@@ -87,6 +92,8 @@ enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_GPA,
 	PVIOMMU_ADMIN_A_LAST,
 	PVIOMMU_ADMIN_A_TYPE,
+	PVIOMMU_ADMIN_A_ISOLATED,
+	PVIOMMU_ADMIN_A_PASIDS,
 	/* private: */
 	__PVIOMMU_ADMIN_A_MAX
 };

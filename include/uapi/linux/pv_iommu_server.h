@@ -29,7 +29,8 @@
  * @type: PVIOMMU_MEM_IOREQ_SERVER
  * @entries: records that the ring has room for, a power of two between
  *           PVIOMMU_SERVER_MIN_ENTRIES and _MAX_ENTRIES; 0 to disclaim
- * @eventfd: signalled when there are records, and at the end; -1 for none
+ * @eventfd: signalled when there are records, and at the end; -1 for none, and to
+ *           disclaim
  *
  * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, EPERM the caller has no
  * CAP_SYS_ADMIN and the file's first claim was not of this VM, ENOENT no such VM,

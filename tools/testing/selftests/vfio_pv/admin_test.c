@@ -3,12 +3,16 @@
  * What the administrator of a host sees: VMs, endpoints, domains, counters, and
  * who is no administrator sees nothing.
  */
+#include <pthread.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <linux/capability.h>
 
+#include "lib/pv_aer.h"
 #include "lib/pv_ctl.h"
+#include "lib/pv_late.h"
 #include "lib/pv_server.h"
 #include "lib/pv_test.h"
 
@@ -98,25 +102,115 @@ TEST_F(admin, many_domains)
 	}
 	ASSERT_EQ(0, pv_ctl(NULL, 0, "domain | grep -c paging | grep -qx 600"));
 	ASSERT_EQ(0, ctl("domain | tail -n 1"));
-	snprintf(line, sizeof(line), "vm %u domain %u type paging groups 0\n", self->id, dom);
+	snprintf(line, sizeof(line), "vm %u domain %u type paging groups 0 pasids 0\n",
+		 self->id, dom);
 	EXPECT_STREQ(line, self->text);
 }
 
-TEST_F(admin, json)
-{
-	char start[64];
+#define json(command, ...)	EXPECT_TRUE(pv_ctl_json(command, __VA_ARGS__))
 
-	ASSERT_EQ(0, ctl("-o json vm"));
-	snprintf(start, sizeof(start),
-		 "[{\"vm\":%u,\"pid\":%d,\"name\":\"admin_test\",\"counters\":{", self->id,
-		 getpid());
-	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
-	EXPECT_NE(NULL, strstr(self->text, "}}]\n"));
-	ASSERT_EQ(0, ctl("-o json domain"));
-	snprintf(start, sizeof(start),
-		 "[{\"vm\":%u,\"domain\":0,\"type\":\"bypass\",\"groups\":%d}]\n", self->id,
-		 self->vm.nr_devs);
-	EXPECT_STREQ(start, self->text);
+TEST_F(admin, json_of_what_is_listed)
+{
+	struct pv_vm *vm = &self->vm;
+	__u32 dom;
+	int server;
+
+	pv_start(vm, 1, 6);
+	dom = pv_new_domain(self->r, vm->dev[0].id);
+	pv_attach(self->r, vm->dev[0].id, dom);
+	pv_map(self->r, dom, IOVA, PV_DATA, 7 * PV_PAGE, PV_RW);
+	json("vm", "len(a) == 1 and a[0].pop('counters')['pages_mapped'] == 7 and "
+	     "a == [{'vm': %u, 'pid': %d, 'name': 'admin_test'}]", self->id, getpid());
+	json("endpoint", "len(a) == %d and a[0].pop('group') >= 0 and "
+	     "type(a[0].pop('coherent')) is bool and "
+	     "a[0] == {'vm': %u, 'endpoint': %u, 'device': '%s', 'domain': %u, "
+	     "'isolated': False, 'pasids': 0, 'msi_isolated': True}",
+	     vm->nr_devs, self->id, vm->dev[0].id, vm->dev[0].vfio.bdf, dom);
+	json("domain", "len(a) == %d and {'vm': %u, 'domain': %u, 'type': 'paging', "
+	     "'groups': 1, 'pasids': 0} in a", vm->nr_devs, self->id, dom);
+	json("type", "a == []");
+	server = pv_server_claim(self->id);
+	ASSERT_LE(0, server);
+	json("type", "a == [{'vm': %u, 'type': 'ioreq_server', 'pid': %d, 'name': 'admin_test', "
+	     "'counters': {'pages': 0, 'entries': %u, 'waiting': 0, 'records': 0, "
+	     "'claims_dropped': 0}}]", self->id, getpid(), PV_SERVER_RECORDS);
+	close(server);
+	json("grant", "a == []");
+	json("vm vm 4000000", "a == []");
+}
+
+/* A name is what its owner makes of it */
+TEST_F(admin, json_of_any_name)
+{
+	ASSERT_EQ(0, prctl(PR_SET_NAME, "a\"\\b\n\t\177", 0, 0, 0));
+	json("vm", "a[0]['name'] == 'a\"\\\\b\\n\\t\\x7f'");
+}
+
+/* More than one message of the kernel's holds */
+TEST_F(admin, json_of_many)
+{
+	int i;
+
+	pv_start(&self->vm, 1, 6);
+	for (i = 0; i < 600; i++)
+		ASSERT_NE(0, pv_new_domain(self->r, self->vm.dev[0].id));
+	json("domain", "sum(d['type'] == 'paging' for d in a) == 600");
+}
+
+TEST_F(admin, json_of_grants)
+{
+	struct pv_vm other = {};
+	char command[128];
+	__u32 id;
+
+	/* The second VM has the device that the first one lets go */
+	pv_vm_close(&self->vm);
+	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, PV_LOW_SIZE));
+	self->id = pv_newest_vm();
+	if (pv_vm_init_from(&other, 1, 1, PV_LOW_SIZE))
+		SKIP(return, "needs two devices");
+	ASSERT_EQ(0, pv_vm_open_rest(&other));
+	id = pv_newest_vm();
+	ASSERT_NE(self->id, id);
+
+	snprintf(command, sizeof(command),
+		 "grant add from %u to %u gpa 0x1000 size 0x3000 access r", self->id, id);
+	json(command, "len(a) == 1 and list(a[0]) == ['grant'] and a[0]['grant'] > 0");
+	ASSERT_EQ(0, ctl("grant"));
+	json("grant", "a == [{'grant': %lld, 'from': %u, 'to': %u, 'gpa': 4096, 'size': 12288, "
+	     "'access': 'r', 'pages': 0}]",
+	     pv_ctl_value(self->text, NULL, "grant"), self->id, id);
+	snprintf(command, sizeof(command), "grant del grant %lld",
+		 pv_ctl_value(self->text, NULL, "grant"));
+	json(command, "a == []");
+	json("grant", "a == []");
+	pv_vm_close(&other);
+}
+
+/* What fails prints nothing, in either form, but why */
+TEST_F(admin, nothing_is_printed_of_what_fails)
+{
+	const char *const commands[] = {
+		"grant add from 4000000 to 4000001 gpa 0 size 4096 access r",
+		"grant add from 1 to 1 gpa 1 size 1 access r",
+		"grant del grant 4000000",
+		"grant del",
+		"vm vm x",
+		"endpoint pid 1",
+	};
+	char why[256];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		EXPECT_LT(0, ctl("%s 2>/dev/null", commands[i]));
+		EXPECT_STREQ("", self->text);
+		EXPECT_LT(0, ctl("-o json %s 2>/dev/null", commands[i]));
+		EXPECT_STREQ("", self->text);
+		EXPECT_LT(0, pv_ctl(why, sizeof(why), "-o json %s 2>&1 >/dev/null", commands[i]));
+		EXPECT_EQ(0, strncmp(why, "pvctl: ", 7));
+	}
+	EXPECT_EQ(1, ctl("-o json vm 2>&1 >/dev/full"));
+	EXPECT_STREQ("pvctl: standard output: No space left on device\n", self->text);
 }
 
 TEST_F(admin, servers_of_types)
@@ -137,11 +231,6 @@ TEST_F(admin, servers_of_types)
 	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "pages"));
 	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "waiting"));
 	EXPECT_EQ(0, pv_ctl_value(self->text, NULL, "claims_dropped"));
-	ASSERT_EQ(0, ctl("-o json type"));
-	snprintf(start, sizeof(start),
-		 "[{\"vm\":%u,\"type\":\"ioreq_server\",\"pid\":%d,\"name\":\"admin_test\",\"counters\":{",
-		 self->id, getpid());
-	EXPECT_EQ(0, strncmp(self->text, start, strlen(start)));
 	ASSERT_EQ(0, ctl("type vm %u", self->id + 1000));
 	EXPECT_STREQ("", self->text);
 	close(server);
@@ -189,7 +278,121 @@ TEST_F(admin, needs_cap_sys_admin)
 	for (i = 0; i < ARRAY_SIZE(commands); i++) {
 		EXPECT_EQ(1, ctl("%s 2>&1", commands[i]));
 		EXPECT_STREQ("pvctl: Operation not permitted\n", self->text);
+		EXPECT_EQ(1, ctl("-o json %s 2>/dev/null", commands[i]));
+		EXPECT_STREQ("", self->text);
 	}
+}
+
+/* ---- a device that the host has cut off ------------------------------- */
+
+#define PORTED	2
+#define WAIT_MS	30000
+
+FIXTURE(cut)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_ring *r;
+	struct vfio_dev *victim;
+	__u32 ep, dom;
+	int port;
+};
+
+FIXTURE_SETUP(cut)
+{
+	self->before = pv_begin();
+	if (!pv_ctl_found())
+		SKIP(return, "needs pvctl");
+	/* Memory that nobody has touched is there when it is mapped */
+	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
+	pv_setup_vm(&self->vm, PORTED + 1, PORTED + 1, PV_LOW_SIZE);
+	self->victim = &self->vm.dev[PORTED].vfio;
+	self->port = pv_aer_port(self->victim->bdf);
+	if (self->port < 0)
+		SKIP(return, "needs a device behind a root port, and pvvm");
+	self->r = &self->vm.ring[0];
+	self->ep = self->vm.dev[PORTED].id;
+	pv_start(&self->vm, 2, 6);
+	self->dom = pv_new_domain(self->r, self->ep);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->ep, self->dom);
+}
+
+FIXTURE_TEARDOWN(cut)
+{
+	pv_vm_close(&self->vm);
+	pv_params_restore();
+	pv_expect_unchanged(&self->before);
+}
+
+#define json_of_victim(domain, isolated)					\
+	json("endpoint", "[(e['domain'], e['isolated']) for e in a if e['device'] == '%s']"	\
+	     " == [(%u, %s)]", self->victim->bdf, domain, isolated)
+
+/* Who waits for memory of the VMM, and who for them */
+struct waiters {
+	struct pv_vm *vm;
+	__u32 dom;
+	void *page;
+	__u32 status;
+	int ret;
+};
+
+#define LATE	(PV_DATA + 32 * PV_PAGE)
+
+static void *map_late(void *arg)
+{
+	struct waiters *w = arg;
+
+	w->status = __pv_map(&w->vm->ring[1], w->dom, IOVA, LATE, PV_PAGE, PV_RW);
+	return NULL;
+}
+
+static void *plug(void *arg)
+{
+	struct waiters *w = arg;
+
+	w->ret = vfio_map_dma(w->vm->container, PV_NOWHERE, w->page, PV_PAGE, true);
+	return NULL;
+}
+
+/* It is shown when it is so, although no lock that the records need can be had */
+TEST_F(cut, shown_at_once)
+{
+	struct waiters w = { .vm = &self->vm, .dom = self->dom, .ret = -1 };
+	pthread_t mapper, plugger;
+	struct pviommu_event ev;
+	int fd;
+
+	w.page = mmap(NULL, PV_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, w.page);
+	fd = pv_page_late(pv_mem(&self->vm, LATE));
+	if (fd < 0)
+		SKIP(return, "needs userfaultfd");
+	json_of_victim(self->dom, "False");
+	ASSERT_EQ(0, pthread_create(&mapper, NULL, map_late, &w));
+	ASSERT_TRUE(pv_page_wanted(fd, WAIT_MS));
+	ASSERT_EQ(0, pthread_create(&plugger, NULL, plug, &w));
+	usleep(200000);
+
+	ASSERT_EQ(0, pv_aer_inject(self->port, "COMP_TIME"));
+	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, WAIT_MS));
+	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
+	json_of_victim(PVIOMMU_DOMAIN_BLOCKED, "True");
+	/* Or it was no test of that */
+	EXPECT_EQ(-1, w.ret);
+
+	ASSERT_TRUE(pv_page_comes(fd, pv_mem(&self->vm, LATE)));
+	pthread_join(mapper, NULL);
+	pthread_join(plugger, NULL);
+	EXPECT_EQ(PVIOMMU_OK, w.status);
+	EXPECT_EQ(0, w.ret);
+	json_of_victim(PVIOMMU_DOMAIN_BLOCKED, "True");
+	while (__pv_recover(self->r, self->ep) == PVIOMMU_EBUSY)
+		usleep(50000);
+	json_of_victim(PVIOMMU_DOMAIN_BLOCKED, "False");
+	pv_attach(self->r, self->ep, self->dom);
+	json_of_victim(self->dom, "False");
 }
 
 TEST_HARNESS_MAIN

@@ -7,18 +7,15 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <poll.h>
+#include <libgen.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-
-#include <linux/userfaultfd.h>
 
 #include "lib/edu.h"
 #include "lib/pv_ctl.h"
+#include "lib/pv_late.h"
 #include "lib/pv_test.h"
 
 #define IOVA		0x10000000ULL
@@ -72,50 +69,18 @@ static bool owner_releases(struct pv_vm *vm)
 	return owner_begins_release(vm, 2) && owner_released(vm, 2 * PV_PAGE);
 }
 
-/* Who touches this page, which is not there, waits until bring_in(); -1 if it can't be */
-static int page_comes_late(void *page)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { .start = (unsigned long)page, .len = PV_PAGE },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &reg))
-		return fd;
-	close(fd);
-	return -1;
-}
-
-static bool waited_for(int fd)
-{
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, 10000) == 1;
-}
-
-static bool bring_in(int fd, void *page)
-{
-	struct uffdio_zeropage zero = {
-		.range = { .start = (unsigned long)page, .len = PV_PAGE },
-	};
-
-	return !ioctl(fd, UFFDIO_ZEROPAGE, &zero) && !close(fd);
-}
-
 /* While somebody waits for the page, the VMM's address space can be changed */
 static bool owner_brings_in(int fd, void *page)
 {
 	void *any;
 
-	if (!waited_for(fd))
+	if (!pv_page_wanted(fd, 10000))
 		return false;
 	any = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return any != MAP_FAILED && !munmap(any, PV_PAGE) && bring_in(fd, page);
+	return any != MAP_FAILED && !munmap(any, PV_PAGE) && pv_page_comes(fd, page);
 }
 
-/* A write that has the file locked and does not come to its end before bring_in() */
+/* A write that has the file locked and does not come to its end before pv_page_comes() */
 struct slow_write {
 	int file, fault;
 	void *page;
@@ -136,13 +101,14 @@ static char owner_begins_slow_release(struct pv_vm *vm, struct slow_write *slow)
 
 	slow->file = memfd_create("guest", 0);
 	slow->page = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	slow->fault = page_comes_late(slow->page);
+	slow->fault = pv_page_late(slow->page);
 	if (slow->fault < 0)
 		return UNABLE;
 	if (ftruncate(slow->file, PV_PAGE) ||
 	    mmap(pv_mem(vm, FILED), PV_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 slow->file, 0) == MAP_FAILED ||
-	    pthread_create(&slow->thread, NULL, write_slowly, slow) || !waited_for(slow->fault))
+	    pthread_create(&slow->thread, NULL, write_slowly, slow) ||
+	    !pv_page_wanted(slow->fault, 10000))
 		return 'n';
 	pv_list(vm)[0] = FILED >> 12;
 	if (!owner_begins_release(vm, 1))
@@ -155,13 +121,25 @@ static bool owner_ends_slow_release(struct pv_vm *vm, struct slow_write *slow)
 {
 	void *ret;
 
-	return bring_in(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
+	return pv_page_comes(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
 	       owner_released(vm, PV_PAGE);
+}
+
+/* What has the VM's memory stays */
+static void *owner_closes(void *arg)
+{
+	struct pv_vm *vm = arg;
+
+	pv_vm_close_devices(vm);
+	pv_vm_close_groups(vm);
+	pv_vm_close_container(vm);
+	return NULL;
 }
 
 static char owner_does(struct pv_vm *vm, char what)
 {
 	static struct slow_write slow;
+	static pthread_t closer;
 	static int late;
 	char *data = pv_mem(vm, PV_DATA);
 	int i;
@@ -186,10 +164,12 @@ static char owner_does(struct pv_vm *vm, char what)
 	case 'r':	/* give pages back: every other one of four */
 		return owner_releases(vm) ? DONE : 'n';
 	case 'l':	/* have a page that comes late */
-		late = page_comes_late(pv_mem(vm, LATE));
+		late = pv_page_late(pv_mem(vm, LATE));
 		return late < 0 ? UNABLE : DONE;
 	case 'b':	/* bring it in, when somebody waits for it */
 		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
+	case 'k':	/* be gone, which lasts as long as somebody waits for the page */
+		return pthread_create(&closer, NULL, owner_closes, vm) ? 'n' : DONE;
 	case 's':	/* give a page back, which takes its time */
 		return owner_begins_slow_release(vm, &slow);
 	case 'e':	/* let that come to its end */
@@ -199,15 +179,13 @@ static char owner_does(struct pv_vm *vm, char what)
 	}
 }
 
-static void owner_main(int in, int out)
+static void owner_main(int dev, int in, int out)
 {
 	struct pv_vm vm;
 	char what, answer = DONE;
 
-	if (pv_vm_init(&vm, 2, PV_LOW_SIZE) || vm.nr_devs < 2)
+	if (pv_vm_init_from(&vm, dev, 1, PV_LOW_SIZE))
 		_exit(1);
-	vm.dev[0] = vm.dev[1];
-	vm.nr_devs = 1;
 	if (!pv_param_set("default_blocked", "1") || pv_vm_open_container(&vm) ||
 	    pv_vm_add_memory(&vm) || pv_vm_open_devices(&vm))
 		answer = 'n';
@@ -237,7 +215,7 @@ static char owner_ask(int to, int from, char what)
 	ASSERT_EQ(DONE, __answer);						\
 } while (0)
 
-static pid_t owner_start(int *to, int *from)
+static pid_t owner_start(int dev, int *to, int *from)
 {
 	int in[2], out[2];
 	pid_t pid;
@@ -248,7 +226,7 @@ static pid_t owner_start(int *to, int *from)
 	if (!pid) {
 		close(in[1]);
 		close(out[0]);
-		owner_main(in[0], out[1]);
+		owner_main(dev, in[0], out[1]);
 	}
 	close(in[0]);
 	close(out[1]);
@@ -280,7 +258,7 @@ FIXTURE_SETUP(foreign)
 	ASSERT_EQ(0, pv_vm_init(&self->vm, 2, PV_LOW_SIZE));
 	if (self->vm.nr_devs < 2)
 		SKIP(return, "needs two devices");
-	self->pid = owner_start(&self->to, &self->from);
+	self->pid = owner_start(1, &self->to, &self->from);
 	ASSERT_LT(0, self->pid);
 	ask(0);
 	self->vm.nr_devs = 1;
@@ -322,6 +300,19 @@ static struct pviommu_op foreign_map(__u32 vm, __u32 dom, __u64 iova, __u64 gpa,
 	return op;
 }
 
+/* The list is ours, the frames are the other's */
+static struct pviommu_op foreign_list(struct pv_vm *own, __u32 vm, __u32 dom, __u64 iova,
+				      __u64 gpa, __u64 size, __u32 prot)
+{
+	struct pviommu_op op = pv_op_map_list(dom, iova, PV_AT_LIST, size / PV_PAGE, prot);
+	__u64 i;
+
+	for (i = 0; i < size / PV_PAGE; i++)
+		pv_list(own)[i] = gpa / PV_PAGE + i;
+	op.vm = vm;
+	return op;
+}
+
 static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const char *access)
 {
 	char text[256];
@@ -341,8 +332,12 @@ static long long grant_add(__u32 from, __u32 to, __u64 gpa, __u64 size, const ch
 
 #define borrow(iova, gpa, size, prot) \
 	pv_exec(self->r, foreign_map(self->owner, self->dom, iova, gpa, size, prot))
-#define err_borrow(status, vm, gpa, size, prot) \
-	pv_err_exec(status, self->r, foreign_map(vm, self->dom, IOVA, gpa, size, prot))
+#define err_borrow(status, number, gpa, size, prot) do {				\
+	pv_err_exec(status, self->r,						\
+		    foreign_map(number, self->dom, IOVA, gpa, size, prot));	\
+	pv_err_exec(status, self->r,						\
+		    foreign_list(&self->vm, number, self->dom, IOVA, gpa, size, prot));	\
+} while (0)
 
 /* Nothing of the owner's is mapped or pinned, at whoever's hand that was */
 #define expect_all_gone(pinned) do {						\
@@ -393,6 +388,7 @@ TEST_F(foreign, refused_alike_without_a_grant)
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, UINT32_MAX, PV_DATA, PV_PAGE, PV_R);
 	/* A grant is for what it says and no more */
 	let(PV_DATA, 4 * PV_PAGE, "r");
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_RW);
@@ -401,6 +397,7 @@ TEST_F(foreign, refused_alike_without_a_grant)
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, 5 * PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
 	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, UINT32_MAX, PV_DATA, PV_PAGE, PV_R);
 	/* Nor is it for the way back */
 	EXPECT_LT(0, grant_add(self->id, self->owner, PV_DATA, PV_PAGE, "rw"));
 	err_borrow(PVIOMMU_EACCES, self->id, PV_DATA, PV_PAGE, PV_R);
@@ -648,6 +645,41 @@ TEST_F(foreign, owner_brings_the_page_in)
 	EXPECT_EQ(1, pv_total("pages_lent"));
 }
 
+/* A VM that is about to end is no VM any more, whatever it had granted */
+TEST_F(foreign, owner_is_ending)
+{
+	struct one_op one = { .r = self->r };
+	struct pv_ring *r = &self->vm.ring[1];
+	int i;
+
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 2, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	ask_or_skip('l');
+	let(PV_DATA, 64 * PV_PAGE, "rw");
+	one.op = foreign_map(self->owner, self->dom, IOVA * 2, LATE, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pthread_create(&one.thread, NULL, run_op, &one));
+	usleep(300000);
+	ask('k');
+	for (i = 0; i < 1000 && pv_ctl_vm_of(self->pid); i++)
+		usleep(10000);
+	EXPECT_EQ(0, pv_ctl_vm_of(self->pid));
+	self->r = r;
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_NOWHERE, PV_PAGE, PV_R);
+	err_borrow(PVIOMMU_EACCES, NOBODY, PV_DATA, PV_PAGE, PV_R);
+	/* Or it had ended before */
+	EXPECT_FALSE(one.done);
+	ask('b');
+	ASSERT_EQ(0, pthread_join(one.thread, NULL));
+	EXPECT_NE(PVIOMMU_OK, one.status);
+	for (i = 0; i < 1000 && pv_vm_count() > 1; i++)
+		usleep(10000);
+	err_borrow(PVIOMMU_EACCES, self->owner, PV_DATA, PV_PAGE, PV_R);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+}
+
 /* Pages that the owner gives back are freed as slowly as its VMM likes */
 TEST_F(foreign, release_that_takes_long)
 {
@@ -834,6 +866,237 @@ TEST_F(foreign, owner_is_killed_under_load)
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_LT(0, b.mapped);
 	EXPECT_EQ(0, pv_total("mappings"));
+}
+
+/* ---- what time tells ------------------------------------------------- */
+
+#define OF_OTHERS	48	/* grants */
+#define SAMPLES		101
+#define A_SAMPLE	48	/* ops */
+#define TRIES		5
+/* What the machine's other work may make of it */
+#define ALIKE		1.25
+
+/* A VM that is asked for memory without a grant */
+struct asked {
+	const char *what;
+	__u32 id;
+	double sample[SAMPLES];		/* us for an op */
+};
+
+static int compare_double(const void *a, const void *b)
+{
+	return *(const double *)a < *(const double *)b ? -1 : 1;
+}
+
+static double median(struct asked *asked)
+{
+	qsort(asked->sample, SAMPLES, sizeof(double), compare_double);
+	return asked->sample[SAMPLES / 2];
+}
+
+/* How long it takes to be refused; -1 if it was anything else */
+static double time_refusal(struct pv_ring *r, struct pviommu_op op)
+{
+	const struct pviommu_op *slot[A_SAMPLE];
+	double before, us;
+	int i;
+
+	for (i = 0; i < A_SAMPLE; i++)
+		slot[i] = pv_push(r, op);
+	before = seconds();
+	if (!pv_run(r))
+		return -1;
+	us = (seconds() - before) * 1e6 / A_SAMPLE;
+	for (i = 0; i < A_SAMPLE; i++)
+		if (slot[i]->status != PVIOMMU_EACCES)
+			return -1;
+	return us;
+}
+
+/* One after the other, round after round, so that what else goes on is the same for all */
+static bool take_samples(struct pv_ring *r, struct pviommu_op op, struct asked *asked, int n)
+{
+	int i, round;
+
+	for (round = 0; round < SAMPLES; round++) {
+		for (i = 0; i < n; i++) {
+			struct asked *one = &asked[(round + i) % n];
+
+			op.vm = one->id;
+			one->sample[round] = time_refusal(r, op);
+			if (one->sample[round] < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The longest by the shortest median; what they are goes to @text */
+static double spread(struct asked *asked, int n, char *text, size_t size)
+{
+	double least = 1e9, most = 0, us;
+	size_t len = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		us = median(&asked[i]);
+		least = us < least ? us : least;
+		most = us > most ? us : most;
+		len += snprintf(text + len, size - len, "%s%s %.2f", i ? ", " : "",
+				asked[i].what, us);
+	}
+	return most / least;
+}
+
+/* Who has no grant does not learn from the time either whether there is such a VM */
+TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 400)
+{
+	struct pviommu_op ops[] = {
+		foreign_map(0, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW),
+		foreign_list(&self->vm, 0, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW),
+	};
+	const char *const names[] = { "MAP", "MAP_LIST" };
+	struct asked asked[] = {
+		{ "no VM" }, { "a VM" }, { "a VM with grants of other memory and to others" },
+		{ "0xffffffff" },
+	};
+	int to = -1, from = -1, i, try;
+	char text[256];
+	double ratio;
+	pid_t third;
+
+	third = owner_start(2, &to, &from);
+	ASSERT_LT(0, third);
+	if (owner_ask(to, from, 0) != DONE) {
+		owner_end(&third, SIGTERM);
+		SKIP(return, "needs three devices");
+	}
+	asked[0].id = NOBODY;
+	asked[1].id = pv_ctl_vm_of(third);
+	asked[2].id = self->owner;
+	asked[3].id = UINT32_MAX;
+	for (i = 0; i < OF_OTHERS; i++) {
+		EXPECT_LT(0, grant_add(self->owner, asked[1].id, PV_DATA, PV_PAGE, "rw"));
+		EXPECT_LT(0, grant_add(self->owner, self->id, PV_DATA + PV_PAGE, PV_PAGE, "rw"));
+	}
+	for (i = 0; i < (int)ARRAY_SIZE(ops); i++) {
+		ratio = 0;
+		for (try = 0; try < TRIES && !(ratio && ratio <= ALIKE); try++) {
+			ASSERT_TRUE(take_samples(self->r, ops[i], asked, ARRAY_SIZE(asked)));
+			ratio = spread(asked, ARRAY_SIZE(asked), text, sizeof(text));
+			TH_LOG("%s: median us: %s: within %.0f %%", names[i], text,
+			       (ratio - 1) * 100);
+		}
+		EXPECT_GE(ALIKE, ratio);
+	}
+	owner_end(&third, SIGTERM);
+	close(to);
+	close(from);
+}
+
+/* ---- the example ------------------------------------------------------ */
+
+/* examples/pvborrow, beside the tests as the tree builds it */
+static bool example_path(char *path, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", path, size - 32);
+
+	if (len < 0)
+		return false;
+	path[len] = 0;
+	strcat(dirname(path), "/../pvborrow/pvborrow");
+	return !access(path, X_OK);
+}
+
+static pid_t example_start(const char *path, const char *bdf, __u32 vm, __u64 size, bool to_them,
+			   FILE *in, FILE *out)
+{
+	char id[16], gpa[24], bytes[24];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	snprintf(id, sizeof(id), "%u", vm);
+	snprintf(gpa, sizeof(gpa), "0x%llx", PV_DATA);
+	snprintf(bytes, sizeof(bytes), "%llu", size);
+	rewind(in);
+	dup2(fileno(in), 0);
+	dup2(fileno(out), 1);
+	if (to_them)
+		execl(path, path, "-w", bdf, id, gpa, bytes, NULL);
+	else
+		execl(path, path, bdf, id, gpa, bytes, NULL);
+	_exit(99);
+}
+
+/* Grant it what it waits for; the grant, -1 if it came to an end before */
+static long long example_let(pid_t pid, __u32 owner, __u64 size, const char *access)
+{
+	__u32 id = 0;
+	int i;
+
+	for (i = 0; i < 300 && !id; i++) {
+		usleep(100000);
+		id = pv_ctl_vm_of(pid);
+	}
+	usleep(500000);
+	if (!id || waitpid(pid, &i, WNOHANG))
+		return -1;
+	return grant_add(owner, id, PV_DATA, size, access);
+}
+
+static int example_status(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(foreign, program_on_the_host)
+{
+	char path[4096], bdfs[VFIO_DEV_MAX][16], seen[PV_PAGE] = {};
+	FILE *in = tmpfile(), *out = tmpfile();
+	long long grant;
+	pid_t pid;
+	int i;
+
+	ASSERT_TRUE(in && out);
+	if (vfio_find_devices(PV_DRIVER, bdfs, VFIO_DEV_MAX) < 3 || !edu_is(self->edu))
+		SKIP(return, "needs three edu devices");
+	if (!example_path(path, sizeof(path)))
+		SKIP(return, "needs examples/pvborrow");
+
+	/* It reads */
+	ask('f');
+	pid = example_start(path, bdfs[2], self->owner, PV_PAGE, false, in, out);
+	ASSERT_LT(0, example_let(pid, self->owner, PV_PAGE, "r"));
+	EXPECT_EQ(0, example_status(pid));
+	EXPECT_EQ(PV_PAGE, pread(fileno(out), seen, PV_PAGE, 0));
+	for (i = 0; i < LEN; i++)
+		ASSERT_EQ((char)(i * 7 + 3), seen[i]);
+	EXPECT_EQ(0, seen[LEN]);
+
+	/* It writes */
+	for (i = 0; i < LEN; i++)
+		seen[i] = i * 5 + 1;
+	ASSERT_EQ(PV_PAGE, pwrite(fileno(in), seen, PV_PAGE, 0));
+	pid = example_start(path, bdfs[2], self->owner, PV_PAGE, true, in, out);
+	ASSERT_LT(0, example_let(pid, self->owner, PV_PAGE, "rw"));
+	EXPECT_EQ(0, example_status(pid));
+	ask('c');
+
+	/* It knows when it was cut off in the midst of it */
+	ASSERT_EQ(0, ftruncate(fileno(out), 0));
+	pid = example_start(path, bdfs[2], self->owner, 16 * PV_PAGE, false, in, out);
+	grant = example_let(pid, self->owner, 16 * PV_PAGE, "r");
+	ASSERT_LT(0, grant);
+	usleep(1000000);
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", grant));
+	EXPECT_EQ(1, example_status(pid));
+	EXPECT_EQ(0, lseek(fileno(out), 0, SEEK_END));
+	fclose(in);
+	fclose(out);
 }
 
 TEST_HARNESS_MAIN

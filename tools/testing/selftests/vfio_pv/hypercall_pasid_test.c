@@ -15,6 +15,7 @@
 #include <linux/pci_regs.h>
 
 #include "lib/edu.h"
+#include "lib/pv_ctl.h"
 #include "lib/pv_fault.h"
 #include "lib/pv_table.h"
 #include "lib/pv_test.h"
@@ -512,6 +513,42 @@ TEST_F(pasid, isolation_frees_the_domain)
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	pv_free(self->r, self->dom);
 	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+}
+
+/* ---- the administrator ---- */
+
+#define expect_shown(ep_pasids, isolated, dom_pasids) do {				\
+	EXPECT_TRUE(pv_ctl_json("endpoint",					\
+		"[(e['pasids'], e['isolated']) for e in a if e['device'] == '%s'] == [(%u, %s)]",	\
+		self->bdf, ep_pasids, isolated));				\
+	EXPECT_TRUE(pv_ctl_json("domain",					\
+		"[(d['groups'], d['pasids']) for d in a if d['domain'] == %u] == [(0, %u)]",	\
+		self->dom, dom_pasids));					\
+} while (0)
+
+TEST_F(pasid, shown_to_the_administrator)
+{
+	struct pviommu_event ev;
+
+	if (!pv_ctl_found())
+		SKIP(return, "needs pvctl");
+	expect_shown(0, "False", 0);
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	expect_shown(1, "False", 1);
+	/* That is why */
+	pv_err_free(PVIOMMU_EBUSY, self->r, self->dom);
+	pv_exec(self->r, detach(self->ep, self->dom, PASID));
+	expect_shown(0, "False", 0);
+
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));
+	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
+	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 1000));
+	/* For the records of the domain to follow */
+	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
+	expect_shown(0, "True", 0);
+	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
+	pv_exec(self->r, pv_op_recover(self->ep));
+	expect_shown(0, "False", 0);
 }
 
 /* ---- config space ---- */

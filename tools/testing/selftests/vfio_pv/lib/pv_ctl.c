@@ -54,6 +54,26 @@ int pv_ctl(char *out, size_t size, const char *format, ...)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+bool pv_ctl_json(const char *command, const char *format, ...)
+{
+	char expression[4096], seen[4096];
+	va_list args;
+	int ret;
+
+	va_start(args, format);
+	vsnprintf(expression, sizeof(expression), format, args);
+	va_end(args);
+	setenv("PV_JSON", expression, 1);
+	/* If pvctl fails there is nothing to parse */
+	ret = pv_ctl(seen, sizeof(seen),
+		     "-o json %s 2>&1 | python3 -I -S -c 'import json, os, sys; "
+		     "t = sys.stdin.read(); print(t[:2000]); a = json.loads(t); "
+		     "sys.exit(not eval(os.environ[\"PV_JSON\"]))' 2>&1", command);
+	if (ret)
+		printf("# not so: %s\n# of: %s\n", expression, seen);
+	return !ret;
+}
+
 bool pv_ctl_found(void)
 {
 	return !pv_ctl(NULL, 0, "-h");

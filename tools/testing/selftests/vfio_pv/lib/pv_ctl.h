@@ -19,6 +19,13 @@ bool pv_ctl_found(void);
 int pv_ctl(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * Does "pvctl -o json COMMAND" succeed and print JSON of which the expression in Python
+ * is true? The array is a.
+ */
+bool pv_ctl_json(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* The number of the VM that this process made last, 0 if there is none */
 __u32 pv_ctl_vm_of(int pid);
 
