@@ -265,7 +265,8 @@ static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error,
  * Return: 0; -ENODEV if it is not ours, or the host has no such device; -EBUSY if a
  * mapping has no user address; -EINVAL if it is attached already, or if what is mapped is
  * in the way of its reserved regions; -EPERM if its interrupts are not isolated;
- * -EACCES, -EFAULT if memory that is mapped can't be had again; -ENOSPC; -ENOMEM; -EIO.
+ * -EACCES, -EFAULT if memory that is mapped can't be had again; -ENOENT; -ENOSPC;
+ * -ENOMEM; -EIO.
  */
 int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 			 enum vfio_group_type type)

@@ -389,8 +389,8 @@ struct vfio_pv_iommu_bind_table {
  * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
  * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or
  * @root; E2BIG; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or
- * several kinds of devices; ENOSPC the host's limit on domains; ENODEV the host does not
- * move the devices; ENOMEM; EIO; EINTR.
+ * several kinds of devices; ENOSPC the host's limit on domains; ENODEV or ENOENT
+ * the host does not move the devices; ENOMEM; EIO; EINTR.
  */
 #define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
 
