@@ -476,5 +476,7 @@ static void __exit pviommu_exit(void)
 module_exit(pviommu_exit);
 
 MODULE_ALIAS("pv-iommu");
+/* Who uses VFIO by type 1 without it needs a permission that the host makes needless */
+MODULE_SOFTDEP("post: vfio_pv");
 MODULE_DESCRIPTION("Paravirtual IOMMU, guest driver");
 MODULE_LICENSE("GPL");

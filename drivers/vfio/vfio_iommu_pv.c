@@ -161,12 +161,12 @@ err_fault:
 static int vfio_pv_get_vm(struct vfio_pv_dma_map *map, unsigned long arg)
 {
 	struct vfio_pv_dma_map rest;
-	int ret = vfio_pv_copy_arg(&rest, sizeof(rest), arg, "MAP");
+	int ret = vfio_pv_copy_arg(&rest, sizeof(rest), arg, "MAP_DMA");
 
 	if (ret)
 		return ret;
 	if (rest.reserved)
-		return vfio_pv_refuse(-EINVAL, "MAP", "reserved is", rest.reserved);
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "reserved is", rest.reserved);
 	map->vm = rest.vm;
 	return 0;
 }
@@ -185,10 +185,10 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (c->pv)
 		known |= VFIO_PV_MAP_FLAG_FOREIGN;
 	if (vfio_pv_get_words((u64 *)&map, arg, minsz))
-		return vfio_pv_refuse(-EFAULT, "MAP", "can't read its argument at", arg);
+		return vfio_pv_refuse(-EFAULT, "MAP_DMA", "can't read its argument at", arg);
 	if (map.argsz < minsz)
-		return vfio_pv_refuse(-EINVAL, "MAP", "argsz is too small,", map.argsz);
-	ret = vfio_pv_check_flags(c, "MAP", map.flags, known);
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "argsz is too small,", map.argsz);
+	ret = vfio_pv_check_flags(c, "MAP_DMA", map.flags, known);
 	if (unlikely(!ret && map.flags & VFIO_PV_MAP_FLAG_FOREIGN))
 		ret = vfio_pv_get_vm(&map, arg);
 	if (unlikely(ret))
@@ -211,7 +211,7 @@ static int vfio_pv_unmap_special(struct vfio_pv_container *c,
 		return vfio_pv_vaddr_drop(c, unmap, unmapped);
 	if (special == VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP && !others)
 		return vfio_pv_unmap_dirty(c, unmap, arg, unmapped);
-	return vfio_pv_refuse(-EINVAL, "UNMAP", "flags that exclude each other,",
+	return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "flags that exclude each other,",
 			      unmap->flags);
 }
 
@@ -227,16 +227,16 @@ static long vfio_pv_unmap_dma(struct vfio_pv_container *c, unsigned long arg)
 	if (c->pv)
 		known |= VFIO_PV_UNMAP_FLAG_NO_FLUSH;
 	if (vfio_pv_get_words((u64 *)&unmap, arg, minsz))
-		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its argument at", arg);
+		return vfio_pv_refuse(-EFAULT, "UNMAP_DMA", "can't read its argument at", arg);
 	if (unmap.argsz < minsz)
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap.argsz);
-	ret = vfio_pv_check_flags(c, "UNMAP", unmap.flags, known);
+		return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "argsz is too small,", unmap.argsz);
+	ret = vfio_pv_check_flags(c, "UNMAP_DMA", unmap.flags, known);
 	if (unlikely(!ret && unmap.flags & VFIO_PV_UNMAP_SPECIAL))
 		ret = vfio_pv_unmap_special(c, &unmap, arg, &unmapped);
 	else if (!ret)
 		ret = vfio_pv_unmap(c, &unmap, &unmapped);
 	if (!ret && put_user(unmapped, &user->size))
-		ret = vfio_pv_refuse(-EFAULT, "UNMAP", "is done, can't write its argument at",
+		ret = vfio_pv_refuse(-EFAULT, "UNMAP_DMA", "is done, can't write its argument at",
 				     arg);
 	return ret;
 }
@@ -309,6 +309,13 @@ static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,
 	return vfio_pv_refuse(-ENOTTY, "an ioctl", "unknown command", cmd);
 }
 
+/* VFIO_SET_IOMMU has returned */
+static void vfio_pv_mark_in_use(struct vfio_pv_container *c)
+{
+	if (unlikely(!READ_ONCE(c->in_use)))
+		WRITE_ONCE(c->in_use, true);
+}
+
 static long vfio_pv_op_ioctl(void *iommu_data, unsigned int cmd, unsigned long arg)
 {
 	struct vfio_pv_container *c;
@@ -321,6 +328,7 @@ static long vfio_pv_op_ioctl(void *iommu_data, unsigned int cmd, unsigned long a
 	if (!c)
 		return vfio_pv_refuse(-ENODEV, "an ioctl", "the container is gone, command",
 				      cmd);
+	vfio_pv_mark_in_use(c);
 	ret = vfio_pv_dispatch(c, cmd, arg);
 	vfio_pv_put(c);
 	return ret;
@@ -350,6 +358,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	INIT_LIST_HEAD(&c->devices);
 }
 
+/* VFIO_SET_IOMMU; the core then has us attach the groups that there are */
 static void *vfio_pv_op_open(unsigned long arg)
 {
 	struct vfio_pv_container *c;
@@ -359,16 +368,19 @@ static void *vfio_pv_op_open(unsigned long arg)
 		return ERR_PTR(-EINVAL);
 	c = kzalloc(sizeof(*c), GFP_KERNEL_ACCOUNT);
 	if (!c)
-		return ERR_PTR(-ENOMEM);
+		goto err_nomem;
 	vfio_pv_container_init(c, arg);
 	if (c->pv) {
 		c->events = vfio_pv_events_alloc();
-		if (!c->events) {
-			kfree(c);
-			return ERR_PTR(-ENOMEM);
-		}
+		if (!c->events)
+			goto err_free;
 	}
 	return vfio_pv_add_container(c);
+
+err_free:
+	kfree(c);
+err_nomem:
+	return ERR_PTR(vfio_pv_refuse(-ENOMEM, "SET_IOMMU", "no memory, type", arg));
 }
 
 static void vfio_pv_op_release(void *iommu_data)
@@ -444,6 +456,7 @@ static void vfio_pv_op_register_device(void *iommu_data, struct vfio_device *vde
 
 	if (!c)
 		return;
+	vfio_pv_mark_in_use(c);
 	vfio_pv_register_device(c, vdev);
 	vfio_pv_put(c);
 }

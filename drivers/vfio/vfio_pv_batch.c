@@ -298,7 +298,8 @@ static long vfio_pv_batch(struct vfio_pv_container *c, unsigned long uarg, bool 
 		return ret;
 	b = kzalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
 	if (!b)
-		return -ENOMEM;
+		return vfio_pv_refuse(-ENOMEM, vfio_pv_batch_name(map),
+				      "no memory for the call, entries", arg.count);
 	b->c = c;
 	b->flags = arg.flags;
 	b->count = arg.count;

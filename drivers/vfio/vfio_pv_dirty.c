@@ -107,27 +107,29 @@ static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
 	return nothing;
 }
 
+/* @what: which ioctl, for vfio_pv_refuse() */
 static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
-			       u64 npages, u64 __user *to, __le64 *bits, __le64 *more)
+			       u64 npages, u64 __user *to, __le64 *bits, __le64 *more,
+			       const char *what)
 {
 	unsigned long n, i;
+	bool failed;
 
 	for (; npages; npages -= n) {
 		n = min_t(u64, npages, PV_IOMMU_DIRTY_PAGES);
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		if (vfio_pv_dirty_nothing_there(c, iova, n)) {
-			if (clear_user(to, vfio_pv_dirty_bytes(n)))
-				return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES",
-						      "can't write the bits of IOVA", iova);
+			failed = clear_user(to, vfio_pv_dirty_bytes(n));
 		} else {
 			vfio_pv_dirty_collect(c, iova, n, bits, more);
 			for (i = 0; i < DIV_ROUND_UP(n, 64); i++)
 				le64_to_cpus(&bits[i]);
-			if (copy_to_user(to, bits, vfio_pv_dirty_bytes(n)))
-				return vfio_pv_refuse(-EFAULT, "DIRTY_PAGES",
-						      "can't write the bits of IOVA", iova);
+			failed = copy_to_user(to, bits, vfio_pv_dirty_bytes(n));
 		}
+		if (failed)
+			return vfio_pv_refuse(-EFAULT, what, "can't write the bits of IOVA",
+					      iova);
 		iova += n << PAGE_SHIFT;
 		to += DIV_ROUND_UP(n, 64);
 		cond_resched();
@@ -137,16 +139,16 @@ static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
 
 /* Tell the user which pages of a range are dirty. */
 static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
-				u64 npages, u64 __user *to)
+				u64 npages, u64 __user *to, const char *what)
 {
 	size_t size = vfio_pv_dirty_bytes(PV_IOMMU_DIRTY_PAGES);
 	__le64 *bits = kzalloc(2 * size, GFP_KERNEL_ACCOUNT);
 	int ret;
 
 	if (!bits)
-		return -ENOMEM;
+		return vfio_pv_refuse(-ENOMEM, what, "no memory for the bits of IOVA", iova);
 	ret = vfio_pv_dirty_write(c, iova, npages, to, bits,
-				  bits + size / sizeof(*bits));
+				  bits + size / sizeof(*bits), what);
 	kfree(bits);
 	return ret;
 }
@@ -234,7 +236,7 @@ static int vfio_pv_dirty_get(struct vfio_pv_container *c,
 				     get->iova);
 	if (!ret)
 		ret = vfio_pv_dirty_report(c, get->iova, get->size >> PAGE_SHIFT,
-					   get->bitmap.data);
+					   get->bitmap.data, "DIRTY_PAGES");
 	up_read(&c->lock);
 	return ret;
 }
@@ -295,13 +297,13 @@ static int vfio_pv_unmap_and_report(struct vfio_pv_container *c,
 	ret = vfio_pv_unmap_check(c, unmap);
 	if (!ret)
 		ret = vfio_pv_dirty_check(c, unmap->iova, unmap->size, bitmap,
-					  "UNMAP");
+					  "UNMAP_DMA");
 	if (!ret)
 		ret = vfio_pv_take(c, unmap->iova, last, true, &taken, unmapped);
 	if (ret)
 		return ret;
 	ret = vfio_pv_dirty_report(c, unmap->iova, unmap->size >> PAGE_SHIFT,
-				   bitmap->data);
+				   bitmap->data, "UNMAP_DMA");
 	if (list_empty(&taken))
 		return ret;
 	if (ret)
@@ -330,13 +332,13 @@ int vfio_pv_unmap_dirty(struct vfio_pv_container *c,
 	int ret;
 
 	if (unmap->argsz < minsz + sizeof(bitmap))
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "argsz is too small,", unmap->argsz);
+		return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "argsz is too small,", unmap->argsz);
 	if (copy_from_user(&bitmap, (void __user *)(arg + minsz), sizeof(bitmap)))
-		return vfio_pv_refuse(-EFAULT, "UNMAP", "can't read its bitmap at", arg);
+		return vfio_pv_refuse(-EFAULT, "UNMAP_DMA", "can't read its bitmap at", arg);
 	/* As type1, before the range is looked at */
 	if (!bitmap.pgsize ||
 	    !vfio_pv_dirty_bitmap_fits(&bitmap, unmap->size >> __ffs64(bitmap.pgsize)))
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "bitmap of bytes", bitmap.size);
+		return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "bitmap of bytes", bitmap.size);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_unmap_and_report(c, unmap, &bitmap, unmapped);

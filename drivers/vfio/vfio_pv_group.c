@@ -229,16 +229,44 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 	return 0;
 }
 
+/*
+ * Which ioctl it is the core does not tell: VFIO_SET_IOMMU brings the groups that there
+ * are, be they several, VFIO_GROUP_SET_CONTAINER each later one. With a type that type 1
+ * has, too, that is asked next by VFIO_SET_IOMMU, and a group that is not ours is no
+ * refusal then.
+ */
+static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error,
+				const char *why, struct iommu_group *group)
+{
+	bool in_use = READ_ONCE(c->in_use), first;
+	const char *what = "SET_CONTAINER";
+
+	down_read(&c->lock);
+	first = list_empty(&c->domains) && list_empty(&c->emulated);
+	up_read(&c->lock);
+	if (!in_use)
+		what = first ? "SET_IOMMU" : "SET_IOMMU or SET_CONTAINER";
+	if (!in_use && !c->pv) {
+		if (first && error == -ENODEV)
+			return error;
+		why = "SET_IOMMU asks type 1 next; group";
+	}
+	return vfio_pv_refuse(error, what, why, iommu_group_id(group));
+}
+
 /**
  * vfio_pv_attach_group() - take a group into the container
  * @c: the container
  * @group: the group
  * @type: what kind of group
  *
- * Return: 0; -ENODEV if it is not ours; -EBUSY if a mapping has no user address;
- * -EINVAL if it is attached already, or if what is mapped is in the way of its
- * reserved regions; -EPERM if its
- * interrupts are not isolated; -ENOMEM; what the IOMMU says.
+ * What is refused is told of, unless type 1 may take it.
+ *
+ * Return: 0; -ENODEV if it is not ours, or the host has no such device; -EBUSY if a
+ * mapping has no user address; -EINVAL if it is attached already, or if what is mapped is
+ * in the way of its reserved regions; -EPERM if its interrupts are not isolated;
+ * -EACCES, -EFAULT if memory that is mapped can't be had again; -ENOENT; -ENOSPC;
+ * -ENOMEM; -EIO.
  */
 int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 			 enum vfio_group_type type)
@@ -249,10 +277,10 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 
 	if (type != VFIO_EMULATED_IOMMU &&
 	    (type != VFIO_IOMMU || !pv_iommu_group(group)))
-		return -ENODEV;
+		return vfio_pv_refuse_group(c, -ENODEV, "behind another IOMMU, group", group);
 	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
 	if (!g)
-		return -ENOMEM;
+		return vfio_pv_refuse_group(c, -ENOMEM, "no memory for group", group);
 	g->group = group;
 
 	down_write(&c->lock);
@@ -262,6 +290,7 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 		why = "a mapping has no vaddr, group";
 	} else if (vfio_pv_is_attached(c, group)) {
 		ret = -EINVAL;
+		why = "attached already, group";
 	} else if (type == VFIO_EMULATED_IOMMU) {
 		ret = vfio_pv_attach_emulated(c, g);
 	} else {
@@ -271,10 +300,7 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	if (!ret)
 		return 0;
 	kfree(g);
-	/* VFIO asks the next backend then, which is no refusal */
-	if (ret == -ENODEV && type == VFIO_EMULATED_IOMMU)
-		return ret;
-	return vfio_pv_refuse(ret, "SET_CONTAINER", why, iommu_group_id(group));
+	return vfio_pv_refuse_group(c, ret, why, group);
 }
 
 /* ------------------------------------------------------------------ */

@@ -161,6 +161,8 @@ static int vfio_pv_collect(struct vfio_pv_container *c,
 	if (!ret)
 		ret = vfio_pv_add_limits(c, caps);
 	up_read(&c->lock);
+	if (ret)
+		vfio_pv_refuse(ret, "GET_INFO", "no memory for capabilities, argsz", info->argsz);
 	return ret;
 }
 

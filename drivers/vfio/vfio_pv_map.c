@@ -17,7 +17,7 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	unsigned long mask = vfio_pv_min_pgsize(&c->layout) - 1;
 
 	if ((map->size | map->iova | map->vaddr) & mask)
-		return vfio_pv_refuse(-EINVAL, "MAP", "misaligned, IOVA", map->iova);
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "misaligned, IOVA", map->iova);
 	return 0;
 }
 
@@ -26,10 +26,10 @@ static int vfio_pv_check_kind(const struct vfio_pv_dma_map *map)
 {
 	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
 		return map->flags == VFIO_DMA_MAP_FLAG_VADDR ? 0 :
-			vfio_pv_refuse(-EINVAL, "MAP", "VADDR with other flags",
+			vfio_pv_refuse(-EINVAL, "MAP_DMA", "VADDR with other flags",
 				       map->flags);
 	if (!(map->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)))
-		return vfio_pv_refuse(-EINVAL, "MAP", "neither READ nor WRITE, IOVA",
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "neither READ nor WRITE, IOVA",
 				      map->iova);
 	return 0;
 }
@@ -40,13 +40,13 @@ static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 	if (map->size != (size_t)map->size ||
 	    map->vaddr != (unsigned long)map->vaddr ||
 	    map->iova != (unsigned long)map->iova)
-		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "more than a word, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP_DMA", "more than a word, IOVA",
 				      map->iova);
 	if (!map->size)
-		return vfio_pv_refuse(-EINVAL, "MAP", "size 0, IOVA", map->iova);
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "size 0, IOVA", map->iova);
 	if (map->iova + map->size - 1 < map->iova ||
 	    map->vaddr + map->size - 1 < map->vaddr)
-		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP", "a range wraps, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "MAP_DMA", "a range wraps, IOVA",
 				      map->iova);
 	return vfio_pv_check_kind(map);
 }
@@ -61,13 +61,13 @@ static int vfio_pv_check_foreign(struct vfio_pv_container *c,
 	if (likely(!vfio_pv_map_is_foreign(map)))
 		return 0;
 	if (!capable(CAP_SYS_ADMIN))
-		return vfio_pv_refuse(-EPERM, "MAP", "no CAP_SYS_ADMIN for another VM, IOVA",
+		return vfio_pv_refuse(-EPERM, "MAP_DMA", "no CAP_SYS_ADMIN for another VM, IOVA",
 				      map->iova);
 	if (map->vm == PVIOMMU_VM_SELF)
-		return vfio_pv_refuse(-EINVAL, "MAP", "VM 0, IOVA", map->iova);
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "VM 0, IOVA", map->iova);
 	/* Only the host knows of the memory, and of mediated devices it does not */
 	if (list_empty(&c->domains))
-		return vfio_pv_refuse(-EOPNOTSUPP, "MAP", "no device to map for, IOVA",
+		return vfio_pv_refuse(-EOPNOTSUPP, "MAP_DMA", "no device to map for, IOVA",
 				      map->iova);
 	return 0;
 }
@@ -80,10 +80,10 @@ static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
 
 	while ((dma = vfio_pv_walk(c, start, last))) {
 		if (dma->state == VFIO_PV_MAPPED)
-			return vfio_pv_refuse(-EEXIST, "MAP",
+			return vfio_pv_refuse(-EEXIST, "MAP_DMA",
 					      "overlaps a mapping, IOVA", start);
 		if (dma->state == VFIO_PV_UNFLUSHED)
-			return vfio_pv_refuse(-EBUSY, "MAP",
+			return vfio_pv_refuse(-EBUSY, "MAP_DMA",
 					      "overlaps what is not flushed, IOVA",
 					      start);
 		ret = vfio_pv_settle(c, wait);
@@ -91,10 +91,10 @@ static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
 			return ret;
 	}
 	if (!c->avail)
-		return vfio_pv_refuse(-ENOSPC, "MAP", "dma_entry_limit reached, IOVA",
+		return vfio_pv_refuse(-ENOSPC, "MAP_DMA", "dma_entry_limit reached, IOVA",
 				      start);
 	if (!vfio_pv_layout_allows(&c->layout, start, last))
-		return vfio_pv_refuse(-EINVAL, "MAP", "no such IOVA, or reserved",
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "no such IOVA, or reserved",
 				      start);
 	return 0;
 }
@@ -133,7 +133,7 @@ static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
 	int ret;
 
 	if (vfio_pv_has_table(c))
-		return ERR_PTR(vfio_pv_refuse(-EOPNOTSUPP, "MAP", "a table is bound, IOVA",
+		return ERR_PTR(vfio_pv_refuse(-EOPNOTSUPP, "MAP_DMA", "a table is bound, IOVA",
 					      map->iova));
 	for (;;) {
 		spin_lock(&c->tree_lock);
@@ -143,7 +143,9 @@ static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
 			return dma;
 		if (ret == -ENOBUFS) {
 			dma = kmalloc(sizeof(*dma), GFP_KERNEL_ACCOUNT);
-			ret = dma ? 0 : -ENOMEM;
+			ret = dma ? 0 : vfio_pv_refuse(-ENOMEM, "MAP_DMA",
+						       "no memory to note it, IOVA",
+						       map->iova);
 		}
 		if (ret) {
 			kfree(dma);
@@ -178,7 +180,7 @@ static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
 	vfio_pv_clear_domains(c, &lost, true);
 	list_del_init(&dma->link);
 	if (dma->stuck)
-		return vfio_pv_refuse(-EIO, "MAP", "lost, and may still be mapped, IOVA",
+		return vfio_pv_refuse(-EIO, "MAP_DMA", "lost, and may still be mapped, IOVA",
 				      dma->node.start);
 	return 0;
 }
@@ -193,7 +195,7 @@ static int vfio_pv_map_pinned(struct vfio_pv_container *c,
 		restarts = vfio_pv_restarts(c);
 		ret = vfio_pv_map_domains(c, dma);
 		if (ret)
-			return vfio_pv_refuse(ret, "MAP", "the host refuses, IOVA",
+			return vfio_pv_refuse(ret, "MAP_DMA", "the host refuses, IOVA",
 					      dma->node.start);
 		if (vfio_pv_publish(c, dma, restarts))
 			return 0;
@@ -227,7 +229,7 @@ static int vfio_pv_charge(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 	c->nr_uncharged += room;
 	spin_unlock(&c->tree_lock);
 	if (!room)
-		return vfio_pv_refuse(-ENOSPC, "MAP", "too many without pages, IOVA",
+		return vfio_pv_refuse(-ENOSPC, "MAP_DMA", "too many without pages, IOVA",
 				      dma->node.start);
 	return 0;
 }
@@ -237,7 +239,7 @@ static int vfio_pv_pin(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 	int ret = vfio_pv_mem_pin(&dma->mem);
 
 	if (ret)
-		return vfio_pv_refuse(ret, "MAP", "can't pin, or may not, memory at",
+		return vfio_pv_refuse(ret, "MAP_DMA", "can't pin, or may not, memory at",
 				      dma->mem.vaddr);
 	return vfio_pv_charge(c, dma);
 }
@@ -271,13 +273,13 @@ int vfio_pv_map(struct vfio_pv_container *c,
 	if (ret)
 		return ret;
 	if (!current->mm)
-		return vfio_pv_refuse(-ENODEV, "MAP", "a thread without memory, IOVA",
+		return vfio_pv_refuse(-ENODEV, "MAP_DMA", "a thread without memory, IOVA",
 				      map->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	ret = vfio_pv_check_map(c, map);
 	if (!ret && list_empty(&c->domains) && list_empty(&c->emulated))
-		ret = vfio_pv_refuse(-ENODEV, "MAP", "no group is left, IOVA", map->iova);
+		ret = vfio_pv_refuse(-ENODEV, "MAP_DMA", "no group is left, IOVA", map->iova);
 	if (!ret)
 		ret = vfio_pv_check_foreign(c, map);
 	if (!ret) {
@@ -325,7 +327,7 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 
 	lockdep_assert_held(&c->lock);
 	if (!current->mm)
-		return vfio_pv_refuse(-ENODEV, "MAP", "a thread without memory, IOVA",
+		return vfio_pv_refuse(-ENODEV, "MAP_DMA", "a thread without memory, IOVA",
 				      map->iova);
 	dma = vfio_pv_reserve(c, map, wait);
 	if (IS_ERR(dma))
@@ -334,7 +336,7 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 	if (!ret) {
 		ret = vfio_pv_queue_domains(c, dma, batch);
 		if (ret)
-			vfio_pv_refuse(ret, "MAP", "the host refuses, IOVA", map->iova);
+			vfio_pv_refuse(ret, "MAP_DMA", "the host refuses, IOVA", map->iova);
 	}
 	if (ret)
 		vfio_pv_forget_one(c, dma);

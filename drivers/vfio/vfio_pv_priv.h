@@ -178,6 +178,8 @@ struct vfio_pv_domain {
  * @rcu: for freeing
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
+ * @in_use: it has its type for certain, as more than groups has come; for what is
+ *	said to the log alone
  * @events: what happened, for the user to read; NULL unless @pv
  * @max_mappings: how many mappings it may have
  * @lock: see the lock order; protects @domains, @emulated and @layout
@@ -211,6 +213,7 @@ struct vfio_pv_container {
 	struct rcu_head rcu;
 	bool v2;
 	bool pv;
+	bool in_use;
 	u32 max_mappings;
 	struct vfio_pv_events *events;
 
@@ -352,7 +355,9 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 /*
  * Say why an ioctl is refused, to who wants to know: the error, a negative errno, is
  * the value of this. @what is which ioctl, without its prefix, @why what is wrong, and
- * @value with which value. Each place has a limit of its own for how often.
+ * @value with which value. Each place has a limit of its own for how often. One line
+ * for each refusal: who passes an error on says nothing. An entry of a batch is told of
+ * as the ioctl that it stands for, MAP_DMA or UNMAP_DMA.
  */
 #define vfio_pv_refuse(error, what, why, value) ({				\
 	int __error = (error);							\

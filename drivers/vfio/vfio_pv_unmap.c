@@ -16,13 +16,13 @@ static int vfio_pv_check_unmap(struct vfio_pv_container *c,
 
 	if (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL)
 		return !unmap->iova && !unmap->size ? 0 :
-			vfio_pv_refuse(-EINVAL, "UNMAP", "ALL takes no range, IOVA",
+			vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "ALL takes no range, IOVA",
 				       unmap->iova);
 	if (!unmap->size || (unmap->iova | unmap->size) & mask)
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "size 0 or misaligned, IOVA",
+		return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "size 0 or misaligned, IOVA",
 				      unmap->iova);
 	if (unmap->iova + unmap->size - 1 < unmap->iova || unmap->size > SIZE_MAX)
-		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "the range wraps, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP_DMA", "the range wraps, IOVA",
 				      unmap->iova);
 	return 0;
 }
@@ -39,7 +39,7 @@ int vfio_pv_unmap_check(struct vfio_pv_container *c,
 {
 	lockdep_assert_held(&c->lock);
 	if (unmap->iova != (unsigned long)unmap->iova)
-		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "more than a word, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP_DMA", "more than a word, IOVA",
 				      unmap->iova);
 	return vfio_pv_check_unmap(c, unmap);
 }
@@ -78,7 +78,7 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 	if (ret)
 		return ret;
 	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.start != start)
-		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP",
+		return c->v2 ? vfio_pv_refuse(-EINVAL, "UNMAP_DMA",
 					      "cuts a mapping at IOVA", start) :
 			       -ENOENT;
 	if (!c->v2)
@@ -87,7 +87,7 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 	if (ret)
 		return ret;
 	if (dma && dma->state == VFIO_PV_MAPPED && dma->node.last != last)
-		return vfio_pv_refuse(-EINVAL, "UNMAP", "cuts a mapping at IOVA", last);
+		return vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "cuts a mapping at IOVA", last);
 	return 0;
 }
 
@@ -277,7 +277,7 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 	int ret;
 
 	if (unmap->iova != start)
-		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP", "more than a word, IOVA",
+		return vfio_pv_refuse(-COMPAT_EWRAPS, "UNMAP_DMA", "more than a word, IOVA",
 				      unmap->iova);
 	if (down_read_killable(&c->lock))
 		return -EINTR;

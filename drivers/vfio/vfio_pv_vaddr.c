@@ -22,11 +22,13 @@ static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
 	ret = vfio_pv_take(c, start, last, true, &taken, size);
 	if (ret)
 		return ret;
-	list_for_each_entry(dma, &taken, link)
-		if (dma->vaddr_invalid)
-			ret = vfio_pv_refuse(-EINVAL, "UNMAP",
-					     "has no vaddr already, IOVA",
-					     dma->node.start);
+	list_for_each_entry(dma, &taken, link) {
+		if (!dma->vaddr_invalid)
+			continue;
+		ret = vfio_pv_refuse(-EINVAL, "UNMAP_DMA", "has no vaddr already, IOVA",
+				     dma->node.start);
+		break;
+	}
 	list_for_each_entry(dma, &taken, link) {
 		if (ret)
 			break;
@@ -63,7 +65,7 @@ int vfio_pv_vaddr_drop(struct vfio_pv_container *c,
 	if (down_read_killable(&c->lock))
 		return -EINTR;
 	if (!list_empty(&c->emulated))
-		ret = vfio_pv_refuse(-EBUSY, "UNMAP",
+		ret = vfio_pv_refuse(-EBUSY, "UNMAP_DMA",
 				     "mediated devices need addresses, IOVA",
 				     unmap->iova);
 	else
@@ -78,11 +80,11 @@ static int vfio_pv_vaddr_check(const struct vfio_pv_dma *dma,
 			       const struct vfio_pv_dma_map *map)
 {
 	if (!dma)
-		return vfio_pv_refuse(-ENOENT, "MAP", "no mapping for a vaddr, IOVA",
+		return vfio_pv_refuse(-ENOENT, "MAP_DMA", "no mapping for a vaddr, IOVA",
 				      map->iova);
 	if (!dma->vaddr_invalid || dma->node.start != map->iova ||
 	    vfio_pv_dma_size(dma) != map->size)
-		return vfio_pv_refuse(-EINVAL, "MAP", "mapping wants no vaddr, IOVA",
+		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "mapping wants no vaddr, IOVA",
 				      map->iova);
 	return 0;
 }
@@ -103,7 +105,8 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 	if (!ret) {
 		ret = vfio_pv_mem_move(&dma->mem, map->vaddr);
 		if (ret)
-			vfio_pv_refuse(ret, "MAP", "may not lock the memory, vaddr", map->vaddr);
+			vfio_pv_refuse(ret, "MAP_DMA", "may not lock the memory, vaddr",
+				       map->vaddr);
 	}
 	if (!ret) {
 		spin_lock(&c->tree_lock);

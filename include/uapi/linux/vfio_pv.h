@@ -116,7 +116,8 @@ struct vfio_pv_iommu_invalidate {
  *
  * Return: 0; EOPNOTSUPP unknown flag or granularity, or a PASID where there
  * are none; EINVAL alignment, size 0, or a bad argsz; EOVERFLOW @addr + @size
- * wraps; EIO the host stopped the interface.
+ * wraps; E2BIG; EFAULT; EINTR; EIO the host did not do it, or has stopped the
+ * interface, and nothing is unpinned.
  */
 #define VFIO_PV_IOMMU_INVALIDATE	_IO(VFIO_TYPE, VFIO_BASE + 64)
 
@@ -184,7 +185,7 @@ struct vfio_pv_iommu_batch {
  * a time. When it returns, all with the result 0 are in effect.
  *
  * Return: 0, also if entries have failed: compare @done with @count; EOPNOTSUPP
- * unknown flag; EINVAL a bad argsz, count or alignment of @entries; EFAULT an
+ * unknown flag; EINVAL a bad argsz, count or alignment of @entries; E2BIG; EFAULT an
  * entry can't be read or written; EINTR; ENOMEM; ENODEV, of a map, there is no
  * group any more. After EFAULT, EINTR and ENODEV the results of entries say what
  * became of them as far as they could be written.
@@ -276,7 +277,7 @@ struct vfio_pv_iommu_eventfd {
  * It takes the place of the one before. If events wait, it is signalled at once.
  *
  * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz, @reserved, or @fd is
- * no eventfd; EBADF @fd is not open.
+ * no eventfd; EBADF @fd is not open; E2BIG; EFAULT.
  */
 #define VFIO_PV_IOMMU_EVENTFD	_IO(VFIO_TYPE, VFIO_BASE + 67)
 
@@ -302,7 +303,7 @@ struct vfio_pv_iommu_events {
  * Does not wait. An event that is not handed over stays.
  *
  * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz or alignment of
- * @events; EFAULT; EINTR.
+ * @events; E2BIG; EFAULT; EINTR.
  */
 #define VFIO_PV_IOMMU_READ_EVENTS	_IO(VFIO_TYPE, VFIO_BASE + 68)
 
@@ -344,7 +345,7 @@ struct vfio_pv_iommu_lookup {
  * VFIO_PV_IOMMU_LOOKUP - where does an IOVA lead; for CAP_SYS_ADMIN
  *
  * Return: 0; EPERM; ENOENT nothing is there; EOPNOTSUPP unknown flag; EINVAL a
- * bad argsz or @vm; EIO the host does not answer.
+ * bad argsz, @vm or @iova; E2BIG; EFAULT; EINTR; EIO the host does not answer.
  */
 #define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
 
@@ -387,8 +388,9 @@ struct vfio_pv_iommu_bind_table {
  *
  * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
  * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or
- * @root; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or several
- * kinds of devices; ENOMEM; EIO.
+ * @root; E2BIG; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or
+ * several kinds of devices; ENOSPC the host's limit on domains; ENODEV or ENOENT
+ * the host does not move the devices; ENOMEM; EIO; EINTR.
  */
 #define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
 

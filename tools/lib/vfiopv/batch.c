@@ -32,7 +32,7 @@ static int batch(const struct vfiopv *c, unsigned long request,
 	return done;
 }
 
-/* The same on type 1, with @one for each */
+/* The same on type 1, with @one for each, which takes effect at once */
 static int one_by_one(const struct vfiopv *c,
 		      int (*one)(const struct vfiopv *c, struct vfio_pv_batch_entry *entry),
 		      struct vfio_pv_batch_entry *entries, unsigned int count, __u32 flags)
@@ -40,8 +40,6 @@ static int one_by_one(const struct vfiopv *c,
 	unsigned int done = 0, i;
 	bool stop = false;
 
-	if (flags & ~VFIO_PV_BATCH_FLAG_CONTINUE)
-		return -EOPNOTSUPP;
 	for (i = 0; i < count; i++) {
 		entries[i].result = stop ? -ECANCELED : one(c, &entries[i]);
 		done += !entries[i].result;
@@ -72,6 +70,8 @@ static int unmap_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
 int vfiopv_map_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
 		    unsigned int count, __u32 flags)
 {
+	if (flags & ~VFIO_PV_BATCH_FLAG_CONTINUE)
+		return -EOPNOTSUPP;
 	if (c->type != VFIO_PV_IOMMU)
 		return one_by_one(c, map_one, entries, count, flags);
 	return batch(c, VFIO_PV_IOMMU_MAP, entries, count, flags);
@@ -80,6 +80,8 @@ int vfiopv_map_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
 int vfiopv_unmap_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
 		      unsigned int count, __u32 flags)
 {
+	if (flags & ~(VFIO_PV_BATCH_FLAG_CONTINUE | VFIO_PV_BATCH_FLAG_NO_FLUSH))
+		return -EOPNOTSUPP;
 	if (c->type != VFIO_PV_IOMMU)
 		return one_by_one(c, unmap_one, entries, count, flags);
 	return batch(c, VFIO_PV_IOMMU_UNMAP, entries, count, flags);

@@ -11,7 +11,7 @@
 
 int vfiopv_open(struct vfiopv *c, unsigned int type)
 {
-	*c = (struct vfiopv) { .type = type };
+	*c = (struct vfiopv) { .type = type, .asked = type };
 	c->fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	return c->fd < 0 ? -errno : 0;
 }
@@ -23,12 +23,19 @@ void vfiopv_close(struct vfiopv *c)
 	*c = (struct vfiopv) { .fd = -1 };
 }
 
+/* It has one from its first device on until the last one is closed: only the kernel knows */
+static bool has_type(const struct vfiopv *c)
+{
+	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
+
+	return !ioctl(c->fd, VFIO_IOMMU_GET_INFO, &info);
+}
+
 static int set_type(struct vfiopv *c, unsigned int type)
 {
 	if (ioctl(c->fd, VFIO_SET_IOMMU, type))
 		return -errno;
 	c->type = type;
-	c->ready = true;
 	return 0;
 }
 
@@ -40,11 +47,20 @@ static int set_best_type(struct vfiopv *c)
 
 static int enter(struct vfiopv *c, int group)
 {
+	struct vfio_pv_info_cap_limits limits;
+	int ret;
+
 	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &c->fd))
 		return -errno;
-	if (c->ready)
+	if (has_type(c)) {
+		/* Given by who has put a group into it without us */
+		if (c->type == VFIOPV_BEST)
+			c->type = vfiopv_limits(c, &limits) ? VFIO_TYPE1v2_IOMMU : VFIO_PV_IOMMU;
 		return 0;
-	return c->type == VFIOPV_BEST ? set_best_type(c) : set_type(c, c->type);
+	}
+	ret = c->asked == VFIOPV_BEST ? set_best_type(c) : set_type(c, c->asked);
+	/* Another thread, with another group */
+	return ret == -EINVAL && has_type(c) ? 0 : ret;
 }
 
 int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf)
@@ -62,6 +78,12 @@ int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf)
 	if (ret)
 		vfiopv_dev_close(dev);
 	return ret;
+}
+
+/* Not one that is still to be found out */
+static bool is_type1(const struct vfiopv *c)
+{
+	return c->type == VFIO_TYPE1_IOMMU || c->type == VFIO_TYPE1v2_IOMMU;
 }
 
 int vfiopv_map(const struct vfiopv *c, __u64 iova, void *vaddr, __u64 size, __u32 flags)
@@ -103,6 +125,9 @@ int vfiopv_unmap(const struct vfiopv *c, __u64 iova, __u64 size, __u32 flags, __
 		.size = size,
 	};
 
+	/* It always flushes, which is more than was asked for */
+	if (is_type1(c))
+		unmap.flags &= ~VFIO_PV_UNMAP_FLAG_NO_FLUSH;
 	if (ioctl(c->fd, VFIO_IOMMU_UNMAP_DMA, &unmap))
 		return -errno;
 	if (removed)
@@ -120,5 +145,8 @@ int vfiopv_invalidate(const struct vfiopv *c, __u64 iova, __u64 size)
 		.size = size,
 	};
 
+	/* Nothing waits to be flushed */
+	if (is_type1(c))
+		return 0;
 	return ioctl(c->fd, VFIO_PV_IOMMU_INVALIDATE, &inv) ? -errno : 0;
 }

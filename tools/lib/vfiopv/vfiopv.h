@@ -5,7 +5,8 @@
  * A container with devices in it, their registers, memory that they may reach,
  * and where the paravirtual IOMMU is what there is (see <linux/vfio_pv.h>),
  * many ranges in one call, flushes when the driver wants them, and events.
- * Where it is not, the same calls work on type 1, one range after the other.
+ * Where it is not, the same calls work on type 1, one range after the other and flushed
+ * at once, but for memory of other machines and events.
  *
  * Functions return 0 (or a file descriptor, or a count) or a negative errno.
  * They keep nothing but what stands in the structures, which belong to the
@@ -31,14 +32,17 @@ extern "C" {
 /**
  * struct vfiopv - a container
  * @fd: its file descriptor, -1 when closed
- * @type: VFIO_PV_IOMMU, VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU; what was asked
- *	for until the first device is in it
- * @ready: it has its type
+ * @type: VFIO_PV_IOMMU, VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU, since a device was
+ *	in it; before, what was asked for
+ * @asked: what was asked for
+ *
+ * When its last device is closed the kernel drops what is mapped, and the type: the
+ * next device that is opened decides anew.
  */
 struct vfiopv {
 	int fd;
 	unsigned int type;
-	bool ready;
+	unsigned int asked;
 };
 
 /**
@@ -72,7 +76,9 @@ void vfiopv_close(struct vfiopv *c);
 /*
  * Open a device that is bound to vfio-pci, and put its group into the
  * container; the first one decides the type. -EPERM if its interrupts are not
- * isolated, -ENODEV if the container's IOMMU does not take it.
+ * isolated, -ENODEV if the container's IOMMU does not take it, -EBUSY if its group is
+ * open. Of a group of several devices the others are opened by vfiopv_dev_get(), with the
+ * same @group.
  */
 int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf);
 void vfiopv_dev_close(struct vfiopv_dev *dev);
@@ -108,12 +114,15 @@ int vfiopv_map_foreign(const struct vfiopv *c, __u64 iova, __u32 vm, __u64 gpa, 
 		       __u32 flags);
 
 /*
- * @flags: VFIO_DMA_UNMAP_FLAG_ALL, VFIO_PV_UNMAP_FLAG_NO_FLUSH; @removed, if
- * not NULL, is how many bytes were mapped there.
+ * @flags: VFIO_DMA_UNMAP_FLAG_ALL, VFIO_PV_UNMAP_FLAG_NO_FLUSH, which type 1 has not: there
+ * it is flushed all the same. @removed, if not NULL, is how many bytes were mapped there.
  */
 int vfiopv_unmap(const struct vfiopv *c, __u64 iova, __u64 size, __u32 flags, __u64 *removed);
 
-/* Make unmaps without a flush effective: those in the range, or all (size 0) */
+/*
+ * Make unmaps without a flush effective: those in the range, or all (size 0). On type 1,
+ * where none waits for it, there is nothing to do: 0.
+ */
 int vfiopv_invalidate(const struct vfiopv *c, __u64 iova, __u64 size);
 
 /* ------------------------------------------------------------------ */
@@ -121,8 +130,8 @@ int vfiopv_invalidate(const struct vfiopv *c, __u64 iova, __u64 size);
 
 /*
  * Each of @entries says what became of it; the return value is how many have
- * succeeded. @flags: VFIO_PV_BATCH_FLAG_*. On type 1, which has no batches, they
- * are done one after the other, and there is no VFIO_PV_BATCH_FLAG_NO_FLUSH.
+ * succeeded. @flags: VFIO_PV_BATCH_FLAG_*. On type 1, which has no batches, they are
+ * done one after the other, and flushed also with VFIO_PV_BATCH_FLAG_NO_FLUSH.
  */
 int vfiopv_map_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,
 		    unsigned int count, __u32 flags);

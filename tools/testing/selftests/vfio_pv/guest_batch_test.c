@@ -195,14 +195,21 @@ TEST_F(batch, no_flush)
 {
 	long locked;
 
-	if (variant->type != VFIO_PV_IOMMU) {
-		EXPECT_EQ(-EOPNOTSUPP, vfiopv_unmap_many(&self->c, self->entry, 1, NO_FLUSH));
-		return;
-	}
 	ASSERT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, 0));
 	locked = guest_locked_kb();
 	to_unmap(self->entry, MANY);
 	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, NO_FLUSH));
+	/* The same program on type 1, where the flush has been and the second step does nothing */
+	if (variant->type != VFIO_PV_IOMMU) {
+		EXPECT_EQ(locked - MANY * 4, guest_locked_kb());
+		EXPECT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));
+		fill(self->entry, self->buffer, 1);
+		ASSERT_EQ(1, vfiopv_map_many(&self->c, self->entry, 1, 0));
+		EXPECT_EQ(0, vfiopv_unmap(&self->c, GUEST_IOVA, PAGE, VFIO_PV_UNMAP_FLAG_NO_FLUSH,
+					  NULL));
+		EXPECT_EQ(0, vfiopv_invalidate(&self->c, GUEST_IOVA, PAGE));
+		return;
+	}
 	EXPECT_EQ(locked, guest_locked_kb());
 	fill(self->entry, self->buffer, MANY);
 	EXPECT_EQ(0, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
@@ -210,6 +217,35 @@ TEST_F(batch, no_flush)
 	ASSERT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));
 	EXPECT_EQ(locked - MANY * 4, guest_locked_kb());
 	EXPECT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
+}
+
+/* The container outlives its devices */
+TEST_F(batch, reopen)
+{
+	unsigned int type = variant->type == VFIO_PV_IOMMU ? VFIOPV_BEST : variant->type;
+	struct vfiopv_dev dev, second;
+	char bdf[16], other[16];
+	struct vfiopv c;
+	int i;
+
+	guest_vfio_close(&self->g);
+	ASSERT_EQ(0, guest_find_edu(0, bdf));
+	ASSERT_EQ(0, vfiopv_open(&c, type));
+	EXPECT_EQ(-ENOENT, vfiopv_dev_open(&c, &dev, "ffff:ff:1f.7"));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, vfiopv_dev_open(&c, &dev, bdf));
+		EXPECT_EQ(variant->type, c.type);
+		/* What was mapped before is gone */
+		EXPECT_EQ(0, vfiopv_map(&c, GUEST_IOVA, self->buffer, PAGE, RW));
+		EXPECT_EQ(-EBUSY, vfiopv_dev_open(&c, &second, bdf));
+		if (!guest_find_edu(1, other)) {
+			ASSERT_EQ(0, vfiopv_dev_open(&c, &second, other));
+			vfiopv_dev_close(&second);
+			EXPECT_EQ(-EEXIST, vfiopv_map(&c, GUEST_IOVA, self->buffer, PAGE, RW));
+		}
+		vfiopv_dev_close(&dev);
+	}
+	vfiopv_close(&c);
 }
 
 TEST_F(batch, errors)

@@ -49,18 +49,6 @@ FIXTURE_VARIANT_ADD(mdev, pv)
 /* ------------------------------------------------------------------ */
 /* The device */
 
-static int open_group(void)
-{
-	char link[256], path[64];
-	ssize_t n = readlink(DEVICE "/iommu_group", link, sizeof(link) - 1);
-
-	if (n < 0)
-		return -errno;
-	link[n] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
-
 static int pin(int fd, __u64 iova, __u32 npage, __u32 prot)
 {
 	struct pv_test_pages arg = { iova, npage, prot };
@@ -98,7 +86,7 @@ FIXTURE_SETUP(mdev)
 	guest_setup(&self->g, variant->type, 0);
 	self->buffer = guest_memory(SIZE);
 	ASSERT_NE(NULL, self->buffer);
-	self->group = open_group();
+	self->group = guest_open_group_of(DEVICE);
 	ASSERT_LE(0, self->group);
 	ASSERT_EQ(0, vfio_group_set_container(self->group, self->g.container));
 	self->fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, "vfio-pv-test");
@@ -441,7 +429,7 @@ TEST(any_order_before_the_type)
 	for (first = 0; first < 2; first++) {
 		g.container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 		groups[0] = vfiopv_group_open(bdf);
-		groups[1] = open_group();
+		groups[1] = guest_open_group_of(DEVICE);
 		ASSERT_EQ(0, vfio_group_set_container(groups[first], g.container));
 		ASSERT_EQ(0, vfio_group_set_container(groups[!first], g.container));
 		EXPECT_EQ(0, guest_ioctl(g.container, VFIO_SET_IOMMU, (void *)VFIO_PV_IOMMU));
@@ -469,7 +457,7 @@ TEST(mediated_device_alone)
 	if (!guest_has_backend())
 		SKIP(return, "needs the module vfio_pv");
 	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	group = open_group();
+	group = guest_open_group_of(DEVICE);
 	ASSERT_EQ(0, vfio_group_set_container(group, container));
 	ASSERT_EQ(0, guest_ioctl(container, VFIO_SET_IOMMU, (void *)VFIO_PV_IOMMU));
 	fd = open_mdev(group);
@@ -495,7 +483,7 @@ TEST(version_1_pins_nothing)
 	if (access(DEVICE, F_OK) && system("pvvm-load vfio_pv_test"))
 		SKIP(return, "needs the module vfio_pv_test");
 	guest_setup(&g, VFIO_TYPE1_IOMMU, 0);
-	group = open_group();
+	group = guest_open_group_of(DEVICE);
 	ASSERT_EQ(0, vfio_group_set_container(group, g.container));
 	fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "vfio-pv-test");
 	ASSERT_LE(0, fd);

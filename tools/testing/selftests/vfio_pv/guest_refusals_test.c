@@ -20,6 +20,7 @@
 #define MSI_PAGE	0xfee00000ULL
 #define NOBODY		65534
 #define CONTROL		"/sys/kernel/debug/dynamic_debug/control"
+#define MDEV		"/sys/devices/platform/vfio-pv-test"
 #define ENTRY_LIMIT	"/sys/module/vfio_pv/parameters/dma_entry_limit"
 
 static int write_text(const char *path, const char *text)
@@ -75,7 +76,7 @@ FIXTURE_TEARDOWN(refusals)
 
 /*
  * Read all that has come since the last time. Return: how many lines of the module say
- * that @what was refused with @error; -1 if one says something else.
+ * that @what was refused with @error; -1 if one says that something else was.
  */
 static int lines(int log, const char *what, int error)
 {
@@ -90,7 +91,7 @@ static int lines(int log, const char *what, int error)
 			continue;
 		line[n] = 0;
 		found = strstr(line, "vfio_pv: ");
-		if (!found || count < 0)
+		if (!found || count < 0 || !strstr(found, "refused"))
 			continue;
 		count = strncmp(found, want, strlen(want)) ? -1 : count + 1;
 		if (count < 0)
@@ -145,24 +146,24 @@ TEST_F(refusals, map)
 	};
 	struct vfio_iommu_type1_dma_map large = good;
 
-	refused("MAP", -EFAULT, VFIO_IOMMU_MAP_DMA, NULL);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, argsz, 31);
-	refused_field("MAP", -EOPNOTSUPP, VFIO_IOMMU_MAP_DMA, good, flags, RW | 1 << 20);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, flags, 0);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, 0);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, PAGE + 8);
-	refused_field("MAP", guest_wrap_error(), VFIO_IOMMU_MAP_DMA, good, size, -PAGE);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, iova, MSI_PAGE);
-	refused_field("MAP", -EEXIST, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA);
-	refused_field("MAP", -EFAULT, VFIO_IOMMU_MAP_DMA, good, vaddr, PAGE);
+	refused("MAP_DMA", -EFAULT, VFIO_IOMMU_MAP_DMA, NULL);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, argsz, 31);
+	refused_field("MAP_DMA", -EOPNOTSUPP, VFIO_IOMMU_MAP_DMA, good, flags, RW | 1 << 20);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, flags, 0);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, 0);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, PAGE + 8);
+	refused_field("MAP_DMA", guest_wrap_error(), VFIO_IOMMU_MAP_DMA, good, size, -PAGE);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, iova, MSI_PAGE);
+	refused_field("MAP_DMA", -EEXIST, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA);
+	refused_field("MAP_DMA", -EFAULT, VFIO_IOMMU_MAP_DMA, good, vaddr, PAGE);
 	/* Has no pages; the host finds out */
-	refused_field("MAP", -EFAULT, VFIO_IOMMU_MAP_DMA, good, vaddr,
+	refused_field("MAP_DMA", -EFAULT, VFIO_IOMMU_MAP_DMA, good, vaddr,
 		      (uintptr_t)self->g.dev.mmio);
 	large.size = 8 * PAGE;
-	refused_nobody("MAP", -ENOMEM, VFIO_IOMMU_MAP_DMA, &large);
+	refused_nobody("MAP_DMA", -ENOMEM, VFIO_IOMMU_MAP_DMA, &large);
 	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, 4 * PAGE, VFIO_PV_UNMAP_FLAG_NO_FLUSH,
 				 NULL));
-	refused_field("MAP", -EBUSY, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA);
+	refused_field("MAP_DMA", -EBUSY, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA);
 }
 
 TEST_F(refusals, map_of_another_machine)
@@ -176,12 +177,12 @@ TEST_F(refusals, map_of_another_machine)
 	};
 	struct vfio_pv_dma_map arg = good;
 
-	refused("MAP", -EACCES, VFIO_IOMMU_MAP_DMA, &arg);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, vm, 0);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, reserved, 1);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, argsz, 32);
-	refused_field("MAP", -E2BIG, VFIO_IOMMU_MAP_DMA, good, argsz, PAGE + 1);
-	refused_nobody("MAP", -EPERM, VFIO_IOMMU_MAP_DMA, &arg);
+	refused("MAP_DMA", -EACCES, VFIO_IOMMU_MAP_DMA, &arg);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, vm, 0);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, reserved, 1);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, argsz, 32);
+	refused_field("MAP_DMA", -E2BIG, VFIO_IOMMU_MAP_DMA, good, argsz, PAGE + 1);
+	refused_nobody("MAP_DMA", -EPERM, VFIO_IOMMU_MAP_DMA, &arg);
 }
 
 TEST_F(refusals, vaddr)
@@ -196,12 +197,21 @@ TEST_F(refusals, vaddr)
 	struct guest_vfio second;
 	char bdf[16];
 
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, 4 * PAGE);
-	refused_field("MAP", -ENOENT, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA * 2);
-	refused_field("MAP", -EINVAL, VFIO_IOMMU_MAP_DMA, good, flags,
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, size, 4 * PAGE);
+	refused_field("MAP_DMA", -ENOENT, VFIO_IOMMU_MAP_DMA, good, iova, GUEST_IOVA * 2);
+	refused_field("MAP_DMA", -EINVAL, VFIO_IOMMU_MAP_DMA, good, flags,
 		      RW | VFIO_DMA_MAP_FLAG_VADDR);
 	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_UNMAP_DMA, &drop));
-	refused("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
+	refused("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
+	/* Several that are in the way are told of once */
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA * 2, self->buffer, PAGE, true));
+	drop.iova = GUEST_IOVA * 2;
+	drop.size = PAGE;
+	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_UNMAP_DMA, &drop));
+	drop.flags |= VFIO_DMA_UNMAP_FLAG_ALL;
+	drop.iova = 0;
+	drop.size = 0;
+	refused("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
 	if (guest_find_edu(1, bdf))
 		return;
 	lseek(self->log, 0, SEEK_END);
@@ -221,7 +231,7 @@ TEST_F(refusals, entry_limit)
 	EXPECT_EQ(0, write_text(ENTRY_LIMIT, "4294967295"));
 	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
 	map.iova *= 2;
-	refused("MAP", -ENOSPC, VFIO_IOMMU_MAP_DMA, &map);
+	refused("MAP_DMA", -ENOSPC, VFIO_IOMMU_MAP_DMA, &map);
 }
 
 TEST_F(refusals, unmap)
@@ -231,26 +241,26 @@ TEST_F(refusals, unmap)
 	};
 	struct vfio_iommu_type1_dma_unmap *fixed;
 
-	refused("UNMAP", -EFAULT, VFIO_IOMMU_UNMAP_DMA, NULL);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, argsz, 23);
-	refused_field("UNMAP", -EOPNOTSUPP, VFIO_IOMMU_UNMAP_DMA, good, flags, 1 << 20);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
+	refused("UNMAP_DMA", -EFAULT, VFIO_IOMMU_UNMAP_DMA, NULL);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, argsz, 23);
+	refused_field("UNMAP_DMA", -EOPNOTSUPP, VFIO_IOMMU_UNMAP_DMA, good, flags, 1 << 20);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
 		      VFIO_DMA_UNMAP_FLAG_ALL);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
 		      VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, flags,
 		      VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, 0);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, PAGE - 1);
-	refused_field("UNMAP", guest_wrap_error(), VFIO_IOMMU_UNMAP_DMA, good, size, -PAGE);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, PAGE);
-	refused_field("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, iova, GUEST_IOVA + PAGE);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, 0);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, PAGE - 1);
+	refused_field("UNMAP_DMA", guest_wrap_error(), VFIO_IOMMU_UNMAP_DMA, good, size, -PAGE);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, size, PAGE);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, good, iova, GUEST_IOVA + PAGE);
 
 	fixed = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, fixed);
 	*fixed = good;
 	ASSERT_EQ(0, mprotect(fixed, PAGE, PROT_READ));
-	refused("UNMAP", -EFAULT, VFIO_IOMMU_UNMAP_DMA, fixed);
+	refused("UNMAP_DMA", -EFAULT, VFIO_IOMMU_UNMAP_DMA, fixed);
 }
 
 TEST_F(refusals, batch)
@@ -280,7 +290,7 @@ TEST_F(refusals, batch)
 	lseek(self->log, 0, SEEK_END);
 	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_PV_IOMMU_MAP, &arg));
 	EXPECT_EQ(-EEXIST, entry.result);
-	EXPECT_EQ(1, lines(self->log, "MAP", EEXIST));
+	EXPECT_EQ(1, lines(self->log, "MAP_DMA", EEXIST));
 	entry.flags = 1 << 20;
 	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_PV_IOMMU_MAP, &arg));
 	EXPECT_EQ(1, lines(self->log, "MAP", EOPNOTSUPP));
@@ -339,7 +349,7 @@ TEST_F(refusals, dirty)
 	struct get arg = good;
 
 	refused("DIRTY_PAGES", -EINVAL, VFIO_IOMMU_DIRTY_PAGES, &arg);	/* not started */
-	refused("UNMAP", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
+	refused("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, &drop);
 	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_DIRTY_PAGES, &start));
 	refused("DIRTY_PAGES", -EFAULT, VFIO_IOMMU_DIRTY_PAGES, NULL);
 	refused_field("DIRTY_PAGES", -EINVAL, VFIO_IOMMU_DIRTY_PAGES, good, head.argsz, 7);
@@ -355,6 +365,11 @@ TEST_F(refusals, dirty)
 		      range.bitmap.size, 0);
 	refused_field("DIRTY_PAGES", -EFAULT, VFIO_IOMMU_DIRTY_PAGES, good,
 		      range.bitmap.data, (void *)PAGE);
+	refused_field("UNMAP_DMA", -EFAULT, VFIO_IOMMU_UNMAP_DMA, drop,
+		      bitmap.data, (void *)PAGE);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, drop, bitmap.size, 0);
+	refused_field("UNMAP_DMA", -EINVAL, VFIO_IOMMU_UNMAP_DMA, drop, head.argsz,
+		      sizeof(drop.head));
 }
 
 TEST_F(refusals, what_there_is)
@@ -430,6 +445,128 @@ TEST_F(refusals, are_few)
 		ASSERT_EQ(-ENOTTY, guest_ioctl(self->g.container,
 					       _IO(VFIO_TYPE, VFIO_BASE + 99), NULL));
 	EXPECT_GT(100, lines(self->log, "an ioctl", ENOTTY));
+}
+
+/* ------------------------------------------------------------------ */
+/* Groups */
+
+FIXTURE(groups)
+{
+	int container;
+	int log;
+};
+
+FIXTURE_SETUP(groups)
+{
+	if (write_text(CONTROL, "module vfio_pv +p"))
+		SKIP(return, "needs the module vfio_pv, and dynamic debug");
+	self->container = vfio_container_open();
+	ASSERT_LE(0, self->container);
+	self->log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT_LE(0, self->log);
+	lseek(self->log, 0, SEEK_END);
+}
+
+FIXTURE_TEARDOWN(groups)
+{
+	close(self->log);
+	close(self->container);
+	write_text(CONTROL, "module vfio_pv -p");
+}
+
+/* Is the paravirtual IOMMU what is responsible for the device? */
+static bool is_ours(const char *bdf)
+{
+	char path[64], link[256];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu", bdf);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return false;
+	link[n] = 0;
+	return strstr(link, "pv-iommu");
+}
+
+/* The group of a device bound to vfio-pci that is, or is not, ours; -ENODEV */
+static int open_group(bool ours)
+{
+	char found[VFIO_DEV_MAX][16];
+	int n = vfio_find_devices("vfio-pci", found, VFIO_DEV_MAX), i;
+
+	for (i = 0; i < n; i++)
+		if (is_ours(found[i]) == ours)
+			return vfio_group_open(found[i]);
+	return -ENODEV;
+}
+
+#define set_iommu(type)	guest_ioctl(self->container, VFIO_SET_IOMMU, (void *)(unsigned long)(type))
+
+/* One that type 1 takes has not been refused */
+TEST_F(groups, of_another_iommu)
+{
+	int other = open_group(false), ours = open_group(true);
+
+	if (other < 0 || ours < 0)
+		SKIP(return, "needs a device of ours and one of another IOMMU");
+	ASSERT_EQ(0, vfio_group_set_container(other, self->container));
+	EXPECT_EQ(-ENODEV, set_iommu(VFIO_PV_IOMMU));
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU", ENODEV));
+	set_iommu(VFIO_TYPE1v2_IOMMU);
+	EXPECT_EQ(0, lines(self->log, "", 0));
+	ASSERT_EQ(0, guest_ioctl(other, VFIO_GROUP_UNSET_CONTAINER, NULL));
+
+	ASSERT_EQ(0, vfio_group_set_container(ours, self->container));
+	ASSERT_EQ(0, set_iommu(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, lines(self->log, "", 0));
+	EXPECT_EQ(-ENODEV, vfio_group_set_container(other, self->container));
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU or SET_CONTAINER", ENODEV));
+	EXPECT_EQ(1, guest_ioctl(self->container, VFIO_CHECK_EXTENSION,
+				 (void *)VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(-ENODEV, vfio_group_set_container(other, self->container));
+	EXPECT_EQ(1, lines(self->log, "SET_CONTAINER", ENODEV));
+	close(ours);
+	close(other);
+}
+
+/* Interrupts that the host does not isolate */
+TEST_F(groups, with_unsafe_interrupts)
+{
+	int ours = open_group(true), ret;
+
+	if (ours < 0)
+		SKIP(return, "needs a device bound to vfio-pci");
+	ASSERT_EQ(0, vfio_group_set_container(ours, self->container));
+	ret = set_iommu(VFIO_PV_IOMMU);
+	if (!ret)
+		SKIP(return, "needs a host that does not remap interrupts");
+	EXPECT_EQ(-EPERM, ret);
+	/* The other line is a warning, which is there without debugging, too */
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU", EPERM));
+	EXPECT_EQ(-EPERM, set_iommu(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU", EPERM));
+	close(ours);
+}
+
+/* Mediated devices alone are type 1's, but for the type that only we have */
+TEST_F(groups, of_mediated_devices)
+{
+	int mdev, ours = open_group(true);
+
+	if (access(MDEV, F_OK) && system("pvvm-load vfio_pv_test"))
+		SKIP(return, "needs the module vfio_pv_test");
+	if (ours < 0)
+		SKIP(return, "needs a device bound to vfio-pci");
+	mdev = guest_open_group_of(MDEV);
+	ASSERT_LE(0, mdev);
+	ASSERT_EQ(0, vfio_group_set_container(mdev, self->container));
+	EXPECT_EQ(0, set_iommu(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, lines(self->log, "", 0));
+	/* type1 has it now, and wants permission for a device of ours */
+	EXPECT_EQ(-EPERM, vfio_group_set_container(ours, self->container));
+	EXPECT_EQ(0, lines(self->log, "", 0));
+	close(ours);
+	close(mdev);
 }
 
 TEST_HARNESS_MAIN

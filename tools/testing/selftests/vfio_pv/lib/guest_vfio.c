@@ -56,6 +56,22 @@ int guest_find_edu(unsigned int nr, char bdf[16])
 	return -ENODEV;
 }
 
+int guest_open_group_of(const char *device)
+{
+	char path[128], link[256];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/iommu_group", device);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return -errno;
+	link[n] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 unsigned int guest_find_capability(const struct vfio_dev *dev)
 {
 	unsigned int pos = vfio_config_read32(dev, 0x34) & 0xfc;
@@ -92,7 +108,7 @@ int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf)
 
 int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const char *bdf)
 {
-	struct vfiopv c = { .fd = first->container, .ready = true };
+	struct vfiopv c = { .fd = first->container };
 	int ret;
 
 	g->container = -1;

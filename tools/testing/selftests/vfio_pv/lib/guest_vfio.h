@@ -24,6 +24,9 @@ struct guest_vfio {
 /* The address of edu number @nr of those bound to vfio-pci; -ENODEV */
 int guest_find_edu(unsigned int nr, char bdf[16]);
 
+/* The group of a device that is none of PCI, by its folder in sysfs */
+int guest_open_group_of(const char *device);
+
 /* A container of this type, with @bdf in it */
 int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf);
 /* Put @bdf into the container of @first. It is closed after @g. */
