@@ -29,7 +29,8 @@
  * @type: PVIOMMU_MEM_IOREQ_SERVER
  * @entries: records that the ring has room for, a power of two between
  *           PVIOMMU_SERVER_MIN_ENTRIES and _MAX_ENTRIES; 0 to disclaim
- * @eventfd: signalled when there are records, and at the end; -1 for none
+ * @eventfd: signalled when there are records, and at the end; -1 for none, and to
+ *           disclaim
  *
  * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, EPERM the caller has no
  * CAP_SYS_ADMIN and the file's first claim was not of this VM, ENOENT no such VM,
@@ -48,8 +49,9 @@ struct pviommu_server_claim {
 /**
  * PVIOMMU_SERVER_CLAIM: claim or disclaim.
  *
- * A claim ends also when the file is closed, the VM ends, or the server does not
- * make enough room in a full ring in the time that the host waits.
+ * A claim ends also when the file is closed by all that have it open, be the ring
+ * mapped or not, when the VM ends, or when the server does not make enough room in a
+ * full ring in the time that the host waits.
  */
 #define PVIOMMU_SERVER_CLAIM	_IO(PVIOMMU_SERVER_MAGIC, 0)
 
