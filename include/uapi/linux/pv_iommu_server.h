@@ -97,6 +97,9 @@ struct pviommu_server_read {
  * @last: last byte of the range for LOST, else 0
  * @reserved: zero
  *
+ * A write of more bytes than PVIOMMU_REC_DATA, which KVM of some kernels can emulate, is
+ * as many records, one after the other, as it takes.
+ *
  * PVIOMMU_REC_WRITE may follow the PVIOMMU_REC_NO_PAGE of its page, and a new
  * PVIOMMU_REC_PAGE: what the page holds is what PVIOMMU_SERVER_READ reads.
  *
