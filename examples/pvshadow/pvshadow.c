@@ -16,7 +16,8 @@
  *   take, drop    claim, disclaim
  *   mirror FILE   write all pages to FILE: 8 bytes of GPA, 4096 bytes, and so on
  *   writes FILE   write what was told of under this claim, since the last time, to FILE,
- *                 as text
+ *                 a line for each write: GPA, bytes, data, the thread that wrote, and the
+ *                 number of the record; an error if there were more than fit in here
  *   sleep MS      do nothing, as a server that is too slow
  *   quit
  */
@@ -52,7 +53,7 @@ static struct {
 	struct page *pages[MAX_PAGES];
 	unsigned int nr_pages;
 	struct pviommu_server_record writes[MAX_WRITES];
-	unsigned int nr_writes;
+	unsigned int nr_writes;		/* more than MAX_WRITES: of some there is nothing */
 } server;
 
 static size_t ring_size(void)
@@ -138,7 +139,8 @@ static void take_record(const struct pviommu_server_record *rec)
 		if (i < server.nr_pages)
 			look(i, rec->gpa, rec->size);
 		if (server.nr_writes < MAX_WRITES)
-			server.writes[server.nr_writes++] = *rec;
+			server.writes[server.nr_writes] = *rec;
+		server.nr_writes++;
 		break;
 	}
 }
@@ -225,20 +227,23 @@ static int write_mirror(const char *name)
 
 static int write_writes(const char *name)
 {
-	FILE *file = fopen(name, "w");
-	unsigned int i, j;
+	unsigned int nr = server.nr_writes, i, j;
+	FILE *file;
 
+	server.nr_writes = 0;
+	if (nr > MAX_WRITES)
+		return -EOVERFLOW;
+	file = fopen(name, "w");
 	if (!file)
 		return -errno;
-	for (i = 0; i < server.nr_writes; i++) {
+	for (i = 0; i < nr; i++) {
 		const struct pviommu_server_record *rec = &server.writes[i];
 
 		fprintf(file, "%llx %u ", (unsigned long long)rec->gpa, rec->size);
 		for (j = 0; j < rec->size; j++)
 			fprintf(file, "%02x", rec->data[j]);
-		fprintf(file, "\n");
+		fprintf(file, " %u %llu\n", rec->thread, (unsigned long long)rec->seq);
 	}
-	server.nr_writes = 0;
 	return fclose(file) ? -errno : 0;
 }
 

@@ -8,11 +8,14 @@
  * looks again now and then: servers make room by writing to memory. An op, which
  * has locks, does not wait: it has room kept before it changes anything.
  */
+#include <linux/anon_inodes.h>
 #include <linux/capability.h>
 #include <linux/delay.h>
 #include <linux/eventfd.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -554,6 +557,30 @@ static long server_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	}
 }
 
+/* What a mapped ring is a mapping of, instead of the control device */
+static const struct file_operations ring_fops = {
+	.owner = THIS_MODULE,
+};
+
+/*
+ * The mapping holds the pages, so that it outlives the server. It does not hold the file:
+ * to close that ends the claim.
+ */
+static int map_ring(struct pviommu_server *server, struct vm_area_struct *vma)
+{
+	struct file *ring;
+	int ret;
+
+	ring = anon_inode_getfile("[pv-iommu-ring]", &ring_fops, NULL, O_RDWR);
+	if (IS_ERR(ring))
+		return PTR_ERR(ring);
+	ret = remap_vmalloc_range(vma, server->ring, 0);
+	if (!ret)
+		vma_set_file(vma, ring);
+	fput(ring);
+	return ret;
+}
+
 static int server_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct server_file *file = filp->private_data;
@@ -562,9 +589,8 @@ static int server_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (vma->vm_pgoff)
 		return -EINVAL;
 	mutex_lock(&file->lock);
-	/* The mapping holds the pages, so that it outlives the server */
 	if (file->server)
-		ret = remap_vmalloc_range(vma, file->server->ring, 0);
+		ret = map_ring(file->server, vma);
 	mutex_unlock(&file->lock);
 	return ret;
 }

@@ -49,8 +49,9 @@ struct pviommu_server_claim {
 /**
  * PVIOMMU_SERVER_CLAIM: claim or disclaim.
  *
- * A claim ends also when the file is closed, the VM ends, or the server does not
- * make enough room in a full ring in the time that the host waits.
+ * A claim ends also when the file is closed by all that have it open, be the ring
+ * mapped or not, when the VM ends, or when the server does not make enough room in a
+ * full ring in the time that the host waits.
  */
 #define PVIOMMU_SERVER_CLAIM	_IO(PVIOMMU_SERVER_MAGIC, 0)
 
@@ -95,6 +96,9 @@ struct pviommu_server_read {
  * @data: what was written, in the order of addresses
  * @last: last byte of the range for LOST, else 0
  * @reserved: zero
+ *
+ * A write of more bytes than PVIOMMU_REC_DATA, which KVM of some kernels can emulate, is
+ * as many records, one after the other, as it takes.
  *
  * PVIOMMU_REC_WRITE may follow the PVIOMMU_REC_NO_PAGE of its page, and a new
  * PVIOMMU_REC_PAGE: what the page holds is what PVIOMMU_SERVER_READ reads.

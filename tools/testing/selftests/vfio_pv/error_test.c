@@ -21,6 +21,7 @@
 #define DEVS	3
 #define VICTIM	2
 #define OTHER	0
+#define BESIDE	1	/* in the domain of the victim */
 #define IOVA	0x10000000ULL
 #define TARGET	(PV_DATA + 0x10000)
 #define LEN	64
@@ -67,8 +68,9 @@ static bool lands(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 static bool goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 {
 	static __u64 count;
-	__u64 data = ++count * 0x9e3779b97f4a7c15ULL, *mem = pv_mem(vm, gpa);
+	__u64 data, *mem = pv_mem(vm, gpa);
 
+	data = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15ULL;
 	*mem = data;
 	if (!edu_from_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)))
 		return false;
@@ -90,25 +92,84 @@ static __u32 recover(struct pv_ring *r, __u32 ep)
 	return status;
 }
 
-/* A device of another group, at work all the time */
-struct bystander {
+/* A device at work all the time */
+struct worker {
 	struct pv_vm *vm;
+	int dev;
+	__u64 iova, gpa;
 	pthread_t thread;
 	bool stop;
 	int good, bad;
 };
 
+/* One of another group */
 static void *stand_by(void *data)
 {
-	struct bystander *b = data;
+	struct worker *w = data;
 
-	while (!__atomic_load_n(&b->stop, __ATOMIC_RELAXED)) {
-		if (goes_through(b->vm, OTHER, IOVA, TARGET + PV_PAGE))
-			b->good++;
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		if (goes_through(w->vm, w->dev, w->iova, w->gpa))
+			w->good++;
 		else
-			b->bad++;
+			w->bad++;
 	}
 	return NULL;
+}
+
+/* The victim, as a driver that does not know yet: it writes, and each time may fail */
+static void *write_on(void *data)
+{
+	struct worker *w = data;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		if (edu_to_ram(&w->vm->dev[w->dev].vfio, w->iova, 0, LEN))
+			__atomic_add_fetch(&w->good, 1, __ATOMIC_RELAXED);
+		else
+			usleep(1000);
+	}
+	return NULL;
+}
+
+static bool start_work(struct worker *w, struct pv_vm *vm, void *(*work)(void *), int dev,
+		       __u64 iova, __u64 gpa)
+{
+	*w = (struct worker) { .vm = vm, .dev = dev, .iova = iova, .gpa = gpa };
+	return !pthread_create(&w->thread, NULL, work, w);
+}
+
+static void end_work(struct worker *w)
+{
+	__atomic_store_n(&w->stop, true, __ATOMIC_RELAXED);
+	pthread_join(w->thread, NULL);
+}
+
+/* Wait until the device has done so much more */
+static bool works_on(struct worker *w, int more)
+{
+	int want = __atomic_load_n(&w->good, __ATOMIC_RELAXED) + more, ms;
+
+	for (ms = 0; ms < WAIT_MS; ms += 10) {
+		if (__atomic_load_n(&w->good, __ATOMIC_RELAXED) >= want)
+			return true;
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+/* What a device that writes has not touched */
+static void wipe(struct pv_vm *vm, __u64 gpa)
+{
+	memset(pv_mem(vm, gpa), 0x55, LEN);
+}
+
+static bool is_wiped(struct pv_vm *vm, __u64 gpa)
+{
+	const unsigned char *mem = pv_mem(vm, gpa);
+	int i;
+
+	for (i = 0; i < LEN && mem[i] == 0x55; i++)
+		;
+	return i == LEN;
 }
 
 /*
@@ -186,14 +247,34 @@ FIXTURE_VARIANT_ADD(error, non_fatal)
 	.error = "COMP_TIME",
 };
 
+/* The victim is at work when it happens, another in its domain, and one in another */
 TEST_F(error, cut_off_and_recovered)
 {
-	struct pv_state before = pv_state(self->r), after;
-	struct bystander b = { .vm = &self->vm };
+	struct worker victim, other, beside;
+	struct pv_state before, after;
 	struct pviommu_event ev;
 
-	ASSERT_EQ(0, pthread_create(&b.thread, NULL, stand_by, &b));
-	cut_off(variant->error);
+	pv_map(self->r, self->dom, IOVA + PV_PAGE, TARGET + 2 * PV_PAGE, PV_PAGE, PV_RW);
+	pv_attach(self->r, self->vm.dev[BESIDE].id, self->dom);
+	before = pv_state(self->r);
+	ASSERT_TRUE(start_work(&other, &self->vm, stand_by, OTHER, IOVA, TARGET + PV_PAGE));
+	ASSERT_TRUE(start_work(&beside, &self->vm, stand_by, BESIDE, IOVA + PV_PAGE,
+			       TARGET + 2 * PV_PAGE));
+	wipe(&self->vm, TARGET);
+	ASSERT_TRUE(start_work(&victim, &self->vm, write_on, VICTIM, IOVA, TARGET));
+	EXPECT_TRUE(works_on(&victim, 2));
+	EXPECT_FALSE(is_wiped(&self->vm, TARGET));
+
+	/* As soon as one can know of it, nothing arrives any more */
+	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
+	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, WAIT_MS));
+	wipe(&self->vm, TARGET);
+	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
+	EXPECT_EQ(self->ep, ev.endpoint);
+	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
+	EXPECT_TRUE(works_on(&victim, 5));
+	EXPECT_TRUE(is_wiped(&self->vm, TARGET));
+	end_work(&victim);
 	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
 
 	/* Until it says that it knows, the guest can't attach it, only leave it blocked */
@@ -212,10 +293,12 @@ TEST_F(error, cut_off_and_recovered)
 	after = pv_state(self->r);
 	EXPECT_TRUE(pv_state_same(&before, &after));
 
-	__atomic_store_n(&b.stop, true, __ATOMIC_RELAXED);
-	pthread_join(b.thread, NULL);
-	EXPECT_EQ(0, b.bad);
-	EXPECT_LT(0, b.good);
+	end_work(&other);
+	end_work(&beside);
+	EXPECT_EQ(0, other.bad);
+	EXPECT_LT(0, other.good);
+	EXPECT_EQ(0, beside.bad);
+	EXPECT_LT(0, beside.good);
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 

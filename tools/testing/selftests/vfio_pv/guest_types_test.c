@@ -8,53 +8,26 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 
 #include "lib/guest_ask.h"
 #include "lib/guest_balloon.h"
-#include "lib/guest_ram.h"
+#include "lib/guest_shadow.h"
 
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
-#define PAGE		4096UL
-#define PAGES		16
 #define THREADS		4
-#define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
 #define RESTART		"/sys/kernel/debug/pv-iommu/restart"
-
-/* ---- the server ------------------------------------------------------- */
-
-/* Have the server do something; NULL for no answer */
-static const char *ask(const char *command)
-{
-	return share_ask("server", "%s", command);
-}
-
-/* A command that writes to a file of ours; the file */
-static FILE *ask_file(const char *command)
-{
-	char line[256], path[128];
-
-	share_path(path, sizeof(path), "file");
-	snprintf(line, sizeof(line), "%s %s", command, path);
-	if (strcmp(ask(line) ?: "", "ok"))
-		return NULL;
-	return fopen(path, "r");
-}
-
-#define must_ask(command)	ASSERT_STREQ("ok", ask(command) ?: "no answer")
+/* What a store may take that nobody makes wait, on a machine that is busy otherwise */
+#define STORE_MS	2000
+/* and one for which a server has to make room: all that it is given, and as much again */
+#define WAIT_MS		8000
 
 /* ---- memory ------------------------------------------------------------- */
-
-struct memory {
-	unsigned char *pages;
-	__u64 gpa[PAGES];
-};
 
 static void store8(unsigned char *p, unsigned char value)
 {
@@ -64,20 +37,6 @@ static void store8(unsigned char *p, unsigned char value)
 static void store16(unsigned char *p, unsigned short value)
 {
 	__atomic_store_n((unsigned short *)p, value, __ATOMIC_RELAXED);
-}
-
-/* 0 or a negative errno */
-static int set_type(__u64 gpa, __u64 size, unsigned int type)
-{
-	char line[64];
-	int fd = open(MEM_TYPE, O_RDWR), ret = 0;
-
-	snprintf(line, sizeof(line), "%llx %llx %u", (unsigned long long)gpa,
-		 (unsigned long long)size, type);
-	if (fd < 0 || write(fd, line, strlen(line)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
 }
 
 /* The type that a page has after it was given another; a negative errno */
@@ -90,45 +49,11 @@ static int type_after(__u64 gpa, unsigned int type, const char *command)
 	if (fd < 0 || write(fd, line, strlen(line)) < 0)
 		return -errno;
 	if (command)
-		ask(command);
+		shadow_ask(command);
 	memset(line, 0, sizeof(line));
 	ret = read(fd, line, sizeof(line) - 1) > 0 ? atoi(line) : -errno;
 	close(fd);
 	return ret;
-}
-
-static int set_all(const struct memory *mem, unsigned int type)
-{
-	unsigned int i;
-	int ret = 0;
-
-	for (i = 0; i < PAGES && !ret; i++)
-		ret = set_type(mem->gpa[i], PAGE, type);
-	return ret;
-}
-
-/* Is what the server has of our pages what they hold? */
-static bool mirrored(const struct memory *mem)
-{
-	FILE *file = ask_file("mirror");
-	unsigned char page[8 + PAGE];
-	unsigned int found = 0, i;
-	bool good = true;
-	__u64 gpa;
-
-	if (!file)
-		return false;
-	while (fread(page, sizeof(page), 1, file) == 1) {
-		memcpy(&gpa, page, sizeof(gpa));
-		for (i = 0; i < PAGES; i++) {
-			if (mem->gpa[i] != gpa)
-				continue;
-			found++;
-			good &= !memcmp(mem->pages + i * PAGE, page + 8, PAGE);
-		}
-	}
-	fclose(file);
-	return good && found == PAGES;
 }
 
 FIXTURE(types)
@@ -138,28 +63,18 @@ FIXTURE(types)
 
 FIXTURE_SETUP(types)
 {
-	struct memory *mem = &self->mem;
-	unsigned int i;
-
 	if (access(MEM_TYPE, F_OK))
 		SKIP(return, "needs debugfs of pviommu_guest");
-	ASSERT_TRUE(keep_locked_in_place());
-	mem->pages = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
-			  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
-	ASSERT_NE(MAP_FAILED, mem->pages);
-	for (i = 0; i < PAGES; i++) {
-		mem->gpa[i] = ram_gpa_of(mem->pages + i * PAGE);
-		ASSERT_NE(0, mem->gpa[i]);
-	}
-	ask("drop");
+	ASSERT_TRUE(memory_open(&self->mem));
+	shadow_ask("drop");
 	must_ask("take");
 }
 
 FIXTURE_TEARDOWN(types)
 {
 	EXPECT_EQ(0, set_all(&self->mem, 0));
-	ask("drop");
-	munmap(self->mem.pages, PAGES * PAGE);
+	shadow_ask("drop");
+	memory_close(&self->mem);
 }
 
 /* ---- setting types -------------------------------------------------------- */
@@ -178,9 +93,9 @@ TEST_F(types, refusals)
 	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 1));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 0));
-	EXPECT_STREQ("error: Device or resource busy", ask("take"));
+	EXPECT_STREQ("error: Device or resource busy", shadow_ask("take"));
 	must_ask("drop");
-	EXPECT_STREQ("error: Permission denied", ask("drop"));
+	EXPECT_STREQ("error: Permission denied", shadow_ask("drop"));
 	EXPECT_EQ(-ENOENT, set_type(gpa, PAGE, 1));
 	EXPECT_EQ(0, set_type(gpa, PAGE, 0));
 	must_ask("take");
@@ -188,7 +103,7 @@ TEST_F(types, refusals)
 
 TEST_F(types, end_with_the_claim)
 {
-	FILE *file;
+	struct heard heard[1];
 
 	EXPECT_EQ(1, type_after(self->mem.gpa[0], 1, NULL));
 	EXPECT_EQ(0, type_after(self->mem.gpa[0], 0, NULL));
@@ -197,25 +112,7 @@ TEST_F(types, end_with_the_claim)
 	/* A new claim does not bring the old one's pages back */
 	EXPECT_EQ(1, type_after(self->mem.gpa[1], 1, NULL));
 	store8(self->mem.pages, 2);
-	file = ask_file("writes");
-	ASSERT_NE(NULL, file);
-	EXPECT_EQ(EOF, fgetc(file));
-	fclose(file);
-}
-
-/* How many pages the server has */
-static unsigned int mirror_pages(void)
-{
-	FILE *file = ask_file("mirror");
-	unsigned int n = 0;
-	char page[8 + PAGE];
-
-	if (!file)
-		return ~0U;
-	while (fread(page, sizeof(page), 1, file) == 1)
-		n++;
-	fclose(file);
-	return n;
+	EXPECT_EQ(0, hear(heard, 1));
 }
 
 /* The interface stops and starts: pages are plain, and the server hears so */
@@ -240,27 +137,6 @@ TEST_F(types, lost_with_the_interface)
 }
 
 /* ---- what is heard ----------------------------------------------------------- */
-
-struct heard {
-	unsigned long long gpa;
-	unsigned int size;
-	char data[40];
-};
-
-/* What the server heard; @n as long as there is room for */
-static unsigned int hear(struct heard *heard, unsigned int n)
-{
-	FILE *file = ask_file("writes");
-	unsigned int i = 0;
-
-	if (!file)
-		return ~0U;
-	while (i < n && fscanf(file, "%llx %u %39s", &heard[i].gpa, &heard[i].size,
-			       heard[i].data) == 3)
-		i++;
-	fclose(file);
-	return i;
-}
 
 #define expect_heard(at, bytes, text) do {					\
 	ASSERT_LT(i, n);							\
@@ -398,6 +274,7 @@ struct writer {
 	unsigned int seed;
 	unsigned int limit;	/* writes, or until told to stop */
 	bool stop;
+	unsigned long longest;	/* microseconds for one write */
 	unsigned long adds;	/* to the counter that all share */
 	unsigned long last;	/* written to the word that is its own */
 	unsigned int nr;
@@ -409,15 +286,25 @@ static unsigned long *shared_word(struct memory *mem, unsigned int nr)
 	return (unsigned long *)(mem->pages + (PAGES - 1) * PAGE + 64 * nr);
 }
 
+static unsigned long now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000UL + now.tv_nsec / 1000;
+}
+
 static void *writes(void *arg)
 {
 	struct writer *w = arg;
+	unsigned long before, took;
 	unsigned int n;
 
 	for (n = 0; n < w->limit && !__atomic_load_n(&w->stop, __ATOMIC_RELAXED); n++) {
 		unsigned int at = rand_r(&w->seed) % ((PAGES - 1) * PAGE - 16);
 		unsigned char *p = w->mem->pages + at;
 
+		before = now_us();
 		switch (rand_r(&w->seed) % 8) {
 		case 0:
 			store8(p, n);
@@ -446,6 +333,9 @@ static void *writes(void *arg)
 			__sync_fetch_and_add(shared_word(w->mem, 0), 1);
 			w->adds++;
 		}
+		took = now_us() - before;
+		if (took > w->longest)
+			w->longest = took;
 	}
 	return NULL;
 }
@@ -460,6 +350,7 @@ static bool start(struct writer *w, struct memory *mem, unsigned int limit)
 		w[i].seed += i + 1;
 		w[i].limit = limit;
 		w[i].stop = false;
+		w[i].longest = 0;
 		if (pthread_create(&w[i].thread, NULL, writes, &w[i]))
 			return false;
 	}
@@ -474,6 +365,18 @@ static void stop(struct writer *w)
 		__atomic_store_n(&w[i].stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < THREADS; i++)
 		pthread_join(w[i].thread, NULL);
+}
+
+/* Milliseconds that one write took at most */
+static unsigned long longest_ms(const struct writer *w, const char *what)
+{
+	unsigned long us = 0;
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++)
+		us = w[i].longest > us ? w[i].longest : us;
+	printf("# the longest write %s: %lu us\n", what, us);
+	return us / 1000;
 }
 
 /* No write was lost, whoever heard of it */
@@ -525,11 +428,45 @@ TEST_F(types, claim_taken_and_dropped_under_writers)
 	}
 }
 
+/* There are many pages to let go of, and nobody who writes to one waits for that */
+TEST_F(types, no_write_waits_for_the_end_of_a_claim)
+{
+	struct writer w[THREADS] = {};
+	unsigned long first_us = 0;
+	unsigned char *huge;
+	unsigned int i;
+	__u64 gpa = 0;
+
+	huge = huge_page(&gpa);
+	ASSERT_NE(NULL, huge);
+	ASSERT_EQ(0, set_type(gpa, HUGE_SIZE, 1));
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_TRUE(start(w, &self->mem, ~0U));
+	usleep(200000);
+	must_ask("drop");
+	for (i = 0; i < HUGE_SIZE / PAGE; i++) {
+		unsigned long before = now_us(), took;
+
+		store16(huge + i * PAGE, i);
+		took = now_us() - before;
+		first_us = took > first_us ? took : first_us;
+	}
+	usleep(200000);
+	stop(w);
+	printf("# the longest first write to a page of a claim that has ended: %lu us\n", first_us);
+	EXPECT_GT(STORE_MS, first_us / 1000);
+	EXPECT_GT(STORE_MS, longest_ms(w, "while a claim ended"));
+	EXPECT_TRUE(all_there(w, &self->mem));
+	for (i = 0; i < HUGE_SIZE / PAGE; i++)
+		EXPECT_EQ(i, *(unsigned short *)(huge + i * PAGE));
+	huge_page_free(huge);
+}
+
 /* ---- a server that is slow --------------------------------------------------------- */
 
 static void *sleeper(void *arg)
 {
-	ask(arg);
+	shadow_ask(arg);
 	return NULL;
 }
 
@@ -632,6 +569,49 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	pthread_join(thread, NULL);
 	must_ask("take");
 	ASSERT_EQ(0, set_all(&self->mem, 1));
+	EXPECT_TRUE(mirrored(&self->mem));
+}
+
+/* CPUs wait for one that sleeps as long as the host lets them */
+TEST_F(types, writes_wait_for_a_server_that_sleeps)
+{
+	struct writer w[THREADS] = {};
+	pthread_t thread;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	send_to_sleep(&thread, "sleep 8000");
+	ASSERT_TRUE(start(w, &self->mem, ~0U));
+	pthread_join(thread, NULL);
+	stop(w);
+	EXPECT_GT(WAIT_MS, longest_ms(w, "while the server slept"));
+	EXPECT_TRUE(all_there(w, &self->mem));
+	EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[1], PAGE, 1));
+}
+
+/*
+ * It dies while its ring is full and CPUs wait for room, which they would for a minute: they
+ * go on, and nothing that they wrote is lost.
+ */
+TEST_F(types, server_is_killed_with_a_full_ring)
+{
+	struct writer w[THREADS] = {};
+	unsigned long longest;
+	pthread_t thread;
+
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	ASSERT_TRUE(start(w, &self->mem, ~0U));
+	send_to_sleep(&thread, "die");
+	pthread_join(thread, NULL);
+	usleep(200000);
+	stop(w);
+	longest = longest_ms(w, "while the server died");
+	EXPECT_LT(500, longest);
+	EXPECT_GT(20000, longest);
+	EXPECT_TRUE(all_there(w, &self->mem));
+	EXPECT_EQ(-ENOENT, set_type(self->mem.gpa[1], PAGE, 1));
+	must_ask("take");
+	ASSERT_EQ(0, set_all(&self->mem, 1));
+	store8(self->mem.pages, 3);
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 

@@ -1,15 +1,36 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The host level's part of guest_types_test, run beside the guest: starts the
-# example server for the VM and gives it the guest's commands.
+# The host level's part of guest_types_test and guest_writes_test, run beside the guest:
+# starts the example server for the VM and gives it the guest's commands. Besides, there are
+#   die      the server sleeps, for which CPUs may wait a minute, and is killed
+#   kernel   the answer is the release of the host's kernel
 
 debugfs=/sys/kernel/debug/pviommu
+timeout=/sys/module/pviommu_host/parameters/server_timeout_ms
 # Run from the source, it is not beside the programs that were built
 server=${PVIOMMU_SHADOW:-$(dirname "$0")/../../../../build/user/pvshadow/pvshadow}
 
 start_server() {
 	coproc SERVER { exec "$server" "$vm"; }
+}
+
+# give COMMAND: to the server; what it says is $reply
+give() {
+	echo "$1" >&"${SERVER[1]}"
+	read -r reply <&"${SERVER[0]}"
+}
+
+let_die() {
+	local pid=$SERVER_PID before
+
+	before=$(cat $timeout)
+	echo 60000 >$timeout
+	echo "sleep 60000" >&"${SERVER[1]}"
+	sleep 3
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null
+	echo "$before" >$timeout
 }
 
 answer() {
@@ -27,14 +48,20 @@ while :; do
 		read -r command <"$PVVM_SHARE/server.ask"
 		rm "$PVVM_SHARE/server.ask"
 		pid=$SERVER_PID
-		echo "$command" >&"${SERVER[1]}"
-		if [ "$command" = quit ]; then
+		reply=ok
+		case $command in
+		quit)
+			echo quit >&"${SERVER[1]}"
 			wait "$pid"
 			start_server
-			reply=ok
-		else
-			read -r reply <&"${SERVER[0]}"
-		fi
+			;;
+		die)
+			let_die
+			start_server
+			;;
+		kernel) reply=$(uname -r) ;;
+		*) give "$command" ;;
+		esac
 		answer "$reply"
 	fi
 	sleep 0.1

@@ -7,11 +7,9 @@
  *
  * Two VMs, of which one maps memory of the other, and KVM beside the first one, for the
  * pages that a server watches. Needs two devices; for RECOVER a third, behind a root port.
+ * With PV_FAULT_OPS=TEXT in the environment only those whose names have the text in them.
  */
-#include <fcntl.h>
-#include <sys/ioctl.h>
-
-#include <linux/pv_iommu_server.h>
+#include <sys/mman.h>
 
 #include "lib/pv_aer.h"
 #include "lib/pv_ctl.h"
@@ -30,17 +28,23 @@
 #define E		PV_SNAP_E
 #define F		PV_SNAP_F
 #define TABLES		(PV_DATA + 0x200000)
+#define SPARE		(PV_DATA + 0x300000)	/* a page that becomes a table */
 #define WAIT_MS		60000
-/* Of the ring of a server that never looks at it */
 
-/* The VM whose memory is mapped, by its number */
+/* The VM whose memory is mapped: its number, and its own ring */
 static __u32 owner_id;
+static struct pv_ring *owner_ring;
+
+/* A CPU of the other one, and the guest-owned table that was made last */
+static struct pv_vcpu *vcpu;
+static struct pv_table last_table;
 
 FIXTURE(ops)
 {
 	struct pv_usage before;
 	struct pv_vm owner, vm;
 	struct pv_kvm kvm;
+	struct pv_vcpu cpu;
 	struct pv_ring *r;
 	__u32 ep;
 	int server;
@@ -57,9 +61,10 @@ static int open_owner(struct pv_vm *vm)
 	return pv_vm_open(vm, 1, LOW_SIZE);
 }
 
-static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm)
+static int open_with_kvm(struct pv_vm *vm, struct pv_kvm *kvm, struct pv_vcpu *cpu)
 {
-	return pv_vm_init_from(vm, 1, 2, LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm);
+	return pv_vm_init_from(vm, 1, 2, LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm) ?:
+	       pv_vcpu_open(cpu, kvm, vm);
 }
 
 FIXTURE_SETUP(ops)
@@ -69,6 +74,7 @@ FIXTURE_SETUP(ops)
 	int ret;
 
 	self->kvm = (struct pv_kvm) { -1, -1 };
+	self->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
 	self->server = -1;
 	self->owner.container = -1;
 	self->vm.container = -1;
@@ -82,7 +88,7 @@ FIXTURE_SETUP(ops)
 		SKIP(return, "needs devices bound to " PV_DRIVER);
 	ASSERT_EQ(0, ret);
 	owner_id = pv_ctl_vm_of(getpid());
-	ret = open_with_kvm(&self->vm, &self->kvm);
+	ret = open_with_kvm(&self->vm, &self->kvm, &self->cpu);
 	if (ret == -ENODEV)
 		SKIP(return, "needs two devices bound to " PV_DRIVER ", and KVM");
 	ASSERT_EQ(0, ret);
@@ -94,8 +100,13 @@ FIXTURE_SETUP(ops)
 	ASSERT_LE(0, self->server);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;
+	vcpu = &self->cpu;
+	owner_ring = &self->owner.ring[0];
 	ASSERT_TRUE(pv_fault_begin());
 	pv_start(&self->vm, 1, 7);
+	/* In bypass it could give nothing back */
+	pv_start(&self->owner, 1, 7);
+	pv_attach(owner_ring, self->owner.dev[0].id, PVIOMMU_DOMAIN_BLOCKED);
 }
 
 FIXTURE_TEARDOWN(ops)
@@ -103,6 +114,7 @@ FIXTURE_TEARDOWN(ops)
 	pv_fault_end();
 	if (self->server >= 0)
 		close(self->server);
+	pv_vcpu_close(&self->cpu);
 	pv_vm_close(&self->vm);
 	pv_kvm_close(&self->kvm);
 	pv_vm_close(&self->owner);
@@ -117,8 +129,11 @@ struct act {
 	const char *name;
 	bool (*prepare)(struct pv_ring *r, __u32 ep);
 	struct pviommu_op (*op)(struct pv_ring *r, __u32 ep);
+	/* What is done instead of an op of the ring; then @op is what brings it to an end */
+	__u32 (*deed)(struct pv_ring *r, __u32 ep, struct pv_fault_sweep *sweep);
 	bool told;		/* it is done when an event says so */
 	bool bit_by_bit;	/* when something fails, some of it may be done */
+	bool unseen;		/* the guest is told of what is not */
 };
 
 static bool unmap_a_part(struct pv_ring *r, __u32 ep)
@@ -289,6 +304,7 @@ static struct pv_table fill_table(struct pv_ring *r, __u64 step)
 	for (i = 0; i < 40; i++)
 		pv_table_map(&table, FREE + i * PV_PAGE, PV_DATA + i * step % 41 * PV_PAGE,
 			     PV_ENTRY_RW);
+	last_table = table;
 	return table;
 }
 
@@ -335,6 +351,26 @@ static bool new_watched(struct pv_ring *r, __u32 ep)
 static bool seen_watched(struct pv_ring *r, __u32 ep)
 {
 	return new_watched(r, ep) && !__pv_inv(r, F);
+}
+
+/* Written by nobody whom the host would hear */
+static bool changed_watched(struct pv_ring *r, __u32 ep)
+{
+	if (!seen_watched(r, ep))
+		return false;
+	fill_table(r, 11);
+	return true;
+}
+
+/* A table that is not part of another yet, with pages at its beginning and its end */
+static bool spare_table(struct pv_ring *r, __u32 ep)
+{
+	__u64 *table = pv_mem(r->vm, SPARE);
+
+	memset(table, 0, PV_PAGE);
+	table[0] = (PV_DATA + 3 * PV_PAGE) | PV_ENTRY_RW;
+	table[511] = (PV_DATA + 5 * PV_PAGE) | PV_ENTRY_RW;
+	return seen_watched(r, ep);
 }
 
 static struct pviommu_op op_look(struct pv_ring *r, __u32 ep)
@@ -426,6 +462,67 @@ static struct pviommu_op op_release(struct pv_ring *r, __u32 ep)
 	return op;
 }
 
+static struct pviommu_op op_stop_log(struct pv_ring *r, __u32 ep)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_STOP);
+
+	op.domain = D;
+	return op;
+}
+
+/* ---- how it is tried -------------------------------------------------------- */
+
+/* Execute with a failure, if there is a sweep. The status */
+static __u32 execute(struct pv_ring *r, struct pviommu_op op, struct pv_fault_sweep *sweep)
+{
+	struct pviommu_op *slot = pv_push(r, op);
+
+	if (sweep && !pv_fault_arm(sweep->kind, sweep->nth))
+		return PV_RING_STUCK;
+	pv_kick(r);
+	if (sweep)
+		sweep->was = pv_fault_disarm();
+	/* Perhaps it was the doorbell that failed, or the op takes some more */
+	return pv_run(r) ? slot->status : PV_RING_STUCK;
+}
+
+static bool wait_for(struct pv_vm *vm, __u16 type)
+{
+	struct pviommu_event ev;
+
+	while (pv_event_wait(vm, &ev, WAIT_MS))
+		if (ev.type == type)
+			return true;
+	return false;
+}
+
+/* The CPU adds the spare table to one that is watched */
+static __u32 store_entry(struct pv_ring *r, __u32 ep, struct pv_fault_sweep *sweep)
+{
+	__u64 at = pv_entry_gpa(&last_table, FREE + PV_2M, 2), entry = SPARE | PV_ENTRY_RW;
+	int ret;
+
+	if (sweep && !pv_fault_arm(sweep->kind, sweep->nth))
+		return PV_RING_STUCK;
+	ret = pv_vcpu_store(vcpu, at, &entry, sizeof(entry));
+	if (sweep)
+		sweep->was = pv_fault_disarm();
+	/* It was KVM that failed: then the CPU has not made the store */
+	if (ret && (!sweep || pv_vcpu_store(vcpu, at, &entry, sizeof(entry))))
+		return PV_RING_STUCK;
+	return PVIOMMU_OK;
+}
+
+/* The owner gives back pages that it has lent */
+static __u32 release_lent(struct pv_ring *r, __u32 ep, struct pv_fault_sweep *sweep)
+{
+	__u32 status = execute(owner_ring, op_release(owner_ring, ep), sweep);
+
+	if (!status && !wait_for(owner_ring->vm, PVIOMMU_EV_RELEASED))
+		return PV_RING_STUCK;
+	return status;
+}
+
 static const struct act acts[] = {
 	{ "ALLOC", NULL, op_alloc },
 	{ "FREE", NULL, op_free },
@@ -461,31 +558,22 @@ static const struct act acts[] = {
 	{ "ALLOC of a watched table", NULL, op_alloc_watched },
 	{ "FREE of a watched table", seen_watched, op_free_table },
 	{ "first look at a watched table", new_watched, op_look, .bit_by_bit = true },
+	{ "look at a changed watched table", changed_watched, op_look, .bit_by_bit = true },
+	{ "a CPU's store to a watched table", spare_table, op_look, store_entry,
+	  .bit_by_bit = true, .unseen = true },
 	{ "TYPE_SET", NULL, op_watch },
 	{ "TYPE_SET back", watch, op_unwatch },
 	{ "TYPE_GET", watch, op_type },
 	{ "DIRTY_START", NULL, op_log },
 	{ "DIRTY_READ", start_log, op_read_log },
+	{ "DIRTY_STOP", start_log, op_stop_log },
 	{ "RELEASE", NULL, op_release, .told = true },
+	{ "RELEASE of what is lent", borrow, NULL, release_lent },
 };
 
 static bool may_fail_with(__u32 status)
 {
 	return status == PVIOMMU_ENOMEM || status == PVIOMMU_EIO || status == PVIOMMU_EFAULT;
-}
-
-/* Execute with a failure, if there is a sweep. The status */
-static __u32 execute(struct pv_ring *r, struct pviommu_op op, struct pv_fault_sweep *sweep)
-{
-	struct pviommu_op *slot = pv_push(r, op);
-
-	if (sweep && !pv_fault_arm(sweep->kind, sweep->nth))
-		return PV_RING_STUCK;
-	pv_kick(r);
-	if (sweep)
-		sweep->was = pv_fault_disarm();
-	/* Perhaps it was the doorbell that failed, or the op takes some more */
-	return pv_run(r) ? slot->status : PV_RING_STUCK;
 }
 
 static void forget_events(struct pv_vm *vm)
@@ -496,14 +584,25 @@ static void forget_events(struct pv_vm *vm)
 		;
 }
 
-static bool wait_for(struct pv_vm *vm, __u16 type)
+/* How often the guest was told that not all has been looked at: a look of its own does it */
+static unsigned int times_unseen;
+
+static bool told_unseen(struct pv_vm *vm)
 {
 	struct pviommu_event ev;
+	bool told = false;
 
-	while (pv_event_wait(vm, &ev, WAIT_MS))
-		if (ev.type == type)
-			return true;
-	return false;
+	while (pv_event_next(vm, &ev))
+		told |= ev.type == PVIOMMU_EV_FAULT &&
+			PVIOMMU_EV_REASON(ev.flags) == PVIOMMU_BAD_UNSEEN;
+	times_unseen += told;
+	return told;
+}
+
+static __u32 perform(struct pv_ring *r, __u32 ep, const struct act *act,
+		     struct pv_fault_sweep *sweep)
+{
+	return act->deed ? act->deed(r, ep, sweep) : execute(r, act->op(r, ep), sweep);
 }
 
 /* Go home, prepare, execute; what there was before and is after */
@@ -520,7 +619,7 @@ static __u32 attempt(struct pv_ring *r, __u32 ep, const struct act *act,
 		return PV_RING_STUCK;
 	*before = pv_snap(r, ep);
 	forget_events(r->vm);
-	status = execute(r, act->op(r, ep), sweep);
+	status = perform(r, ep, act, sweep);
 	if (act->told && !status && !wait_for(r->vm, PVIOMMU_EV_RELEASED))
 		return PV_RING_STUCK;
 	*after = pv_snap(r, ep);
@@ -533,6 +632,8 @@ static bool gets_done(struct pv_ring *r, __u32 ep, const struct act *act,
 {
 	struct pv_snap now;
 
+	if (act->unseen && !told_unseen(r->vm))
+		return false;
 	if (execute(r, act->op(r, ep), NULL))
 		return false;
 	now = pv_snap(r, ep);
@@ -543,12 +644,15 @@ TEST_F_TIMEOUT(ops, every_failure, 3600)
 {
 	struct pv_snap home, before, after, home_now, now;
 	struct pv_fault_sweep sweep;
+	const char *only = getenv("PV_FAULT_OPS");
 	unsigned int i, total = 0;
 	__u32 status, usual;
 
 	for (i = 0; i < ARRAY_SIZE(acts); i++) {
 		const struct act *act = &acts[i];
 
+		if (only && !strstr(act->name, only))
+			continue;
 		usual = attempt(self->r, self->ep, act, NULL, &home, &before, &after);
 		ASSERT_NE(PV_RING_STUCK, usual) {
 			TH_LOG("%s", act->name);
@@ -570,6 +674,7 @@ TEST_F_TIMEOUT(ops, every_failure, 3600)
 				       act->name, sweep.kind, sweep.nth, status);
 			}
 		}
+		EXPECT_TRUE(!act->unseen || times_unseen);
 		total += pv_fault_report(act->name, &sweep);
 	}
 	printf("# %u failures of ops\n", total);

@@ -726,6 +726,33 @@ TEST_F(space, written_at_once)
 	pv_fault_report(what, &__sweep);					\
 } while (0)
 
+/* A page is unmapped: it is flushed and unpinned, or it is not and the next one does it */
+#define every_failure_of_inv(what, op) do {					\
+	struct pv_fault_sweep __sweep = {};					\
+										\
+	pv_exec(self->r, attach(self->ep, self->dom, PASID));			\
+	while (pv_fault_next(&__sweep)) {					\
+		struct pv_state __without = pv_state(self->r), __with, __is;	\
+		__u32 __status;							\
+										\
+		pv_map(self->r, self->dom, IOVA + PV_PAGE, TARGET + PV_PAGE, PV_PAGE, PV_RW); \
+		pv_unmap(self->r, self->dom, IOVA + PV_PAGE, PV_PAGE);		\
+		__with = pv_state(self->r);					\
+		ASSERT_EQ(__without.pages_pinned + 1, __with.pages_pinned);	\
+		ASSERT_TRUE(pv_fault_arm(__sweep.kind, __sweep.nth));		\
+		__status = __pv_exec(self->r, op);				\
+		__sweep.was = pv_fault_disarm();				\
+		EXPECT_TRUE(!__status || __sweep.was);				\
+		__is = pv_state(self->r);					\
+		EXPECT_TRUE(pv_state_same(&__is, __status ? &__with : &__without)); \
+		if (__status)							\
+			pv_exec(self->r, op);					\
+		__is = pv_state(self->r);					\
+		ASSERT_TRUE(pv_state_same(&__is, &__without));			\
+	}									\
+	pv_fault_report(what, &__sweep);					\
+} while (0)
+
 TEST_F_TIMEOUT(pasid, every_failure, 1200)
 {
 	const char *missing = pv_fault_missing();
@@ -741,6 +768,9 @@ TEST_F_TIMEOUT(pasid, every_failure, 1200)
 		      TARGET + 7 * PV_PAGE);
 	every_failure("moving a PASID", self->dom, dom, TARGET, TARGET + 7 * PV_PAGE);
 	every_failure("blocking a PASID", dom, PVIOMMU_DOMAIN_BLOCKED, 0, ~0ULL);
+	every_failure_of_inv("INVALIDATE by PASID", inv(self->dom, PASID));
+	every_failure_of_inv("INVALIDATE of pages by PASID",
+			     inv_page(self->dom, PASID, IOVA + PV_PAGE, PV_PAGE));
 	pv_fault_end();
 }
 

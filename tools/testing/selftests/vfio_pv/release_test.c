@@ -4,6 +4,7 @@
  * memory of the host; and nothing happens to other pages.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -323,16 +324,66 @@ TEST_F(release, endpoint_enters_bypass_meanwhile)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
 }
 
-/* Other pages are mapped and unmapped all the time */
-TEST_F_TIMEOUT(release, under_load, 120)
+/* A device that goes through pages that stay, next to those that are given back */
+struct neighbour {
+	struct pv_vm *vm;
+	pthread_t thread;
+	bool stop;
+	int round;	/* where */
+	int good, bad;
+};
+
+/* From the page and back to it, while all else in it remains */
+static bool goes_through(struct pv_vm *vm, int page, __u64 value)
 {
+	struct vfio_dev *edu = &vm->dev[0].vfio;
+	__u64 iova = IOVA + page * PV_PAGE, *mem = pv_mem(vm, PV_DATA + page * PV_PAGE);
+	__u64 was = *mem;
+	bool good;
+
+	*mem = value;
+	good = edu_from_ram(edu, iova, 0, sizeof(value));
+	*mem = 0;
+	good = good && edu_to_ram(edu, iova, 0, sizeof(value)) && *mem == value;
+	*mem = was;
+	return good;
+}
+
+static void *live_next_door(void *data)
+{
+	struct neighbour *n = data;
+	int i;
+
+	for (i = 1; !__atomic_load_n(&n->stop, __ATOMIC_RELAXED); i += 2) {
+		int page = 32 * __atomic_load_n(&n->round, __ATOMIC_RELAXED) + i % 32;
+
+		if (goes_through(n->vm, page, i * 0x9e3779b97f4a7c15ULL))
+			__atomic_add_fetch(&n->good, 1, __ATOMIC_RELAXED);
+		else
+			__atomic_add_fetch(&n->bad, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/*
+ * Other pages are mapped and unmapped all the time, and a device does DMA to the neighbours
+ * of those that go, before, meanwhile and after.
+ */
+TEST_F_TIMEOUT(release, under_load, 240)
+{
+	struct neighbour n = { .vm = &self->vm };
 	int i, j;
 
+	if (!edu_is(&self->vm.dev[0].vfio))
+		SKIP(return, "needs edu");
 	fill(&self->vm, PV_DATA, 256 * PV_PAGE);
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 256 * PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pthread_create(&n.thread, NULL, live_next_door, &n));
 	for (i = 0; i < 8; i++) {
+		int good = __atomic_load_n(&n.good, __ATOMIC_RELAXED), turns = 0;
 		struct pviommu_event ev = {};
 
+		__atomic_store_n(&n.round, i, __ATOMIC_RELAXED);
 		for (j = 0; j < 16; j++)
 			pv_list(&self->vm)[j] = (PV_DATA >> 12) + 32 * i + 2 * j;
 		pv_exec(self->r, release(16, TOKEN));
@@ -344,7 +395,14 @@ TEST_F_TIMEOUT(release, under_load, 120)
 				;
 		} while (ev.type != PVIOMMU_EV_RELEASED);
 		EXPECT_EQ(16 * PV_PAGE, ev.size);
+		/* The one that is under way, and one that has begun since */
+		while (__atomic_load_n(&n.good, __ATOMIC_RELAXED) < good + 2 && ++turns < 2000)
+			usleep(5000);
 	}
+	__atomic_store_n(&n.stop, true, __ATOMIC_RELAXED);
+	pthread_join(n.thread, NULL);
+	EXPECT_EQ(0, n.bad);
+	EXPECT_LE(16, n.good);
 	for (i = 0; i < 256; i++) {
 		bool gone = !(i % 2);
 

@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <linux/pv_iommu_server.h>
 
@@ -19,6 +21,8 @@
 
 #define ENTRIES		16
 #define DEVICE		"/dev/pv-iommu"
+#define RING_SIZE	(sizeof(struct pviommu_server_ring) + \
+			 ENTRIES * sizeof(struct pviommu_server_record))
 
 FIXTURE(server)
 {
@@ -145,19 +149,17 @@ TEST_F(server, file_is_of_one_vm)
 
 TEST_F(server, ring_outlives_the_claim)
 {
-	size_t size = sizeof(struct pviommu_server_ring) +
-		      ENTRIES * sizeof(struct pviommu_server_record);
 	struct pviommu_server_claim req = claim_of(self->id);
 	struct pviommu_server_ring *ring;
 	struct pollfd poll_fd = { .events = POLLIN };
 
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, size, PROT_READ, MAP_SHARED, self->fd, 0));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, RING_SIZE, PROT_READ, MAP_SHARED, self->fd, 0));
 	poll_fd.fd = eventfd(0, 0);
 	ASSERT_LE(0, poll_fd.fd);
 	req.eventfd = poll_fd.fd;
 	ASSERT_EQ(0, do_claim(self->fd, req));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, 1 << 20, PROT_READ, MAP_SHARED, self->fd, 0));
-	ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, ring);
 	EXPECT_EQ(ENTRIES, ring->entries);
 	EXPECT_EQ(0, ring->prod);
@@ -173,8 +175,53 @@ TEST_F(server, ring_outlives_the_claim)
 	close(self->fd);
 	self->fd = -1;
 	EXPECT_EQ(ENTRIES, ring->entries);
-	munmap(ring, size);
+	munmap(ring, RING_SIZE);
 	close(poll_fd.fd);
+}
+
+/* To close the file ends the claim, though the ring is mapped still */
+TEST_F(server, ends_with_its_file)
+{
+	struct pviommu_server_ring *ring;
+	int other = open(DEVICE, O_RDWR);
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	close(self->fd);
+	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
+	EXPECT_EQ(0, do_claim(other, claim_of(self->id)));
+	/* It is the old ring still, and no way to the new one */
+	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
+	self->fd = other;
+	munmap(ring, RING_SIZE);
+}
+
+/* A process that was given the file has the claim, too, as long as it lives */
+TEST_F(server, ends_with_the_last_who_has_its_file)
+{
+	struct pviommu_server_ring *ring;
+	int other = open(DEVICE, O_RDWR);
+	pid_t child;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
+	ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	child = fork();
+	ASSERT_LE(0, child);
+	while (!child)
+		pause();
+	close(self->fd);
+	EXPECT_EQ(PVIOMMU_SERVER_ACTIVE, ring->state);
+	EXPECT_EQ(-EBUSY, do_claim(other, claim_of(self->id)));
+	EXPECT_EQ(0, kill(child, SIGKILL));
+	EXPECT_EQ(child, waitpid(child, NULL, 0));
+	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
+	EXPECT_EQ(0, do_claim(other, claim_of(self->id)));
+	self->fd = other;
+	munmap(ring, RING_SIZE);
 }
 
 TEST_F(server, reads_only_what_is_its_own)

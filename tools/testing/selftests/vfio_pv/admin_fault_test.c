@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every failure that there can be, one after the other, in what others than guest and VMM
+ * ask of the host: servers of memory types, and the administrator who grants memory. What
+ * fails has done nothing, and can be had in a second try; for ops see
+ * hypercall_fault_ops_test, of which the arrangement is: two VMs, KVM beside one of them.
+ */
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <linux/pv_iommu_server.h>
+
+#include "lib/pv_admin.h"
+#include "lib/pv_ctl.h"
+#include "lib/pv_fault.h"
+#include "lib/pv_kvm.h"
+#include "lib/pv_test.h"
+
+#define LOW_SIZE	(8ULL << 20)
+#define ENTRIES		64
+#define RING_SIZE	(sizeof(struct pviommu_server_ring) + \
+			 ENTRIES * sizeof(struct pviommu_server_record))
+#define TYPED		(PV_DATA + 0x100000)
+#define IOVA		0x10000000ULL
+#define PAGES		20
+
+FIXTURE(failures)
+{
+	struct pv_usage before;
+	struct pv_vm owner, vm;
+	struct pv_kvm kvm;
+	struct pv_ring *r;
+	__u32 owner_id, id, dom;
+	int server, event, admin;
+};
+
+static int open_all(struct pv_vm *owner, struct pv_vm *vm, struct pv_kvm *kvm, __u32 *owner_id)
+{
+	int ret = pv_vm_open(owner, 1, LOW_SIZE);
+
+	*owner_id = pv_ctl_vm_of(getpid());
+	return ret ?: pv_vm_init_from(vm, 1, 1, LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm);
+}
+
+FIXTURE_SETUP(failures)
+{
+	const char *missing = pv_fault_missing();
+	int ret;
+
+	self->kvm = (struct pv_kvm) { -1, -1 };
+	self->server = -1;
+	self->event = -1;
+	self->admin = -1;
+	self->owner.container = -1;
+	self->vm.container = -1;
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->before = pv_begin();
+	ASSERT_TRUE(pv_ctl_found());
+	ret = open_all(&self->owner, &self->vm, &self->kvm, &self->owner_id);
+	if (ret == -ENODEV)
+		SKIP(return, "needs two devices bound to " PV_DRIVER ", and KVM");
+	ASSERT_EQ(0, ret);
+	self->id = pv_ctl_vm_of(getpid());
+	ASSERT_NE(self->owner_id, self->id);
+	self->r = &self->vm.ring[0];
+	pv_start(&self->vm, 1, 7);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	self->event = eventfd(0, 0);
+	ASSERT_LE(0, self->event);
+	self->server = open("/dev/pv-iommu", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->server);
+	self->admin = pv_admin_open();
+	ASSERT_LE(0, self->admin);
+	ASSERT_TRUE(pv_fault_begin());
+}
+
+FIXTURE_TEARDOWN(failures)
+{
+	pv_fault_end();
+	close(self->server);
+	close(self->event);
+	close(self->admin);
+	pv_vm_close(&self->vm);
+	pv_kvm_close(&self->kvm);
+	pv_vm_close(&self->owner);
+	pv_params_restore();
+	pv_expect_unchanged(&self->before);
+}
+
+static bool may_fail_with(int ret)
+{
+	return ret == -ENOMEM || ret == -EFAULT || ret == -ENOBUFS;
+}
+
+/* ---- servers ----------------------------------------------------------------- */
+
+static int claim(int fd, __u32 vm, __u32 flags, int event)
+{
+	struct pviommu_server_claim req = {
+		.argsz = sizeof(req),
+		.flags = flags,
+		.vm = vm,
+		.type = PVIOMMU_MEM_IOREQ_SERVER,
+		.entries = flags ? ENTRIES : 0,
+		.eventfd = flags ? event : -1,
+	};
+
+	return ioctl(fd, PVIOMMU_SERVER_CLAIM, &req) ? -errno : 0;
+}
+
+static struct pviommu_server_ring *map_ring(int fd)
+{
+	return mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+static __u32 set_type(struct pv_ring *r, __u32 type, __u64 size)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+
+	op.mem.gpa = TYPED;
+	op.mem.size = size;
+	op.mem.type = type;
+	return __pv_exec(r, op);
+}
+
+TEST_F_TIMEOUT(failures, of_a_claim, 1200)
+{
+	struct pv_fault_sweep sweep;
+	int ret;
+
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ret = claim(self->server, self->id, PVIOMMU_CLAIM_WRITES, self->event);
+		sweep.was = pv_fault_disarm();
+		ASSERT_TRUE(!ret || (sweep.was && may_fail_with(ret))) {
+			TH_LOG("failure %d/%u: %d", sweep.kind, sweep.nth, ret);
+		}
+		/* Nobody has the claim, or we do */
+		EXPECT_EQ(ret ? PVIOMMU_ENOENT : PVIOMMU_OK,
+			  set_type(self->r, PVIOMMU_MEM_IOREQ_SERVER, PV_PAGE));
+		EXPECT_EQ(ret ? 0 : -EBUSY, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES,
+						  self->event));
+		ASSERT_EQ(0, claim(self->server, self->id, 0, -1));
+	}
+	pv_fault_report("claim", &sweep);
+	EXPECT_LT(4, sweep.count[PV_FAULT_KERNEL]);
+}
+
+TEST_F_TIMEOUT(failures, of_a_disclaim, 1200)
+{
+	struct pv_fault_sweep sweep;
+	int ret;
+
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		ASSERT_EQ(0, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES, self->event));
+		ASSERT_EQ(PVIOMMU_OK, set_type(self->r, PVIOMMU_MEM_IOREQ_SERVER, PV_PAGE));
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ret = claim(self->server, self->id, 0, -1);
+		sweep.was = pv_fault_disarm();
+		ASSERT_TRUE(!ret || (sweep.was && may_fail_with(ret)));
+		EXPECT_EQ(ret ? 0 : -EACCES, claim(self->server, self->id, 0, -1));
+	}
+	pv_fault_report("disclaim", &sweep);
+}
+
+/* What fails has mapped nothing, and left the claim as it is */
+TEST_F_TIMEOUT(failures, of_mapping_the_ring, 1200)
+{
+	struct pviommu_server_ring *ring;
+	struct pv_fault_sweep sweep;
+
+	ASSERT_EQ(0, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES, self->event));
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ring = map_ring(self->server);
+		sweep.was = pv_fault_disarm();
+		ASSERT_TRUE(ring != MAP_FAILED || sweep.was);
+		if (ring == MAP_FAILED)
+			ring = map_ring(self->server);
+		ASSERT_NE(MAP_FAILED, ring);
+		EXPECT_EQ(ENTRIES, ring->entries);
+		EXPECT_EQ(PVIOMMU_SERVER_ACTIVE, ring->state);
+		munmap(ring, RING_SIZE);
+	}
+	pv_fault_report("mapping the ring", &sweep);
+	EXPECT_EQ(0, claim(self->server, self->id, 0, -1));
+}
+
+TEST_F_TIMEOUT(failures, of_a_read, 1200)
+{
+	static unsigned char seen[3 * PV_PAGE];
+	struct pviommu_server_read req = {
+		.argsz = sizeof(req),
+		.gpa = TYPED,
+		.addr = (unsigned long)seen,
+		.size = sizeof(seen),
+	};
+	unsigned char *held = pv_mem(&self->vm, TYPED);
+	struct pv_fault_sweep sweep;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < sizeof(seen); i++)
+		held[i] = i * 7 + i / PV_PAGE;
+	ASSERT_EQ(0, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES, self->event));
+	ASSERT_EQ(PVIOMMU_OK, set_type(self->r, PVIOMMU_MEM_IOREQ_SERVER, sizeof(seen)));
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		memset(seen, 0, sizeof(seen));
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ret = ioctl(self->server, PVIOMMU_SERVER_READ, &req) ? -errno : 0;
+		sweep.was = pv_fault_disarm();
+		ASSERT_TRUE(!ret || (sweep.was && may_fail_with(ret))) {
+			TH_LOG("failure %d/%u: %d", sweep.kind, sweep.nth, ret);
+		}
+		if (ret)
+			ASSERT_EQ(0, ioctl(self->server, PVIOMMU_SERVER_READ, &req));
+		ASSERT_EQ(0, memcmp(held, seen, sizeof(seen)));
+	}
+	pv_fault_report("read", &sweep);
+	EXPECT_LT(3, sweep.count[PV_FAULT_KERNEL]);
+	EXPECT_EQ(0, claim(self->server, self->id, 0, -1));
+}
+
+/* ---- grants -------------------------------------------------------------------- */
+
+/* The only grant that there is; 0 for none, -1 if nobody knows */
+static long long the_grant(void)
+{
+	char text[4096] = "";
+	long long id;
+
+	if (pv_ctl(text, sizeof(text), "grant"))
+		return -1;
+	id = pv_ctl_value(text, NULL, "grant");
+	return id < 0 ? 0 : id;
+}
+
+static __u32 borrow(struct pv_ring *r, __u32 dom, __u32 owner)
+{
+	struct pviommu_op op = pv_op_map(dom, IOVA, PV_DATA, PAGES * PV_PAGE, PV_RW);
+
+	op.vm = owner;
+	return __pv_exec(r, op);
+}
+
+/* It is made, or it is not; only when nobody could say so, either is right */
+TEST_F_TIMEOUT(failures, of_a_grant, 1200)
+{
+	struct pv_fault_sweep sweep;
+	long long grant;
+	int ret;
+
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		ASSERT_EQ(0, the_grant());
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ret = pv_admin_grant_new(self->admin, self->owner_id, self->id, 0, LOW_SIZE - 1);
+		sweep.was = pv_fault_disarm();
+		ret = ret ?: pv_admin_answer(self->admin);
+		grant = the_grant();
+		ASSERT_LE(0, grant);
+		ASSERT_TRUE(ret == 1 || !ret == !!grant) {
+			TH_LOG("failure %d/%u: %d, and grant %lld", sweep.kind, sweep.nth, ret,
+			       grant);
+		}
+		ASSERT_TRUE(!ret || (sweep.was && (ret == 1 || may_fail_with(ret))));
+		EXPECT_EQ(grant ? PVIOMMU_OK : PVIOMMU_EACCES,
+			  borrow(self->r, self->dom, self->owner_id));
+		if (grant)
+			ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", grant));
+	}
+	pv_fault_report("new grant", &sweep);
+	EXPECT_LT(3, sweep.count[PV_FAULT_KERNEL]);
+}
+
+/* It is taken back with all that is mapped by it, or it is there with all of that */
+TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
+{
+	struct pv_fault_sweep sweep;
+	struct pv_state without = pv_state(self->r), with, now;
+	long long grant;
+	int ret;
+
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		ASSERT_EQ(0, pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
+						LOW_SIZE - 1));
+		ASSERT_EQ(0, pv_admin_answer(self->admin));
+		grant = the_grant();
+		ASSERT_LT(0, grant);
+		ASSERT_EQ(PVIOMMU_OK, borrow(self->r, self->dom, self->owner_id));
+		with = pv_state(self->r);
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		ret = pv_admin_grant_del(self->admin, grant);
+		sweep.was = pv_fault_disarm();
+		ret = ret ?: pv_admin_answer(self->admin);
+		grant = the_grant();
+		ASSERT_TRUE(ret == 1 || !ret == !grant);
+		ASSERT_TRUE(!ret || (sweep.was && (ret == 1 || may_fail_with(ret))));
+		now = pv_state(self->r);
+		EXPECT_TRUE(pv_state_same(&now, grant ? &with : &without));
+		EXPECT_EQ(grant ? PVIOMMU_OK : PVIOMMU_ENOENT,
+			  __pv_lookup(self->r, self->dom, IOVA + 5 * PV_PAGE));
+		EXPECT_EQ(grant ? PAGES : 0, pv_total("pages_lent"));
+		if (grant)
+			ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", grant));
+		now = pv_state(self->r);
+		ASSERT_TRUE(pv_state_same(&now, &without));
+	}
+	pv_fault_report("taking a grant back", &sweep);
+}
+
+TEST_HARNESS_MAIN
