@@ -604,7 +604,7 @@ static bool is_ours(const char *bdf)
 	char path[64], link[256];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu", bdf);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.12s/iommu", bdf);
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n < 0)
 		return false;
