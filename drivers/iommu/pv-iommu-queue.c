@@ -86,8 +86,15 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct pviommu_map_run
 		return true;
 	}
 
-	if (!run_fits_list(ring, slot, run))
+	if (!run_fits_list(ring, slot, run)) {
+		/*
+		 * The last list is full. One page more, as a MAP, would be one more than a
+		 * doorbell may map if it is by all these lists; it would cost two of them.
+		 */
+		if (slot->code == PVIOMMU_OP_MAP_LIST && !ring->free_lists)
+			pviommu_ring_drain(ring, ring->prod, hold);
 		return false;
+	}
 	if (slot->code == PVIOMMU_OP_MAP && !map_to_list(ring, slot)) {
 		/* All lists are in use: better one doorbell than many MAPs */
 		pviommu_ring_drain(ring, ring->prod, hold);

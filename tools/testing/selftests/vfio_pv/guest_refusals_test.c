@@ -435,6 +435,130 @@ TEST_F(refusals, version_1)
 	refused("an ioctl", -ENOTTY, VFIO_PV_IOMMU_READ_EVENTS, NULL);
 }
 
+/* ------------------------------------------------------------------ */
+/* No memory, and user memory that fails: on a kernel that can be made to */
+
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define SILENCE		6	/* seconds, in which the limit of each place starts anew */
+#define MAX_FAILURES	200
+
+static bool can_fail(void)
+{
+	static const char * const files[] = {
+		"failslab/verbose", "fail_page_alloc/verbose", "fail_usercopy/verbose",
+		"failslab/ignore-gfp-wait", "fail_page_alloc/ignore-gfp-wait",
+	};
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", files[i]);
+		if (write_text(path, "0"))
+			return false;
+	}
+	return !access(FAIL_NTH, F_OK);
+}
+
+/* The ioctl when what it asks for the @nth time fails; @was: there was such a time */
+static int failing_ioctl(int fd, unsigned long cmd, void *arg, unsigned int nth, bool *was)
+{
+	int file = open(FAIL_NTH, O_RDWR | O_CLOEXEC), len, ret;
+	char value[16];
+
+	len = snprintf(value, sizeof(value), "%u", nth);
+	if (file < 0 || pwrite(file, value, len, 0) != len)
+		return -EBADF;
+	ret = guest_ioctl(fd, cmd, arg);
+	/* To ask, and to say that it is over, may be what fails: then the ioctl has not */
+	memset(value, 0, sizeof(value));
+	*was = pread(file, value, sizeof(value) - 1, 0) > 0 && !atoi(value);
+	if (!*was && pwrite(file, "0", 1, 0) != 1 && pwrite(file, "0", 1, 0) != 1)
+		abort();
+	close(file);
+	return ret;
+}
+
+/* Make each thing that it asks for fail in turn; @undo is what is done if it has not */
+#define fails_with_a_word(name, cmd, arg, undo) do {				\
+	unsigned int __nth, __failed = 0;					\
+	bool __was = true;							\
+	int __ret;								\
+										\
+	sleep(SILENCE);								\
+	for (__nth = 1; __was && __nth < MAX_FAILURES; __nth++) {		\
+		lseek(self->log, 0, SEEK_END);					\
+		__ret = failing_ioctl(self->g.container, cmd, arg, __nth, &__was); \
+		if (__ret < 0) {						\
+			__failed++;						\
+			EXPECT_EQ(1, lines(self->log, name, -__ret)) {		\
+				TH_LOG("%s, failure %u", name, __nth);		\
+			}							\
+		} else {							\
+			undo;							\
+		}								\
+	}									\
+	TH_LOG("%s: %u failures", name, __failed);				\
+	EXPECT_LT(0, __failed);							\
+	EXPECT_GT(MAX_FAILURES, __nth);						\
+} while (0)
+
+TEST_F_TIMEOUT(refusals, memory_fails, 300)
+{
+	struct vfio_iommu_type1_info *info = calloc(1, PAGE);
+	struct vfio_iommu_type1_dma_map map = {
+		sizeof(map), RW, (uintptr_t)self->buffer, GUEST_IOVA * 2, 8 * PAGE,
+	};
+	struct vfio_pv_batch_entry entry = { .iova = GUEST_IOVA * 4, .size = PAGE };
+	struct vfio_pv_iommu_batch batch = {
+		.argsz = sizeof(batch), .entries = (uintptr_t)&entry, .count = 1,
+	};
+	struct vfio_iommu_type1_dirty_bitmap start = {
+		sizeof(start), VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+	};
+	__u64 bits = 0;
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		struct vfio_iommu_type1_dirty_bitmap_get range;
+	} get = {
+		{ sizeof(get), VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP },
+		{ GUEST_IOVA, 4 * PAGE, { PAGE, sizeof(bits), &bits } },
+	};
+
+	if (!can_fail())
+		SKIP(return, "this kernel has no fault injection");
+	ASSERT_NE(NULL, info);
+	info->argsz = PAGE;
+	fails_with_a_word("GET_INFO", VFIO_IOMMU_GET_INFO, info, info->argsz = PAGE);
+	fails_with_a_word("MAP_DMA", VFIO_IOMMU_MAP_DMA, &map,
+			  EXPECT_EQ(0, vfio_unmap_dma(self->g.container, map.iova, map.size,
+						      NULL)));
+	/* Nothing is there: an entry that can't fail */
+	fails_with_a_word("UNMAP", VFIO_PV_IOMMU_UNMAP, &batch, entry.size = PAGE);
+	ASSERT_EQ(0, guest_ioctl(self->g.container, VFIO_IOMMU_DIRTY_PAGES, &start));
+	fails_with_a_word("DIRTY_PAGES", VFIO_IOMMU_DIRTY_PAGES, &get, bits = 0);
+	free(info);
+}
+
+/* VFIO_SET_IOMMU of a container with a group; it is undone by letting the group go */
+TEST_F_TIMEOUT(refusals, memory_fails_at_first, 300)
+{
+	char bdf[16];
+	int group;
+
+	if (!can_fail())
+		SKIP(return, "this kernel has no fault injection");
+	guest_vfio_close(&self->g);
+	ASSERT_EQ(0, guest_find_edu(0, bdf));
+	group = vfio_group_open(bdf);
+	self->g.container = vfio_container_open();
+	ASSERT_EQ(0, vfio_group_set_container(group, self->g.container));
+	fails_with_a_word("SET_IOMMU", VFIO_SET_IOMMU, (void *)VFIO_PV_IOMMU, {
+		EXPECT_EQ(0, guest_ioctl(group, VFIO_GROUP_UNSET_CONTAINER, NULL));
+		EXPECT_EQ(0, vfio_group_set_container(group, self->g.container));
+	});
+	close(group);
+}
+
 /* Many refusals of a kind do not fill the log */
 TEST_F(refusals, are_few)
 {
@@ -480,7 +604,7 @@ static bool is_ours(const char *bdf)
 	char path[64], link[256];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu", bdf);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.12s/iommu", bdf);
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n < 0)
 		return false;

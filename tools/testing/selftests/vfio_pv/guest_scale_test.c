@@ -3,7 +3,9 @@
  * Many mappings, much memory: limits that are not there, limits that are, and
  * how often the guest is left for it.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 #define SIZE_64M	(64ULL << 20)
 #define SIZE_2M		(2ULL << 20)
 #define MANY		70000		/* more than the 65,535 of type1 */
-#define MAX_KICKS_64M	40
+#define LIST_PAGES	512		/* by one op */
 
 static double seconds(void)
 {
@@ -27,6 +29,12 @@ static double seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* Of the ops counted one is that which has asked for the count */
+static long long ops(const struct guest_stats *from, const struct guest_stats *to)
+{
+	return to->ops - from->ops - 1;
 }
 
 FIXTURE(scale)
@@ -84,7 +92,21 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
 				 &self->window));
 }
 
-/* How often the guest is left does not depend on how scattered memory is. */
+static bool stay_here(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	return !sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+/*
+ * How often the guest is left does not depend on how scattered memory is: twice for 64
+ * MiB, as a doorbell maps 8192 pages, and has as many lists. If by chance two pages are
+ * neighbours at the end of a list, it is not full, which is of no use to what comes after
+ * the last one of a doorbell: once more. Unmapping takes one, which flushes.
+ */
 TEST_F(scale, kicks_for_64m_scattered)
 {
 	char *memory = guest_scattered(SIZE_64M);
@@ -92,15 +114,18 @@ TEST_F(scale, kicks_for_64m_scattered)
 	const size_t npages = SIZE_64M / PAGE;
 	int i;
 
+	/* Each CPU has a ring */
+	ASSERT_TRUE(stay_here());
 	ASSERT_NE(NULL, memory);
 	ASSERT_EQ(0, guest_stats(&before));
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SIZE_64M, true));
 	ASSERT_EQ(0, guest_stats(&mapped));
-	TH_LOG("MAP_DMA: %lld ops, %lld kicks", mapped.ops - before.ops - 1,
+	TH_LOG("MAP_DMA: %lld ops, %lld kicks", ops(&before, &mapped),
 	       guest_kicks(&before, &mapped));
 	/* Lists of 512 pages each, and what is left of two */
-	EXPECT_GE(npages / 512 + 2, mapped.ops - before.ops - 1);
-	EXPECT_GE(MAX_KICKS_64M, guest_kicks(&before, &mapped));
+	EXPECT_GE(npages / LIST_PAGES + 2, ops(&before, &mapped));
+	EXPECT_GE(2 + (ops(&before, &mapped) > npages / LIST_PAGES),
+		  guest_kicks(&before, &mapped));
 	EXPECT_LE(1, guest_kicks(&before, &mapped));
 	EXPECT_EQ(before.pages_mapped + npages, mapped.pages_mapped);
 	EXPECT_EQ(before.ops_failed, mapped.ops_failed);
@@ -113,8 +138,11 @@ TEST_F(scale, kicks_for_64m_scattered)
 	ASSERT_EQ(0, guest_stats(&mapped));
 	ASSERT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, SIZE_64M, NULL));
 	ASSERT_EQ(0, guest_stats(&after));
-	TH_LOG("kicks for UNMAP_DMA: %lld", guest_kicks(&mapped, &after));
-	EXPECT_GE(MAX_KICKS_64M, guest_kicks(&mapped, &after));
+	TH_LOG("UNMAP_DMA: %lld ops, %lld kicks", ops(&mapped, &after),
+	       guest_kicks(&mapped, &after));
+	/* One UNMAP, one INVALIDATE */
+	EXPECT_EQ(2, ops(&mapped, &after));
+	EXPECT_EQ(1, guest_kicks(&mapped, &after));
 	EXPECT_EQ(before.pages_mapped, after.pages_mapped);
 	EXPECT_EQ(before.pages_pinned, after.pages_pinned);
 }
@@ -160,12 +188,6 @@ static int contiguous_pieces(const char *memory, size_t size)
 	}
 	close(fd);
 	return at < size ? 0 : pieces;
-}
-
-/* Of the ops counted one is that which has asked for the count */
-static long long ops(const struct guest_stats *from, const struct guest_stats *to)
-{
-	return to->ops - from->ops - 1;
 }
 
 TEST_F(scale, ops_for_64m_of_huge_pages)
