@@ -391,6 +391,25 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 	return slot;
 }
 
+/**
+ * pviommu_doorbell_only() - have the host look at the interface
+ * @pv: the interface
+ *
+ * Nothing is waited for but the doorbell. What is queued is done, too, in part at least.
+ */
+void pviommu_doorbell_only(struct pviommu *pv)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(pv);
+	unsigned long flags;
+
+	spin_lock_irqsave(&ring->lock, flags);
+	if (!READ_ONCE(pv->broken)) {
+		ring_kick(ring, READ_ONCE(pv->tracked));
+		ring_reap(ring);
+	}
+	spin_unlock_irqrestore(&ring->lock, flags);
+}
+
 /* --- waiting ------------------------------------------------------------- */
 
 static bool slot_touches(struct pviommu_slot *slot, struct pviommu_domain *dom,

@@ -525,6 +525,7 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
 			 u64 *result);
 int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op, bool may_sleep);
+void pviommu_doorbell_only(struct pviommu *pv);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring, bool done);

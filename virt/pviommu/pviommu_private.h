@@ -336,6 +336,9 @@ struct pviommu_iface {
 
 /* ---- events (event.c) ---------------------------------------------- */
 
+/* Lists of one VM that are being released, or whose end waits for room */
+#define PVIOMMU_MAX_RELEASES	64
+
 struct pviommu_events {
 	spinlock_t lock;		/* irq-safe; the rest */
 	bool on;
@@ -344,6 +347,12 @@ struct pviommu_events {
 	u32 prod;
 	u32 lost;
 	u64 seq;
+	struct pviommu_event *backlog;	/* what the ring has no room for, in a circle */
+	u32 room;			/* entries of @backlog */
+	u32 first;			/* the oldest of them */
+	u32 waiting;			/* how many are in use */
+	u32 waiting_told;		/* what the ring says of that */
+	u32 ends_waiting;		/* how many of these are EV_RELEASED */
 };
 
 /* ---- memory types (types.c) ---------------------------------------- */
@@ -783,6 +792,7 @@ u32 pviommu_status(int err);
 /* limits.c */
 u32 pviommu_max_domains(void);
 u32 pviommu_doorbell_budget(void);
+u32 pviommu_max_events(void);
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
 int pviommu_quota_domains(struct pviommu_vm *vm);
 int pviommu_quota_pasids(struct pviommu_vm *vm);
@@ -793,6 +803,7 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
 void pviommu_events_stop(struct pviommu_vm *vm);
 void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
+void pviommu_events_serve(struct pviommu_vm *vm);
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token);
 int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

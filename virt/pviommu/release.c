@@ -13,9 +13,6 @@
 
 #include "pviommu_private.h"
 
-/* Lists of one VM that are under way */
-#define MAX_RELEASES	64
-
 static uint release_ms = 100;
 module_param(release_ms, uint, 0644);
 MODULE_PARM_DESC(release_ms,
@@ -271,13 +268,14 @@ static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	return check_pages(ctx->vm, rel);
 }
 
+/* A release counts until its end is in the event ring */
 static int release_queue(struct release *rel)
 {
 	struct pviommu_vm *vm = rel->vm;
 	int ret = 0;
 
 	mutex_lock(&vm->release_lock);
-	if (vm->nr_releases >= MAX_RELEASES) {
+	if (vm->nr_releases + READ_ONCE(vm->events.ends_waiting) >= PVIOMMU_MAX_RELEASES) {
 		ret = -ENOSPC;
 	} else {
 		vm->nr_releases++;

@@ -247,6 +247,85 @@ TEST_F(release, used_again)
 	EXPECT_EQ(0, memcmp(from, to, LEN));
 }
 
+/* ---- who does not look meanwhile ------------------------------------- */
+
+#define MANY	512
+
+/* No two of these are neighbours, neither as IOVAs nor as memory */
+static __u64 scattered(int i)
+{
+	return PV_DATA + 2 * i * PV_PAGE;
+}
+
+static void list_scattered(struct pv_vm *vm)
+{
+	int i;
+
+	for (i = 0; i < MANY; i++)
+		pv_list(vm)[i] = scattered(i) >> 12;
+}
+
+static bool wait_waiting(struct pviommu_event_ring *ring, __u32 n)
+{
+	int i;
+
+	for (i = 0; i < 2000 && __atomic_load_n(&ring->waiting, __ATOMIC_ACQUIRE) != n; i++)
+		usleep(5000);
+	return i < 2000;
+}
+
+/* Each of them is named, twice, and the end is told, however late the guest looks */
+TEST_F(release, many_pages_and_nobody_looks)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	int i;
+
+	list_scattered(&self->vm);
+	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
+	pv_exec(self->r, release(MANY, TOKEN));
+	ASSERT_TRUE(wait_waiting(ring, 2 * MANY + 1 - PVIOMMU_EVENT_SLOTS));
+	for (i = 0; i < MANY; i++)
+		expect_event(PVIOMMU_EV_RELEASE, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
+	for (i = 0; i < MANY; i++)
+		expect_event(PVIOMMU_EV_REVOKED, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
+	expect_released(MANY * PV_PAGE);
+	EXPECT_EQ(0, ring->lost);
+}
+
+/* Others are lost then, but never the end of a release */
+TEST_F(release, end_needs_no_room)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+	int i;
+
+	ASSERT_TRUE(pv_param_set("max_events", "3"));
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 1, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->vm.dev[0].id, self->dom);
+	list_scattered(&self->vm);
+	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
+	pv_exec(self->r, release(MANY, TOKEN));
+	ASSERT_TRUE(wait_waiting(ring, 4));
+	/* These have ended when the guest can't know it, and so are under way */
+	for (i = 1; i < 64; i++) {
+		pv_exec(self->r, release(MANY, TOKEN + i));
+		ASSERT_TRUE(wait_waiting(ring, 4 + i));
+	}
+	pv_err_exec(PVIOMMU_ENOSPC, self->r, release(MANY, TOKEN + i));
+	EXPECT_EQ(2 * MANY - PVIOMMU_EVENT_SLOTS - 3, ring->lost);
+	for (i = 0; i < PVIOMMU_EVENT_SLOTS + 3; i++) {
+		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+		EXPECT_EQ(PVIOMMU_EV_RELEASE, ev.type);
+	}
+	for (i = 0; i < 64; i++)
+		expect_event(PVIOMMU_EV_RELEASED, TOKEN + i, 0, MANY * PV_PAGE);
+	pv_exec(self->r, release(MANY, TOKEN));
+	expect_released(MANY * PV_PAGE);
+}
+
 /* ---- what is refused, and what comes in between ---------------------- */
 
 TEST_F(release, refused)

@@ -177,7 +177,7 @@ static void unwatch_below(struct look *l, const struct stretch *s)
 
 static void tell_bad(struct look *l, __u64 iova, __u64 last, __u64 gpa, unsigned int reason)
 {
-	if (l->m->nr_bad < PVIOMMU_EVENT_SLOTS)
+	if (l->m->nr_bad < MODEL_BAD)
 		l->m->bad[l->m->nr_bad] = (struct model_bad) {
 			.domain = l->domain, .reason = reason, .iova = iova,
 			.size = last - iova + 1, .gpa = gpa,
