@@ -519,7 +519,8 @@ struct pviommu_stats {
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
 /*
  * FAULT: no DMA yet, but the host found a bad entry when it looked at a table:
- * addr and size are the IOVAs that fault, gpa is where the entry is
+ * addr and size are the IOVAs that fault, gpa is where the entry is, or the first of
+ * several side by side that are bad for the same reason
  */
 #define PVIOMMU_EV_F_ENTRY	(1U << 1)
 /** PVIOMMU_EV_REASON: what is bad about an entry, from the flags of its event */
