@@ -4,11 +4,17 @@
  * memory of the host; and nothing happens to other pages.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include <linux/pv_iommu_server.h>
+
 #include "lib/edu.h"
+#include "lib/pv_kvm.h"
+#include "lib/pv_server.h"
 #include "lib/pv_test.h"
 
 #define IOVA	0x8000000ULL
@@ -431,6 +437,145 @@ TEST_F_TIMEOUT(release, under_load, 120)
 			  __pv_lookup(self->r, self->dom, IOVA + i * PV_PAGE));
 		EXPECT_TRUE(page_is(&self->vm, PV_DATA + i * PV_PAGE, gone ? 0 : 0x5a));
 	}
+}
+
+/* ---- who watches them ------------------------------------------------- */
+
+FIXTURE(watched)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_kvm kvm;
+	struct pv_ring *r;
+	struct pviommu_server_ring *ring;
+	size_t size;
+	int server;
+};
+
+/* A page that a server watches, and one that it does not */
+FIXTURE_SETUP(watched)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+	int ret;
+
+	self->kvm = (struct pv_kvm) { -1, -1 };
+	self->vm.container = -1;
+	self->server = -1;
+	self->ring = MAP_FAILED;
+	self->size = sizeof(*self->ring) +
+		     PV_SERVER_RECORDS * sizeof(struct pviommu_server_record);
+	self->before = pv_begin();
+	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
+	ret = pv_vm_init(&self->vm, 1, PV_LOW_SIZE) ?: pv_kvm_open_rest(&self->kvm, &self->vm);
+	if (ret == -ENODEV)
+		SKIP(return, "needs a device bound to " PV_DRIVER ", and KVM");
+	ASSERT_EQ(0, ret);
+	self->r = &self->vm.ring[0];
+	pv_start(&self->vm, 1, 6);
+	self->server = pv_server_claim(pv_newest_vm());
+	ASSERT_LE(0, self->server);
+	self->ring = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->server, 0);
+	ASSERT_NE(MAP_FAILED, self->ring);
+	op.mem.gpa = PV_DATA;
+	op.mem.size = PV_PAGE;
+	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
+	pv_exec(self->r, op);
+	fill(&self->vm, PV_DATA, 2 * PV_PAGE);
+}
+
+FIXTURE_TEARDOWN(watched)
+{
+	pv_params_restore();
+	munmap(self->ring, self->size);
+	if (self->server >= 0)
+		close(self->server);
+	pv_vm_close(&self->vm);
+	pv_kvm_close(&self->kvm);
+	pv_expect_unchanged(&self->before);
+}
+
+static bool wait_record(struct pviommu_server_ring *ring, struct pviommu_server_record *rec)
+{
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		if (__atomic_load_n(&ring->prod, __ATOMIC_ACQUIRE) != ring->cons) {
+			*rec = ring->rec[ring->cons % ring->entries];
+			__atomic_store_n(&ring->cons, ring->cons + 1, __ATOMIC_RELEASE);
+			return true;
+		}
+		usleep(5000);
+	}
+	return false;
+}
+
+#define expect_record(kind, at) do {					\
+	struct pviommu_server_record __rec = {};			\
+									\
+	ASSERT_TRUE(wait_record(self->ring, &__rec));			\
+	EXPECT_EQ(kind, __rec.type);					\
+	EXPECT_EQ(at, __rec.gpa);					\
+	EXPECT_EQ(PV_PAGE, __rec.size);					\
+} while (0)
+
+static int server_read(int fd, __u64 gpa, void *buf, size_t size)
+{
+	struct pviommu_server_read req = {
+		.argsz = sizeof(req),
+		.gpa = gpa,
+		.addr = (unsigned long)buf,
+		.size = size,
+	};
+
+	return ioctl(fd, PVIOMMU_SERVER_READ, &req) ? -errno : 0;
+}
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* The server has time to read what the page holds, before that is gone */
+TEST_F(watched, server_has_time)
+{
+	struct pviommu_event ev;
+	long long begun = now_ms();
+	char page[PV_PAGE];
+
+	ASSERT_TRUE(pv_param_set("release_ms", "1500"));
+	expect_record(PVIOMMU_REC_PAGE, PV_DATA);
+	pv_exec(self->r, release_range(&self->vm, PV_DATA, 2));
+	expect_record(PVIOMMU_REC_RELEASE, PV_DATA);
+	ASSERT_EQ(0, server_read(self->server, PV_DATA, page, sizeof(page)));
+	EXPECT_EQ(0x5a, page[0]);
+	EXPECT_EQ(0, memcmp(page, page + 1, sizeof(page) - 1));
+	if (now_ms() - begun < 1000)
+		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+	expect_record(PVIOMMU_REC_NO_PAGE, PV_DATA);
+	EXPECT_LE(1400, now_ms() - begun);
+	EXPECT_EQ(-EACCES, server_read(self->server, PV_DATA, page, sizeof(page)));
+	expect_released(2 * PV_PAGE);
+	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
+}
+
+/* Nobody waits for the sake of pages that no server watches, or of a server that has left */
+TEST_F(watched, nobody_to_wait_for)
+{
+	long long begun = now_ms();
+
+	ASSERT_TRUE(pv_param_set("release_ms", "20000"));
+	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 1));
+	expect_released(PV_PAGE);
+	munmap(self->ring, self->size);
+	self->ring = MAP_FAILED;
+	close(self->server);
+	self->server = -1;
+	pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
+	expect_released(PV_PAGE);
+	EXPECT_GT(15000, now_ms() - begun);
 }
 
 TEST_HARNESS_MAIN
