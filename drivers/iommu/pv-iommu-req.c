@@ -109,7 +109,8 @@ static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	 * What is in order after a restart: see pviommu_unmap_pages(). An owner
 	 * unmaps what the host may have revoked, or not mapped.
 	 */
-	if (!error && (ring->pv->restarts || slot->dom->owner_ops))
+	if (!error && (ring->pv->restarts || slot->dom->owner_ops ||
+		       READ_ONCE(slot->dom->revoked_in_part)))
 		return;
 	if (!READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,

@@ -196,6 +196,7 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @revoked_in_part: where a page of the store has failed the host may have a part of it
  * @lost_error: why the host has not taken all that its owner had mapped, and the owner
  *	does not know yet; negative errno, or 0
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
@@ -222,6 +223,7 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	bool revoked_in_part;
 	int lost_error;
 	pv_iommu_event_fn event_fn;
 	void *event_token;

@@ -567,6 +567,7 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_unmap(struct pviommu_domain *domain,
 		      struct pviommu_mapping *map);
+int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_sync(struct pviommu_domain *domain);
 int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot);
 void pviommu_bypass_unmap(struct pviommu_domain *domain,
@@ -602,6 +603,9 @@ struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
 void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
+struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
+					   struct pviommu_mapping *map, u64 iova, u64 last);
+void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_domains_destroy(struct pviommu_vm *vm);
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);

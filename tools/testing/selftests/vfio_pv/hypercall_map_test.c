@@ -517,7 +517,7 @@ TEST_F(map, revoked_memory_that_waits_for_a_flush)
 	pv_inv(self->r, self->dom);
 }
 
-/* A large page of which a part leaves goes as a whole; the event names the part */
+/* Of a large page of which a part leaves the rest stays, as small ones */
 TEST_F(map, revoked_part_of_a_large_page)
 {
 	char *hva = pv_mem(&self->vm, PV_DATA);
@@ -538,10 +538,14 @@ TEST_F(map, revoked_part_of_a_large_page)
 	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	pv_map_2m(self->r, self->dom, 0x40000000, half.gpa, PV_2M, PV_RW);
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &rest));
-	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000);
-	expect_state(0, 0, 0);
+	expect_lookup(0x40000000, half.gpa, PV_PAGE, 12, PV_RW);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000 + half.size);
+	expect_state(256, 256, 1);
 	expect_event(0x40000000 + half.size, rest.gpa, rest.size);
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+	/* Each can be unmapped */
+	pv_unmap(self->r, self->dom, 0x40000000 + 7 * PV_PAGE, PV_PAGE);
+	expect_lookup(0x40000000 + 8 * PV_PAGE, half.gpa + 8 * PV_PAGE, PV_PAGE, 12, PV_RW);
 }
 
 /* The interface begins anew, with so much room for events that wait */

@@ -188,8 +188,70 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 4 * PV_PAGE, 0x5a));
 }
 
-/* It goes as a whole, and events name each part of it that was released */
+/* From @page of a large page on, does data go through the device? */
+static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
+{
+	struct vfio_dev *edu = &vm->dev[0].vfio;
+	char *mem = pv_mem(vm, gpa + page * PV_PAGE), data[LEN];
+
+	memset(data, page + 1, LEN);
+	memcpy(mem, data, LEN);
+	if (!edu_from_ram(edu, IOVA + page * PV_PAGE, 0, LEN))
+		return false;
+	memset(mem, 0, LEN);
+	return edu_to_ram(edu, IOVA + page * PV_PAGE, 0, LEN) && !memcmp(mem, data, LEN);
+}
+
+/* These go, and nothing else; of a page that is one entry in the IOMMU's table, too */
 TEST_F(release, parts_of_a_large_page)
+{
+	__u64 huge = PV_HIGH + PV_2M;
+
+	fill(&self->vm, huge, PV_2M);
+	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, huge, PV_2M, PV_RW));
+	pv_exec(self->r, pv_op_map_2m(self->dom, 2 * IOVA, PV_HIGH, 2 * PV_2M, PV_R));
+	pv_list(&self->vm)[0] = (huge >> 12) + 2;
+	pv_list(&self->vm)[1] = (huge >> 12) + 10;
+	pv_exec(self->r, release(2, TOKEN));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 10 * PV_PAGE, huge + 10 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, 2 * IOVA + PV_2M + 10 * PV_PAGE, huge + 10 * PV_PAGE,
+		     PV_PAGE);
+	expect_released(2 * PV_PAGE);
+	EXPECT_EQ(3 * 512 - 4, pv_state(self->r).pages_mapped);
+	pv_lookup(self->r, self->dom, IOVA);
+	EXPECT_EQ(12, self->r->last.lookup.pgshift);
+	/* A neighbour in the same mapping is as it was */
+	pv_lookup(self->r, self->dom, 2 * IOVA + PV_PAGE);
+	EXPECT_EQ(21, self->r->last.lookup.pgshift);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 10 * PV_PAGE);
+	if (!edu_is(&self->vm.dev[0].vfio))
+		SKIP(return, "needs edu");
+	EXPECT_TRUE(goes_through(&self->vm, huge, 1));
+	EXPECT_FALSE(goes_through(&self->vm, huge, 2));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 3));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 9));
+	EXPECT_FALSE(goes_through(&self->vm, huge, 10));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 511));
+	/* The small ones can be unmapped one by one, and all together */
+	pv_unmap(self->r, self->dom, IOVA + 3 * PV_PAGE, PV_PAGE);
+	pv_inv(self->r, self->dom);
+	EXPECT_FALSE(goes_through(&self->vm, huge, 3));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 4));
+	pv_exec(self->r, pv_op_unmap(self->dom, IOVA, PV_2M));
+	EXPECT_EQ(509 * PV_PAGE, self->r->last.result);
+}
+
+/* Neighbours of which events name what they can together */
+TEST_F(release, neighbours_in_a_large_page)
 {
 	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW));
 	pv_list(&self->vm)[0] = (PV_HIGH >> 12) + 2;
@@ -201,7 +263,24 @@ TEST_F(release, parts_of_a_large_page)
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
 	expect_released(3 * PV_PAGE);
-	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(509, pv_state(self->r).pages_mapped);
+}
+
+/* One that goes as a whole is not cut for it, nor is its neighbour */
+TEST_F(release, whole_large_page)
+{
+	struct pv_state state;
+
+	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, 2 * PV_2M, PV_RW));
+	pv_exec(self->r, release_range(&self->vm, PV_HIGH, 512));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA, PV_HIGH, PV_2M);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA, PV_HIGH, PV_2M);
+	expect_released(PV_2M);
+	state = pv_state(self->r);
+	EXPECT_EQ(512, state.pages_mapped);
+	EXPECT_EQ(1, state.mappings);
+	pv_lookup(self->r, self->dom, IOVA + PV_2M);
+	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 }
 
 TEST_F(release, who_lets_go_in_time_is_not_cut_off)
