@@ -121,9 +121,11 @@ static size_t pviommu_unmap_pages(struct iommu_domain *domain,
 		/*
 		 * The host has nothing where a mapping failed. But one that was
 		 * in the store and not yet queued when a restart brought it back
-		 * was refused because it was there.
+		 * was refused because it was there; and of a large page it may have
+		 * revoked a part.
 		 */
-		if (!failed || READ_ONCE(dom->pv->restarts)) {
+		if (!failed || READ_ONCE(dom->pv->restarts) ||
+		    READ_ONCE(dom->revoked_in_part)) {
 			/* A broken interface has said so already */
 			pviommu_queue_unmap(dom, iova + done, erased, false);
 			if (!iommu_iotlb_gather_queued(gather))

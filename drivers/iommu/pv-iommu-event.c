@@ -15,8 +15,9 @@
 
 #define EVENT_POLL	(HZ / 4)
 
-/* Takes no more than the ring holds, then lets others run */
+/* Takes no more than the ring holds, then has more written; not without end */
 #define EVENT_BATCH	PVIOMMU_EVENT_SLOTS
+#define EVENT_ROUNDS	128
 
 static struct pviommu_endpoint *event_endpoint(struct pviommu *pv,
 					       const struct pviommu_event *ev)
@@ -262,7 +263,29 @@ static void events_report_lost(struct pviommu *pv)
 
 static bool events_waiting(struct pviommu *pv)
 {
-	return READ_ONCE(pv->events->prod) != READ_ONCE(pv->events->cons);
+	return READ_ONCE(pv->events->prod) != READ_ONCE(pv->events->cons) ||
+	       READ_ONCE(pv->events->waiting);
+}
+
+/* Take what is in the ring */
+static void events_take_batch(struct pviommu *pv)
+{
+	struct pviommu_event_ring *ring = pv->events;
+	u32 cons = le32_to_cpu(ring->cons);
+	u32 prod = le32_to_cpu(READ_ONCE(ring->prod));
+	struct pviommu_event ev;
+	unsigned int n;
+
+	/* Events were written before prod */
+	dma_rmb();
+	for (n = 0; cons != prod && n < EVENT_BATCH; n++) {
+		ev = ring->ev[cons % PVIOMMU_EVENT_SLOTS];
+		event_handle(pv, &ev);
+		cons++;
+		/* The event has been read before its place is free */
+		dma_mb();
+		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
+	}
 }
 
 /**
@@ -273,25 +296,21 @@ static bool events_waiting(struct pviommu *pv)
  */
 void pviommu_events_flush(struct pviommu *pv)
 {
-	struct pviommu_event_ring *ring = pv->events;
-	struct pviommu_event ev;
-	unsigned int n;
-	u32 cons, prod;
+	unsigned int rounds;
 
 	lockdep_assert_held(&pv->lock);
 	if (!events_waiting(pv))
 		return;
-	cons = le32_to_cpu(ring->cons);
-	prod = le32_to_cpu(READ_ONCE(ring->prod));
-	/* Events were written before prod */
-	dma_rmb();
-	for (n = 0; cons != prod && n < EVENT_BATCH; n++) {
-		ev = ring->ev[cons % PVIOMMU_EVENT_SLOTS];
-		event_handle(pv, &ev);
-		cons++;
-		/* The event has been read before its place is free */
-		dma_mb();
-		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
+	for (rounds = 0; rounds < EVENT_ROUNDS; rounds++) {
+		events_take_batch(pv);
+		/* The host has cons, or we have what it wrote before it looked there */
+		smp_mb();
+		if (!READ_ONCE(pv->events->waiting))
+			break;
+		pviommu_doorbell_only(pv);
+		/* It has not come, or not through */
+		if (READ_ONCE(pv->events->prod) == READ_ONCE(pv->events->cons))
+			break;
 	}
 	events_report_lost(pv);
 }

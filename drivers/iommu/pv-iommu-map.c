@@ -190,20 +190,23 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 {
 	unsigned long end = (iova + size - 1) >> PVIOMMU_PAGE_SHIFT;
 	XA_STATE(xas, &dom->store, iova >> PVIOMMU_PAGE_SHIFT);
-	unsigned long flags, next;
+	unsigned long flags, next, start;
 	unsigned int order, batch = 0;
 	void *entry;
 
 	xas_lock_irqsave(&xas, flags);
 	for (entry = xas_find(&xas, end); entry; entry = xas_find(&xas, end)) {
 		order = entry_order(entry);
-		next = round_down(xas.xa_index, 1UL << order) + (1UL << order);
+		start = round_down(xas.xa_index, 1UL << order);
+		next = start + (1UL << order);
 		if (!entry_failed(entry) && entry_gpa(entry) <= last &&
 		    entry_gpa(entry) + (entry_size(entry) - 1) >= first) {
 			/* Same index and order: needs no memory, can't fail */
 			xas_set_order(&xas, next - 1, order);
 			xas_store(&xas, entry_make_failed(entry, error));
 			dom->nr_failed++;
+			if (start < iova >> PVIOMMU_PAGE_SHIFT || next - 1 > end)
+				WRITE_ONCE(dom->revoked_in_part, true);
 		}
 		if (next > end)
 			break;
@@ -240,7 +243,8 @@ void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
  * @size: bytes, not 0
  * @gpa: start of the memory that they led to
  *
- * Something else may be mapped there by now: that stays.
+ * Something else may be mapped there by now: that stays. Of a page that is larger the
+ * host still has the rest, which is unmapped with it.
  */
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
 			  u64 gpa)

@@ -109,7 +109,8 @@ static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	 * What is in order after a restart: see pviommu_unmap_pages(). An owner
 	 * unmaps what the host may have revoked, or not mapped.
 	 */
-	if (!error && (ring->pv->restarts || slot->dom->owner_ops))
+	if (!error && (ring->pv->restarts || slot->dom->owner_ops ||
+		       READ_ONCE(slot->dom->revoked_in_part)))
 		return;
 	if (!READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,
@@ -389,6 +390,25 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 	ring->prod++;
 	ring->nr_ops++;
 	return slot;
+}
+
+/**
+ * pviommu_doorbell_only() - have the host look at the interface
+ * @pv: the interface
+ *
+ * Nothing is waited for but the doorbell. What is queued is done, too, in part at least.
+ */
+void pviommu_doorbell_only(struct pviommu *pv)
+{
+	struct pviommu_ring *ring = pviommu_ring_mine(pv);
+	unsigned long flags;
+
+	spin_lock_irqsave(&ring->lock, flags);
+	if (!READ_ONCE(pv->broken)) {
+		ring_kick(ring, READ_ONCE(pv->tracked));
+		ring_reap(ring);
+	}
+	spin_unlock_irqrestore(&ring->lock, flags);
 }
 
 /* --- waiting ------------------------------------------------------------- */

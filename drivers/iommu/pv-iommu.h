@@ -196,6 +196,7 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @revoked_in_part: where a page of the store has failed the host may have a part of it
  * @lost_error: why the host has not taken all that its owner had mapped, and the owner
  *	does not know yet; negative errno, or 0
  * @event_fn: who wants to know of its events, or NULL; pviommu.lock
@@ -222,6 +223,7 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	bool revoked_in_part;
 	int lost_error;
 	pv_iommu_event_fn event_fn;
 	void *event_token;
@@ -527,6 +529,7 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
 			 u64 *result);
 int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op, bool may_sleep);
+void pviommu_doorbell_only(struct pviommu *pv);
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold);
 void pviommu_ring_discard(struct pviommu_ring *ring, bool done);

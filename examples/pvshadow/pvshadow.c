@@ -127,6 +127,9 @@ static void take_record(const struct pviommu_server_record *rec)
 	case PVIOMMU_REC_PAGE:
 		new_page(rec->gpa);
 		break;
+	case PVIOMMU_REC_RELEASE:
+		/* Until its end comes it is a page as before */
+		break;
 	case PVIOMMU_REC_NO_PAGE:
 		if (i < server.nr_pages)
 			drop_page(i);

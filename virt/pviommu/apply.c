@@ -192,6 +192,37 @@ void pviommu_hw_unmap(struct pviommu_domain *domain,
 	gather_unmap(domain, map->it.start, map->npages << PAGE_SHIFT);
 }
 
+/* A mapping of one large page: can it be one entry? */
+static bool hw_may_be_large(const struct pviommu_mapping *map)
+{
+	return map->nr_runs == 1 && IS_ALIGNED(map->runs[0].hpfn, map->npages);
+}
+
+/**
+ * pviommu_hw_take_apart() - have no large entries in a mapping any more
+ * @domain: the domain, locked
+ * @map: the mapping, of one large page, whose size is set to PAGE_SHIFT
+ *
+ * The IOMMU API has no call for it, and drivers clear all of a large entry that a part is
+ * unmapped of: so the page is unmapped, then mapped anew. In between, a device that does
+ * not have it in its IOTLB reaches nothing there, and its DMA is refused.
+ *
+ * Return: 0; -ENOMEM or -EIO: the page table has nothing of the mapping any more, of which
+ * devices may still reach all until pviommu_hw_sync().
+ */
+int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map)
+{
+	bool large = hw_may_be_large(map);
+
+	lockdep_assert_held(&domain->lock);
+
+	map->pgshift = PAGE_SHIFT;
+	if (!large)
+		return 0;
+	pviommu_hw_unmap(domain, map);
+	return pviommu_hw_map(domain, map);
+}
+
 /**
  * pviommu_hw_sync() - make all removals effective
  * @domain: the domain, locked

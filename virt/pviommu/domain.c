@@ -206,14 +206,40 @@ void pviommu_domain_put(struct pviommu_domain *domain)
 	kref_put(&domain->kref, domain_release);
 }
 
-/* Take a mapping that lies wholly within [iova, last] out */
-static void unmap_one(struct pviommu_domain *domain, struct pviommu_mapping *map)
+/**
+ * pviommu_domain_drop() - a mapping is in the page table no more
+ * @domain: the domain, locked
+ * @map: the mapping, in its tree; waits for a flush on return
+ */
+void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
 	interval_tree_remove(&map->it, &domain->mappings);
-	pviommu_hw_unmap(domain, map);
 	pviommu_limbo_add(domain, map);
 	/* It counts as a mapping until it is freed */
 	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, -(s64)map->npages);
+}
+
+/**
+ * pviommu_domain_cut() - have a part of a mapping be a mapping of its own
+ * @domain: the domain, locked
+ * @map: the mapping, in its tree
+ * @iova: first IOVA of the part, or less than that of the mapping
+ * @last: last IOVA of the part, or more than that of the mapping
+ *
+ * As pviommu_mapping_split(): it can't fail, and the parts count as mappings.
+ *
+ * Return: the mapping of the part.
+ */
+struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
+					   struct pviommu_mapping *map, u64 iova, u64 last)
+{
+	struct pviommu_mapping *rest;
+
+	if (map->it.start < iova)
+		pviommu_mapping_split(domain, map, iova, &map);
+	if (map->it.last > last)
+		map = pviommu_mapping_split(domain, map, last + 1, &rest);
+	return map;
 }
 
 /**
@@ -228,20 +254,18 @@ static void unmap_one(struct pviommu_domain *domain, struct pviommu_mapping *map
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget)
 {
-	struct pviommu_mapping *map, *rest;
+	struct pviommu_mapping *map;
 	u64 done = 0;
 
 	lockdep_assert_held(&domain->lock);
 
 	while ((!budget || *budget) &&
 	       (map = pviommu_mapping_first(domain, iova, last))) {
-		if (map->it.start < iova)
-			pviommu_mapping_split(domain, map, iova, &map);
-		if (map->it.last > last)
-			map = pviommu_mapping_split(domain, map, last + 1, &rest);
+		map = pviommu_domain_cut(domain, map, iova, last);
 		done += map->npages << PAGE_SHIFT;
 		pviommu_spend(budget, PVIOMMU_COST_UNMAP * map->npages);
-		unmap_one(domain, map);
+		pviommu_hw_unmap(domain, map);
+		pviommu_domain_drop(domain, map);
 		if (iova + done - 1 != last)
 			cond_resched();
 	}

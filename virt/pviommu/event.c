@@ -3,9 +3,17 @@
  * What the host tells the guest unasked: the event ring, and the counters.
  *
  * The event ring is one page that stays pinned, because events come from
- * contexts that can't reach the VMM's memory. It is not waited for: an event
- * that finds no room is counted as lost, in the ring too.
+ * contexts that can't reach the VMM's memory. It is not waited for. What finds no
+ * room there is kept in a backlog, which moves on into the ring with each doorbell and
+ * each new event. The backlog is made with the interface, as there are contexts that can't
+ * allocate, and those that can must not fail for want of memory. It has room for
+ * max_events, and for the end of each release beyond these: only that tells a guest
+ * what has become of its pages. An event that finds no room there either is counted as
+ * lost, in the ring too; so is a refused DMA that finds the ring full, as a device can
+ * have those without end.
  */
+#include <linux/slab.h>
+
 #include "pviommu_private.h"
 
 /* What is read of the ring's header, at once, and how many words that is */
@@ -28,17 +36,31 @@ struct event_ring_head {
  */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 {
+	u32 room = pviommu_max_events() + PVIOMMU_MAX_RELEASES;
 	struct pviommu_events *events = &vm->events;
-	int ret = pviommu_window_open(vm, &events->ring, gpa, PAGE_SIZE);
+	struct pviommu_event *backlog;
+	int ret;
 
-	if (ret)
+	backlog = kvmalloc_array(room, sizeof(*backlog), GFP_KERNEL_ACCOUNT);
+	if (!backlog)
+		return -ENOMEM;
+	ret = pviommu_window_open(vm, &events->ring, gpa, PAGE_SIZE);
+	if (ret) {
+		kvfree(backlog);
 		return ret;
+	}
 	spin_lock_irq(&events->lock);
 	events->on = true;
 	events->cookie = cookie;
 	events->prod = 0;
 	events->lost = 0;
 	events->seq = 0;
+	events->backlog = backlog;
+	events->room = room;
+	events->first = 0;
+	events->waiting = 0;
+	events->waiting_told = 0;
+	events->ends_waiting = 0;
 	spin_unlock_irq(&events->lock);
 	return 0;
 }
@@ -50,12 +72,18 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 void pviommu_events_stop(struct pviommu_vm *vm)
 {
 	struct pviommu_events *events = &vm->events;
+	struct pviommu_event *backlog;
 
 	lockdep_assert_held(&vm->mem_lock);
 
 	spin_lock_irq(&events->lock);
 	events->on = false;
+	backlog = events->backlog;
+	events->backlog = NULL;
+	events->waiting = 0;
+	events->ends_waiting = 0;
 	spin_unlock_irq(&events->lock);
+	kvfree(backlog);
 	pviommu_window_close(vm, &events->ring);
 }
 
@@ -73,30 +101,135 @@ void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 		pviommu_events_stop(vm);
 }
 
-/* Put an event into the ring if that is a ring and has room */
-static bool ring_put(struct pviommu_events *events, const struct pviommu_event *ev)
+/* How many events the ring has room for; -1: it is no ring any more */
+static int ring_room(struct pviommu_events *events)
 {
-	u32 slot = events->prod % PVIOMMU_EVENT_SLOTS;
 	struct event_ring_head head;
+	u32 used;
 
 	lockdep_assert_held(&events->lock);
 
 	pviommu_window_read(&events->ring, 0, &head, HEAD_WORDS);
 	if (le64_to_cpu(head.cookie) != events->cookie)
-		return false;
-	if (events->prod - le32_to_cpu(head.cons) >= PVIOMMU_EVENT_SLOTS) {
-		pviommu_window_publish(&events->ring,
-				       offsetof(struct pviommu_event_ring, lost),
-				       cpu_to_le32(++events->lost));
-		return false;
-	}
+		return -1;
+	used = events->prod - le32_to_cpu(head.cons);
+	return used < PVIOMMU_EVENT_SLOTS ? PVIOMMU_EVENT_SLOTS - used : 0;
+}
+
+/* Write an event for which there is room; the guest has to be told of it */
+static void ring_put(struct pviommu_events *events, const struct pviommu_event *ev)
+{
+	u32 slot = events->prod++ % PVIOMMU_EVENT_SLOTS;
+
 	pviommu_window_write(&events->ring,
 			     offsetof(struct pviommu_event_ring, ev[slot]),
 			     ev, EVENT_WORDS);
+}
+
+static void ring_tell_prod(struct pviommu_events *events)
+{
 	pviommu_window_publish(&events->ring,
 			       offsetof(struct pviommu_event_ring, prod),
-			       cpu_to_le32(++events->prod));
-	return true;
+			       cpu_to_le32(events->prod));
+}
+
+static void ring_tell_waiting(struct pviommu_events *events)
+{
+	if (events->waiting == events->waiting_told)
+		return;
+	events->waiting_told = events->waiting;
+	pviommu_window_publish(&events->ring,
+			       offsetof(struct pviommu_event_ring, waiting),
+			       cpu_to_le32(events->waiting));
+}
+
+static bool is_end_of_release(const struct pviommu_event *ev)
+{
+	return ev->type == cpu_to_le16(PVIOMMU_EV_RELEASED);
+}
+
+static bool is_refused_dma(const struct pviommu_event *ev)
+{
+	return ev->type == cpu_to_le16(PVIOMMU_EV_FAULT) &&
+	       !(ev->flags & cpu_to_le16(PVIOMMU_EV_F_ENTRY));
+}
+
+/* How many events may wait, if one more of this kind is to */
+static u32 backlog_room(const struct pviommu_events *events, const struct pviommu_event *ev)
+{
+	if (is_refused_dma(ev))
+		return 0;
+	return is_end_of_release(ev) ? events->room : events->room - PVIOMMU_MAX_RELEASES;
+}
+
+static void backlog_add(struct pviommu_events *events, const struct pviommu_event *ev)
+{
+	events->backlog[(events->first + events->waiting++) % events->room] = *ev;
+	if (is_end_of_release(ev))
+		events->ends_waiting++;
+}
+
+/* Move what there is room for from the backlog to the ring */
+static void backlog_move(struct pviommu_events *events)
+{
+	int n = min_t(u32, max(ring_room(events), 0), events->waiting);
+
+	if (!n)
+		return;
+	while (n--) {
+		const struct pviommu_event *ev = &events->backlog[events->first];
+
+		ring_put(events, ev);
+		events->first = (events->first + 1) % events->room;
+		events->waiting--;
+		if (is_end_of_release(ev))
+			events->ends_waiting--;
+	}
+	ring_tell_prod(events);
+}
+
+/*
+ * The guest makes room, then looks whether anything waits. So we say that something does,
+ * then look for room once more: one of the two sees what the other has done.
+ */
+static void backlog_serve(struct pviommu_events *events)
+{
+	lockdep_assert_held(&events->lock);
+
+	backlog_move(events);
+	ring_tell_waiting(events);
+	if (!events->waiting)
+		return;
+	/* Pairs with the guest's barrier between cons and waiting */
+	smp_mb();
+	backlog_move(events);
+	ring_tell_waiting(events);
+}
+
+/* Put an event where there is room, behind all others; false: it is lost */
+static bool event_put(struct pviommu_events *events, const struct pviommu_event *ev)
+{
+	int room;
+
+	if (events->waiting)
+		backlog_serve(events);
+	room = ring_room(events);
+	if (room < 0)
+		return false;
+	if (room && !events->waiting) {
+		ring_put(events, ev);
+		ring_tell_prod(events);
+		return true;
+	}
+	if (events->waiting < backlog_room(events, ev)) {
+		backlog_add(events, ev);
+		backlog_serve(events);
+		return true;
+	}
+	pviommu_window_publish(&events->ring,
+			       offsetof(struct pviommu_event_ring, lost),
+			       cpu_to_le32(++events->lost));
+	return false;
 }
 
 /**
@@ -105,7 +238,8 @@ static bool ring_put(struct pviommu_events *events, const struct pviommu_event *
  * @ev: the event, but for its number
  *
  * Context: any.
- * Return: true if it is in the guest's ring; false if it is lost, or there is no ring.
+ * Return: true if it is in the guest's ring, or will be there when the guest has made
+ * room; false if it is lost, or there is no ring.
  */
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 {
@@ -117,12 +251,32 @@ bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 	spin_lock_irqsave(&events->lock, flags);
 	if (events->on) {
 		copy.seq = cpu_to_le64(events->seq++);
-		put = ring_put(events, &copy);
+		put = event_put(events, &copy);
 		if (!put)
 			pviommu_count(vm, PVIOMMU_NR_EVENTS_LOST, 1);
 	}
 	spin_unlock_irqrestore(&events->lock, flags);
 	return put;
+}
+
+/**
+ * pviommu_events_serve() - a doorbell rang: more events may find room
+ * @vm: the VM
+ *
+ * Context: any.
+ */
+void pviommu_events_serve(struct pviommu_vm *vm)
+{
+	struct pviommu_events *events = &vm->events;
+	unsigned long flags;
+
+	/* Who has seen that events wait rings after they began to */
+	if (!READ_ONCE(events->waiting))
+		return;
+	spin_lock_irqsave(&events->lock, flags);
+	if (events->on)
+		backlog_serve(events);
+	spin_unlock_irqrestore(&events->lock, flags);
 }
 
 /**

@@ -325,6 +325,7 @@ void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 	down_read(&vm->iface_lock);
 	if (vm->iface) {
 		pviommu_count(vm, (enum pviommu_counter)source, 1);
+		pviommu_events_serve(vm);
 		pviommu_rings_serve(vm, vm->iface, value & PVIOMMU_DOORBELL_ALL);
 	}
 	up_read(&vm->iface_lock);

@@ -28,6 +28,11 @@ static uint doorbell_pages = 8192;
 module_param(doorbell_pages, uint, 0644);
 MODULE_PARM_DESC(doorbell_pages, "Pages (4 KiB) that are mapped within one doorbell");
 
+static uint max_events = 4096;
+module_param(max_events, uint, 0644);
+MODULE_PARM_DESC(max_events,
+		 "Events of one VM that are kept while its event ring is full, from its next START on");
+
 /**
  * pviommu_max_domains() - how many domains a VM may have
  *
@@ -46,6 +51,16 @@ u32 pviommu_max_domains(void)
 u32 pviommu_doorbell_budget(void)
 {
 	return clamp(READ_ONCE(doorbell_pages), 1U, 1U << 20) * PVIOMMU_COST_MAP;
+}
+
+/**
+ * pviommu_max_events() - how many events wait for room in the event ring
+ *
+ * Return: the number, that of 4 MiB at most; not counted are those that end a release.
+ */
+u32 pviommu_max_events(void)
+{
+	return min(READ_ONCE(max_events), 1U << 16);
 }
 
 /**

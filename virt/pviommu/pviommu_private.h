@@ -336,6 +336,9 @@ struct pviommu_iface {
 
 /* ---- events (event.c) ---------------------------------------------- */
 
+/* Lists of one VM that are being released, or whose end waits for room */
+#define PVIOMMU_MAX_RELEASES	64
+
 struct pviommu_events {
 	spinlock_t lock;		/* irq-safe; the rest */
 	bool on;
@@ -344,6 +347,12 @@ struct pviommu_events {
 	u32 prod;
 	u32 lost;
 	u64 seq;
+	struct pviommu_event *backlog;	/* what the ring has no room for, in a circle */
+	u32 room;			/* entries of @backlog */
+	u32 first;			/* the oldest of them */
+	u32 waiting;			/* how many are in use */
+	u32 waiting_told;		/* what the ring says of that */
+	u32 ends_waiting;		/* how many of these are EV_RELEASED */
 };
 
 /* ---- memory types (types.c) ---------------------------------------- */
@@ -558,6 +567,7 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_unmap(struct pviommu_domain *domain,
 		      struct pviommu_mapping *map);
+int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_sync(struct pviommu_domain *domain);
 int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot);
 void pviommu_bypass_unmap(struct pviommu_domain *domain,
@@ -593,6 +603,9 @@ struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
 void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
+struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
+					   struct pviommu_mapping *map, u64 iova, u64 last);
+void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_domains_destroy(struct pviommu_vm *vm);
 int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
@@ -741,6 +754,7 @@ void pviommu_types_init(struct pviommu_vm *vm);
 void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
 bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
+bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames);
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
 int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
 		       void *buf, size_t len);
@@ -785,6 +799,7 @@ u32 pviommu_status(int err);
 /* limits.c */
 u32 pviommu_max_domains(void);
 u32 pviommu_doorbell_budget(void);
+u32 pviommu_max_events(void);
 int pviommu_quota_mappings(struct pviommu_vm *vm, u32 nr);
 int pviommu_quota_domains(struct pviommu_vm *vm);
 int pviommu_quota_pasids(struct pviommu_vm *vm);
@@ -795,6 +810,7 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie);
 void pviommu_events_stop(struct pviommu_vm *vm);
 void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
+void pviommu_events_serve(struct pviommu_vm *vm);
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token);
 int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,

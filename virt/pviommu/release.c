@@ -3,18 +3,15 @@
  * Release of pages: a guest gives them back, and they become free host memory.
  *
  * The op only takes the list. A work then tells everyone who maps the pages, in
- * this VM and in others; some time later whoever still does is cut off, the VMM's
- * pages are discarded, and the guest is told. Whoever touches such a page after
- * that, guest or device, gets a new one, of zeroes.
+ * this VM and in others, and the server that watches them; some time later whoever
+ * still does is cut off, the VMM's pages are discarded, and the guest is told.
+ * Whoever touches such a page after that, guest or device, gets a new one, of zeroes.
  */
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
 #include "pviommu_private.h"
-
-/* Lists of one VM that are under way */
-#define MAX_RELEASES	64
 
 static uint release_ms = 100;
 module_param(release_ms, uint, 0644);
@@ -30,7 +27,7 @@ struct release {
 	struct list_head entry;		/* of vm->releases; vm->release_lock */
 	struct pviommu_vm *vm;
 	u64 token;
-	bool told;			/* those who map the pages */
+	bool told;			/* those who map or watch the pages */
 	struct pviommu_frames frames;
 	u64 gfns[];
 };
@@ -73,7 +70,7 @@ static bool may_be_mapped(struct pviommu_vm *vm, const struct pviommu_frames *fr
 	return false;
 }
 
-/* Tell everyone; true if there is anyone */
+/* Tell everyone who maps them; true if there is anyone */
 static bool tell_all(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
 	struct pviommu_domain *domain;
@@ -175,6 +172,7 @@ static void release_work(struct work_struct *work)
 		down_read(&vm->mem_lock);
 		any = tell_all(vm, &rel->frames);
 		up_read(&vm->mem_lock);
+		any |= pviommu_types_announce(vm, &rel->frames);
 		if (any) {
 			queue_delayed_work(compat_unbound_wq, &rel->work,
 					   msecs_to_jiffies(min(READ_ONCE(release_ms),
@@ -271,13 +269,14 @@ static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	return check_pages(ctx->vm, rel);
 }
 
+/* A release counts until its end is in the event ring */
 static int release_queue(struct release *rel)
 {
 	struct pviommu_vm *vm = rel->vm;
 	int ret = 0;
 
 	mutex_lock(&vm->release_lock);
-	if (vm->nr_releases >= MAX_RELEASES) {
+	if (vm->nr_releases + READ_ONCE(vm->events.ends_waiting) >= PVIOMMU_MAX_RELEASES) {
 		ret = -ENOSPC;
 	} else {
 		vm->nr_releases++;

@@ -28,23 +28,40 @@ static void post_pages(struct pviommu_domain *domain, u16 type,
 	pviommu_event_post(domain->vm, &ev);
 }
 
-/*
- * Unmap pages of a mapping, and tell the guest; the last IOVA that is done with. A large page
- * goes as a whole, and the guest is told of each part of it that leads there.
- */
+/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
 static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
-			u64 page, u64 npages, const struct pviommu_frames *frames)
+			u64 page, u64 npages)
 {
-	u64 mask = (1ULL << map->pgshift) - 1;
-	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask, last;
+	u64 iova = map->it.start + (page << PAGE_SHIFT);
+	u64 last = iova + (npages << PAGE_SHIFT) - 1;
 
-	do {
-		post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
-		last = (map->it.start + ((page + npages) << PAGE_SHIFT) - 1) | mask;
-	} while (pviommu_mapping_leads_to(map, page + npages, frames, &page, &npages) &&
-		 map->it.start + (page << PAGE_SHIFT) <= last);
+	post_pages(domain, PVIOMMU_EV_REVOKED, map, page, npages);
 	pviommu_domain_unmap(domain, iova, last, NULL);
 	return last;
+}
+
+/* How many of these pages, from @page on, are all of the pages of the mapping's size there */
+static u64 whole_pages(const struct pviommu_mapping *map, u64 page, u64 npages)
+{
+	u64 size = 1ULL << (map->pgshift - PAGE_SHIFT);
+
+	return IS_ALIGNED(page, size) ? round_down(npages, size) : 0;
+}
+
+/*
+ * Make small pages of the large one that a page of a mapping is in. If that can't be had
+ * all of it goes, which is told.
+ */
+static void take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map, u64 page)
+{
+	u64 mask = (1ULL << map->pgshift) - 1;
+	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask;
+
+	map = pviommu_domain_cut(domain, map, iova, iova | mask);
+	if (!pviommu_hw_take_apart(domain, map))
+		return;
+	post_pages(domain, PVIOMMU_EV_REVOKED, map, 0, map->npages);
+	pviommu_domain_drop(domain, map);
 }
 
 /* Unmap what leads to frames of a loan, or of the VM's own memory */
@@ -59,8 +76,14 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 	while ((map = pviommu_mapping_first(domain, pos, end))) {
 		done = map->it.last;
 		if (map->loan == loan &&
-		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages))
-			done = revoke_pages(domain, map, page, npages, frames);
+		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages)) {
+			npages = whole_pages(map, page, npages);
+			if (!npages) {
+				take_apart(domain, map, page);
+				continue;
+			}
+			done = revoke_pages(domain, map, page, npages);
+		}
 		if (done >= end)
 			break;
 		pos = done + 1;

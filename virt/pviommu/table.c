@@ -205,47 +205,75 @@ static void post_bad_pages(struct pviommu_domain *domain, const struct pviommu_v
 		 view->entry + page * sizeof(u64), reason);
 }
 
-static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-			const struct pviommu_view *view, u32 page, u32 n);
-
-/* What can't be had together may be had one by one, but for those that are bad */
-static int mirror_singly(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-			 const struct pviommu_view *view, u32 page, u32 n, u16 reason)
-{
-	u32 i;
-	int ret;
-
-	if (n == 1 || view->pgshift != PAGE_SHIFT) {
-		post_bad_pages(domain, view, page, n, reason);
-		return 0;
-	}
-	for (i = 0; i < n; i++) {
-		ret = mirror_pages(ctx, domain, view, page + i, 1);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-/* Map @n pages of a view from @page on where nothing is mapped */
-static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-			const struct pviommu_view *view, u32 page, u32 n)
+/*
+ * Map @n pages of a view from @page on, where nothing is mapped, as one mapping. 0 also if
+ * that can't be, as any of them is bad: then @reason says why, else it is set to 0.
+ */
+static int mirror_together(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			   const struct pviommu_view *view, u32 page, u32 n, u16 *reason)
 {
 	struct pviommu_map_args args = { .pgshift = view->pgshift, .prot = view->prot };
 	const u64 *gfns = view->gfns + page;
 	u64 iova = page_iova(view, page);
 	int ret;
 
+	*reason = 0;
 	pviommu_spend(ctx->budget, PVIOMMU_COST_MAP * n);
-	if (pviommu_range_reserved(ctx->vm, iova, page_iova(view, page + n) - 1))
-		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_IOVA);
+	if (pviommu_range_reserved(ctx->vm, iova, page_iova(view, page + n) - 1)) {
+		*reason = PVIOMMU_BAD_IOVA;
+		return 0;
+	}
 	ret = pviommu_quota_mappings(ctx->vm, 1) ?:
 	      pviommu_pin_list(ctx->vm, &args, gfns, n, ctx->scratch->pages);
-	if (ret == -EFAULT || ret == -EACCES)
-		return mirror_singly(ctx, domain, view, page, n, PVIOMMU_BAD_PAGE);
+	if (ret == -EFAULT || ret == -EACCES) {
+		*reason = PVIOMMU_BAD_PAGE;
+		return 0;
+	}
 	if (ret)
 		return ret;
 	return pviommu_map_pinned(domain, &args, iova, gfns, 0, ctx->scratch->pages, n);
+}
+
+/*
+ * What can't be had together may be had one by one, but for those that are bad: of
+ * neighbours that are for one reason, the guest is told at once.
+ */
+static int mirror_singly(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			 const struct pviommu_view *view, u32 page, u32 n)
+{
+	u16 reason, last_reason = 0;
+	u32 bad = 0, i;
+	int ret = 0;
+
+	/* @bad pages before @i are bad for @last_reason */
+	for (i = 0; i < n && !ret; i++) {
+		ret = mirror_together(ctx, domain, view, page + i, 1, &reason);
+		if (bad && (ret || reason != last_reason)) {
+			post_bad_pages(domain, view, page + i - bad, bad, last_reason);
+			bad = 0;
+		}
+		last_reason = reason;
+		bad += !ret && reason;
+	}
+	if (bad)
+		post_bad_pages(domain, view, page + n - bad, bad, last_reason);
+	return ret;
+}
+
+/* Map @n pages of a view from @page on where nothing is mapped */
+static int mirror_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+			const struct pviommu_view *view, u32 page, u32 n)
+{
+	u16 reason;
+	int ret;
+
+	ret = mirror_together(ctx, domain, view, page, n, &reason);
+	if (ret || !reason)
+		return ret;
+	if (n > 1 && view->pgshift == PAGE_SHIFT)
+		return mirror_singly(ctx, domain, view, page, n);
+	post_bad_pages(domain, view, page, n, reason);
+	return 0;
 }
 
 static int adopt_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,

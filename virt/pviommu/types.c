@@ -462,23 +462,45 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 	return ret;
 }
 
+/* Tell the server that a page will be taken from it; 1: there is somebody to tell */
+static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
+{
+	unsigned long tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
+	struct pviommu_server *server;
+	int ret;
+
+	lockdep_assert_held(&vm->types.change_lock);
+
+	if (!tag || tag == PVIOMMU_TAG_TABLE)
+		return 0;
+	ret = keep_room(vm, tag, &server);
+	if (ret)
+		return ret == -EAGAIN ? ret : 0;
+	use_room(server, PVIOMMU_REC_RELEASE, gpa);
+	return 1;
+}
+
 /*
- * Nobody's locks are held here, so that it can wait for the server to make room; a
- * server that makes none in its time is disclaimed, and then there is nothing to wait for.
- * A page of a table remains one.
+ * Do something with a page of which the server is told. Nobody's locks are held here, so
+ * that it can wait for the server to make room; a server that makes none in its time is
+ * disclaimed, and then there is nothing to wait for.
  */
-static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
+static int do_patiently(struct pviommu_vm *vm, u64 gpa, ktime_t end,
+			int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
 {
 	int ret;
 
 	do {
 		down_read(&vm->iface_lock);
 		ret = 0;
-		if (vm->iface && vm->iface->doorbell)
-			ret = set_page(vm, PVIOMMU_MEM_RAM_RW, gpa);
+		if (vm->iface && vm->iface->doorbell) {
+			mutex_lock(&vm->types.change_lock);
+			ret = fn(vm, vm->iface, gpa);
+			mutex_unlock(&vm->types.change_lock);
+		}
 		up_read(&vm->iface_lock);
 		if (ret != -EAGAIN)
-			return;
+			return ret;
 		if (ktime_after(ktime_get(), end))
 			disclaim_slow(vm, NULL);
 		else
@@ -487,12 +509,36 @@ static void make_plain(struct pviommu_vm *vm, u64 gpa, ktime_t end)
 }
 
 /**
+ * pviommu_types_announce() - pages will be given back to the host
+ * @vm: the VM
+ * @frames: the pages, a list
+ *
+ * The server is told of each of its pages, which remain of its type until
+ * pviommu_types_released().
+ *
+ * Context: process, no lock of the VM held. Waits for the server to make room as long as a
+ * write does, for all of the pages.
+ * Return: whether any is of a server's type.
+ */
+bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+{
+	ktime_t end = pviommu_server_patience();
+	bool any = false;
+	u32 i;
+
+	for (i = 0; i < frames->nr && current_tag(vm); i++)
+		any |= do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end,
+				    announce_page) == 1;
+	return any;
+}
+
+/**
  * pviommu_types_released() - pages are about to be given back to the host
  * @vm: the VM
  * @frames: the pages, a list
  *
  * What they hold will be gone without a write: they are plain memory on return, and the
- * server has been told of each.
+ * server has been told of each. A page of a table remains one.
  *
  * Context: process, no lock of the VM held. Waits for the server as long as a write does,
  * for all of the pages.
@@ -503,7 +549,7 @@ void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		make_plain(vm, frames->gfns[i] << PAGE_SHIFT, end);
+		do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
 }
 
 /* Can it become plain: a page that is watched may have left the VM */

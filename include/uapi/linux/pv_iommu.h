@@ -488,7 +488,7 @@ struct pviommu_region {
  * @domains: domains that exist now
  * @mappings: mappings that exist now, also those that wait for a flush
  * @faults: DMA faults that the physical IOMMU has reported
- * @events_lost: events that found the event ring full
+ * @events_lost: events for which there was no room, nor in what the host keeps
  * @pages_lent: 4 KiB pages of this VM that other VMs map now
  * @reserved: zero
  */
@@ -520,7 +520,8 @@ struct pviommu_stats {
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
 /*
  * FAULT: no DMA yet, but the host found a bad entry when it looked at a table:
- * addr and size are the IOVAs that fault, gpa is where the entry is
+ * addr and size are the IOVAs that fault, gpa is where the entry is, or the first of
+ * several side by side that are bad for the same reason
  */
 #define PVIOMMU_EV_F_ENTRY	(1U << 1)
 /** PVIOMMU_EV_REASON: what is bad about an entry, from the flags of its event */
@@ -574,18 +575,22 @@ struct pviommu_event {
  * @prod: free-running count of events that the host has written
  * @cons: free-running count of events that the guest has taken
  * @lost: free-running count of events that found no room
+ * @waiting: how many events the host keeps until there is room for them
  * @reserved: zero
  * @ev: event number n is at n modulo PVIOMMU_EVENT_SLOTS
  *
  * The host writes events without interrupting the guest, which looks at @prod
- * after each doorbell and now and then.
+ * after each doorbell and now and then. When the guest has taken what is there,
+ * has written @cons and then finds that @waiting is not 0, a doorbell, of any ring,
+ * has more of them written: in their order, before its ops are executed.
  */
 struct pviommu_event_ring {
 	__le64 cookie;
 	__le32 prod;
 	__le32 cons;
 	__le32 lost;
-	__le32 reserved[11];
+	__le32 waiting;
+	__le32 reserved[10];
 	struct pviommu_event ev[PVIOMMU_EVENT_SLOTS];
 };
 

@@ -83,6 +83,8 @@ struct pviommu_server_read {
 #define PVIOMMU_REC_NO_PAGE	3	/* a page was given another type, or back to the host */
 #define PVIOMMU_REC_LOST	4	/* pages from gpa to last may have lost the type */
 
+#define PVIOMMU_REC_RELEASE	5	/* a page is about to go back to the host */
+
 #define PVIOMMU_REC_DATA	16
 
 /**
@@ -102,6 +104,10 @@ struct pviommu_server_read {
  *
  * PVIOMMU_REC_WRITE may follow the PVIOMMU_REC_NO_PAGE of its page, and a new
  * PVIOMMU_REC_PAGE: what the page holds is what PVIOMMU_SERVER_READ reads.
+ *
+ * PVIOMMU_REC_RELEASE comes before the PVIOMMU_REC_NO_PAGE of a page that the guest gives
+ * back to the host, by release_ms of pviommu_host: so long the page has the type and holds
+ * what it held, writes to it are told, and PVIOMMU_SERVER_READ reads it.
  *
  * PVIOMMU_REC_LOST comes when memory has left the VM, or the guest's IOMMU driver
  * the interface: some time after, and pages of the range may have kept the type,

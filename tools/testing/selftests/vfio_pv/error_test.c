@@ -189,6 +189,13 @@ static void stay_awake(const struct vfio_dev *dev, bool awake)
 	pv_write_file(path, awake ? "on" : "auto");
 }
 
+#define set_up_domains() do {							\
+	self->dom = domain_with(self->r, VICTIM, IOVA, TARGET);			\
+	self->other = domain_with(self->r, OTHER, IOVA, TARGET + PV_PAGE);	\
+	ASSERT_NE(0, self->dom);						\
+	ASSERT_NE(0, self->other);						\
+} while (0)
+
 FIXTURE_SETUP(error)
 {
 	int i;
@@ -206,15 +213,13 @@ FIXTURE_SETUP(error)
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[VICTIM].id;
 	pv_start(&self->vm, 1, 6);
-	self->dom = domain_with(self->r, VICTIM, IOVA, TARGET);
-	self->other = domain_with(self->r, OTHER, IOVA, TARGET + PV_PAGE);
-	ASSERT_NE(0, self->dom);
-	ASSERT_NE(0, self->other);
+	set_up_domains();
 	ASSERT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
 FIXTURE_TEARDOWN(error)
 {
+	pv_params_restore();
 	pv_vm_close(&self->vm);
 	if (self->victim)
 		stay_awake(self->victim, false);
@@ -302,12 +307,12 @@ TEST_F(error, cut_off_and_recovered)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 
-static bool wait_lost(struct pviommu_event_ring *ring, __u32 lost)
+static bool wait_count(__le32 *count, __u32 wanted)
 {
 	int ms;
 
 	for (ms = 0; ms < WAIT_MS; ms += 10) {
-		if (__atomic_load_n(&ring->lost, __ATOMIC_ACQUIRE) == lost)
+		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) == wanted)
 			return true;
 		poll(NULL, 0, 10);
 	}
@@ -320,9 +325,13 @@ TEST_F(error, event_lost)
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
 	struct pviommu_event ev;
 
+	ASSERT_TRUE(pv_param_set("max_events", "0"));
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 1, 6);
+	set_up_domains();
 	ring->cons = ring->prod - PVIOMMU_EVENT_SLOTS;
 	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
-	ASSERT_TRUE(wait_lost(ring, 1));
+	ASSERT_TRUE(wait_count(&ring->lost, 1));
 	ring->cons = ring->prod;
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 
@@ -331,6 +340,23 @@ TEST_F(error, event_lost)
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
 	pv_attach(self->r, self->ep, self->dom);
 	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+}
+
+/* It comes when the guest has made room */
+TEST_F(error, event_waits)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+
+	ring->cons = ring->prod - PVIOMMU_EVENT_SLOTS;
+	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
+	ASSERT_TRUE(wait_count(&ring->waiting, 1));
+	EXPECT_EQ(0, ring->lost);
+	ring->cons = ring->prod;
+	ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
+	EXPECT_EQ(self->ep, ev.endpoint);
+	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
 }
 
 /* The host says that it is blocked as soon as the guest can know that it was cut off */

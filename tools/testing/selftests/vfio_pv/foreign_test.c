@@ -506,6 +506,26 @@ TEST_F(foreign, large_pages)
 
 /* ---- how it ends ----------------------------------------------------- */
 
+/* Pages that nothing can name together are named one by one, however late who had them looks */
+TEST_F(foreign, many_pages_are_taken_back)
+{
+	long long pinned = pv_total("pages_pinned"), id = let(PV_DATA, 1024 * PV_PAGE, "rw");
+	struct pviommu_op op = pv_op_map_list(self->dom, IOVA, PV_AT_LIST, 512, PV_RW);
+	int i;
+
+	for (i = 0; i < 512; i++)
+		pv_list(&self->vm)[i] = (PV_DATA >> 12) + 2 * i;
+	op.vm = self->owner;
+	pv_exec(self->r, op);
+	EXPECT_EQ(512, pv_total("pages_lent"));
+	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
+	EXPECT_EQ(512 - PVIOMMU_EVENT_SLOTS, pv_events(&self->vm)->waiting);
+	for (i = 0; i < 512; i++)
+		expect_revoked(IOVA + i * PV_PAGE, PV_DATA + 2 * i * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(0, pv_events(&self->vm)->lost);
+	expect_all_gone(pinned);
+}
+
 TEST_F(foreign, grant_is_taken_back)
 {
 	long long pinned = pv_total("pages_pinned"), id = let(PV_DATA, 16 * PV_PAGE, "rw");

@@ -28,6 +28,7 @@
 #define RESTART		"/sys/kernel/debug/pv-iommu/restart"
 #define EVENT_MS	60000
 #define SOME		64
+#define MANY		200
 
 FIXTURE(lent)
 {
@@ -251,6 +252,38 @@ TEST_F(lent, in_a_batch)
 	EXPECT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));
 	EXPECT_EQ(0, dma_reads(&self->g, &self->window, entry[31].iova, self->content));
 	EXPECT_TRUE(ungrant(id));
+}
+
+/* More than the host's ring of events has room for, and no two that one event could name */
+TEST_F(lent, many_pages)
+{
+	unsigned int id = grant(2, "r", self->gpa, LENT_SIZE), i, told = 0;
+	struct vfio_pv_batch_entry entry[MANY] = {};
+	struct vfio_pv_event event;
+	eventfd_t ticks;
+
+	ASSERT_NE(0, id);
+	for (i = 0; i < MANY; i++)
+		entry[i] = (struct vfio_pv_batch_entry) {
+			.iova = GUEST_IOVA + i * GUEST_PAGE,
+			.vaddr = self->gpa + 2 * i * GUEST_PAGE,
+			.size = GUEST_PAGE,
+			.flags = VFIO_PV_MAP_FLAG_FOREIGN | READ,
+			.vm = self->vm,
+		};
+	ASSERT_EQ(MANY, vfiopv_map_many(&self->c, entry, MANY, 0));
+	EXPECT_TRUE(ungrant(id));
+	while (told < MANY) {
+		while (vfiopv_read_events(&self->c, &event, 1) != 1) {
+			ASSERT_TRUE(is_signalled(self->eventfd, EVENT_MS));
+			ASSERT_EQ(0, eventfd_read(self->eventfd, &ticks));
+		}
+		ASSERT_EQ(VFIO_PV_EVENT_REVOKED, event.type);
+		EXPECT_EQ(entry[told].iova, event.iova);
+		EXPECT_EQ(entry[told].vaddr, event.gpa);
+		EXPECT_EQ(GUEST_PAGE, event.size);
+		told++;
+	}
 }
 
 TEST_F(lent, lookup)

@@ -517,7 +517,7 @@ TEST_F(map, revoked_memory_that_waits_for_a_flush)
 	pv_inv(self->r, self->dom);
 }
 
-/* A large page of which a part leaves goes as a whole; the event names the part */
+/* Of a large page of which a part leaves the rest stays, as small ones */
 TEST_F(map, revoked_part_of_a_large_page)
 {
 	char *hva = pv_mem(&self->vm, PV_DATA);
@@ -538,10 +538,96 @@ TEST_F(map, revoked_part_of_a_large_page)
 	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	pv_map_2m(self->r, self->dom, 0x40000000, half.gpa, PV_2M, PV_RW);
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &rest));
-	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000);
-	expect_state(0, 0, 0);
+	expect_lookup(0x40000000, half.gpa, PV_PAGE, 12, PV_RW);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000 + half.size);
+	expect_state(256, 256, 1);
 	expect_event(0x40000000 + half.size, rest.gpa, rest.size);
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+	/* Each can be unmapped */
+	pv_unmap(self->r, self->dom, 0x40000000 + 7 * PV_PAGE, PV_PAGE);
+	expect_lookup(0x40000000 + 8 * PV_PAGE, half.gpa + 8 * PV_PAGE, PV_PAGE, 12, PV_RW);
+}
+
+/* The interface begins anew, with so much room for events that wait */
+#define restart(max_events) do {						\
+	ASSERT_TRUE(pv_param_set("max_events", max_events));			\
+	pv_reset(&self->vm);							\
+	pv_start(&self->vm, 2, 6);						\
+	self->dom = pv_new_domain(self->r, self->ep);				\
+	ASSERT_NE(0, self->dom);						\
+} while (0)
+
+/* One for each mapping of a page that leaves */
+#define provoke_events(n) do {							\
+	unsigned int __i;							\
+										\
+	for (__i = 0; __i < (n); __i++)						\
+		pv_map(self->r, self->dom, IOVA + __i * 0x2000, PV_HIGH,	\
+		       PV_PAGE, PV_RW);						\
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));		\
+	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, pv_events(&self->vm)->prod);		\
+} while (0)
+
+/* What the ring has no room for comes with a doorbell, in its order */
+TEST_F(map, events_that_wait)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+	unsigned int i;
+
+	restart("5");
+	provoke_events(PVIOMMU_EVENT_SLOTS + 7);
+	EXPECT_EQ(5, ring->waiting);
+	EXPECT_EQ(2, ring->lost);
+	EXPECT_EQ(2, pv_stats(self->r).events_lost);
+	/* No room, no news */
+	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, ring->prod);
+	ring->cons += 2;
+	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, ring->prod);
+	pv_kick(self->r);
+	EXPECT_EQ(PVIOMMU_EVENT_SLOTS + 2, ring->prod);
+	EXPECT_EQ(3, ring->waiting);
+	EXPECT_EQ(ring->prod, self->r->hdr->events);
+	for (i = 2; i < PVIOMMU_EVENT_SLOTS + 5; i++) {
+		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+		EXPECT_EQ(i, ev.seq);
+		EXPECT_EQ(IOVA + i * 0x2000, ev.addr);
+	}
+	EXPECT_EQ(0, ring->waiting);
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+	EXPECT_EQ(2, ring->lost);
+
+	/* What waits when the interface ends is not for the next */
+	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
+	ring->cons -= PVIOMMU_EVENT_SLOTS;
+	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_RW);
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+	EXPECT_EQ(1, ring->waiting);
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 2, 6);
+	pv_kick(self->r);
+	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+}
+
+/* A new event brings those along that waited before it */
+TEST_F(map, events_in_order)
+{
+	struct pviommu_event ev;
+	unsigned int i;
+
+	provoke_events(PVIOMMU_EVENT_SLOTS + 2);
+	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
+	pv_map(self->r, self->dom, IOVA, PV_HIGH + PV_PAGE, PV_PAGE, PV_RW);
+	EXPECT_EQ(2, pv_events(&self->vm)->waiting);
+	pv_events(&self->vm)->cons += 3;
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+	EXPECT_EQ(0, pv_events(&self->vm)->waiting);
+	EXPECT_EQ(PVIOMMU_EVENT_SLOTS + 3, pv_events(&self->vm)->prod);
+	for (i = 3; i < PVIOMMU_EVENT_SLOTS + 3; i++) {
+		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+		EXPECT_EQ(i, ev.seq);
+	}
+	EXPECT_EQ(PV_HIGH + PV_PAGE, ev.gpa);
 }
 
 TEST_F(map, events_that_find_no_room)
@@ -549,10 +635,9 @@ TEST_F(map, events_that_find_no_room)
 	struct pviommu_event ev;
 	unsigned int i;
 
-	for (i = 0; i < PVIOMMU_EVENT_SLOTS + 5; i++)
-		pv_map(self->r, self->dom, IOVA + i * 0x2000, PV_HIGH, PV_PAGE, PV_RW);
-	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
-	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, pv_events(&self->vm)->prod);
+	restart("0");
+	provoke_events(PVIOMMU_EVENT_SLOTS + 5);
+	EXPECT_EQ(0, pv_events(&self->vm)->waiting);
 	EXPECT_EQ(5, pv_events(&self->vm)->lost);
 	EXPECT_EQ(5, pv_stats(self->r).events_lost);
 	for (i = 0; i < PVIOMMU_EVENT_SLOTS; i++)

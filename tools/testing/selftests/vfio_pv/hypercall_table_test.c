@@ -366,6 +366,51 @@ TEST_F(table, bad_entries_between_good_ones)
 	EXPECT_EQ(10, pv_stats(self->r).faults);
 }
 
+/* One of several */
+#define expect_bad_next(why, iova, bytes) do {					\
+	struct pviommu_event __ev = {};						\
+										\
+	EXPECT_TRUE(pv_event_next(&self->vm, &__ev));				\
+	EXPECT_EQ(PVIOMMU_EV_FAULT, __ev.type);					\
+	EXPECT_EQ(why, PVIOMMU_EV_REASON(__ev.flags));				\
+	EXPECT_EQ(iova, __ev.addr);						\
+	EXPECT_EQ(bytes, __ev.size);						\
+	EXPECT_EQ(pv_entry_gpa(&self->t, iova, 1), __ev.gpa);			\
+} while (0)
+
+/* Neighbours that are bad for the same reason are one event */
+TEST_F(table, leaf_of_bad_entries)
+{
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		pv_table_map(&self->t, IOVA + i * PV_PAGE, PV_NOWHERE + i * 2 * PV_PAGE,
+			     PV_ENTRY_RW);
+	pv_inv_page(self->r, self->dom, IOVA, PV_2M);
+	expect_bad(PVIOMMU_BAD_PAGE, IOVA, PV_2M, pv_entry_gpa(&self->t, IOVA, 1));
+	EXPECT_EQ(1, pv_stats(self->r).faults);
+	/* One that is good is between two of them */
+	pv_table_map(&self->t, IOVA + 100 * PV_PAGE, TARGET, PV_ENTRY_RW);
+	pv_inv_page(self->r, self->dom, IOVA, PV_2M);
+	expect_bad_next(PVIOMMU_BAD_PAGE, IOVA, 100 * PV_PAGE);
+	expect_bad(PVIOMMU_BAD_PAGE, IOVA + 101 * PV_PAGE, 411 * PV_PAGE,
+		   pv_entry_gpa(&self->t, IOVA + 101 * PV_PAGE, 1));
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + 100 * PV_PAGE));
+}
+
+TEST_F(table, neighbours_that_are_bad_for_two_reasons)
+{
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		pv_table_map(&self->t, MSI + i * PV_PAGE, PV_NOWHERE + i * PV_PAGE,
+			     PV_ENTRY_RW);
+	pv_inv_page(self->r, self->dom, MSI, PV_2M);
+	expect_bad_next(PVIOMMU_BAD_IOVA, MSI, PV_2M / 2);
+	expect_bad(PVIOMMU_BAD_PAGE, MSI + PV_2M / 2, PV_2M / 2,
+		   pv_entry_gpa(&self->t, MSI + PV_2M / 2, 1));
+}
+
 /* ---- memory that leaves ------------------------------------------------ */
 
 TEST_F(table, memory_leaves)

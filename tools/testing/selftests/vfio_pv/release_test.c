@@ -4,12 +4,18 @@
  * memory of the host; and nothing happens to other pages.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include <linux/pv_iommu_server.h>
+
 #include "lib/edu.h"
+#include "lib/pv_kvm.h"
+#include "lib/pv_server.h"
 #include "lib/pv_test.h"
 
 #define IOVA	0x8000000ULL
@@ -183,8 +189,70 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 4 * PV_PAGE, 0x5a));
 }
 
-/* It goes as a whole, and events name each part of it that was released */
+/* From @page of a large page on, does data go through the device? */
+static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
+{
+	struct vfio_dev *edu = &vm->dev[0].vfio;
+	char *mem = pv_mem(vm, gpa + page * PV_PAGE), data[LEN];
+
+	memset(data, page + 1, LEN);
+	memcpy(mem, data, LEN);
+	if (!edu_from_ram(edu, IOVA + page * PV_PAGE, 0, LEN))
+		return false;
+	memset(mem, 0, LEN);
+	return edu_to_ram(edu, IOVA + page * PV_PAGE, 0, LEN) && !memcmp(mem, data, LEN);
+}
+
+/* These go, and nothing else; of a page that is one entry in the IOMMU's table, too */
 TEST_F(release, parts_of_a_large_page)
+{
+	__u64 huge = PV_HIGH + PV_2M;
+
+	fill(&self->vm, huge, PV_2M);
+	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, huge, PV_2M, PV_RW));
+	pv_exec(self->r, pv_op_map_2m(self->dom, 2 * IOVA, PV_HIGH, 2 * PV_2M, PV_R));
+	pv_list(&self->vm)[0] = (huge >> 12) + 2;
+	pv_list(&self->vm)[1] = (huge >> 12) + 10;
+	pv_exec(self->r, release(2, TOKEN));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 10 * PV_PAGE, huge + 10 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
+		     PV_PAGE);
+	expect_event(PVIOMMU_EV_REVOKED, 2 * IOVA + PV_2M + 10 * PV_PAGE, huge + 10 * PV_PAGE,
+		     PV_PAGE);
+	expect_released(2 * PV_PAGE);
+	EXPECT_EQ(3 * 512 - 4, pv_state(self->r).pages_mapped);
+	pv_lookup(self->r, self->dom, IOVA);
+	EXPECT_EQ(12, self->r->last.lookup.pgshift);
+	/* A neighbour in the same mapping is as it was */
+	pv_lookup(self->r, self->dom, 2 * IOVA + PV_PAGE);
+	EXPECT_EQ(21, self->r->last.lookup.pgshift);
+	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 10 * PV_PAGE);
+	if (!edu_is(&self->vm.dev[0].vfio))
+		SKIP(return, "needs edu");
+	EXPECT_TRUE(goes_through(&self->vm, huge, 1));
+	EXPECT_FALSE(goes_through(&self->vm, huge, 2));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 3));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 9));
+	EXPECT_FALSE(goes_through(&self->vm, huge, 10));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 511));
+	/* The small ones can be unmapped one by one, and all together */
+	pv_unmap(self->r, self->dom, IOVA + 3 * PV_PAGE, PV_PAGE);
+	pv_inv(self->r, self->dom);
+	EXPECT_FALSE(goes_through(&self->vm, huge, 3));
+	EXPECT_TRUE(goes_through(&self->vm, huge, 4));
+	pv_exec(self->r, pv_op_unmap(self->dom, IOVA, PV_2M));
+	EXPECT_EQ(509 * PV_PAGE, self->r->last.result);
+}
+
+/* Neighbours of which events name what they can together */
+TEST_F(release, neighbours_in_a_large_page)
 {
 	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW));
 	pv_list(&self->vm)[0] = (PV_HIGH >> 12) + 2;
@@ -196,7 +264,24 @@ TEST_F(release, parts_of_a_large_page)
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
 	expect_released(3 * PV_PAGE);
-	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
+	EXPECT_EQ(509, pv_state(self->r).pages_mapped);
+}
+
+/* One that goes as a whole is not cut for it, nor is its neighbour */
+TEST_F(release, whole_large_page)
+{
+	struct pv_state state;
+
+	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, 2 * PV_2M, PV_RW));
+	pv_exec(self->r, release_range(&self->vm, PV_HIGH, 512));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA, PV_HIGH, PV_2M);
+	expect_event(PVIOMMU_EV_REVOKED, IOVA, PV_HIGH, PV_2M);
+	expect_released(PV_2M);
+	state = pv_state(self->r);
+	EXPECT_EQ(512, state.pages_mapped);
+	EXPECT_EQ(1, state.mappings);
+	pv_lookup(self->r, self->dom, IOVA + PV_2M);
+	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 }
 
 TEST_F(release, who_lets_go_in_time_is_not_cut_off)
@@ -246,6 +331,85 @@ TEST_F(release, used_again)
 	ASSERT_TRUE(edu_from_ram(edu, IOVA + PV_PAGE, 0, LEN));
 	ASSERT_TRUE(edu_to_ram(edu, IOVA, 0, LEN));
 	EXPECT_EQ(0, memcmp(from, to, LEN));
+}
+
+/* ---- who does not look meanwhile ------------------------------------- */
+
+#define MANY	512
+
+/* No two of these are neighbours, neither as IOVAs nor as memory */
+static __u64 scattered(int i)
+{
+	return PV_DATA + 2 * i * PV_PAGE;
+}
+
+static void list_scattered(struct pv_vm *vm)
+{
+	int i;
+
+	for (i = 0; i < MANY; i++)
+		pv_list(vm)[i] = scattered(i) >> 12;
+}
+
+static bool wait_waiting(struct pviommu_event_ring *ring, __u32 n)
+{
+	int i;
+
+	for (i = 0; i < 2000 && __atomic_load_n(&ring->waiting, __ATOMIC_ACQUIRE) != n; i++)
+		usleep(5000);
+	return i < 2000;
+}
+
+/* Each of them is named, twice, and the end is told, however late the guest looks */
+TEST_F(release, many_pages_and_nobody_looks)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	int i;
+
+	list_scattered(&self->vm);
+	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
+	pv_exec(self->r, release(MANY, TOKEN));
+	ASSERT_TRUE(wait_waiting(ring, 2 * MANY + 1 - PVIOMMU_EVENT_SLOTS));
+	for (i = 0; i < MANY; i++)
+		expect_event(PVIOMMU_EV_RELEASE, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
+	for (i = 0; i < MANY; i++)
+		expect_event(PVIOMMU_EV_REVOKED, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
+	expect_released(MANY * PV_PAGE);
+	EXPECT_EQ(0, ring->lost);
+}
+
+/* Others are lost then, but never the end of a release */
+TEST_F(release, end_needs_no_room)
+{
+	struct pviommu_event_ring *ring = pv_events(&self->vm);
+	struct pviommu_event ev;
+	int i;
+
+	ASSERT_TRUE(pv_param_set("max_events", "3"));
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 1, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	pv_attach(self->r, self->vm.dev[0].id, self->dom);
+	list_scattered(&self->vm);
+	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
+	pv_exec(self->r, release(MANY, TOKEN));
+	ASSERT_TRUE(wait_waiting(ring, 4));
+	/* These have ended when the guest can't know it, and so are under way */
+	for (i = 1; i < 64; i++) {
+		pv_exec(self->r, release(MANY, TOKEN + i));
+		ASSERT_TRUE(wait_waiting(ring, 4 + i));
+	}
+	pv_err_exec(PVIOMMU_ENOSPC, self->r, release(MANY, TOKEN + i));
+	EXPECT_EQ(2 * MANY - PVIOMMU_EVENT_SLOTS - 3, ring->lost);
+	for (i = 0; i < PVIOMMU_EVENT_SLOTS + 3; i++) {
+		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+		EXPECT_EQ(PVIOMMU_EV_RELEASE, ev.type);
+	}
+	for (i = 0; i < 64; i++)
+		expect_event(PVIOMMU_EV_RELEASED, TOKEN + i, 0, MANY * PV_PAGE);
+	pv_exec(self->r, release(MANY, TOKEN));
+	expect_released(MANY * PV_PAGE);
 }
 
 /* ---- what is refused, and what comes in between ---------------------- */
@@ -410,6 +574,145 @@ TEST_F_TIMEOUT(release, under_load, 240)
 			  __pv_lookup(self->r, self->dom, IOVA + i * PV_PAGE));
 		EXPECT_TRUE(page_is(&self->vm, PV_DATA + i * PV_PAGE, gone ? 0 : 0x5a));
 	}
+}
+
+/* ---- who watches them ------------------------------------------------- */
+
+FIXTURE(watched)
+{
+	struct pv_usage before;
+	struct pv_vm vm;
+	struct pv_kvm kvm;
+	struct pv_ring *r;
+	struct pviommu_server_ring *ring;
+	size_t size;
+	int server;
+};
+
+/* A page that a server watches, and one that it does not */
+FIXTURE_SETUP(watched)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+	int ret;
+
+	self->kvm = (struct pv_kvm) { -1, -1 };
+	self->vm.container = -1;
+	self->server = -1;
+	self->ring = MAP_FAILED;
+	self->size = sizeof(*self->ring) +
+		     PV_SERVER_RECORDS * sizeof(struct pviommu_server_record);
+	self->before = pv_begin();
+	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
+	ret = pv_vm_init(&self->vm, 1, PV_LOW_SIZE) ?: pv_kvm_open_rest(&self->kvm, &self->vm);
+	if (ret == -ENODEV)
+		SKIP(return, "needs a device bound to " PV_DRIVER ", and KVM");
+	ASSERT_EQ(0, ret);
+	self->r = &self->vm.ring[0];
+	pv_start(&self->vm, 1, 6);
+	self->server = pv_server_claim(pv_newest_vm());
+	ASSERT_LE(0, self->server);
+	self->ring = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->server, 0);
+	ASSERT_NE(MAP_FAILED, self->ring);
+	op.mem.gpa = PV_DATA;
+	op.mem.size = PV_PAGE;
+	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
+	pv_exec(self->r, op);
+	fill(&self->vm, PV_DATA, 2 * PV_PAGE);
+}
+
+FIXTURE_TEARDOWN(watched)
+{
+	pv_params_restore();
+	munmap(self->ring, self->size);
+	if (self->server >= 0)
+		close(self->server);
+	pv_vm_close(&self->vm);
+	pv_kvm_close(&self->kvm);
+	pv_expect_unchanged(&self->before);
+}
+
+static bool wait_record(struct pviommu_server_ring *ring, struct pviommu_server_record *rec)
+{
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		if (__atomic_load_n(&ring->prod, __ATOMIC_ACQUIRE) != ring->cons) {
+			*rec = ring->rec[ring->cons % ring->entries];
+			__atomic_store_n(&ring->cons, ring->cons + 1, __ATOMIC_RELEASE);
+			return true;
+		}
+		usleep(5000);
+	}
+	return false;
+}
+
+#define expect_record(kind, at) do {					\
+	struct pviommu_server_record __rec = {};			\
+									\
+	ASSERT_TRUE(wait_record(self->ring, &__rec));			\
+	EXPECT_EQ(kind, __rec.type);					\
+	EXPECT_EQ(at, __rec.gpa);					\
+	EXPECT_EQ(PV_PAGE, __rec.size);					\
+} while (0)
+
+static int server_read(int fd, __u64 gpa, void *buf, size_t size)
+{
+	struct pviommu_server_read req = {
+		.argsz = sizeof(req),
+		.gpa = gpa,
+		.addr = (unsigned long)buf,
+		.size = size,
+	};
+
+	return ioctl(fd, PVIOMMU_SERVER_READ, &req) ? -errno : 0;
+}
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* The server has time to read what the page holds, before that is gone */
+TEST_F(watched, server_has_time)
+{
+	struct pviommu_event ev;
+	long long begun = now_ms();
+	char page[PV_PAGE];
+
+	ASSERT_TRUE(pv_param_set("release_ms", "1500"));
+	expect_record(PVIOMMU_REC_PAGE, PV_DATA);
+	pv_exec(self->r, release_range(&self->vm, PV_DATA, 2));
+	expect_record(PVIOMMU_REC_RELEASE, PV_DATA);
+	ASSERT_EQ(0, server_read(self->server, PV_DATA, page, sizeof(page)));
+	EXPECT_EQ(0x5a, page[0]);
+	EXPECT_EQ(0, memcmp(page, page + 1, sizeof(page) - 1));
+	if (now_ms() - begun < 1000)
+		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+	expect_record(PVIOMMU_REC_NO_PAGE, PV_DATA);
+	EXPECT_LE(1400, now_ms() - begun);
+	EXPECT_EQ(-EACCES, server_read(self->server, PV_DATA, page, sizeof(page)));
+	expect_released(2 * PV_PAGE);
+	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
+}
+
+/* Nobody waits for the sake of pages that no server watches, or of a server that has left */
+TEST_F(watched, nobody_to_wait_for)
+{
+	long long begun = now_ms();
+
+	ASSERT_TRUE(pv_param_set("release_ms", "20000"));
+	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 1));
+	expect_released(PV_PAGE);
+	munmap(self->ring, self->size);
+	self->ring = MAP_FAILED;
+	close(self->server);
+	self->server = -1;
+	pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
+	expect_released(PV_PAGE);
+	EXPECT_GT(15000, now_ms() - begun);
 }
 
 TEST_HARNESS_MAIN

@@ -129,6 +129,8 @@ struct model_place {
 };
 
 /* EV_FAULT with EV_F_ENTRY */
+#define MODEL_BAD	(PVIOMMU_EVENT_SLOTS + 4096)
+
 struct model_bad {
 	__u32 domain;
 	unsigned int reason;
@@ -174,7 +176,7 @@ struct model {
 	struct model_place places[MODEL_PLACES];
 	unsigned int nr_places;
 	/* Events about bad entries, the first that find room; and how many there are */
-	struct model_bad bad[PVIOMMU_EVENT_SLOTS];
+	struct model_bad bad[MODEL_BAD];
 	unsigned int nr_bad;
 	/* Pages that events must name, once memory or a grant is gone */
 	struct model_gone *gone;

@@ -253,7 +253,32 @@ static void note_gone(struct model *m, __u32 domain, const struct model_page *pa
 	};
 }
 
-/* A large page goes as a whole; events name the part */
+/* A mapping begins here, if anything is mapped */
+static void begin_mapping(struct model *m, struct model_page *page)
+{
+	if (!page || !page->prot || page->first)
+		return;
+	page->first = true;
+	m->mappings++;
+}
+
+/* Of a large page of which only a part leaves, small ones are made, in a mapping of their own */
+static void take_apart(struct model *m, struct model_domain *d, struct model_block *block,
+		       const struct leaving *what)
+{
+	unsigned int n, leave = 0;
+
+	for (n = 0; n < MODEL_BLOCK; n++)
+		leave += block->pages[n].pgshift == 21 && leads_there(m, &block->pages[n], what);
+	if (!leave || leave == MODEL_BLOCK)
+		return;
+	begin_mapping(m, &block->pages[0]);
+	begin_mapping(m, model_page(m, d, block->iova + LARGE));
+	for (n = 0; n < MODEL_BLOCK; n++)
+		block->pages[n].pgshift = 12;
+}
+
+/* Events name each page that goes */
 static void revoke(struct model *m, __u32 domain, const struct leaving *what)
 {
 	struct model_domain *d = &m->domains[domain];
@@ -265,14 +290,12 @@ static void revoke(struct model *m, __u32 domain, const struct leaving *what)
 				note_gone(m, domain, &d->blocks[b]->pages[n],
 					  d->blocks[b]->iova + n * PAGE);
 	for (b = 0; d->exists && b < d->nr_blocks; b++) {
+		take_apart(m, d, d->blocks[b], what);
 		for (n = 0; n < MODEL_BLOCK; n++) {
-			struct model_page *page = &d->blocks[b]->pages[n];
 			__u64 iova = d->blocks[b]->iova + n * PAGE;
-			__u64 mask = (1ULL << page->pgshift) - 1;
 
-			if (!leads_there(m, page, what))
-				continue;
-			model_remove(m, d, iova & ~mask, iova | mask);
+			if (leads_there(m, &d->blocks[b]->pages[n], what))
+				model_remove(m, d, iova, iova + PAGE - 1);
 		}
 	}
 }

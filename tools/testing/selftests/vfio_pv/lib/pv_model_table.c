@@ -177,7 +177,7 @@ static void unwatch_below(struct look *l, const struct stretch *s)
 
 static void tell_bad(struct look *l, __u64 iova, __u64 last, __u64 gpa, unsigned int reason)
 {
-	if (l->m->nr_bad < PVIOMMU_EVENT_SLOTS)
+	if (l->m->nr_bad < MODEL_BAD)
 		l->m->bad[l->m->nr_bad] = (struct model_bad) {
 			.domain = l->domain, .reason = reason, .iova = iova,
 			.size = last - iova + 1, .gpa = gpa,
@@ -253,41 +253,77 @@ static bool is_ram(const struct look *l, const struct pages *p)
 	return true;
 }
 
-/* As one of the host's mappings; if that is bad, one by one, but for those that are bad */
-static void map_alike(struct look *l, const struct pages *p)
+/* As one of the host's mappings; why that can't be as they are bad, or 0 */
+static unsigned int map_together(struct look *l, const struct pages *p)
 {
-	bool reserved = model_reserved(l->m, p->iova, p->iova + p->nr * PAGE - 1);
 	struct model_page *page;
 	unsigned int i;
 
-	if (!reserved && model_nr_mappings(l->m) + 1 > l->m->max_mappings) {
+	if (model_reserved(l->m, p->iova, p->iova + p->nr * PAGE - 1))
+		return PVIOMMU_BAD_IOVA;
+	if (model_nr_mappings(l->m) + 1 > l->m->max_mappings) {
 		l->status = PVIOMMU_ENOSPC;
-		return;
+		return 0;
 	}
-	if (!reserved && is_ram(l, p)) {
-		for (i = 0; i < p->nr; i++) {
-			page = model_page_make(l->d, p->iova + i * PAGE);
-			*page = (struct model_page) {
-				.gfn = p->gfns[i], .prot = p->prot, .pgshift = p->pgshift,
-				.first = !i, .stale = page->stale,
-			};
-		}
-		l->m->mappings++;
-		l->m->pages_mapped += p->nr;
-	} else if (p->nr == 1 || p->pgshift != 12) {
-		tell_bad(l, p->iova, p->iova + p->nr * PAGE - 1, p->gpa,
-			 reserved ? PVIOMMU_BAD_IOVA : PVIOMMU_BAD_PAGE);
-	} else {
-		for (i = 0; i < p->nr && !l->status; i++) {
-			struct pages one = *p;
+	if (!is_ram(l, p))
+		return PVIOMMU_BAD_PAGE;
+	for (i = 0; i < p->nr; i++) {
+		page = model_page_make(l->d, p->iova + i * PAGE);
+		*page = (struct model_page) {
+			.gfn = p->gfns[i], .prot = p->prot, .pgshift = p->pgshift,
+			.first = !i, .stale = page->stale,
+		};
+	}
+	l->m->mappings++;
+	l->m->pages_mapped += p->nr;
+	return 0;
+}
 
-			one.iova += i * PAGE;
-			one.gfns += i;
-			one.nr = 1;
-			one.gpa += i * sizeof(__u64);
-			map_alike(l, &one);
-		}
+static struct pages some_pages(const struct pages *p, unsigned int first, unsigned int nr)
+{
+	struct pages some = *p;
+
+	some.iova += first * PAGE;
+	some.gfns += first;
+	some.nr = nr;
+	some.gpa += p->pgshift == 12 ? first * sizeof(__u64) : 0;
+	return some;
+}
+
+static void tell_bad_pages(struct look *l, const struct pages *p, unsigned int reason)
+{
+	tell_bad(l, p->iova, p->iova + p->nr * PAGE - 1, p->gpa, reason);
+}
+
+/* One by one, but for those that are bad: of these, what is side by side is one event */
+static void map_singly(struct look *l, const struct pages *p)
+{
+	unsigned int reason[CHUNK] = {}, i, n;
+
+	for (i = 0; i < p->nr && !l->status; i++) {
+		struct pages one = some_pages(p, i, 1);
+
+		reason[i] = map_together(l, &one);
 	}
+	for (i = 0; i < p->nr; i += n) {
+		struct pages bad;
+
+		for (n = 1; i + n < p->nr && reason[i + n] == reason[i]; n++)
+			;
+		bad = some_pages(p, i, n);
+		if (reason[i])
+			tell_bad_pages(l, &bad, reason[i]);
+	}
+}
+
+static void map_alike(struct look *l, const struct pages *p)
+{
+	unsigned int reason = map_together(l, p);
+
+	if (reason && p->nr > 1 && p->pgshift == 12)
+		map_singly(l, p);
+	else if (reason)
+		tell_bad_pages(l, p, reason);
 }
 
 /* Is this page to be mapped anew: it is another one, or there is none when it is added */
@@ -298,7 +334,7 @@ static bool is_new(const struct look *l, const struct pages *p, unsigned int i)
 
 static void map_new(struct look *l, const struct pages *p)
 {
-	struct pages some = *p;
+	struct pages some;
 	unsigned int i, n;
 
 	if (l->count)
@@ -317,10 +353,7 @@ static void map_new(struct look *l, const struct pages *p)
 		}
 		if (!new)
 			continue;
-		some.iova = p->iova + i * PAGE;
-		some.gfns = p->gfns + i;
-		some.nr = n;
-		some.gpa = p->gpa + (p->pgshift == 12 ? i * sizeof(__u64) : 0);
+		some = some_pages(p, i, n);
 		if (!l->add)
 			clear(l, some.iova, some.iova + n * PAGE - 1);
 		map_alike(l, &some);

@@ -74,6 +74,7 @@ static void see_gone(struct run *run, const struct pviommu_event *ev)
 /* All that have come; true if none was lost since it was last asked */
 bool run_drain_events(struct run *run)
 {
+	unsigned int kicks = run->vm.ring[0].kicks;
 	__u32 lost = run->events_lost;
 	struct pviommu_event ev;
 
@@ -87,6 +88,8 @@ bool run_drain_events(struct run *run)
 			run->done_token = ev.addr;
 		}
 	}
+	/* Those that had to wait for room came with doorbells */
+	run->kicks += run->vm.ring[0].kicks - kicks;
 	run->events_lost = pv_events(&run->vm)->lost;
 	return run->events_lost == lost;
 }

@@ -212,6 +212,7 @@ static struct {
 	{ "default_blocked", "" },
 	{ "doorbell_pages", "" },
 	{ "max_domains", "" },
+	{ "max_events", "" },
 	{ "max_mappings", "" },
 	{ "max_slots", "" },
 	{ "release_ms", "" },

@@ -9,6 +9,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+#include "pv_op.h"
 #include "pv_sys.h"
 #include "pv_vm.h"
 
@@ -361,10 +362,14 @@ bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev)
 {
 	struct pviommu_event_ring *ring = pv_events(vm);
 
+	/* What the host keeps for want of room comes with a doorbell */
+	if (__atomic_load_n(&ring->prod, __ATOMIC_ACQUIRE) == ring->cons &&
+	    __atomic_load_n(&ring->waiting, __ATOMIC_SEQ_CST))
+		pv_kick(&vm->ring[0]);
 	if (__atomic_load_n(&ring->prod, __ATOMIC_ACQUIRE) == ring->cons)
 		return false;
 	*ev = ring->ev[ring->cons % PVIOMMU_EVENT_SLOTS];
-	__atomic_store_n(&ring->cons, ring->cons + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->cons, ring->cons + 1, __ATOMIC_SEQ_CST);
 	return true;
 }
 
