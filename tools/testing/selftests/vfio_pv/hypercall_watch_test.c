@@ -648,7 +648,7 @@ TEST_F(watch, type_set_that_is_refused)
 		EXPECT_EQ(0, memcmp(op.raw, self->r->last.raw, sizeof(op.raw)));
 		/* What it has done can be undone, and there is no more */
 		if (done) {
-			EXPECT_EQ(type_sets[i].type, type_of(self->r, op.mem.gpa));
+			EXPECT_EQ((int)type_sets[i].type, type_of(self->r, op.mem.gpa));
 			pv_exec(self->r, op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
 		}
 		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
