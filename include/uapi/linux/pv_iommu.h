@@ -174,7 +174,7 @@ struct pviommu_ring_desc {
  *         there after each doorbell; 0 without an event ring
  * @served: written by the host before @cons: free-running count of the times
  *          that it has served this ring, also when no op was finished
- * @reserved: must be zero
+ * @reserved: must be zero; the host does not look at it
  *
  * Op number n (from 0) is at slot n modulo the ring's size. The guest writes
  * the op, then @prod, then rings the doorbell. When the store to the doorbell

@@ -3,16 +3,21 @@
  * Every op: what is wrong with its fields is told by the status that the ABI
  * gives, and changes nothing.
  */
+#include "lib/pv_snap.h"
+#include "lib/pv_table.h"
 #include "lib/pv_test.h"
 
 /* Where the fixture has mapped pages of domain D, and where there is nothing */
-#define MAPPED		0x10000000ULL
-#define MAPPED_SIZE	0x10000ULL
-#define FREE		0x20000000ULL
-#define D		PVIOMMU_DOMAIN_FIRST		/* has the endpoint */
-#define SPARE		(PVIOMMU_DOMAIN_FIRST + 1)	/* empty */
+#define MAPPED		PV_SNAP_HOME
+#define MAPPED_SIZE	PV_SNAP_HOME_SIZE
+#define FREE		PV_SNAP_FREE
+#define FREE_2M		(FREE + 0x400000)
+#define D		PV_SNAP_D	/* has the endpoint, and a log of dirty pages */
+#define SPARE		PV_SNAP_E	/* empty */
 #define NONE		77				/* names nothing */
 #define MSI		0xfee00000ULL
+#define MSI_SIZE	0x100000ULL
+#define TABLE		(PV_DATA + 0x300000)
 
 FIXTURE(op)
 {
@@ -21,6 +26,14 @@ FIXTURE(op)
 	struct pv_ring *r;
 	__u32 ep;
 };
+
+static struct pviommu_op op_of_domain(__u16 code, __u32 domain)
+{
+	struct pviommu_op op = pv_op(code);
+
+	op.domain = domain;
+	return op;
+}
 
 FIXTURE_SETUP(op)
 {
@@ -34,6 +47,7 @@ FIXTURE_SETUP(op)
 	ASSERT_EQ(SPARE, pv_new_domain(self->r, self->ep));
 	pv_attach(self->r, self->ep, D);
 	pv_map(self->r, D, MAPPED, PV_DATA, MAPPED_SIZE, PV_RW);
+	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, D));
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_list(&self->vm)[1] = (PV_DATA + 0x5000) >> 12;
 	pv_list(&self->vm)[2] = (PV_DATA + 0x3000) >> 12;
@@ -53,8 +67,9 @@ FIXTURE_TEARDOWN(op)
 #define TAKES_VM	8	/* to say that there is no access */
 
 enum kind {
-	NOP, FEATURES, PROBE, STATS, ALLOC, RECOVER, ATTACH, MAP, MAP_LIST, LOOKUP, UNMAP,
-	UNMAP_ALL, INVALIDATE, INV_DOMAIN, DETACH, FREE_OP, KINDS
+	NOP, FEATURES, PROBE, STATS, ALLOC, ALLOC_TABLE, RECOVER, ATTACH, MAP, MAP_2M, MAP_LIST,
+	LOOKUP, UNMAP, UNMAP_ALL, INVALIDATE, INV_DOMAIN, TYPE_GET, DIRTY_START, DIRTY_READ,
+	DIRTY_STOP, RELEASE, DETACH, FREE_OP, KINDS
 };
 
 static const struct {
@@ -67,18 +82,54 @@ static const struct {
 	[PROBE] = { "PROBE", TAKES_ENDPOINT, 0 },
 	[STATS] = { "STATS", 0, 0 },
 	[ALLOC] = { "ALLOC", TAKES_ENDPOINT, PVIOMMU_ALLOC_F_WATCH },
+	[ALLOC_TABLE] = { "ALLOC, table", TAKES_ENDPOINT, PVIOMMU_ALLOC_F_WATCH },
 	[RECOVER] = { "RECOVER", TAKES_ENDPOINT, 0 },
 	[ATTACH] = { "ATTACH", TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0 },
 	[MAP] = { "MAP", TAKES_DOMAIN | TAKES_VM, 0 },
+	[MAP_2M] = { "MAP, 2 MiB", TAKES_DOMAIN | TAKES_VM, 0 },
 	[MAP_LIST] = { "MAP_LIST", TAKES_DOMAIN | TAKES_VM, 0 },
 	[LOOKUP] = { "LOOKUP", TAKES_DOMAIN, 0 },
 	[UNMAP] = { "UNMAP", TAKES_DOMAIN, PVIOMMU_UNMAP_F_ALL },
 	[UNMAP_ALL] = { "UNMAP, all", TAKES_DOMAIN, PVIOMMU_UNMAP_F_ALL },
 	[INVALIDATE] = { "INVALIDATE", TAKES_DOMAIN | TAKES_PASID, PVIOMMU_INV_F_LEAF },
 	[INV_DOMAIN] = { "INVALIDATE, domain", TAKES_DOMAIN | TAKES_PASID, PVIOMMU_INV_F_LEAF },
+	[TYPE_GET] = { "TYPE_GET", 0, 0 },
+	[DIRTY_START] = { "DIRTY_START", TAKES_DOMAIN, 0 },
+	[DIRTY_READ] = { "DIRTY_READ", TAKES_DOMAIN, 0 },
+	[DIRTY_STOP] = { "DIRTY_STOP", TAKES_DOMAIN, 0 },
+	[RELEASE] = { "RELEASE", 0, 0 },
 	[DETACH] = { "DETACH", TAKES_DOMAIN | TAKES_ENDPOINT | TAKES_PASID, 0 },
 	[FREE_OP] = { "FREE", TAKES_DOMAIN, 0 },
 };
+
+static struct pviommu_op op_type_get(__u64 gpa)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
+
+	op.mem.gpa = gpa;
+	return op;
+}
+
+static struct pviommu_op op_dirty_read(void)
+{
+	struct pviommu_op op = op_of_domain(PVIOMMU_OP_DIRTY_READ, D);
+
+	op.dirty.iova = MAPPED;
+	op.dirty.size = MAPPED_SIZE;
+	op.dirty.gpa = PV_AT_REPLY;
+	op.dirty.pgshift = 12;
+	return op;
+}
+
+static struct pviommu_op op_release(__u64 list, __u32 count)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+
+	op.release.list = list;
+	op.release.count = count;
+	op.release.token = 1;
+	return op;
+}
 
 static struct pviommu_op good(enum kind kind, __u32 ep)
 {
@@ -91,12 +142,16 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 		return pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, PV_PAGE);
 	case ALLOC:
 		return pv_op_alloc(ep);
+	case ALLOC_TABLE:
+		return pv_op_alloc_table(ep, PVIOMMU_TABLE_X86_64_4, TABLE);
 	case RECOVER:
 		return pv_op_recover(ep);
 	case ATTACH:
 		return pv_op_attach(ep, SPARE);
 	case MAP:
 		return pv_op_map(D, FREE, PV_DATA, 0x4000, PV_RW);
+	case MAP_2M:
+		return pv_op_map_2m(D, FREE_2M, PV_HIGH, PV_HIGH_SIZE, PV_RW);
 	case MAP_LIST:
 		return pv_op_map_list(D, FREE + PV_2M, PV_AT_LIST, 4, PV_RW);
 	case LOOKUP:
@@ -109,6 +164,16 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 		return pv_op_inv_page(D, MAPPED, 0x2000);
 	case INV_DOMAIN:
 		return pv_op_inv(D);
+	case TYPE_GET:
+		return op_type_get(PV_DATA);
+	case DIRTY_START:
+		return op_of_domain(PVIOMMU_OP_DIRTY_START, D);
+	case DIRTY_READ:
+		return op_dirty_read();
+	case DIRTY_STOP:
+		return op_of_domain(PVIOMMU_OP_DIRTY_STOP, D);
+	case RELEASE:
+		return op_release(PV_AT_LIST, 2);
 	case DETACH:
 		return pv_op_detach(ep, SPARE);
 	case FREE_OP:
@@ -130,18 +195,30 @@ TEST_F(op, good_ops_are_good)
 	}
 }
 
-/* An op that must fail with @status and change nothing */
+/* Has the host left alone what is not for it to write */
+static bool as_it_was(const struct pviommu_op *sent, struct pviommu_op now)
+{
+	now.status = sent->status;
+	now.result = sent->result;
+	return !memcmp(sent, &now, sizeof(now));
+}
+
+/* An op that must fail with @status and change nothing, itself included */
 #define refused(status, op, ...) do {					\
-	struct pv_state __before = pv_state(self->r), __after;		\
+	struct pv_snap __before = pv_snap(self->r, self->ep), __after;	\
+	struct pviommu_op __op = op;					\
 									\
-	EXPECT_EQ(status, __pv_exec(self->r, op)) {			\
+	EXPECT_EQ(status, __pv_exec(self->r, __op)) {			\
 		TH_LOG(__VA_ARGS__);					\
 	}								\
 	EXPECT_EQ(0, self->r->last.result) {				\
 		TH_LOG(__VA_ARGS__);					\
 	}								\
-	__after = pv_state(self->r);					\
-	EXPECT_TRUE(pv_state_same(&__before, &__after)) {		\
+	EXPECT_TRUE(as_it_was(&__op, self->r->last)) {			\
+		TH_LOG(__VA_ARGS__);					\
+	}								\
+	__after = pv_snap(self->r, self->ep);				\
+	EXPECT_TRUE(pv_snap_same(&__before, &__after)) {		\
 		TH_LOG(__VA_ARGS__);					\
 	}								\
 } while (0)
@@ -149,9 +226,10 @@ TEST_F(op, good_ops_are_good)
 TEST_F(op, unknown_codes)
 {
 	const __u16 codes[] = {
-		0x0001, 0x00ff, 0x0103, 0x01ff, 0x0204, 0x0304, 0x0401, 0x7fff, 0x8000, 0xffff,
+		/* The first behind each group, and those that are reserved */
+		0x0001, 0x0103, 0x0204, 0x0304, 0x0401, 0x0501, 0x0603, 0x0702, 0x0803, 0x0901,
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE_ACK,
-		0x0803,
+		0x0002, 0x00ff, 0x01ff, 0x0305, 0x0a00, 0x7fff, 0x8000, 0xffff,
 	};
 	unsigned int i;
 
@@ -231,6 +309,12 @@ static const struct row {
 	{ FEATURES, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
 	{ FEATURES, "an argument", F64(raw[3]), 1ULL << 63, PVIOMMU_EINVAL },
 
+	{ RECOVER, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
+	{ RECOVER, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
+	{ RECOVER, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
+	{ RECOVER, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
+	{ RECOVER, "an argument", F64(raw[3]), 1ULL << 63, PVIOMMU_EINVAL },
+
 	{ PROBE, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
 	{ PROBE, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
 	{ PROBE, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
@@ -247,16 +331,38 @@ static const struct row {
 	{ STATS, "reserved[1]", F64(buf.reserved[1]), 1ULL << 63, PVIOMMU_EINVAL },
 	{ STATS, "to nowhere", F64(buf.gpa), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ STATS, "to read-only memory", F64(buf.gpa), PV_ROM, PVIOMMU_EFAULT },
+	{ STATS, "to the top", F64(buf.gpa), -8ULL, PVIOMMU_EFAULT },
+	{ STATS, "beyond RAM", F64(buf.gpa), PV_LOW_SIZE - 8, PVIOMMU_EFAULT },
+	{ STATS, "to a BAR", F64(buf.gpa), PV_BAR, PVIOMMU_EFAULT },
 
 	{ ALLOC, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
 	{ ALLOC, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
+	{ ALLOC, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
+	{ ALLOC, "type unknown", F32(alloc.type), 2, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "table without format", F32(alloc.type), PVIOMMU_TYPE_TABLE, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "type unknown", F32(alloc.type), 0xffffffff, PVIOMMU_EOPNOTSUPP },
 	{ ALLOC, "format without table", F32(alloc.format), 1, PVIOMMU_EINVAL },
+	{ ALLOC, "format unknown without table", F32(alloc.format), 0xffffffff, PVIOMMU_EINVAL },
 	{ ALLOC, "watch without table", F16(flags), PVIOMMU_ALLOC_F_WATCH, PVIOMMU_EINVAL },
 	{ ALLOC, "root without table", F64(alloc.root), PV_DATA, PVIOMMU_EINVAL },
 	{ ALLOC, "reserved[0]", F64(alloc.reserved[0]), 1, PVIOMMU_EINVAL },
 	{ ALLOC, "reserved[1]", F64(alloc.reserved[1]), 1ULL << 63, PVIOMMU_EINVAL },
+
+	{ ALLOC_TABLE, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
+	{ ALLOC_TABLE, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
+	{ ALLOC_TABLE, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
+	{ ALLOC_TABLE, "format 0", F32(alloc.format), 0, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC_TABLE, "format unknown", F32(alloc.format), 3, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC_TABLE, "format unknown", F32(alloc.format), 0xffffffff, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC_TABLE, "watch without tracking", F16(flags), PVIOMMU_ALLOC_F_WATCH,
+	  PVIOMMU_EOPNOTSUPP },
+	{ ALLOC_TABLE, "root misaligned", F64(alloc.root), TABLE + 8, PVIOMMU_EINVAL },
+	{ ALLOC_TABLE, "root nowhere", F64(alloc.root), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ ALLOC_TABLE, "root in a BAR", F64(alloc.root), PV_BAR, PVIOMMU_EFAULT },
+	{ ALLOC_TABLE, "root beyond RAM", F64(alloc.root), PV_LOW_SIZE, PVIOMMU_EFAULT },
+	{ ALLOC_TABLE, "root at the top", F64(alloc.root), TOP, PVIOMMU_EFAULT },
+	{ ALLOC_TABLE, "reserved[0]", F64(alloc.reserved[0]), 1, PVIOMMU_EINVAL },
+	{ ALLOC_TABLE, "reserved[1]", F64(alloc.reserved[1]), 1ULL << 63, PVIOMMU_EINVAL },
 
 	{ FREE_OP, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
 	{ FREE_OP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
@@ -268,12 +374,18 @@ static const struct row {
 
 	{ ATTACH, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
 	{ ATTACH, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ ATTACH, "no such domain", F32(domain), 1 << 16, PVIOMMU_ENOENT },
+	{ ATTACH, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
 	{ ATTACH, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
 	{ ATTACH, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
 	{ ATTACH, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
 	{ ATTACH, "an argument", F64(raw[3]), 1ULL << 63, PVIOMMU_EINVAL },
 	{ DETACH, "not its domain", F32(domain), SPARE, PVIOMMU_EINVAL },
 	{ DETACH, "not its domain", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
+	{ DETACH, "not its domain", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
+	{ DETACH, "no such domain", F32(domain), NONE, PVIOMMU_EINVAL },
+	{ DETACH, "no such domain", F32(domain), 0xffffffff, PVIOMMU_EINVAL },
+	{ DETACH, "no such endpoint", F32(endpoint), 0xffffffff, PVIOMMU_ENOENT },
 	{ DETACH, "endpoint 0", F32(endpoint), 0, PVIOMMU_ENOENT },
 	{ DETACH, "no such endpoint", F32(endpoint), NONE, PVIOMMU_ENOENT },
 	{ DETACH, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
@@ -282,6 +394,11 @@ static const struct row {
 	{ MAP, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
 	{ MAP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
 	{ MAP, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ MAP, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ MAP, "no such VM", F32(vm), 0xffffffff, PVIOMMU_EACCES },
+	{ MAP, "iova up to the top", F64(map.iova), -0x4000ULL, PVIOMMU_ERANGE },
+	{ MAP, "iova of the last page for MSIs", F64(map.iova), MSI + MSI_SIZE - PV_PAGE,
+	  PVIOMMU_ERANGE },
 	{ MAP, "iova misaligned", F64(map.iova), FREE + 1, PVIOMMU_EINVAL },
 	{ MAP, "iova misaligned", F64(map.iova), FREE + 0x800, PVIOMMU_EINVAL },
 	{ MAP, "iova + size overflows", F64(map.iova), TOP, PVIOMMU_ERANGE },
@@ -296,19 +413,29 @@ static const struct row {
 	{ MAP, "gpa + size overflows", F64(map.gpa), TOP, PVIOMMU_ERANGE },
 	{ MAP, "gpa nowhere", F64(map.gpa), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ MAP, "gpa beyond any address", F64(map.gpa), 1ULL << 60, PVIOMMU_EFAULT },
+	{ MAP, "gpa up to the top", F64(map.gpa), -0x4000ULL, PVIOMMU_EFAULT },
+	{ MAP, "gpa beyond any RAM", F64(map.gpa), 1ULL << 52, PVIOMMU_EFAULT },
 	{ MAP, "gpa in part beyond RAM", F64(map.gpa), PV_LOW_SIZE - 0x3000, PVIOMMU_EFAULT },
 	{ MAP, "gpa read-only", F64(map.gpa), PV_ROM, PVIOMMU_EACCES },
 	{ MAP, "gpa of a BAR", F64(map.gpa), PV_BAR, PVIOMMU_EFAULT },
 	{ MAP, "size 0", F64(map.size), 0, PVIOMMU_EINVAL },
 	{ MAP, "size misaligned", F64(map.size), 0x1001, PVIOMMU_EINVAL },
 	{ MAP, "size overflows", F64(map.size), TOP, PVIOMMU_ERANGE },
+	{ MAP, "size of half of all", F64(map.size), 1ULL << 63, PVIOMMU_ERANGE },
 	{ MAP, "no access", F32(map.prot), 0, PVIOMMU_EINVAL },
 	{ MAP, "no access, no exec", F32(map.prot), PVIOMMU_PROT_NOEXEC, PVIOMMU_EINVAL },
 	{ MAP, "MMIO", F32(map.prot), PV_RW | PVIOMMU_PROT_MMIO, PVIOMMU_EOPNOTSUPP },
+	{ MAP, "MMIO alone", F32(map.prot), PVIOMMU_PROT_MMIO, PVIOMMU_EOPNOTSUPP },
+	{ MAP, "prot unknown", F32(map.prot), PV_RW | 1U << 4, PVIOMMU_EOPNOTSUPP },
+	{ MAP, "prot all ones", F32(map.prot), 0xffffffff, PVIOMMU_EOPNOTSUPP },
 	{ MAP, "prot unknown", F32(map.prot), PV_RW | 1U << 31, PVIOMMU_EOPNOTSUPP },
 	{ MAP, "pgshift 0", F8(map.pgshift), 0, PVIOMMU_EINVAL },
 	{ MAP, "pgshift 11", F8(map.pgshift), 11, PVIOMMU_EINVAL },
 	{ MAP, "pgshift 13", F8(map.pgshift), 13, PVIOMMU_EINVAL },
+	{ MAP, "pgshift 20", F8(map.pgshift), 20, PVIOMMU_EINVAL },
+	{ MAP, "pgshift 22", F8(map.pgshift), 22, PVIOMMU_EINVAL },
+	{ MAP, "pgshift 31", F8(map.pgshift), 31, PVIOMMU_EINVAL },
+	{ MAP, "pgshift 32", F8(map.pgshift), 32, PVIOMMU_EINVAL },
 	{ MAP, "pgshift 30", F8(map.pgshift), 30, PVIOMMU_EINVAL },
 	{ MAP, "pgshift 63", F8(map.pgshift), 63, PVIOMMU_EINVAL },
 	{ MAP, "pgshift 64", F8(map.pgshift), 64, PVIOMMU_EINVAL },
@@ -316,17 +443,31 @@ static const struct row {
 	{ MAP, "pgshift 255", F8(map.pgshift), 255, PVIOMMU_EINVAL },
 	{ MAP, "size less than a page", F8(map.pgshift), 21, PVIOMMU_EINVAL },
 	{ MAP, "reserved[0]", F8(map.reserved[0]), 1, PVIOMMU_EINVAL },
+	{ MAP, "reserved[1]", F8(map.reserved[1]), 1, PVIOMMU_EINVAL },
 	{ MAP, "reserved[2]", F8(map.reserved[2]), 0x80, PVIOMMU_EINVAL },
+	{ MAP_2M, "iova misaligned", F64(map.iova), FREE_2M + PV_PAGE, PVIOMMU_EINVAL },
+	{ MAP_2M, "gpa misaligned", F64(map.gpa), PV_HIGH + PV_PAGE, PVIOMMU_EINVAL },
+	{ MAP_2M, "gpa in part beyond RAM", F64(map.gpa), PV_HIGH + PV_2M, PVIOMMU_EFAULT },
+	{ MAP_2M, "size misaligned", F64(map.size), PV_2M + PV_PAGE, PVIOMMU_EINVAL },
 
 	{ MAP_LIST, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
 	{ MAP_LIST, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
 	{ MAP_LIST, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ MAP_LIST, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ MAP_LIST, "no such VM", F32(vm), 0xffffffff, PVIOMMU_EACCES },
+	{ MAP_LIST, "iova up to the top", F64(list.iova), -0x4000ULL, PVIOMMU_ERANGE },
+	{ MAP_LIST, "iova for MSIs", F64(list.iova), MSI, PVIOMMU_ERANGE },
+	{ MAP_LIST, "iova of the last page for MSIs", F64(list.iova), MSI + MSI_SIZE - PV_PAGE,
+	  PVIOMMU_ERANGE },
 	{ MAP_LIST, "iova misaligned", F64(list.iova), FREE + 1, PVIOMMU_EINVAL },
 	{ MAP_LIST, "iova + size overflows", F64(list.iova), TOP, PVIOMMU_ERANGE },
 	{ MAP_LIST, "iova beyond the window", F64(list.iova), 1ULL << 60, PVIOMMU_ERANGE },
 	{ MAP_LIST, "iova reserved for MSIs", F64(list.iova), MSI - 0x3000, PVIOMMU_ERANGE },
 	{ MAP_LIST, "overlap", F64(list.iova), MAPPED - 0x3000, PVIOMMU_EEXIST },
 	{ MAP_LIST, "list misaligned", F64(list.list), PV_AT_LIST + 8, PVIOMMU_EINVAL },
+	{ MAP_LIST, "list misaligned", F64(list.list), PV_AT_LIST + 4, PVIOMMU_EINVAL },
+	{ MAP_LIST, "list misaligned", F64(list.list), PV_AT_LIST + 0x800, PVIOMMU_EINVAL },
+	{ MAP_LIST, "list beyond RAM", F64(list.list), PV_LOW_SIZE, PVIOMMU_EFAULT },
 	{ MAP_LIST, "list nowhere", F64(list.list), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ MAP_LIST, "list at the top", F64(list.list), TOP, PVIOMMU_EFAULT },
 	{ MAP_LIST, "list in a BAR", F64(list.list), PV_BAR, PVIOMMU_EFAULT },
@@ -334,18 +475,31 @@ static const struct row {
 	{ MAP_LIST, "count 513", F32(list.count), PVIOMMU_LIST_MAX + 1, PVIOMMU_EINVAL },
 	{ MAP_LIST, "count huge", F32(list.count), 0xffffffff, PVIOMMU_EINVAL },
 	{ MAP_LIST, "reserved0", F32(list.reserved0), 1, PVIOMMU_EINVAL },
+	{ MAP_LIST, "reserved0, high", F32(list.reserved0), 1U << 31, PVIOMMU_EINVAL },
+	{ MAP_LIST, "no access, no exec", F32(list.prot), PVIOMMU_PROT_NOEXEC, PVIOMMU_EINVAL },
+	{ MAP_LIST, "MMIO", F32(list.prot), PV_RW | PVIOMMU_PROT_MMIO, PVIOMMU_EOPNOTSUPP },
+	{ MAP_LIST, "prot unknown", F32(list.prot), PV_RW | 1U << 4, PVIOMMU_EOPNOTSUPP },
 	{ MAP_LIST, "no access", F32(list.prot), 0, PVIOMMU_EINVAL },
 	{ MAP_LIST, "prot unknown", F32(list.prot), PV_RW | 1U << 31, PVIOMMU_EOPNOTSUPP },
 	{ MAP_LIST, "pgshift 0", F8(list.pgshift), 0, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 11", F8(list.pgshift), 11, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 13", F8(list.pgshift), 13, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 20", F8(list.pgshift), 20, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 22", F8(list.pgshift), 22, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 63", F8(list.pgshift), 63, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 64", F8(list.pgshift), 64, PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift 76", F8(list.pgshift), 76, PVIOMMU_EINVAL },
 	{ MAP_LIST, "pgshift 30", F8(list.pgshift), 30, PVIOMMU_EINVAL },
 	{ MAP_LIST, "pgshift 255", F8(list.pgshift), 255, PVIOMMU_EINVAL },
 	{ MAP_LIST, "frames not RAM as 2 MiB", F8(list.pgshift), 21, PVIOMMU_EFAULT },
 	{ MAP_LIST, "reserved[0]", F8(list.reserved[0]), 1, PVIOMMU_EINVAL },
+	{ MAP_LIST, "reserved[1]", F8(list.reserved[1]), 1, PVIOMMU_EINVAL },
 	{ MAP_LIST, "reserved[2]", F8(list.reserved[2]), 0x80, PVIOMMU_EINVAL },
 
 	{ UNMAP, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
 	{ UNMAP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
 	{ UNMAP, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ UNMAP, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
 	{ UNMAP, "iova misaligned", F64(unmap.iova), MAPPED + 8, PVIOMMU_EINVAL },
 	{ UNMAP, "iova + size overflows", F64(unmap.iova), TOP, PVIOMMU_ERANGE },
 	{ UNMAP, "size 0", F64(unmap.size), 0, PVIOMMU_EINVAL },
@@ -356,8 +510,14 @@ static const struct row {
 	{ UNMAP_ALL, "iova", F64(unmap.iova), MAPPED, PVIOMMU_EINVAL },
 	{ UNMAP_ALL, "size", F64(unmap.size), 0x1000, PVIOMMU_EINVAL },
 	{ UNMAP_ALL, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ UNMAP_ALL, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ UNMAP_ALL, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
+	{ UNMAP_ALL, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
+	{ UNMAP_ALL, "reserved[0]", F64(unmap.reserved[0]), 1, PVIOMMU_EINVAL },
 
 	{ LOOKUP, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ LOOKUP, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ LOOKUP, "the last address", F64(lookup.iova), -1ULL, PVIOMMU_ENOENT },
 	{ LOOKUP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_ENOENT },
 	{ LOOKUP, "not mapped", F64(lookup.iova), FREE, PVIOMMU_ENOENT },
 	{ LOOKUP, "one before", F64(lookup.iova), MAPPED - 1, PVIOMMU_ENOENT },
@@ -366,9 +526,15 @@ static const struct row {
 	{ LOOKUP, "size", F64(lookup.size), 1, PVIOMMU_EINVAL },
 	{ LOOKUP, "prot", F32(lookup.prot), 1, PVIOMMU_EINVAL },
 	{ LOOKUP, "pgshift", F8(lookup.pgshift), 12, PVIOMMU_EINVAL },
+	{ LOOKUP, "prot, high", F32(lookup.prot), 1U << 31, PVIOMMU_EINVAL },
 	{ LOOKUP, "reserved[0]", F8(lookup.reserved[0]), 1, PVIOMMU_EINVAL },
+	{ LOOKUP, "reserved[1]", F8(lookup.reserved[1]), 1, PVIOMMU_EINVAL },
+	{ LOOKUP, "reserved[2]", F8(lookup.reserved[2]), 0x80, PVIOMMU_EINVAL },
 
 	{ INVALIDATE, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ INVALIDATE, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ INVALIDATE, "granularity unknown", F32(inv.granularity), 0xffffffff,
+	  PVIOMMU_EOPNOTSUPP },
 	{ INVALIDATE, "by PASID", F32(inv.granularity), PVIOMMU_INV_PASID, PVIOMMU_EOPNOTSUPP },
 	{ INVALIDATE, "granularity unknown", F32(inv.granularity), 3, PVIOMMU_EOPNOTSUPP },
 	{ INVALIDATE, "addr misaligned", F64(inv.addr), MAPPED + 8, PVIOMMU_EINVAL },
@@ -376,10 +542,83 @@ static const struct row {
 	{ INVALIDATE, "size 0", F64(inv.size), 0, PVIOMMU_EINVAL },
 	{ INVALIDATE, "size misaligned", F64(inv.size), 0x1800, PVIOMMU_EINVAL },
 	{ INVALIDATE, "reserved0", F32(inv.reserved0), 1, PVIOMMU_EINVAL },
+	{ INVALIDATE, "reserved", F64(inv.reserved), 1, PVIOMMU_EINVAL },
 	{ INVALIDATE, "reserved", F64(inv.reserved), 1ULL << 63, PVIOMMU_EINVAL },
 	{ INV_DOMAIN, "addr", F64(inv.addr), MAPPED, PVIOMMU_EINVAL },
 	{ INV_DOMAIN, "size", F64(inv.size), 0x1000, PVIOMMU_EINVAL },
+	{ INV_DOMAIN, "size 1", F64(inv.size), 1, PVIOMMU_EINVAL },
+	{ INV_DOMAIN, "reserved0", F32(inv.reserved0), 1, PVIOMMU_EINVAL },
+	{ INV_DOMAIN, "reserved", F64(inv.reserved), 1, PVIOMMU_EINVAL },
+	{ INV_DOMAIN, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+
+	{ TYPE_GET, "gpa misaligned", F64(mem.gpa), PV_DATA + 1, PVIOMMU_EINVAL },
+	{ TYPE_GET, "size", F64(mem.size), PV_PAGE, PVIOMMU_EINVAL },
+	{ TYPE_GET, "type", F32(mem.type), PVIOMMU_MEM_IOREQ_SERVER, PVIOMMU_EINVAL },
+	{ TYPE_GET, "reserved0", F32(mem.reserved0), 1, PVIOMMU_EINVAL },
+	{ TYPE_GET, "reserved", F64(mem.reserved), 1ULL << 63, PVIOMMU_EINVAL },
+	{ TYPE_GET, "nowhere", F64(mem.gpa), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ TYPE_GET, "read-only memory", F64(mem.gpa), PV_ROM, PVIOMMU_EFAULT },
+	{ TYPE_GET, "a BAR", F64(mem.gpa), PV_BAR, PVIOMMU_EFAULT },
+	{ TYPE_GET, "the last page", F64(mem.gpa), TOP, PVIOMMU_EFAULT },
+
+	{ DIRTY_START, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
+	{ DIRTY_START, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
+	{ DIRTY_START, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ DIRTY_START, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ DIRTY_START, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
+	{ DIRTY_START, "an argument", F64(raw[3]), 1ULL << 63, PVIOMMU_EINVAL },
+	{ DIRTY_STOP, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
+	{ DIRTY_STOP, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
+	{ DIRTY_STOP, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ DIRTY_STOP, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ DIRTY_STOP, "an argument", F64(raw[0]), 1, PVIOMMU_EINVAL },
+	{ DIRTY_STOP, "an argument", F64(raw[3]), 1ULL << 63, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "bypass", F32(domain), PVIOMMU_DOMAIN_BYPASS, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "blocked", F32(domain), PVIOMMU_DOMAIN_BLOCKED, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "log is off", F32(domain), SPARE, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "no such domain", F32(domain), NONE, PVIOMMU_ENOENT },
+	{ DIRTY_READ, "no such domain", F32(domain), 0xffffffff, PVIOMMU_ENOENT },
+	{ DIRTY_READ, "pgshift 0", F8(dirty.pgshift), 0, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 11", F8(dirty.pgshift), 11, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 13", F8(dirty.pgshift), 13, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 21", F8(dirty.pgshift), 21, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 63", F8(dirty.pgshift), 63, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 64", F8(dirty.pgshift), 64, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "pgshift 255", F8(dirty.pgshift), 255, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "reserved[0]", F8(dirty.reserved[0]), 1, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "reserved[6]", F8(dirty.reserved[6]), 0x80, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "iova misaligned", F64(dirty.iova), MAPPED + 8, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "size 0", F64(dirty.size), 0, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "size misaligned", F64(dirty.size), 0x1800, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "size too large", F64(dirty.size), (PVIOMMU_DIRTY_PAGES + 1) * PV_PAGE,
+	  PVIOMMU_ERANGE },
+	{ DIRTY_READ, "size of half of all", F64(dirty.size), 1ULL << 63, PVIOMMU_ERANGE },
+	{ DIRTY_READ, "size of all", F64(dirty.size), TOP, PVIOMMU_ERANGE },
+	{ DIRTY_READ, "iova + size overflows", F64(dirty.iova), TOP, PVIOMMU_ERANGE },
+	{ DIRTY_READ, "gpa misaligned", F64(dirty.gpa), PV_AT_REPLY + 1, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "gpa misaligned", F64(dirty.gpa), PV_AT_REPLY + 4, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "to nowhere", F64(dirty.gpa), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ DIRTY_READ, "to read-only memory", F64(dirty.gpa), PV_ROM, PVIOMMU_EFAULT },
+	{ DIRTY_READ, "to a BAR", F64(dirty.gpa), PV_BAR, PVIOMMU_EFAULT },
+	{ DIRTY_READ, "to the top", F64(dirty.gpa), -8ULL, PVIOMMU_EFAULT },
+
+	{ RELEASE, "count 0", F32(release.count), 0, PVIOMMU_EINVAL },
+	{ RELEASE, "count 513", F32(release.count), PVIOMMU_LIST_MAX + 1, PVIOMMU_EINVAL },
+	{ RELEASE, "count huge", F32(release.count), 0xffffffff, PVIOMMU_EINVAL },
+	{ RELEASE, "reserved0", F32(release.reserved0), 1, PVIOMMU_EINVAL },
+	{ RELEASE, "reserved", F64(release.reserved), 1ULL << 63, PVIOMMU_EINVAL },
+	{ RELEASE, "list misaligned", F64(release.list), PV_AT_LIST + 8, PVIOMMU_EINVAL },
+	{ RELEASE, "list nowhere", F64(release.list), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ RELEASE, "list at the top", F64(release.list), TOP, PVIOMMU_EFAULT },
+	{ RELEASE, "list in a BAR", F64(release.list), PV_BAR, PVIOMMU_EFAULT },
+	{ RELEASE, "list beyond RAM", F64(release.list), PV_LOW_SIZE, PVIOMMU_EFAULT },
 };
+
+/* The endpoint is in D, so that is where a good DETACH takes it from */
+static struct pviommu_op good_here(enum kind kind, __u32 ep)
+{
+	return kind == DETACH ? pv_op_detach(ep, D) : good(kind, ep);
+}
 
 TEST_F(op, one_bad_field)
 {
@@ -387,16 +626,268 @@ TEST_F(op, one_bad_field)
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
-		struct pviommu_op op = good(row->kind, self->ep);
+		struct pviommu_op op = good_here(row->kind, self->ep);
 
-		if (row->kind == DETACH)
-			op.domain = D;
 		memcpy((char *)&op + row->off, &row->value, row->len);
 		refused(row->status, op, "%s: %s", kinds[row->kind].name, row->what);
 	}
 }
 
-/* MAP_LIST is all or nothing: one bad frame at the end undoes the rest */
+/* Up to two fields of an op */
+struct fields {
+	struct { size_t len, off; __u64 value; } a, b;
+};
+
+static struct pviommu_op changed(struct pviommu_op op, const struct fields *fields)
+{
+	memcpy((char *)&op + fields->a.off, &fields->a.value, fields->a.len);
+	memcpy((char *)&op + fields->b.off, &fields->b.value, fields->b.len);
+	return op;
+}
+
+/* What is bad only together; and which of two errors is told */
+static const struct {
+	enum kind kind;
+	const char *what;
+	struct fields fields;
+	__u32 status;
+} pairs[] = {
+	{ MAP, "prot, size", { { F32(map.prot), 0x10 }, { F64(map.size), 0 } },
+	  PVIOMMU_EOPNOTSUPP },
+	{ MAP, "size, domain", { { F64(map.size), 0 }, { F32(domain), NONE } },
+	  PVIOMMU_EINVAL },
+	{ MAP, "overflow, domain", { { F64(map.size), TOP }, { F32(domain), NONE } },
+	  PVIOMMU_ERANGE },
+	{ MAP, "fixed domain, window", { { F32(domain), 1 }, { F64(map.iova), 1ULL << 60 } },
+	  PVIOMMU_EINVAL },
+	{ MAP, "domain, window", { { F32(domain), NONE }, { F64(map.iova), 1ULL << 60 } },
+	  PVIOMMU_ENOENT },
+	{ MAP, "window, gpa",
+	  { { F64(map.iova), 1ULL << 60 }, { F64(map.gpa), PV_NOWHERE } },
+	  PVIOMMU_ERANGE },
+	{ MAP, "window, VM", { { F64(map.iova), 1ULL << 60 }, { F32(vm), 1 } },
+	  PVIOMMU_ERANGE },
+	{ MAP, "overlap, gpa", { { F64(map.iova), MAPPED }, { F64(map.gpa), PV_NOWHERE } },
+	  PVIOMMU_EFAULT },
+	{ MAP, "overlap, read-only", { { F64(map.iova), MAPPED }, { F64(map.gpa), PV_ROM } },
+	  PVIOMMU_EACCES },
+	{ MAP, "flags, domain that it takes",
+	  { { F16(flags), 0x100 }, { F32(domain), NONE } }, PVIOMMU_EOPNOTSUPP },
+	{ MAP, "endpoint, prot", { { F32(endpoint), 1 }, { F32(map.prot), 0x10 } },
+	  PVIOMMU_EINVAL },
+	{ MAP_LIST, "pgshift, iova",
+	  { { F8(list.pgshift), 21 }, { F64(list.iova), FREE + PV_PAGE } },
+	  PVIOMMU_EINVAL },
+	{ MAP_LIST, "window, list",
+	  { { F64(list.iova), 1ULL << 60 }, { F64(list.list), PV_NOWHERE } },
+	  PVIOMMU_ERANGE },
+	{ MAP_LIST, "list, VM", { { F64(list.list), PV_NOWHERE }, { F32(vm), 1 } },
+	  PVIOMMU_EFAULT },
+	{ MAP_LIST, "VM, overlap", { { F32(vm), 1 }, { F64(list.iova), MAPPED } },
+	  PVIOMMU_EACCES },
+	{ ALLOC, "watch, type", { { F16(flags), PVIOMMU_ALLOC_F_WATCH },
+				  { F32(alloc.type), 2 } }, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC, "reserved, type",
+	  { { F64(alloc.reserved[0]), 1 }, { F32(alloc.type), 2 } }, PVIOMMU_EINVAL },
+	{ ALLOC_TABLE, "format, root",
+	  { { F32(alloc.format), 0 }, { F64(alloc.root), 8 } }, PVIOMMU_EOPNOTSUPP },
+	{ ALLOC_TABLE, "root, endpoint",
+	  { { F64(alloc.root), PV_NOWHERE }, { F32(endpoint), NONE } }, PVIOMMU_EFAULT },
+	{ ATTACH, "endpoint, domain", { { F32(endpoint), NONE }, { F32(domain), NONE } },
+	  PVIOMMU_ENOENT },
+	{ ATTACH, "argument, endpoint", { { F64(raw[1]), 1 }, { F32(endpoint), NONE } },
+	  PVIOMMU_EINVAL },
+	{ DETACH, "argument, endpoint", { { F64(raw[1]), 1 }, { F32(endpoint), NONE } },
+	  PVIOMMU_EINVAL },
+	{ DETACH, "endpoint, domain", { { F32(endpoint), NONE }, { F32(domain), SPARE } },
+	  PVIOMMU_ENOENT },
+	{ PROBE, "reserved, endpoint", { { F32(buf.reserved0), 1 }, { F32(endpoint), NONE } },
+	  PVIOMMU_EINVAL },
+	{ PROBE, "endpoint, buffer",
+	  { { F32(endpoint), NONE }, { F64(buf.gpa), PV_NOWHERE } }, PVIOMMU_ENOENT },
+	{ UNMAP, "size, overflow",
+	  { { F64(unmap.iova), TOP }, { F64(unmap.size), 0x1800 } }, PVIOMMU_EINVAL },
+	{ UNMAP, "overflow, domain",
+	  { { F64(unmap.iova), TOP }, { F32(domain), NONE } }, PVIOMMU_ERANGE },
+	{ LOOKUP, "gpa, domain", { { F64(lookup.gpa), 1 }, { F32(domain), NONE } },
+	  PVIOMMU_EINVAL },
+	{ LOOKUP, "bypass, no RAM",
+	  { { F32(domain), PVIOMMU_DOMAIN_BYPASS }, { F64(lookup.iova), PV_NOWHERE } },
+	  PVIOMMU_ENOENT },
+	{ LOOKUP, "bypass, a BAR",
+	  { { F32(domain), PVIOMMU_DOMAIN_BYPASS }, { F64(lookup.iova), PV_BAR } },
+	  PVIOMMU_ENOENT },
+	{ LOOKUP, "bypass, last address",
+	  { { F32(domain), PVIOMMU_DOMAIN_BYPASS }, { F64(lookup.iova), -1ULL } },
+	  PVIOMMU_ENOENT },
+	{ INVALIDATE, "granularity, reserved",
+	  { { F32(inv.granularity), 3 }, { F32(inv.reserved0), 1 } }, PVIOMMU_EINVAL },
+	{ INVALIDATE, "by PASID, reserved",
+	  { { F32(inv.granularity), PVIOMMU_INV_PASID }, { F32(inv.reserved0), 1 } },
+	  PVIOMMU_EOPNOTSUPP },
+	{ INVALIDATE, "overflow, domain", { { F64(inv.addr), TOP }, { F32(domain), NONE } },
+	  PVIOMMU_ERANGE },
+	{ DIRTY_READ, "size, domain", { { F64(dirty.size), 0 }, { F32(domain), NONE } },
+	  PVIOMMU_EINVAL },
+	{ DIRTY_READ, "overflow, domain", { { F64(dirty.iova), TOP }, { F32(domain), 1 } },
+	  PVIOMMU_ERANGE },
+	{ DIRTY_READ, "log is off, buffer",
+	  { { F32(domain), SPARE }, { F64(dirty.gpa), PV_NOWHERE } }, PVIOMMU_EINVAL },
+	{ DIRTY_READ, "buffer in part beyond RAM",
+	  { { F64(dirty.gpa), PV_LOW_SIZE - 8 }, { F64(dirty.size), 65 * PV_PAGE } },
+	  PVIOMMU_EFAULT },
+	{ RELEASE, "count, list", { { F32(release.count), 0 },
+				    { F64(release.list), PV_NOWHERE } }, PVIOMMU_EINVAL },
+	{ TYPE_GET, "size, gpa", { { F64(mem.size), 1 }, { F64(mem.gpa), PV_NOWHERE } },
+	  PVIOMMU_EINVAL },
+};
+
+TEST_F(op, two_bad_fields)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pairs); i++)
+		refused(pairs[i].status,
+			changed(good_here(pairs[i].kind, self->ep), &pairs[i].fields), "%s: %s",
+			kinds[pairs[i].kind].name, pairs[i].what);
+}
+
+/* Whatever else a good op has done: nothing but what the fixture made */
+static void undo(struct pv_ring *r, __u32 ep)
+{
+	__pv_attach(r, ep, D);
+	__pv_free(r, SPARE + 1);
+	__pv_unmap(r, D, 0, MAPPED);
+	__pv_unmap(r, D, MAPPED + MAPPED_SIZE, -(MAPPED + MAPPED_SIZE));
+	__pv_inv(r, D);
+}
+
+/* What is just good, with its result */
+TEST_F(op, good_to_the_last)
+{
+	__u64 probe_len, last_page = PV_LOW_SIZE - PV_PAGE, new_domain = SPARE + 1;
+	const struct {
+		enum kind kind;
+		const char *what;
+		struct fields fields;
+		__u64 *result, value;
+	} edges[] = {
+		{ PROBE, "size 0", { { F32(buf.size), 0 } }, &probe_len },
+		{ PROBE, "size huge", { { F32(buf.size), 0xffffffff } }, &probe_len },
+		{ PROBE, "nothing to nowhere",
+		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, &probe_len },
+		{ STATS, "size 0", { { F32(buf.size), 0 } }, NULL, sizeof(struct pviommu_stats) },
+		{ STATS, "size huge", { { F32(buf.size), 0xffffffff } }, NULL,
+		  sizeof(struct pviommu_stats) },
+		{ STATS, "nothing to nowhere",
+		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, NULL,
+		  sizeof(struct pviommu_stats) },
+		{ ALLOC_TABLE, "root in read-only memory", { { F64(alloc.root), PV_ROM } },
+		  &new_domain },
+		{ ALLOC_TABLE, "root in the last page", { { F64(alloc.root), last_page } },
+		  &new_domain },
+		{ MAP, "iova behind the MSIs", { { F64(map.iova), MSI + MSI_SIZE } }, NULL,
+		  0x4000 },
+		{ MAP, "iova before the MSIs", { { F64(map.iova), MSI - 0x4000 } }, NULL, 0x4000 },
+		{ MAP, "iova 0", { { F64(map.iova), 0 } }, NULL, 0x4000 },
+		{ MAP, "gpa of the last pages", { { F64(map.gpa), PV_LOW_SIZE - 0x4000 } }, NULL,
+		  0x4000 },
+		{ MAP, "iova behind what is mapped", { { F64(map.iova), MAPPED + MAPPED_SIZE } },
+		  NULL, 0x4000 },
+		{ MAP, "iova before what is mapped", { { F64(map.iova), MAPPED - 0x4000 } }, NULL,
+		  0x4000 },
+		{ MAP_LIST, "list in the last page", { { F64(list.list), last_page } }, NULL,
+		  0x4000 },
+		{ MAP_LIST, "count 512", { { F32(list.count), PVIOMMU_LIST_MAX } }, NULL, PV_2M },
+		{ UNMAP, "the last page of all",
+		  { { F64(unmap.iova), TOP }, { F64(unmap.size), PV_PAGE } } },
+		{ UNMAP, "nothing mapped, all but a page",
+		  { { F32(domain), SPARE }, { F64(unmap.size), -MAPPED - PV_PAGE } } },
+		{ UNMAP_ALL, "nothing mapped", { { F32(domain), SPARE } } },
+		{ LOOKUP, "the last byte", { { F64(lookup.iova), MAPPED + MAPPED_SIZE - 1 } } },
+		{ INVALIDATE, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+		{ INVALIDATE, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+		{ INVALIDATE, "the last page of all",
+		  { { F64(inv.addr), TOP }, { F64(inv.size), PV_PAGE } } },
+		{ INVALIDATE, "all but a page",
+		  { { F64(inv.addr), 0 }, { F64(inv.size), TOP } } },
+		{ INV_DOMAIN, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+		{ INV_DOMAIN, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+		{ TYPE_GET, "the last page", { { F64(mem.gpa), last_page } } },
+		{ DIRTY_START, "another domain", { { F32(domain), SPARE } } },
+		{ DIRTY_STOP, "another domain", { { F32(domain), SPARE } } },
+		{ DIRTY_STOP, "what is off", { { F32(domain), SPARE } } },
+		{ DIRTY_READ, "all that is mapped", {}, NULL, MAPPED_SIZE / PV_PAGE },
+		{ DIRTY_READ, "beyond the window", { { F64(dirty.iova), 1ULL << 60 } } },
+		{ DIRTY_READ, "the last pages of all", { { F64(dirty.iova), -MAPPED_SIZE } } },
+		{ DIRTY_READ, "to the last word", { { F64(dirty.gpa), PV_LOW_SIZE - 8 } }, NULL,
+		  MAPPED_SIZE / PV_PAGE },
+	};
+	struct pv_snap before, after;
+	unsigned int i;
+
+	pv_exec(self->r, good(PROBE, self->ep));
+	probe_len = self->r->last.result;
+	before = pv_snap(self->r, self->ep);
+	for (i = 0; i < ARRAY_SIZE(edges); i++) {
+		struct pviommu_op op = changed(good(edges[i].kind, self->ep), &edges[i].fields);
+
+		EXPECT_EQ(PVIOMMU_OK, __pv_exec(self->r, op)) {
+			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		}
+		EXPECT_EQ(edges[i].result ? *edges[i].result : edges[i].value,
+			  self->r->last.result) {
+			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		}
+		EXPECT_TRUE(edges[i].kind == LOOKUP || as_it_was(&op, self->r->last)) {
+			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		}
+		undo(self->r, self->ep);
+		after = pv_snap(self->r, self->ep);
+		EXPECT_TRUE(pv_snap_same(&before, &after)) {
+			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		}
+	}
+}
+
+/* A domain with a table may have a log; its pages are those of the mirror */
+TEST_F(op, dirty_log_of_a_table)
+{
+	struct pviommu_op op = op_dirty_read();
+
+	pv_exec(self->r, good(ALLOC_TABLE, self->ep));
+	op.domain = self->r->last.result;
+	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, op.domain));
+	pv_exec(self->r, op);
+	EXPECT_EQ(0, self->r->last.result);
+	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_STOP, op.domain));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
+}
+
+/* What is in the slot where the host will answer is no matter */
+TEST_F(op, status_and_result_are_output)
+{
+	const __u32 statuses[] = { PVIOMMU_OK, PVIOMMU_EINVAL, 0x12345678 };
+	struct pviommu_op op;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(statuses); i++) {
+		op = good(FEATURES, self->ep);
+		op.status = statuses[i];
+		op.result = ~0ULL;
+		pv_exec(self->r, op);
+		EXPECT_EQ(pv_cap_read(&self->vm, 0, PVIOMMU_CAP_FEATURES_OFF),
+			  self->r->last.result);
+		op = good(MAP, self->ep);
+		op.map.iova = MAPPED;
+		op.status = statuses[i];
+		op.result = ~0ULL;
+		pv_err_exec(PVIOMMU_EEXIST, self->r, op);
+		EXPECT_EQ(0, self->r->last.result);
+	}
+}
+
+/* MAP_LIST is all or nothing: one bad frame, wherever it is, undoes the rest */
 TEST_F(op, one_bad_frame)
 {
 	const struct {
@@ -408,25 +899,71 @@ TEST_F(op, one_bad_frame)
 		{ "nowhere", PV_NOWHERE >> 12, 12, PVIOMMU_EFAULT },
 		{ "read-only", PV_ROM >> 12, 12, PVIOMMU_EACCES },
 		{ "a BAR", PV_BAR >> 12, 12, PVIOMMU_EFAULT },
+		{ "just beyond RAM", PV_LOW_SIZE >> 12, 12, PVIOMMU_EFAULT },
 		{ "the last frame", TOP >> 12, 12, PVIOMMU_EFAULT },
 		{ "beyond the last", 1ULL << 52, 12, PVIOMMU_EFAULT },
 		{ "all ones", -1ULL, 12, PVIOMMU_EFAULT },
 		{ "2 MiB nowhere", PV_NOWHERE >> 21, 21, PVIOMMU_EFAULT },
 		{ "2 MiB read-only", PV_ROM >> 21, 21, PVIOMMU_EACCES },
+		{ "2 MiB, the last frame", (1ULL << 43) - 1, 21, PVIOMMU_EFAULT },
 		{ "2 MiB beyond the last", 1ULL << 43, 21, PVIOMMU_EFAULT },
 	};
-	unsigned int i, n;
+	unsigned int i, at, n;
 
-	for (i = 0; i < ARRAY_SIZE(frames); i++) {
+	for (i = 0; i < ARRAY_SIZE(frames) * 3; i++) {
 		struct pviommu_op op = pv_op_map_list(D, FREE, PV_AT_LIST, 3, PV_RW);
 
-		op.list.pgshift = frames[i].pgshift;
-		for (n = 0; n < 2; n++)
-			pv_list(&self->vm)[n] = (PV_DATA >> frames[i].pgshift) + n;
-		pv_list(&self->vm)[2] = frames[i].frame;
-		refused(frames[i].status, op, "%s", frames[i].what);
-		pv_err_lookup(PVIOMMU_ENOENT, self->r, D, FREE);
+		at = i / 3;
+		op.list.pgshift = frames[at].pgshift;
+		for (n = 0; n < 3; n++)
+			pv_list(&self->vm)[n] = (PV_DATA >> frames[at].pgshift) + n;
+		pv_list(&self->vm)[i % 3] = frames[at].frame;
+		refused(frames[at].status, op, "%s, frame %u", frames[at].what, i % 3);
 	}
+}
+
+TEST_F(op, one_bad_frame_of_a_release)
+{
+	const struct {
+		const char *what;
+		__u64 frame;
+		__u32 status;
+	} frames[] = {
+		{ "nowhere", PV_NOWHERE >> 12, PVIOMMU_EFAULT },
+		{ "read-only", PV_ROM >> 12, PVIOMMU_EFAULT },
+		{ "a BAR", PV_BAR >> 12, PVIOMMU_EFAULT },
+		{ "just beyond RAM", PV_LOW_SIZE >> 12, PVIOMMU_EFAULT },
+		{ "the last frame", TOP >> 12, PVIOMMU_EFAULT },
+		{ "beyond the last", 1ULL << 52, PVIOMMU_EFAULT },
+		{ "all ones", -1ULL, PVIOMMU_EFAULT },
+		{ "twice", (PV_DATA >> 12) + 1, PVIOMMU_EINVAL },
+		{ "ring headers", PV_AT_HDRS >> 12, PVIOMMU_EBUSY },
+		{ "ops", PV_AT_OPS >> 12, PVIOMMU_EBUSY },
+		{ "events", PV_AT_EVENTS >> 12, PVIOMMU_EBUSY },
+	};
+	unsigned int i, at, n;
+
+	for (i = 0; i < ARRAY_SIZE(frames) * 3; i++) {
+		at = i / 3;
+		for (n = 0; n < 3; n++)
+			pv_list(&self->vm)[n] = (PV_DATA >> 12) + 1 + (n + 3 - i % 3) % 3;
+		pv_list(&self->vm)[i % 3] = frames[at].frame;
+		if (frames[at].status == PVIOMMU_EINVAL)
+			pv_list(&self->vm)[(i + 1) % 3] = frames[at].frame;
+		refused(frames[at].status, op_release(PV_AT_LIST, 3), "%s, frame %u",
+			frames[at].what, i % 3);
+	}
+}
+
+TEST_F(op, release_by_a_list_in_read_only_memory)
+{
+	struct pviommu_event ev = {};
+
+	*(__u64 *)pv_mem(&self->vm, PV_ROM) = (PV_DATA + 0x100000) >> 12;
+	pv_exec(self->r, op_release(PV_ROM, 1));
+	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, 10000));
+	EXPECT_EQ(PVIOMMU_EV_RELEASED, ev.type);
+	EXPECT_EQ(1, ev.addr);
 }
 
 /* ---- chains -------------------------------------------------------- */

@@ -146,7 +146,7 @@ TEST_F(start, capability_survives_restore)
 
 /* ---- START --------------------------------------------------------- */
 
-/* A field of the start block, or of the second ring's descriptor, by its width in bits */
+/* A field of the start block, or of a ring's descriptor, by its width in bits */
 #define DESC		0x1000
 #define BLOCK16(field)	.len = 2, .off = offsetof(struct pviommu_start, field)
 #define BLOCK32(field)	.len = 4, .off = offsetof(struct pviommu_start, field)
@@ -154,7 +154,7 @@ TEST_F(start, capability_survives_restore)
 #define DESC32(field)	.len = 4, .off = DESC + offsetof(struct pviommu_ring_desc, field)
 #define DESC64(field)	.len = 8, .off = DESC + offsetof(struct pviommu_ring_desc, field)
 
-/* A good start but for one field of the start block, or of the second ring */
+/* A good start but for one field of the start block, or of a ring */
 static const struct {
 	const char *what;
 	size_t len, off;
@@ -164,20 +164,25 @@ static const struct {
 	{ "magic", BLOCK32(magic), PVIOMMU_START_MAGIC + 1, PVIOMMU_EINVAL },
 	{ "version 0", BLOCK16(version), 0, PVIOMMU_EOPNOTSUPP },
 	{ "version 2", BLOCK16(version), 2, PVIOMMU_EOPNOTSUPP },
+	{ "version huge", BLOCK16(version), 0xffff, PVIOMMU_EOPNOTSUPP },
+	{ "all features", BLOCK64(features), ~0ULL, PVIOMMU_EOPNOTSUPP },
 	{ "feature not offered", BLOCK64(features), PVIOMMU_F_PASID, PVIOMMU_EOPNOTSUPP },
 	{ "feature unknown", BLOCK64(features), 1ULL << 63, PVIOMMU_EOPNOTSUPP },
 	{ "no rings", BLOCK16(nrings), 0, PVIOMMU_ERANGE },
 	{ "too many rings", BLOCK16(nrings), PVIOMMU_MAX_RINGS + 1, PVIOMMU_ERANGE },
+	{ "as many rings as can be named", BLOCK16(nrings), 0xffff, PVIOMMU_ERANGE },
 	{ "no cookie", BLOCK64(cookie), 0, PVIOMMU_EINVAL },
 	{ "reserved", BLOCK64(reserved), 1, PVIOMMU_EINVAL },
 	{ "reserved, high", BLOCK64(reserved), 1ULL << 63, PVIOMMU_EINVAL },
 	{ "doorbell misaligned", BLOCK64(doorbell), PV_AT_DOORBELL + 8, PVIOMMU_EINVAL },
+	{ "doorbell misaligned by 1", BLOCK64(doorbell), 1, PVIOMMU_EINVAL },
 	{ "doorbell nowhere", BLOCK64(doorbell), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ "doorbell at the top", BLOCK64(doorbell), -PV_PAGE, PVIOMMU_EFAULT },
 	{ "doorbell read-only", BLOCK64(doorbell), PV_ROM, PVIOMMU_EFAULT },
 	{ "doorbell not RAM", BLOCK64(doorbell), PV_BAR, PVIOMMU_EFAULT },
 	{ "events misaligned", BLOCK64(events), PV_AT_EVENTS + 8, PVIOMMU_EINVAL },
 	{ "events nowhere", BLOCK64(events), PV_NOWHERE, PVIOMMU_EFAULT },
+	{ "events at the top", BLOCK64(events), -PV_PAGE, PVIOMMU_EFAULT },
 	{ "events read-only", BLOCK64(events), PV_ROM, PVIOMMU_EFAULT },
 	{ "events not RAM", BLOCK64(events), PV_BAR, PVIOMMU_EFAULT },
 	{ "descriptors misaligned", BLOCK64(rings), PV_AT_DESCS + 4, PVIOMMU_EINVAL },
@@ -187,17 +192,21 @@ static const struct {
 	{ "header misaligned", DESC64(hdr), PV_AT_HDRS + 0x20, PVIOMMU_EINVAL },
 	{ "header nowhere", DESC64(hdr), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ "header at the top", DESC64(hdr), -64ULL, PVIOMMU_EFAULT },
+	{ "header not RAM", DESC64(hdr), PV_BAR, PVIOMMU_EFAULT },
 	{ "header read-only", DESC64(hdr), PV_ROM, PVIOMMU_EFAULT },
 	{ "ops misaligned", DESC64(ops), PV_AT_OPS + 0x40, PVIOMMU_EINVAL },
 	{ "ops nowhere", DESC64(ops), PV_NOWHERE, PVIOMMU_EFAULT },
 	{ "ops beyond RAM", DESC64(ops), PV_LOW_SIZE - PV_PAGE, PVIOMMU_EFAULT },
 	{ "ops at the top", DESC64(ops), -PV_PAGE, PVIOMMU_EFAULT },
+	{ "ops up to the top", DESC64(ops), -(64ULL << 7), PVIOMMU_EFAULT },
 	{ "ops read-only", DESC64(ops), PV_ROM, PVIOMMU_EFAULT },
 	{ "ops not RAM", DESC64(ops), PV_BAR, PVIOMMU_EFAULT },
+	{ "order 0", DESC32(order), 0, PVIOMMU_ERANGE },
 	{ "order too small", DESC32(order), PVIOMMU_RING_ORDER_MIN - 1, PVIOMMU_ERANGE },
 	{ "order too large", DESC32(order), PVIOMMU_RING_ORDER_MAX + 1, PVIOMMU_ERANGE },
 	{ "order huge", DESC32(order), 0xffffffff, PVIOMMU_ERANGE },
 	{ "descriptor reserved", DESC32(reserved), 1, PVIOMMU_EINVAL },
+	{ "descriptor reserved, high", DESC32(reserved), 1U << 31, PVIOMMU_EINVAL },
 };
 
 TEST_F(start, every_bad_field_is_refused)
@@ -207,22 +216,90 @@ TEST_F(start, every_bad_field_is_refused)
 	unsigned int i;
 
 	ASSERT_EQ(0, pv_vm_add_bar(vm, 0));
-	for (i = 0; i < ARRAY_SIZE(bad_starts); i++) {
+	/* The first ring, and the second one */
+	for (i = 0; i < ARRAY_SIZE(bad_starts) * 2; i++) {
 		struct pviommu_start *start = pv_start_prepare(vm, 2, 7);
-		size_t off = bad_starts[i].off;
+		size_t off = bad_starts[i / 2].off;
 		char *field = (char *)start + off;
 
 		if (off >= DESC)
-			field = (char *)&pv_start_descs(vm)[1] + off - DESC;
-		memcpy(field, &bad_starts[i].value, bad_starts[i].len);
-		EXPECT_EQ(bad_starts[i].error, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START)) {
-			TH_LOG("%s", bad_starts[i].what);
+			field = (char *)&pv_start_descs(vm)[i % 2] + off - DESC;
+		memcpy(field, &bad_starts[i / 2].value, bad_starts[i / 2].len);
+		EXPECT_EQ(bad_starts[i / 2].error,
+			  pv_command(vm, PVIOMMU_CMD_START, PV_AT_START)) {
+			TH_LOG("%s, ring %u", bad_starts[i / 2].what, i % 2);
 		}
 		EXPECT_FALSE(pv_running(vm));
 		EXPECT_EQ(pinned, pv_total("pages_pinned"));
 	}
 	pv_start(vm, 2, 7);
 	EXPECT_TRUE(pv_running(vm));
+}
+
+/* Memory ends behind the first descriptor */
+TEST_F(start, descriptors_in_part_beyond_ram)
+{
+	const __u64 at = PV_LOW_SIZE - sizeof(struct pviommu_ring_desc);
+	struct pviommu_start *start = pv_start_prepare(&self->vm, 2, 7);
+
+	memcpy(pv_mem(&self->vm, at), pv_start_descs(&self->vm),
+	       sizeof(struct pviommu_ring_desc));
+	start->rings = at;
+	EXPECT_EQ(PVIOMMU_EFAULT, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	start->nrings = 1;
+	EXPECT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	pv_exec(&self->vm.ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+/*
+ * What must not overlap, and the host does not look at: it goes on, whatever it makes of
+ * its own answers, and RESET cleans up.
+ */
+TEST_F(start, parts_that_overlap)
+{
+	const struct {
+		size_t len, off;
+		__u64 value;
+	} rows[] = {
+		{ BLOCK64(doorbell), PV_AT_EVENTS },
+		{ BLOCK64(doorbell), PV_AT_OPS },
+		{ BLOCK64(doorbell), PV_AT_HDRS },
+		{ BLOCK64(events), PV_AT_OPS },
+		{ BLOCK64(events), PV_AT_HDRS },
+		{ BLOCK64(events), PV_AT_START },
+		{ DESC64(ops), PV_AT_OPS },
+		{ DESC64(ops), PV_AT_HDRS },
+		{ DESC64(ops), PV_AT_DESCS },
+		{ DESC64(hdr), PV_AT_HDRS },
+		{ DESC64(hdr), PV_AT_OPS + 64 },
+		{ DESC64(hdr), PV_AT_EVENTS + 64 },
+	};
+	struct pv_vm *vm = &self->vm;
+	long long pinned, domains;
+	unsigned int i, n;
+
+	pv_reset(vm);
+	pinned = pv_total("pages_pinned");
+	domains = pv_total("domains");
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pviommu_start *start = pv_start_prepare(vm, 2, 7);
+		char *field = (char *)start + rows[i].off;
+
+		if (rows[i].off >= DESC)
+			field = (char *)&pv_start_descs(vm)[1] + rows[i].off - DESC;
+		memcpy(field, &rows[i].value, rows[i].len);
+		pv_command(vm, PVIOMMU_CMD_START, PV_AT_START);
+		for (n = 0; n < 20; n++) {
+			pv_push(&vm->ring[n % 2], pv_op_attach(self->dev->id, n % 3));
+			pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
+				     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
+		}
+		pv_reset(vm);
+		EXPECT_EQ(pinned, pv_total("pages_pinned"));
+		EXPECT_EQ(domains, pv_total("domains"));
+	}
+	pv_start(vm, 2, 7);
+	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
 }
 
 TEST_F(start, block_must_be_guest_ram)
@@ -250,11 +327,77 @@ TEST_F(start, optional_parts_may_be_left_out)
 	start->doorbell = 0;
 	start->events = 0;
 	EXPECT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
-	/* A feature that was not accepted is not there */
-	pv_err_exec(PVIOMMU_EOPNOTSUPP, &self->vm.ring[0],
-		    pv_op_buf(PVIOMMU_OP_STATS, 0, PV_AT_REPLY, 4096));
-	pv_err_map_list(PVIOMMU_EOPNOTSUPP, &self->vm.ring[0], 2, 0, PV_AT_LIST, 1, PV_RW);
 	pv_exec(&self->vm.ring[0], pv_op(PVIOMMU_OP_NOP));
+}
+
+/* An op of each feature that can't succeed: how it fails with the feature, and without */
+static const struct {
+	__u64 feature;
+	struct pviommu_op op;
+	__u32 with, without;
+} feature_ops[] = {
+	{ PVIOMMU_F_MAP_LIST, { .code = PVIOMMU_OP_MAP_LIST }, PVIOMMU_EINVAL, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_BYPASS, { .code = PVIOMMU_OP_ATTACH, .domain = PVIOMMU_DOMAIN_BYPASS },
+	  PVIOMMU_ENOENT, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_STATS, { .code = PVIOMMU_OP_STATS, .buf = { .gpa = PV_NOWHERE, .size = 8 } },
+	  PVIOMMU_EFAULT, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_TABLES,
+	  { .code = PVIOMMU_OP_ALLOC,
+	    .alloc = { .type = PVIOMMU_TYPE_TABLE, .format = 1, .root = PV_NOWHERE } },
+	  PVIOMMU_EFAULT, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_MEM_TYPES, { .code = PVIOMMU_OP_TYPE_SET }, PVIOMMU_EINVAL,
+	  PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_MEM_TYPES, { .code = PVIOMMU_OP_TYPE_GET, .mem = { .gpa = PV_NOWHERE } },
+	  PVIOMMU_EFAULT, PVIOMMU_EOPNOTSUPP },
+	/* Told by the order of errors: the grant is looked for late, the feature first */
+	{ PVIOMMU_F_FOREIGN, { .code = PVIOMMU_OP_MAP, .vm = 1 }, PVIOMMU_EINVAL,
+	  PVIOMMU_EACCES },
+	{ PVIOMMU_F_FOREIGN | PVIOMMU_F_MAP_LIST, { .code = PVIOMMU_OP_MAP_LIST, .vm = 1 },
+	  PVIOMMU_EINVAL, PVIOMMU_EACCES },
+	{ PVIOMMU_F_DIRTY, { .code = PVIOMMU_OP_DIRTY_START }, PVIOMMU_EINVAL, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_DIRTY, { .code = PVIOMMU_OP_DIRTY_STOP }, PVIOMMU_EINVAL, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_DIRTY, { .code = PVIOMMU_OP_DIRTY_READ }, PVIOMMU_EINVAL, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_RELEASE, { .code = PVIOMMU_OP_RELEASE }, PVIOMMU_EINVAL, PVIOMMU_EOPNOTSUPP },
+	{ PVIOMMU_F_RECOVER, { .code = PVIOMMU_OP_RECOVER }, PVIOMMU_ENOENT, PVIOMMU_EOPNOTSUPP },
+};
+
+static __u32 status_of(unsigned int i, __u64 features)
+{
+	__u64 missing = feature_ops[i].feature & ~features;
+
+	if (!missing)
+		return feature_ops[i].with;
+	return missing & PVIOMMU_F_MAP_LIST ? PVIOMMU_EOPNOTSUPP : feature_ops[i].without;
+}
+
+/* Without any one feature, with that one alone, and with none */
+TEST_F(start, a_feature_that_was_not_accepted_is_not_there)
+{
+	struct pv_vm *vm = &self->vm;
+	__u64 offered = pv_cap_read(vm, 0, PVIOMMU_CAP_FEATURES_OFF);
+	unsigned int bit, i;
+
+	for (bit = 0; bit < 64 * 3; bit++) {
+		__u64 one = 1ULL << bit % 64 & offered, features;
+		struct pviommu_start *start;
+
+		if (!one)
+			continue;
+		features = bit < 64 ? offered & ~one : bit < 128 ? one : 0;
+		start = pv_start_prepare(vm, 1, 6);
+		start->features = features;
+		start->events = features & PVIOMMU_F_EVENTS ? PV_AT_EVENTS : 0;
+		ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+		for (i = 0; i < ARRAY_SIZE(feature_ops); i++) {
+			struct pviommu_op op = feature_ops[i].op;
+
+			op.pasid = PVIOMMU_PASID_NONE;
+			EXPECT_EQ(status_of(i, features), __pv_exec(&vm->ring[0], op)) {
+				TH_LOG("op 0x%x with features 0x%llx", op.code, features);
+			}
+		}
+		pv_reset(vm);
+	}
 }
 
 TEST_F(start, bypass_without_the_feature_is_refused)
@@ -280,11 +423,13 @@ TEST_F(start, events_without_the_feature_are_refused)
 
 TEST_F(start, reply)
 {
-	struct pviommu_start *start;
+	struct pviommu_start *start = pv_start_prepare(&self->vm, 1, 6);
 
-	pv_start(&self->vm, 1, 6);
-	start = pv_mem(&self->vm, PV_AT_START);
-	EXPECT_EQ(0, start->out_flags & PVIOMMU_START_TRACKED);
+	start->out_flags = ~0U;
+	start->out_max_domains = ~0U;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
+	/* Without a KVM the doorbell is not tracked */
+	EXPECT_EQ(0, start->out_flags);
 	EXPECT_EQ(pv_param_get("max_domains"), start->out_max_domains);
 	EXPECT_EQ(0, start->reserved);
 }

@@ -20,6 +20,8 @@
 #define SPARE		(PV_DATA + 0xa00000)	/* pages that become tables */
 #define SPAN		0x40000000ULL		/* of a table whose entries are of 2 MiB */
 
+#define MAX_WATCHED	"/sys/module/pviommu_kvm/parameters/max_watched"
+
 FIXTURE(watch)
 {
 	struct pv_usage before;
@@ -30,6 +32,7 @@ FIXTURE(watch)
 	struct pv_table t;
 	__u32 ep;
 	__u32 dom;
+	char max_watched[32];	/* as it was */
 };
 
 FIXTURE_VARIANT(watch)
@@ -70,10 +73,12 @@ FIXTURE_SETUP(watch)
 	self->cpu = (struct pv_vcpu) { .fd = -1, .run = MAP_FAILED };
 	self->vm.container = -1;
 	self->before = pv_begin();
+	self->max_watched[0] = 0;
 	ret = open_with_kvm(&self->vm, &self->kvm, &self->cpu);
 	if (ret == -ENODEV)
 		SKIP(return, "needs a device bound to " PV_DRIVER ", and KVM");
 	ASSERT_EQ(0, ret);
+	ASSERT_LT(0, pv_read_file(MAX_WATCHED, self->max_watched, sizeof(self->max_watched)));
 	pv_setup_table(&self->vm, &self->t, variant->levels, TABLES);
 	self->r = &self->vm.ring[0];
 	self->ep = self->vm.dev[0].id;
@@ -87,6 +92,8 @@ FIXTURE_SETUP(watch)
 FIXTURE_TEARDOWN(watch)
 {
 	pv_params_restore();
+	if (self->max_watched[0])
+		pv_write_file(MAX_WATCHED, self->max_watched);
 	pv_vcpu_close(&self->cpu);
 	pv_vm_close(&self->vm);
 	pv_kvm_close(&self->kvm);
@@ -556,6 +563,236 @@ TEST_F(watch, interface_ends)
 	store(IOVA + 2 * PV_PAGE, 1, TARGET | PV_ENTRY_RW);
 	EXPECT_EQ(TARGET + PV_PAGE, pv_leads_to(self->r, self->dom, IOVA));
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 2 * PV_PAGE, TARGET));
+}
+
+/* ---- TYPE_SET ---------------------------------------------------------------------- */
+
+#define TOP		(-PV_PAGE)	/* the last page of the address space */
+#define LAST		(PV_LOW_SIZE - PV_PAGE)
+#define SERVER		PVIOMMU_MEM_IOREQ_SERVER
+
+static struct pviommu_op op_type_set(__u64 gpa, __u64 size, __u32 type)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+
+	op.mem.gpa = gpa;
+	op.mem.size = size;
+	op.mem.type = type;
+	return op;
+}
+
+/* What is wrong with an op, or with a page; which is then as far as it goes */
+static const struct {
+	const char *what;
+	__u64 gpa, size;
+	__u32 type, status;
+	__u64 result;
+	__u32 reserved0;
+	__u64 reserved;
+} type_sets[] = {
+	{ "type 2", SPARE, PV_PAGE, PVIOMMU_MEM_TABLE, PVIOMMU_EOPNOTSUPP },
+	{ "type 3", SPARE, PV_PAGE, 3, PVIOMMU_EOPNOTSUPP },
+	{ "type unknown", SPARE, PV_PAGE, 0xffffffff, PVIOMMU_EOPNOTSUPP },
+	{ "type, then size", SPARE, 0, 9, PVIOMMU_EOPNOTSUPP },
+	{ "reserved0", SPARE, PV_PAGE, SERVER, PVIOMMU_EINVAL, .reserved0 = 1 },
+	{ "reserved", SPARE, PV_PAGE, SERVER, PVIOMMU_EINVAL, .reserved = 1ULL << 63 },
+	{ "reserved, then type", SPARE, PV_PAGE, 9, PVIOMMU_EINVAL, .reserved0 = 1U << 31 },
+	{ "gpa misaligned", SPARE + 1, PV_PAGE, SERVER, PVIOMMU_EINVAL },
+	{ "size 0", SPARE, 0, SERVER, PVIOMMU_EINVAL },
+	{ "size misaligned", SPARE, PV_PAGE + 1, SERVER, PVIOMMU_EINVAL },
+	{ "overflow", TOP, 2 * PV_PAGE, SERVER, PVIOMMU_ERANGE },
+	{ "size of all", SPARE, TOP, SERVER, PVIOMMU_ERANGE },
+	{ "the last page", TOP, PV_PAGE, SERVER, PVIOMMU_EFAULT },
+	{ "the last page, plain", TOP, PV_PAGE, PVIOMMU_MEM_RAM_RW, PVIOMMU_EFAULT },
+	{ "nowhere", PV_NOWHERE, PV_PAGE, SERVER, PVIOMMU_EFAULT },
+	{ "nowhere, plain", PV_NOWHERE, PV_PAGE, PVIOMMU_MEM_RAM_RW, PVIOMMU_EFAULT },
+	{ "read-only memory", PV_ROM, PV_PAGE, SERVER, PVIOMMU_EFAULT },
+	{ "read-only memory, plain", PV_ROM, PV_PAGE, PVIOMMU_MEM_RAM_RW, PVIOMMU_EFAULT },
+	{ "a BAR", PV_BAR, PV_PAGE, SERVER, PVIOMMU_EFAULT },
+	{ "a BAR, plain", PV_BAR, PV_PAGE, PVIOMMU_MEM_RAM_RW, PVIOMMU_EFAULT },
+	{ "a page beyond RAM", LAST, 2 * PV_PAGE, SERVER, PVIOMMU_EFAULT, PV_PAGE },
+	{ "a page beyond RAM, plain", LAST, 2 * PV_PAGE, PVIOMMU_MEM_RAM_RW, PVIOMMU_EFAULT,
+	  PV_PAGE },
+	{ "a page of a table", TABLES - PV_PAGE, 2 * PV_PAGE, SERVER, PVIOMMU_EEXIST, PV_PAGE },
+};
+
+TEST_F(watch, type_set_that_is_refused)
+{
+	int server = pv_server_claim(pv_newest_vm());
+	struct pv_state before = pv_state(self->r), after;
+	unsigned int i;
+
+	ASSERT_LE(0, server);
+	ASSERT_EQ(0, pv_vm_add_bar(&self->vm, 0));
+	for (i = 0; i < ARRAY_SIZE(type_sets); i++) {
+		struct pviommu_op op = op_type_set(type_sets[i].gpa, type_sets[i].size,
+						   type_sets[i].type);
+		__u64 done = type_sets[i].result;
+
+		op.mem.reserved0 = type_sets[i].reserved0;
+		op.mem.reserved = type_sets[i].reserved;
+		EXPECT_EQ(type_sets[i].status, __pv_exec(self->r, op)) {
+			TH_LOG("%s", type_sets[i].what);
+		}
+		EXPECT_EQ(done, self->r->last.result) {
+			TH_LOG("%s", type_sets[i].what);
+		}
+		EXPECT_EQ(0, memcmp(op.raw, self->r->last.raw, sizeof(op.raw)));
+		/* What it has done can be undone, and there is no more */
+		if (done) {
+			EXPECT_EQ((int)type_sets[i].type, type_of(self->r, op.mem.gpa));
+			pv_exec(self->r, op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
+		}
+		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
+		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, LAST));
+		EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, TABLES));
+	}
+	after = pv_state(self->r);
+	EXPECT_TRUE(pv_state_same(&before, &after));
+	close(server);
+	/* The claim has ended */
+	EXPECT_EQ(PVIOMMU_ENOENT, set_type(self->r, SPARE, SERVER));
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_RAM_RW));
+}
+
+TEST_F(watch, quota_of_watched_pages)
+{
+	/* Its pages: of the fixture's table, and one more */
+	int server = pv_server_claim(pv_newest_vm()), pages;
+	char now[32];
+
+	ASSERT_LE(0, server);
+	pages = self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21);
+	snprintf(now, sizeof(now), "%d", pages + 1);
+	ASSERT_EQ(0, pv_write_file(MAX_WATCHED, now));
+	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_exec(self->r, op_type_set(SPARE, 2 * PV_PAGE, SERVER)));
+	EXPECT_EQ(PV_PAGE, self->r->last.result);
+	EXPECT_EQ(SERVER, type_of(self->r, SPARE));
+	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + PV_PAGE));
+	/* Nor is there room for a table; what is watched can be given its type again */
+	memset(pv_mem(&self->vm, SPARE + 0x10000), 0, PV_PAGE);
+	store(IOVA + PV_2M, 2, (SPARE + 0x10000) | PV_ENTRY_RW);
+	expect_bad(PVIOMMU_BAD_WATCH, IOVA + PV_2M, PV_2M, SPARE + 0x10000);
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, SERVER));
+	/* One page less, and there is room */
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_RAM_RW));
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE + PV_PAGE, SERVER));
+	EXPECT_EQ(0, pv_write_file(MAX_WATCHED, self->max_watched));
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, SERVER));
+	close(server);
+}
+
+/* ---- the doorbell page ---------------------------------------------------------------- */
+
+/* A doorbell that the CPU rings for a new op: has it been heard */
+static bool rings(struct pv_vcpu *cpu, struct pv_ring *r)
+{
+	__u64 before = pv_stats(r).kicks_tracked;
+	struct pviommu_op *slot = pv_push(r, pv_op(PVIOMMU_OP_NOP));
+	bool done;
+
+	if (pv_vcpu_store_once(cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(r->nr), 4))
+		return false;
+	done = slot->status == PVIOMMU_OK;
+	/* Both are heard or none; the register will do in either case */
+	return pv_run(r) && slot->status == PVIOMMU_OK &&
+	       pv_stats(r).kicks_tracked == before + done && done;
+}
+
+TEST_F(watch, doorbell_of_a_cpu)
+{
+	const struct pviommu_start *start = pv_mem(&self->vm, PV_AT_START);
+
+	EXPECT_EQ(PVIOMMU_START_TRACKED, start->out_flags);
+	EXPECT_TRUE(rings(&self->cpu, self->r));
+	EXPECT_TRUE(rings(&self->cpu, &self->vm.ring[1]));
+	/* Rings that there are not, and beside the page */
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(2), 4));
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(0xfffe), 4));
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL - 4, 1, 4));
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL + PV_PAGE, 1, 8));
+	/* All of them */
+	pv_push(self->r, pv_op(PVIOMMU_OP_NOP));
+	pv_push(&self->vm.ring[1], pv_op(PVIOMMU_OP_NOP));
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL,
+					PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL), 4));
+	EXPECT_EQ(self->r->hdr->prod, self->r->hdr->cons);
+	EXPECT_EQ(self->vm.ring[1].hdr->prod, self->vm.ring[1].hdr->cons);
+	EXPECT_TRUE(rings(&self->cpu, self->r));
+}
+
+/* Who stores anything else there has it for something else: plain memory, until RESET */
+TEST_F(watch, doorbell_that_is_taken_down)
+{
+	const struct {
+		const char *what;
+		__u64 gpa, value;
+		unsigned int width;
+	} stores[] = {
+		{ "a byte", PV_AT_DOORBELL, PVIOMMU_DOORBELL(0), 1 },
+		{ "two bytes", PV_AT_DOORBELL, PVIOMMU_DOORBELL(0), 2 },
+		{ "its upper half", PV_AT_DOORBELL + 2, PVIOMMU_DOORBELL(0) >> 16, 2 },
+		{ "eight bytes", PV_AT_DOORBELL, PVIOMMU_DOORBELL(0), 8 },
+		{ "elsewhere", PV_AT_DOORBELL + 4, PVIOMMU_DOORBELL(0), 4 },
+		{ "misaligned", PV_AT_DOORBELL + 1, PVIOMMU_DOORBELL(0), 4 },
+		{ "at its end", PV_AT_DOORBELL + PV_PAGE - 4, PVIOMMU_DOORBELL(0), 4 },
+		{ "into it", PV_AT_DOORBELL - 2, PVIOMMU_DOORBELL(0), 4 },
+		{ "out of it", PV_AT_DOORBELL + PV_PAGE - 2, PVIOMMU_DOORBELL(0), 4 },
+		{ "no magic", PV_AT_DOORBELL, 0, 4 },
+		{ "another magic", PV_AT_DOORBELL, PVIOMMU_DOORBELL(0) + 0x10000, 4 },
+		{ "all ones", PV_AT_DOORBELL, 0xffffffff, 4 },
+	};
+	struct pviommu_event ev;
+	unsigned int i, n;
+
+	for (i = 0; i < ARRAY_SIZE(stores); i++) {
+		EXPECT_TRUE(rings(&self->cpu, self->r));
+		ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, stores[i].gpa, stores[i].value,
+						stores[i].width)) {
+			TH_LOG("%s", stores[i].what);
+		}
+		for (n = 0; n < 2; n++)
+			EXPECT_FALSE(rings(&self->cpu, &self->vm.ring[n])) {
+				TH_LOG("%s", stores[i].what);
+			}
+		pv_exec(self->r, pv_op(PVIOMMU_OP_NOP));
+		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+		pv_reset(&self->vm);
+		pv_start(&self->vm, 2, 6);
+	}
+	EXPECT_TRUE(rings(&self->cpu, self->r));
+}
+
+/* What else is watched goes on without the doorbell */
+TEST_F(watch, doorbell_that_is_taken_down_beside_tables)
+{
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, 0, 4));
+	EXPECT_FALSE(rings(&self->cpu, self->r));
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
+}
+
+/* Pages of the interface may have a type, like others: both parties hear of a store */
+TEST_F(watch, type_of_the_interface)
+{
+	const __u64 pages[] = { PV_AT_DOORBELL, PV_AT_OPS, PV_AT_HDRS, PV_AT_EVENTS };
+	int server = pv_server_claim(pv_newest_vm());
+	unsigned int i;
+
+	ASSERT_LE(0, server);
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		EXPECT_EQ(PVIOMMU_OK, set_type(self->r, pages[i], SERVER));
+		EXPECT_EQ(SERVER, type_of(self->r, pages[i]));
+		EXPECT_TRUE(rings(&self->cpu, self->r));
+	}
+	/* The doorbell is down, but its page is the server's still */
+	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, 0, 4));
+	EXPECT_FALSE(rings(&self->cpu, self->r));
+	for (i = 0; i < ARRAY_SIZE(pages); i++)
+		EXPECT_EQ(SERVER, type_of(self->r, pages[i]));
+	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, PV_AT_DOORBELL, PVIOMMU_MEM_RAM_RW));
+	EXPECT_FALSE(rings(&self->cpu, self->r));
+	close(server);
 }
 
 /* ---- stores while others look ------------------------------------------------ */

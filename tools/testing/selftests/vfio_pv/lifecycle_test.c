@@ -7,10 +7,8 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include <linux/capability.h>
 #include <linux/vfio.h>
 
 #include "lib/pv_test.h"
@@ -439,19 +437,6 @@ TEST_F(life, descriptors_outlive_the_vmm)
 
 /* ---- RLIMIT_MEMLOCK ------------------------------------------------ */
 
-static int limit_locked_memory(rlim_t bytes)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &limit) || syscall(SYS_capget, &head, data))
-		return -1;
-	data[0].effective &= ~(1U << CAP_IPC_LOCK);
-	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
-	return syscall(SYS_capset, &head, data);
-}
-
 TEST_F(life, memlock_limits_mappings)
 {
 	struct pv_vm *vm = &self->vm;
@@ -462,7 +447,7 @@ TEST_F(life, memlock_limits_mappings)
 
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
 	open_all(vm);
-	ASSERT_EQ(0, limit_locked_memory(4 << 20));
+	ASSERT_EQ(0, pv_limit_locked(4 << 20));
 	pv_start(vm, 1, 6);
 	ep = vm->dev[0].id;
 	dom = pv_new_domain(self->r, ep);
@@ -498,7 +483,7 @@ TEST_F(life, memlock_limits_bypass)
 
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
 	open_all(vm);
-	ASSERT_EQ(0, limit_locked_memory(8 << 20));
+	ASSERT_EQ(0, pv_limit_locked(8 << 20));
 	pv_start(vm, 1, 6);
 	ep = vm->dev[0].id;
 	dom = pv_new_domain(self->r, ep);
@@ -522,7 +507,7 @@ TEST_F(life, memlock_limits_the_vmm)
 {
 	struct pv_vm *vm = &self->vm;
 
-	ASSERT_EQ(0, limit_locked_memory(8 << 20));
+	ASSERT_EQ(0, pv_limit_locked(8 << 20));
 	ASSERT_EQ(0, pv_vm_open_container(vm));
 	EXPECT_EQ(-ENOMEM, pv_region_map(vm, &vm->low));
 	EXPECT_EQ(0, pv_total("pages_pinned"));

@@ -20,7 +20,13 @@ struct game {
 	struct pv_vm vm;
 	bool stop;
 	__u32 dom[2];
-	unsigned int rounds[4];
+};
+
+/* One of the threads */
+struct player {
+	struct game *game;
+	pthread_t thread;
+	unsigned int rounds;
 };
 
 FIXTURE(race)
@@ -76,7 +82,8 @@ static bool expected(__u32 status)
 /* Map, unmap and flush in both domains; much of the memory comes and goes */
 static void *map_and_unmap(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_ring *r = &game->vm.ring[1];
 	unsigned int n;
 	bool good = true;
@@ -92,14 +99,39 @@ static void *map_and_unmap(void *arg)
 		       expected(__pv_inv_page(r, dom, iova, PV_2M)) &&
 		       expected(__pv_unmap_all(r, dom)) && expected(__pv_inv(r, dom));
 	}
-	game->rounds[0] = n;
+	me->rounds = n;
 	return good ? NULL : "map and unmap";
+}
+
+/* Unmap and flush what the one above has mapped, has not, or is just mapping */
+static void *unmap_of_others(void *arg)
+{
+	struct player *me = arg;
+	struct game *game = me->game;
+	struct pv_ring *r = &game->vm.ring[3];
+	unsigned int n;
+	bool good = true;
+
+	for (n = 0; good && !stopped(game); n++) {
+		__u32 dom = game->dom[n / 2 & 1];
+		__u64 iova = IOVA + n % SLOTS * PV_2M;
+
+		good = expected(__pv_unmap(r, dom, iova + n % 512 * PV_PAGE, PV_PAGE)) &&
+		       expected(__pv_unmap(r, dom, iova, 2 * PV_2M)) &&
+		       expected(__pv_unmap(r, dom, iova + 0x40000000, PV_2M)) &&
+		       expected(__pv_inv_page(r, dom, iova, PV_PAGE)) &&
+		       (n % 4 || expected(__pv_unmap_all(r, dom))) &&
+		       (n % 3 || expected(__pv_inv(r, dom)));
+	}
+	me->rounds = n;
+	return good ? NULL : "unmap of others";
 }
 
 /* Move the endpoints about, and have domains come and go */
 static void *attach_and_detach(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_ring *r = &game->vm.ring[2];
 	unsigned int n;
 	bool good = true;
@@ -116,55 +148,59 @@ static void *attach_and_detach(void *arg)
 		       expected(__pv_free(r, dom)) &&
 		       (n % 8 || expected(__pv_attach(r, ep, PVIOMMU_DOMAIN_BYPASS)));
 	}
-	game->rounds[1] = n;
+	me->rounds = n;
 	return good ? NULL : "attach and detach";
 }
 
 /* Take memory away and bring it back */
 static void *memory_comes_and_goes(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	unsigned int n;
 
 	for (n = 0; !stopped(game); n++)
 		if (pv_region_unmap(&game->vm, &game->vm.high) ||
 		    pv_region_map(&game->vm, &game->vm.high))
 			return "memory";
-	game->rounds[2] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* One ring, kicked by two threads: the ops are put there by one only */
 static void *kick_others(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	unsigned int n;
 
 	for (n = 0; !stopped(game); n++)
 		pv_cap_write(&game->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
-	game->rounds[3] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* Stop and start while others are at it: their rings die, the host does not */
 static void *restart(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	unsigned int n;
 
 	for (n = 0; !stopped(game); n++)
 		if (__pv_reset(&game->vm) ||
 		    pv_command(&game->vm, PVIOMMU_CMD_START, PV_AT_START))
 			return "restart";
-	game->rounds[1] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* The guest at its worst: ops of random content, never waited for */
 static void *random_ops(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_ring *r = &game->vm.ring[3];
 	const __u16 codes[] = {
 		PVIOMMU_OP_ALLOC, PVIOMMU_OP_FREE, PVIOMMU_OP_ATTACH, PVIOMMU_OP_DETACH,
@@ -205,7 +241,7 @@ static void *random_ops(void *arg)
 		if (!expected(__pv_exec(r, op)))
 			return "random ops";
 	}
-	game->rounds[3] = n;
+	me->rounds = n;
 	return NULL;
 }
 
@@ -223,7 +259,8 @@ static bool of_the_abi(__u32 status)
  */
 static void *ops_that_change(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_ring *r = &game->vm.ring[3];
 	unsigned int n, i;
 
@@ -241,14 +278,15 @@ static void *ops_that_change(void *arg)
 			if (!of_the_abi(r->ops[(first + i) & (r->slots - 1)].status))
 				return "ops that change";
 	}
-	game->rounds[0] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* All of an op but its status, which the host writes; the list; the event ring's header */
 static void *change_ops(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_ring *r = &game->vm.ring[3];
 	unsigned int n, seed = 7;
 
@@ -267,14 +305,15 @@ static void *change_ops(void *arg)
 		if (!(n % 11))
 			pv_events(&game->vm)->cons = rand_r(&seed);
 	}
-	game->rounds[1] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* Headers: the ring may stop, and then does so for good */
 static void *change_headers(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	unsigned int n, i, seed = 9;
 
 	for (n = 0; !stopped(game); n++) {
@@ -295,14 +334,15 @@ static void *change_headers(void *arg)
 		if (pv_command(&game->vm, PVIOMMU_CMD_START, PV_AT_START))
 			return "change headers: start";
 	}
-	game->rounds[2] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* The VMM closes the second device, and opens it again */
 static void *close_and_open(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	unsigned int last = game->vm.nr_devs - 1, n;
 	struct vfio_dev *dev = &game->vm.dev[last].vfio;
 
@@ -312,14 +352,15 @@ static void *close_and_open(void *arg)
 			return "close and open";
 		game->vm.dev[last].id = pv_cap_read(&game->vm, last, PVIOMMU_CAP_ENDPOINT_OFF);
 	}
-	game->rounds[3] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* A second container: the device's group joins and leaves without end */
 static void *join_and_leave(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	const char *bdf = game->vm.dev[0].vfio.bdf;
 	unsigned int n;
 	int group;
@@ -331,14 +372,15 @@ static void *join_and_leave(void *arg)
 			return "join";
 		close(group);
 	}
-	game->rounds[0] = n;
+	me->rounds = n;
 	return NULL;
 }
 
 /* And this is what is asked of it, be it there or not */
 static void *ask_container(void *arg)
 {
-	struct game *game = arg;
+	struct player *me = arg;
+	struct game *game = me->game;
 	struct pv_region *high = &game->vm.high;
 	unsigned int n;
 
@@ -350,7 +392,7 @@ static void *ask_container(void *arg)
 		ioctl(game->vm.container, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
 		pv_region_unmap(&game->vm, high);
 	}
-	game->rounds[1] = n;
+	me->rounds = n;
 	return NULL;
 }
 
@@ -359,21 +401,27 @@ static const char *play(struct game *game, void *(*const players[])(void *), uns
 {
 	struct timespec time = { .tv_sec = SECONDS };
 	const char *complaint = NULL;
-	pthread_t threads[8];
+	struct player all[8] = {};
 	unsigned int i;
 	void *ret;
 
-	for (i = 0; i < n; i++)
-		if (pthread_create(&threads[i], NULL, players[i], game))
+	for (i = 0; i < n; i++) {
+		all[i].game = game;
+		if (pthread_create(&all[i].thread, NULL, players[i], &all[i]))
 			return "no thread";
+	}
 	nanosleep(&time, NULL);
 	__atomic_store_n(&game->stop, true, __ATOMIC_RELAXED);
+	printf("# rounds:");
 	for (i = 0; i < n; i++) {
-		pthread_join(threads[i], &ret);
+		pthread_join(all[i].thread, &ret);
+		printf(" %u", all[i].rounds);
+		/* Who has not been on has met nobody */
 		complaint = complaint ?: ret;
+		if (!all[i].rounds)
+			complaint = complaint ?: "no round";
 	}
-	printf("# rounds: %u %u %u %u\n", game->rounds[0], game->rounds[1], game->rounds[2],
-	       game->rounds[3]);
+	printf("\n");
 	return complaint;
 }
 
@@ -382,7 +430,7 @@ static const char *play(struct game *game, void *(*const players[])(void *), uns
 	const char *__complaint = play(&self->game, __players, ARRAY_SIZE(__players)); \
 										\
 	EXPECT_EQ(NULL, __complaint) {						\
-		TH_LOG("%s: unexpected status", __complaint);			\
+		TH_LOG("of %s: %s", #__VA_ARGS__, __complaint);			\
 	}									\
 } while (0)
 
@@ -409,6 +457,19 @@ static const char *play(struct game *game, void *(*const players[])(void *), uns
 TEST_F(race, map_against_attach)
 {
 	race(map_and_unmap, attach_and_detach);
+	expect_empty();
+}
+
+TEST_F(race, map_against_unmap)
+{
+	race(map_and_unmap, unmap_of_others);
+	expect_empty();
+}
+
+TEST_F(race, map_against_unmap_and_small_doorbells)
+{
+	ASSERT_TRUE(pv_param_set("doorbell_pages", "3"));
+	race(map_and_unmap, unmap_of_others, attach_and_detach);
 	expect_empty();
 }
 

@@ -49,21 +49,35 @@ bool edu_is(const struct vfio_dev *dev)
 	       (edu_read(dev, EDU_ID, 4) & 0xff) == EDU_ID_MAGIC;
 }
 
-static bool edu_dma(const struct vfio_dev *dev, __u64 src, __u64 dst, unsigned int len,
-		    unsigned int cmd)
+static bool edu_begin(const struct vfio_dev *dev, __u64 src, __u64 dst, unsigned int len,
+		      unsigned int cmd)
+{
+	return edu_write(dev, EDU_DMA_SRC, src) && edu_write(dev, EDU_DMA_DST, dst) &&
+	       edu_write(dev, EDU_DMA_COUNT, len) &&
+	       edu_write(dev, EDU_DMA_CMD, cmd | EDU_DMA_RUN);
+}
+
+bool edu_is_busy(const struct vfio_dev *dev)
+{
+	return edu_read(dev, EDU_DMA_CMD, 8) & EDU_DMA_RUN;
+}
+
+bool edu_wait(const struct vfio_dev *dev)
 {
 	unsigned int i;
 
-	if (!edu_write(dev, EDU_DMA_SRC, src) || !edu_write(dev, EDU_DMA_DST, dst) ||
-	    !edu_write(dev, EDU_DMA_COUNT, len) ||
-	    !edu_write(dev, EDU_DMA_CMD, cmd | EDU_DMA_RUN))
-		return false;
 	for (i = 0; i < POLLS; i++) {
-		if (!(edu_read(dev, EDU_DMA_CMD, 8) & EDU_DMA_RUN))
+		if (!edu_is_busy(dev))
 			return true;
 		usleep(POLL_US);
 	}
 	return false;
+}
+
+static bool edu_dma(const struct vfio_dev *dev, __u64 src, __u64 dst, unsigned int len,
+		    unsigned int cmd)
+{
+	return edu_begin(dev, src, dst, len, cmd) && edu_wait(dev);
 }
 
 /* A transfer beyond the device's buffer would end the machine */
@@ -76,6 +90,13 @@ bool edu_to_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsign
 {
 	return in_buffer(off, len) &&
 	       edu_dma(dev, EDU_BUFFER + off, iova, len, EDU_DMA_TO_RAM);
+}
+
+bool edu_to_ram_begin(const struct vfio_dev *dev, __u64 iova, unsigned int off,
+		      unsigned int len)
+{
+	return in_buffer(off, len) &&
+	       edu_begin(dev, EDU_BUFFER + off, iova, len, EDU_DMA_TO_RAM);
 }
 
 bool edu_from_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len)

@@ -29,4 +29,10 @@ bool edu_is(const struct vfio_dev *dev);
 bool edu_to_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
 bool edu_from_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
 
+/* Begin to copy to @iova, and have it under way; whether one is; wait until none is */
+bool edu_to_ram_begin(const struct vfio_dev *dev, __u64 iova, unsigned int off,
+		      unsigned int len);
+bool edu_is_busy(const struct vfio_dev *dev);
+bool edu_wait(const struct vfio_dev *dev);
+
 #endif /* EDU_H */

@@ -90,8 +90,16 @@ void pv_kvm_close(struct pv_kvm *kvm)
 
 #define SOURCE	(PV_AT_CODE + PV_PAGE)
 
-/* rep movsd; hlt */
-static const unsigned char code[] = { 0xf3, 0xa5, 0xf4 };
+/* What the CPU can do, each at a place of its own, and hlt after it */
+#define CODE_LEN	4
+
+static const unsigned char code[][CODE_LEN] = {
+	{ 0xf3, 0xa5, 0xf4 },		/* rep movsd */
+	{ 0x88, 0x07, 0xf4 },		/* mov %al, (%edi) */
+	{ 0x66, 0x89, 0x07, 0xf4 },	/* mov %ax, (%edi) */
+	{ 0x89, 0x07, 0xf4 },		/* mov %eax, (%edi) */
+	{ 0x0f, 0xc7, 0x0f, 0xf4 },	/* cmpxchg8b (%edi) */
+};
 
 /* Protected mode, flat, without paging: an address is a GPA */
 static int set_mode(const struct pv_vcpu *cpu)
@@ -144,9 +152,21 @@ void pv_vcpu_close(struct pv_vcpu *cpu)
 	cpu->run = MAP_FAILED;
 }
 
-int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len)
+/* Until it halts */
+static int run_with(struct pv_vcpu *cpu, const struct kvm_regs *regs)
 {
 	struct kvm_run *run = cpu->run;
+
+	if (ioctl(cpu->fd, KVM_SET_REGS, regs))
+		return -errno;
+	while (ioctl(cpu->fd, KVM_RUN, 0))
+		if (errno != EINTR)
+			return -errno;
+	return run->exit_reason == KVM_EXIT_HLT ? 0 : -EIO;
+}
+
+int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len)
+{
 	struct kvm_regs regs = {
 		.rip = PV_AT_CODE,
 		.rsi = SOURCE + len - 4,
@@ -156,10 +176,26 @@ int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len)
 	};
 
 	memcpy(pv_mem(cpu->vm, SOURCE), data, len);
-	if (ioctl(cpu->fd, KVM_SET_REGS, &regs))
-		return -errno;
-	while (ioctl(cpu->fd, KVM_RUN, 0))
-		if (errno != EINTR)
-			return -errno;
-	return run->exit_reason == KVM_EXIT_HLT ? 0 : -EIO;
+	return run_with(cpu, &regs);
+}
+
+int pv_vcpu_store_once(struct pv_vcpu *cpu, __u64 gpa, __u64 value, unsigned int width)
+{
+	struct kvm_regs regs = {
+		.rip = PV_AT_CODE + CODE_LEN * (1 + __builtin_ctz(width)),
+		.rdi = gpa,
+		.rax = (__u32)value,
+		.rflags = 2,
+	};
+	__u64 old;
+
+	if (width == 8) {
+		/* Stored if what is there is as it is thought to be */
+		memcpy(&old, pv_mem(cpu->vm, gpa), sizeof(old));
+		regs.rax = (__u32)old;
+		regs.rdx = old >> 32;
+		regs.rbx = (__u32)value;
+		regs.rcx = value >> 32;
+	}
+	return run_with(cpu, &regs);
 }

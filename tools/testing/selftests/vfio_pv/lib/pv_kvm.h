@@ -45,4 +45,7 @@ void pv_vcpu_close(struct pv_vcpu *cpu);
  */
 int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len);
 
+/* The same with a single instruction: @width is 1, 2, 4 or 8 */
+int pv_vcpu_store_once(struct pv_vcpu *cpu, __u64 gpa, __u64 value, unsigned int width);
+
 #endif /* PV_KVM_H */

@@ -54,6 +54,12 @@ long pv_param_get(const char *name);
 bool pv_param_set(const char *name, const char *value);
 void pv_params_restore(void);
 
+/*
+ * What this process may lock from now on, in bytes, whoever it runs as. 0, or -1: it could
+ * not be told so.
+ */
+int pv_limit_locked(unsigned long bytes);
+
 int pv_write_file(const char *path, const char *text);
 int pv_read_file(const char *path, char *buf, size_t size);
 
