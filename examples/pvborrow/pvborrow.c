@@ -187,8 +187,8 @@ static void map_theirs(const struct borrow *b)
 	int err = map(b, b->vm, IOVA_THEIRS, b->gpa, b->size, prot);
 
 	if (err == PVIOMMU_EACCES)
-		fprintf(stderr, "pvborrow: waiting for: pvctl grant add from %u to ID gpa 0x%llx size 0x%llx access %s, where ID is the VM with pid %d\n",
-			b->vm, b->gpa, b->size, b->write ? "rw" : "r", getpid());
+		fprintf(stderr, "pid %d waits for a grant from %u gpa 0x%llx size 0x%llx %s\n",
+			getpid(), b->vm, b->gpa, b->size, b->write ? "rw" : "r");
 	for (; err == PVIOMMU_EACCES; usleep(200000))
 		err = map(b, b->vm, IOVA_THEIRS, b->gpa, b->size, prot);
 	check("MAP", err);

@@ -109,7 +109,8 @@ and on their PATH
 Exit status: that of the guest command (or of the host command that failed; of several
   guests, that of the first which failed);
   2 usage, 3 kernel splat at either level, 4 setup failed,
-  5 a kernel stopped or died before it had loaded a module of ours, 124 timeout,
+  5 a kernel stopped or died before it had loaded a module of ours,
+  6 a guest in suspend to RAM was not woken before the timeout, 124 timeout else,
   125 the guest ended before its command, 128+N its QEMU was killed by signal N.
 
 Examples

@@ -160,6 +160,15 @@ died_early() {
 	return 1
 }
 
+# slept_on: is what had no end a guest in suspend to RAM, and nothing else? Its kernel has then
+# gone all the way there, with our modules in it, and the QEMU that is to wake it answers. The
+# alarm of an emulated clock may have come before it slept, which a slow machine takes long for.
+slept_on() {
+	[ "$TIMED_OUT" = 1 ] || return 1
+	grep -qs '"status": "suspended"' "$CTL"/guest*-stalled.log || return 1
+	! grep -qs '"status": "running"' "$CTL"/guest*-stalled.log
+}
+
 last_stage() {
 	tail -q -n 1 "$TMP/stages-timed.log" 2>/dev/null
 }

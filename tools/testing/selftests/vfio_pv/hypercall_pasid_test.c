@@ -517,13 +517,13 @@ TEST_F(pasid, isolation_frees_the_domain)
 
 /* ---- the administrator ---- */
 
-#define expect_shown(ep_pasids, isolated, dom_pasids) do {				\
+#define expect_shown(of_ep, isolated, of_dom) do {				\
 	EXPECT_TRUE(pv_ctl_json("endpoint",					\
-		"[(e['pasids'], e['isolated']) for e in a if e['device'] == '%s'] == [(%u, %s)]",	\
-		self->bdf, ep_pasids, isolated));				\
+		"('%s', %u, %s) in [(e['device'], e['pasids'], e['isolated']) for e in a]", \
+		self->bdf, of_ep, isolated));					\
 	EXPECT_TRUE(pv_ctl_json("domain",					\
-		"[(d['groups'], d['pasids']) for d in a if d['domain'] == %u] == [(0, %u)]",	\
-		self->dom, dom_pasids));					\
+		"(%u, 0, %u) in [(d['domain'], d['groups'], d['pasids']) for d in a]", \
+		self->dom, of_dom));						\
 } while (0)
 
 TEST_F(pasid, shown_to_the_administrator)
