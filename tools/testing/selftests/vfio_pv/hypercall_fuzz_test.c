@@ -8,7 +8,8 @@
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
  * With two devices or more, the last one's VM lends memory to the other VM. With KVM,
- * there is a CPU that stores to tables.
+ * there is a CPU that stores to tables, and a server that claims the type of the VM's memory
+ * and lets go of it.
  *
  * Batches of ops go to four rings with one doorbell. Every op must end as the model
  * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
@@ -67,6 +68,7 @@ FIXTURE_TEARDOWN(fuzz)
 {
 	pv_params_restore();
 	pv_cov_close(&self->run->cov);
+	run_server_close(self->run);
 	model_exit(&self->run->model);
 	pv_vcpu_close(&self->run->cpu);
 	pv_vm_close(&self->run->vm);
@@ -120,6 +122,7 @@ static bool finish(struct run *run)
 #define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
 		      "%u changes of memory, %u pages released, %u restarts, " \
 		      "%llu doorbells, %ld s\n"
+#define SERVER_FORMAT "# servers: %u claims, told of %u things, %u of them writes\n"
 #define TABLES_FORMAT "# tables: %u entries changed, %u more by a CPU, %u events about bad " \
 		      "ones; lent memory taken back %u times\n"
 
@@ -145,6 +148,7 @@ static void report(const struct run *run, time_t took)
 	if (run->cov.fd >= 0)
 		printf("# %u places of the host's modules reached by ops\n", run->cov.nr);
 	printf(TABLES_FORMAT, run->entries, run->stores, run->bad, run->recalls);
+	printf(SERVER_FORMAT, run->claims, run->records, run->writes);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }

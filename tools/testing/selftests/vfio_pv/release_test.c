@@ -498,7 +498,7 @@ struct neighbour {
 };
 
 /* From the page and back to it, while all else in it remains */
-static bool goes_through(struct pv_vm *vm, int page, __u64 value)
+static bool is_lived_in(struct pv_vm *vm, int page, __u64 value)
 {
 	struct vfio_dev *edu = &vm->dev[0].vfio;
 	__u64 iova = IOVA + page * PV_PAGE, *mem = pv_mem(vm, PV_DATA + page * PV_PAGE);
@@ -521,7 +521,7 @@ static void *live_next_door(void *data)
 	for (i = 1; !__atomic_load_n(&n->stop, __ATOMIC_RELAXED); i += 2) {
 		int page = 32 * __atomic_load_n(&n->round, __ATOMIC_RELAXED) + i % 32;
 
-		if (goes_through(n->vm, page, i * 0x9e3779b97f4a7c15ULL))
+		if (is_lived_in(n->vm, page, i * 0x9e3779b97f4a7c15ULL))
 			__atomic_add_fetch(&n->good, 1, __ATOMIC_RELAXED);
 		else
 			__atomic_add_fetch(&n->bad, 1, __ATOMIC_RELAXED);

@@ -173,6 +173,7 @@ void model_reset(struct model *m)
 		block_pasids(m, &m->endpoints[i]);
 	}
 	m->iface_pages = 0;
+	memset(m->typed, 0, sizeof(m->typed));
 }
 
 void model_start(struct model *m, __u64 features)
@@ -434,14 +435,49 @@ static __u32 recover(struct model *m, struct pviommu_op *op)
 	return endpoint_of(m, op->endpoint) ? PVIOMMU_OK : PVIOMMU_ENOENT;
 }
 
-/* There is no server; pages of tables are not the guest's to change */
-static __u32 type_of_page(const struct model *m, const struct pviommu_op *op, __u64 gpa)
+/* Whether a page is of the server's type; NULL where no CPU can store */
+static bool *type_at(struct model *m, __u64 gpa)
 {
-	if (op->mem.type != PVIOMMU_MEM_RAM_RW)
+	const struct model_region *r = model_region(m, PVIOMMU_VM_SELF, gpa);
+
+	return r && r->kvm ? &m->typed[r - m->regions][(gpa - r->gpa) / PAGE] : NULL;
+}
+
+bool model_typed(const struct model *m, __u64 gpa)
+{
+	bool *type = type_at((struct model *)m, gpa);
+
+	return type && *type;
+}
+
+void model_set_plain(struct model *m, __u64 gpa)
+{
+	bool *type = type_at(m, gpa);
+
+	if (type)
+		*type = false;
+}
+
+void model_claim(struct model *m, bool claimed)
+{
+	m->server = claimed;
+	memset(m->typed, 0, sizeof(m->typed));
+}
+
+/* Pages of tables are not the guest's to change */
+static __u32 type_of_page(struct model *m, const struct pviommu_op *op, __u64 gpa)
+{
+	bool server = op->mem.type == PVIOMMU_MEM_IOREQ_SERVER, *type = type_at(m, gpa);
+
+	if (server && !m->server)
 		return PVIOMMU_ENOENT;
 	if (model_watched(m, gpa))
 		return PVIOMMU_EEXIST;
-	return model_ram(m, PVIOMMU_VM_SELF, gpa, true) ? PVIOMMU_OK : PVIOMMU_EFAULT;
+	if (!model_ram(m, PVIOMMU_VM_SELF, gpa, true) || (server && !type))
+		return PVIOMMU_EFAULT;
+	if (type)
+		*type = server;
+	return PVIOMMU_OK;
 }
 
 static __u32 type_set(struct model *m, struct pviommu_op *op)
@@ -471,7 +507,11 @@ static __u32 type_get(struct model *m, struct pviommu_op *op)
 		return PVIOMMU_EINVAL;
 	if (!model_ram(m, PVIOMMU_VM_SELF, op->mem.gpa, true))
 		return PVIOMMU_EFAULT;
-	op->result = model_watched(m, op->mem.gpa) ? PVIOMMU_MEM_TABLE : PVIOMMU_MEM_RAM_RW;
+	op->result = PVIOMMU_MEM_RAM_RW;
+	if (model_watched(m, op->mem.gpa))
+		op->result = PVIOMMU_MEM_TABLE;
+	else if (model_typed(m, op->mem.gpa))
+		op->result = PVIOMMU_MEM_IOREQ_SERVER;
 	return PVIOMMU_OK;
 }
 

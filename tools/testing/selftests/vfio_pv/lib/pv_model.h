@@ -28,6 +28,7 @@
 #define MODEL_PLACES	65536	/* more than there can be */
 #define MODEL_PAGE	0x1000ULL
 #define MODEL_BLOCK	512	/* pages, 2 MiB */
+#define MODEL_TYPED	4096	/* pages of a region that CPUs can store to */
 
 /* IOVAs that are looked at; base and size are multiples of 2 MiB */
 struct model_arena {
@@ -175,6 +176,9 @@ struct model {
 	/* In the order in which they came to be */
 	struct model_place places[MODEL_PLACES];
 	unsigned int nr_places;
+	/* Is there a server, and which pages are of its type, by region */
+	bool server;
+	bool typed[MODEL_REGIONS][MODEL_TYPED];
 	/* Events about bad entries, the first that find room; and how many there are */
 	struct model_bad bad[MODEL_BAD];
 	unsigned int nr_bad;
@@ -224,6 +228,11 @@ void model_written(struct model *m, __u64 gpa);
 __u64 model_work(struct model *m, __u64 gpa);
 /* Is the page watched as one of a table? */
 bool model_watched(const struct model *m, __u64 gpa);
+
+/* A server claims the type of the VM's memory, or its claim ends */
+void model_claim(struct model *m, bool claimed);
+/* Is the page of the server's type? */
+bool model_typed(const struct model *m, __u64 gpa);
 
 /* Move the group of an endpoint; closing it moves it to blocked if it was the last */
 void model_attach(struct model *m, unsigned int ep, __u32 domain);

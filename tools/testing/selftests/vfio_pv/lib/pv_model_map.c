@@ -382,6 +382,8 @@ void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr)
 	unsigned int i, d;
 	bool held = false;
 
+	for (i = 0; i < nr; i++)
+		model_set_plain(m, gfns[i] * PAGE);
 	/* The rings are in the first region */
 	for (i = 0; i < nr; i++) {
 		r = model_region(m, PVIOMMU_VM_SELF, gfns[i] * PAGE);

@@ -15,6 +15,9 @@
 
 /* ---- pv_model.c -------------------------------------------------------- */
 
+/* The page is no server's, if it was */
+void model_set_plain(struct model *m, __u64 gpa);
+
 /* Is there RAM of a VM, which can be written to if that is asked for */
 bool model_ram(const struct model *m, __u32 vm, __u64 gpa, bool write);
 /* The same of all of [gpa, gpa + len) of the VM's own */

@@ -147,6 +147,8 @@ static bool watch(struct look *l, const struct table *t)
 		return true;
 	if (places_of(l->m, t->gpa / PAGE) >= MAX_PLACES || l->m->nr_places == MODEL_PLACES)
 		return false;
+	if (model_typed(l->m, t->gpa))
+		return false;
 	l->m->places[l->m->nr_places++] = (struct model_place) {
 		.domain = l->domain, .level = t->level, .iova = t->iova, .gfn = t->gpa / PAGE,
 	};

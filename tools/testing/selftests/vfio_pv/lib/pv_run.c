@@ -220,6 +220,7 @@ static bool kick(struct run *run)
 		pv_cap_write(&run->vm, 0, PVIOMMU_CAP_DOORBELL_OFF,
 			     PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
 		pv_cov_take(&run->cov);
+		run_server_drain(run);
 	}
 	run->kicks += i;
 	for (i = 0; i < RINGS; i++)
@@ -307,7 +308,7 @@ bool run_submit(struct run *run)
 {
 	bool good;
 
-	good = kick(run) && batch_is_good(run) && run_bad_are_good(run);
+	good = kick(run) && batch_is_good(run) && run_bad_are_good(run) && run_server_is_good(run);
 	run->batches++;
 	run->nr = 0;
 	memset(run->in_ring, 0, sizeof(run->in_ring));

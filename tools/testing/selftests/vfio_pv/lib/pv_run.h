@@ -46,6 +46,15 @@ struct entry {
 	struct pviommu_op *slot;
 };
 
+/* A server of the VM's memory type: its pages, as it was told, by the model's region */
+struct run_server {
+	int fd;				/* 0: there is none */
+	struct pviommu_server_ring *ring;	/* NULL: there is none */
+	bool typed[2][MODEL_TYPED];
+	bool interface_went;		/* which it is told late */
+	bool to_be_told;		/* of pages that are about to go */
+};
+
 struct run {
 	struct pv_vm owner;	/* of memory that the other VM may map */
 	struct pv_vm vm;
@@ -58,12 +67,14 @@ struct run {
 	struct fuzz fuzz;
 	struct pv_cov cov;
 	__u64 seed;
+	struct run_server server;
 	bool tables;		/* domains may have guest-owned tables */
 	char *slots;		/* memory of the slots */
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];
 	unsigned int batches, lookups, transfers, memory, released, restarts;
 	unsigned int entries, stores, bad, recalls;
+	unsigned int claims, records, writes;
 	__u64 kicks;
 	const char *doorbell_pages;
 	/* How often an op was done and refused, by the bytes of its number */
@@ -114,6 +125,16 @@ bool run_same_stats(const struct pviommu_stats *got, const struct pviommu_stats 
 void run_print_stats(const char *what, const struct pviommu_stats *stats);
 /* Where an entry of a table is; NULL for nowhere */
 __u64 *run_entry_at(const struct run *run, __u64 gpa);
+
+/* ---- pv_run_server.c ------------------------------------------------------ */
+
+/* There comes a server, or it goes */
+bool run_change_server(struct run *run);
+void run_server_close(struct run *run);
+/* It takes what it is told: a full ring is not for this test */
+void run_server_drain(struct run *run);
+/* Is what it was told what the model has? */
+bool run_server_is_good(struct run *run);
 
 /* ---- pv_run_dma.c, pv_run_change.c --------------------------------------- */
 

@@ -118,6 +118,7 @@ static bool restart(struct run *run)
 	};
 
 	run->restarts++;
+	run->server.interface_went = true;
 	model_reset(&run->model);
 	return !__pv_reset(&run->vm) &&
 	       run_start(run, without[fuzz_below(&run->fuzz, ARRAY_SIZE(without))]);
@@ -163,10 +164,13 @@ static bool release(struct run *run)
 	run->done_seen = false;
 	run_add(run, 0, op);
 	model_pages_go(&run->model, list, RELEASE_PAGES);
+	/* The server is told before the guest is, and that is later */
+	run->server.to_be_told = true;
 	if (!run_submit(run))
 		return false;
+	run->server.to_be_told = false;
 	run->released += RELEASE_PAGES;
-	return wait_released(run, op.release.token);
+	return wait_released(run, op.release.token) && run_server_is_good(run);
 }
 
 /* ---- tables change ---------------------------------------------------------- */
@@ -198,6 +202,7 @@ static bool store(struct run *run, const struct fuzz_entry *entry)
 	if (work >= STORE_PAGES)
 		return true;
 	run->stores++;
+	run_server_drain(run);
 	return !pv_vcpu_store(&run->cpu, entry->gpa, &entry->value, sizeof(*at)) &&
 	       *at == entry->value && run_bad_are_good(run);
 }
@@ -314,6 +319,7 @@ bool run_change(struct run *run)
 	       (fuzz_below(&run->fuzz, 40) || change_devices(run)) &&
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
 	       (fuzz_below(&run->fuzz, 8) || release(run)) &&
+	       (fuzz_below(&run->fuzz, 6) || run_change_server(run)) &&
 	       (fuzz_below(&run->fuzz, 16) || run_dma(run));
 }
 

@@ -214,6 +214,8 @@ bool run_set_up(struct run *run, __u32 owner)
 {
 	int i;
 
+	if (!run->self)
+		run->self = pv_newest_vm();
 	run->model.max_domains = MAX_DOMAINS;
 	run->model.max_mappings = pv_param_get("max_mappings");
 	run->doorbell_pages = "8192";
