@@ -124,7 +124,7 @@ TEST_F(scale, kicks_for_64m_scattered)
 	       guest_kicks(&before, &mapped));
 	/* Lists of 512 pages each, and what is left of two */
 	EXPECT_GE(npages / LIST_PAGES + 2, ops(&before, &mapped));
-	EXPECT_GE(2 + (ops(&before, &mapped) > npages / LIST_PAGES),
+	EXPECT_GE((size_t)2 + (ops(&before, &mapped) > npages / LIST_PAGES),
 		  guest_kicks(&before, &mapped));
 	EXPECT_LE(1, guest_kicks(&before, &mapped));
 	EXPECT_EQ(before.pages_mapped + npages, mapped.pages_mapped);

@@ -64,6 +64,11 @@ __u32 fuzz_domain(struct fuzz *f);
 void fuzz_add_table(struct fuzz *f, __u64 gpa, int level);
 /* Is a page, or part of it, one of a table? */
 bool fuzz_is_table(const struct fuzz *f, __u64 gpa, __u64 size);
+/*
+ * Does an entry, made of halves of others, name a page as a table that is none, and that may
+ * change while the host looks at it, or one of another level?
+ */
+bool fuzz_leads_astray(const struct fuzz *f, const struct fuzz_entry *entry);
 /* A change of an entry: good, bad, or a hole */
 struct fuzz_entry fuzz_entry(struct fuzz *f);
 /* An IOVA that a table may translate; ops about tables */

@@ -34,6 +34,27 @@ bool fuzz_is_table(const struct fuzz *f, __u64 gpa, __u64 size)
 	return false;
 }
 
+/* Of the table that the page is; 0 if it is none */
+static int level_of(const struct fuzz *f, __u64 gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < f->nr_tables; i++)
+		if (f->tables[i].gpa == gpa - gpa % PV_PAGE)
+			return f->tables[i].level;
+	return 0;
+}
+
+bool fuzz_leads_astray(const struct fuzz *f, const struct fuzz_entry *entry)
+{
+	const __u64 table = entry->value & 0x000ffffffffff000ULL;
+	int level = level_of(f, entry->gpa);
+
+	return level > 1 && entry->value & PV_ENTRY_P && !(entry->value & PV_ENTRY_PS) &&
+	       model_ram(f->model, PVIOMMU_VM_SELF, table, false) &&
+	       level_of(f, table) != level - 1;
+}
+
 /* ---- where ---------------------------------------------------------------- */
 
 /*
@@ -93,7 +114,7 @@ static __u64 table_above(struct fuzz *f, int level)
 	const struct fuzz_table *t;
 
 	/* That one is empty */
-	if (level > 1 && f->model->tracked)
+	if (level > 1 && f->model->regions[0].kvm)
 		return PV_ROM;
 	do {
 		t = &f->tables[fuzz_below(f, f->nr_tables)];

@@ -154,5 +154,6 @@ FIELD(pviommu_event_ring, cookie, 0, 8);
 FIELD(pviommu_event_ring, prod, 8, 4);
 FIELD(pviommu_event_ring, cons, 12, 4);
 FIELD(pviommu_event_ring, lost, 16, 4);
-FIELD(pviommu_event_ring, reserved, 20, 44);
+FIELD(pviommu_event_ring, waiting, 20, 4);
+FIELD(pviommu_event_ring, reserved, 24, 40);
 FIELD(pviommu_event_ring, ev, 64, 4032);

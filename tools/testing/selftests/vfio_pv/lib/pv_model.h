@@ -222,6 +222,8 @@ void model_grant_ends(struct model *m, unsigned int grant);
 /* A RELEASE of pages of the VM's own that was accepted has come to its end */
 void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr);
 
+/* Is there RAM of a VM, which can be written to if that is asked for */
+bool model_ram(const struct model *m, __u32 vm, __u64 gpa, bool write);
 /* A CPU stores there, within an entry: call it once that is in memory */
 void model_written(struct model *m, __u64 gpa);
 /* How many pages entries lead to that the host then looks at, good or bad */

@@ -18,8 +18,6 @@
 /* The page is no server's, if it was */
 void model_set_plain(struct model *m, __u64 gpa);
 
-/* Is there RAM of a VM, which can be written to if that is asked for */
-bool model_ram(const struct model *m, __u32 vm, __u64 gpa, bool write);
 /* The same of all of [gpa, gpa + len) of the VM's own */
 bool model_all_ram(const struct model *m, __u64 gpa, __u64 len, bool write);
 /* The domain of an op; NULL if there is none */
