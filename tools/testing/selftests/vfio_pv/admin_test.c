@@ -373,12 +373,12 @@ TEST_F(cut, shown_at_once)
 
 	w.page = mmap(NULL, PV_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, w.page);
-	fd = pv_page_late(pv_mem(&self->vm, LATE));
-	if (fd < 0)
+	fd = pv_late_open();
+	if (fd < 0 || !pv_late_begin(fd, pv_mem(&self->vm, LATE)))
 		SKIP(return, "needs userfaultfd");
 	json_of_victim(self->dom, "False");
 	ASSERT_EQ(0, pthread_create(&mapper, NULL, map_late, &w));
-	ASSERT_TRUE(pv_page_wanted(fd, WAIT_MS));
+	ASSERT_TRUE(pv_late_is_waited_for(fd));
 	ASSERT_EQ(0, pthread_create(&plugger, NULL, plug, &w));
 	usleep(200000);
 
@@ -389,7 +389,8 @@ TEST_F(cut, shown_at_once)
 	/* Or it was no test of that */
 	EXPECT_EQ(-1, w.ret);
 
-	ASSERT_TRUE(pv_page_comes(fd, pv_mem(&self->vm, LATE)));
+	ASSERT_TRUE(pv_late_end(fd, pv_mem(&self->vm, LATE), NULL));
+	close(fd);
 	pthread_join(mapper, NULL);
 	pthread_join(plugger, NULL);
 	EXPECT_EQ(PVIOMMU_OK, w.status);

@@ -69,18 +69,34 @@ static bool owner_releases(struct pv_vm *vm)
 	return owner_begins_release(vm, 2) && owner_released(vm, 2 * PV_PAGE);
 }
 
+/* Who touches the page from now on waits until bring_in(); -1 if it can't be */
+static int page_comes_late(void *page)
+{
+	int fd = pv_late_open();
+
+	if (fd >= 0 && pv_late_begin(fd, page))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool bring_in(int fd, void *page)
+{
+	return pv_late_end(fd, page, NULL) && !close(fd);
+}
+
 /* While somebody waits for the page, the VMM's address space can be changed */
 static bool owner_brings_in(int fd, void *page)
 {
 	void *any;
 
-	if (!pv_page_wanted(fd, 10000))
+	if (!pv_late_is_waited_for(fd))
 		return false;
 	any = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return any != MAP_FAILED && !munmap(any, PV_PAGE) && pv_page_comes(fd, page);
+	return any != MAP_FAILED && !munmap(any, PV_PAGE) && bring_in(fd, page);
 }
 
-/* A write that has the file locked and does not come to its end before pv_page_comes() */
+/* A write that has the file locked and does not come to its end before bring_in() */
 struct slow_write {
 	int file, fault;
 	void *page;
@@ -101,14 +117,14 @@ static char owner_begins_slow_release(struct pv_vm *vm, struct slow_write *slow)
 
 	slow->file = memfd_create("guest", 0);
 	slow->page = mmap(NULL, PV_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	slow->fault = pv_page_late(slow->page);
+	slow->fault = page_comes_late(slow->page);
 	if (slow->fault < 0)
 		return UNABLE;
 	if (ftruncate(slow->file, PV_PAGE) ||
 	    mmap(pv_mem(vm, FILED), PV_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 slow->file, 0) == MAP_FAILED ||
 	    pthread_create(&slow->thread, NULL, write_slowly, slow) ||
-	    !pv_page_wanted(slow->fault, 10000))
+	    !pv_late_is_waited_for(slow->fault))
 		return 'n';
 	pv_list(vm)[0] = FILED >> 12;
 	if (!owner_begins_release(vm, 1))
@@ -121,7 +137,7 @@ static bool owner_ends_slow_release(struct pv_vm *vm, struct slow_write *slow)
 {
 	void *ret;
 
-	return pv_page_comes(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
+	return bring_in(slow->fault, slow->page) && !pthread_join(slow->thread, &ret) && ret &&
 	       owner_released(vm, PV_PAGE);
 }
 
@@ -164,7 +180,7 @@ static char owner_does(struct pv_vm *vm, char what)
 	case 'r':	/* give pages back: every other one of four */
 		return owner_releases(vm) ? DONE : 'n';
 	case 'l':	/* have a page that comes late */
-		late = pv_page_late(pv_mem(vm, LATE));
+		late = page_comes_late(pv_mem(vm, LATE));
 		return late < 0 ? UNABLE : DONE;
 	case 'b':	/* bring it in, when somebody waits for it */
 		return owner_brings_in(late, pv_mem(vm, LATE)) ? DONE : 'n';
