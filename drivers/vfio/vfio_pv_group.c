@@ -260,7 +260,7 @@ static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error,
  * @group: the group
  * @type: what kind of group
  *
- * What is refused is told of, unless type 1 may take it.
+ * What is refused is told of, unless it is not ours and type 1 is asked next.
  *
  * Return: 0; -ENODEV if it is not ours, or the host has no such device; -EBUSY if a
  * mapping has no user address; -EINVAL if it is attached already, or if what is mapped is

@@ -360,7 +360,7 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
  * the value of this. @what is which ioctl, without its prefix, @why what is wrong, and
  * @value with which value. Each place has a limit of its own for how often. One line
  * for each refusal: who passes an error on says nothing. An entry of a batch is told of
- * as the ioctl that it stands for, MAP_DMA or UNMAP_DMA.
+ * as the ioctl that it stands for, MAP_DMA or UNMAP_DMA, unless that could not have it.
  */
 #define vfio_pv_refuse(error, what, why, value) ({				\
 	int __error = (error);							\
