@@ -147,7 +147,7 @@ static void vfio_pv_handle_event(void *token, const struct pv_iommu_event *from)
  */
 struct vfio_pv_events *vfio_pv_events_alloc(void)
 {
-	struct vfio_pv_events *e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
+	struct vfio_pv_events *e = kvzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 
 	if (!e)
 		return NULL;
@@ -164,7 +164,7 @@ void vfio_pv_events_free(struct vfio_pv_events *e)
 {
 	if (e && e->eventfd)
 		eventfd_ctx_put(e->eventfd);
-	kfree(e);
+	kvfree(e);
 }
 
 /**

@@ -76,8 +76,11 @@ static inline bool vfio_pv_map_is_foreign(const struct vfio_pv_dma_map *map)
 /* Entries of a batch that share hypercalls and flushes */
 #define VFIO_PV_BATCH_GROUP	128
 
-/* Events that wait to be read, per container */
-#define VFIO_PV_MAX_EVENTS	128
+/*
+ * Events that wait to be read, per container: those of a whole list of pages that are
+ * first to be let go, and then gone
+ */
+#define VFIO_PV_MAX_EVENTS	1024
 
 /* Bits, so that a set of states can be named */
 enum vfio_pv_state {

@@ -20,7 +20,7 @@
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
-#define SOME		1024
+#define SOME		2048
 
 FIXTURE(event)
 {
