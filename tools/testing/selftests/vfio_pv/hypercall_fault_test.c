@@ -192,6 +192,64 @@ TEST_F_TIMEOUT(fault, unmap_dma, 3600)
 	pv_fault_report("UNMAP_DMA", &sweep);
 }
 
+/*
+ * A part of a large page leaves. The rest of it stays as small pages; or, when the IOMMU's
+ * table could not be changed, all of it is gone, and all of it is named.
+ */
+TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
+{
+	char *hva = pv_mem(&self->vm, PV_HIGH);
+	struct pv_region half = {
+		.gpa = 0x30000000, .size = PV_2M / 2, .hva = hva, .writable = true,
+	};
+	struct pv_region rest = {
+		.gpa = half.gpa + half.size, .size = PV_2M / 2, .hva = hva + half.size,
+		.writable = true,
+	};
+	unsigned int whole = 0, in_part = 0;
+	struct pv_fault_sweep sweep;
+	struct pviommu_event ev;
+	__u64 iova = PV_SNAP_FREE, left;
+
+	memset(hva, 1, PV_2M);
+	ASSERT_EQ(0, pv_region_map(&self->vm, &half));
+	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
+	ASSERT_TRUE(pv_snap_home(self->r, self->ep));
+	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
+		left = pv_state(self->r).pages_mapped;
+		pv_map_2m(self->r, PV_SNAP_E, iova, half.gpa, PV_2M, PV_RW);
+		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
+		vfio_unmap_dma(self->vm.container, rest.gpa, rest.size, NULL);
+		sweep.was = pv_fault_disarm();
+		/* If it came to nothing */
+		vfio_unmap_dma(self->vm.container, rest.gpa, rest.size, NULL);
+		left = pv_state(self->r).pages_mapped - left;
+		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
+		EXPECT_EQ(PVIOMMU_EV_REVOKED, ev.type);
+		if (left) {
+			ASSERT_EQ(256, left);
+			EXPECT_EQ(iova + half.size, ev.addr);
+			EXPECT_EQ(rest.gpa, ev.gpa);
+			EXPECT_EQ(rest.size, ev.size);
+			in_part++;
+		} else {
+			EXPECT_EQ(iova, ev.addr);
+			EXPECT_EQ(half.gpa, ev.gpa);
+			EXPECT_EQ(PV_2M, ev.size);
+			whole++;
+		}
+		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
+		pv_unmap(self->r, PV_SNAP_E, iova, PV_2M);
+		pv_inv(self->r, PV_SNAP_E);
+		ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
+	}
+	pv_fault_report("UNMAP_DMA of a part", &sweep);
+	EXPECT_LT(0, in_part);
+	EXPECT_LT(0, whole);
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &rest));
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &half));
+}
+
 TEST_F(fault, get_info)
 {
 	struct {
