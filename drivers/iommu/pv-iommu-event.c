@@ -89,6 +89,8 @@ static bool event_tell_endpoint(struct pviommu_endpoint *ep,
  * usual limit, two a second, is none: who waits for events would wait for the console.
  */
 static DEFINE_RATELIMIT_STATE(fault_limit, 60 * HZ, DEFAULT_RATELIMIT_BURST);
+/* The same with memory that goes in many pieces */
+static DEFINE_RATELIMIT_STATE(revoked_limit, 60 * HZ, DEFAULT_RATELIMIT_BURST);
 
 /* No DMA yet: the host does not understand an entry of a domain's table */
 static void event_entry(struct pviommu *pv, const struct pviommu_event *ev)
@@ -153,9 +155,9 @@ static void event_memory(struct pviommu *pv, const struct pviommu_event *ev)
 	if (event.type == PVIOMMU_EV_REVOKED && !dom->owner_ops)
 		pviommu_store_revoke(dom, event.iova, event.size, event.gpa);
 	event_tell(dom, &event);
-	if (event.type == PVIOMMU_EV_REVOKED)
-		pr_warn_ratelimited("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx of VM %u is gone\n",
-				    dom->id, event.size, event.iova, event.gpa, event.vm);
+	if (event.type == PVIOMMU_EV_REVOKED && __ratelimit(&revoked_limit))
+		pr_warn("domain %u: 0x%llx bytes at 0x%llx lead nowhere any more, their memory at 0x%llx of VM %u is gone\n",
+			dom->id, event.size, event.iova, event.gpa, event.vm);
 }
 
 static void event_isolated(struct pviommu *pv, const struct pviommu_event *ev)
