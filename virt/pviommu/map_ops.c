@@ -237,6 +237,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		if (ret)
 			return ret;
 		ctx->done += (u64)n << PAGE_SHIFT;
+		cond_resched();
 	}
 	return 0;
 }
