@@ -14,7 +14,7 @@
 #include "pv-iommu.h"
 
 /* Events made up by one write */
-#define INJECT_MAX	1024
+#define INJECT_MAX	4096
 
 struct host_counter {
 	const char *name;
