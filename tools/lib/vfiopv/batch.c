@@ -60,8 +60,14 @@ static int map_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
 static int unmap_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
 {
 	__u64 removed = 0;
-	int ret = vfiopv_unmap(c, entry->iova, entry->size, entry->flags, &removed);
+	int ret;
 
+	/* As VFIO_PV_IOMMU has it: that is for the whole batch to say */
+	if (entry->flags)
+		return -EOPNOTSUPP;
+	if (entry->vaddr)
+		return -EINVAL;
+	ret = vfiopv_unmap(c, entry->iova, entry->size, 0, &removed);
 	if (!ret)
 		entry->size = removed;
 	return ret;

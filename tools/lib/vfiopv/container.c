@@ -45,22 +45,37 @@ static int set_best_type(struct vfiopv *c)
 	return set_type(c, VFIO_PV_IOMMU) ? set_type(c, VFIO_TYPE1v2_IOMMU) : 0;
 }
 
-static int enter(struct vfiopv *c, int group)
+/* Which version of type 1 it is can't be asked */
+static unsigned int found_type(const struct vfiopv *c)
 {
 	struct vfio_pv_info_cap_limits limits;
+
+	if (!vfiopv_limits(c, &limits))
+		return VFIO_PV_IOMMU;
+	return c->asked == VFIO_TYPE1_IOMMU ? VFIO_TYPE1_IOMMU : VFIO_TYPE1v2_IOMMU;
+}
+
+/*
+ * iommufd in the place of a container has what looks like a type from its first group on,
+ * but has yet to be told which version. A container that has one refuses another.
+ */
+static int enter(struct vfiopv *c, int group)
+{
+	bool pv = c->asked == VFIO_PV_IOMMU;
+	unsigned int type;
 	int ret;
 
 	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &c->fd))
 		return -errno;
-	if (has_type(c)) {
-		/* Given by who has put a group into it without us */
-		if (c->type == VFIOPV_BEST)
-			c->type = vfiopv_limits(c, &limits) ? VFIO_TYPE1v2_IOMMU : VFIO_PV_IOMMU;
-		return 0;
-	}
 	ret = c->asked == VFIOPV_BEST ? set_best_type(c) : set_type(c, c->asked);
-	/* Another thread, with another group */
-	return ret == -EINVAL && has_type(c) ? 0 : ret;
+	if (ret != -EINVAL || !has_type(c))
+		return ret;
+	/* Given by another group: of this program, of another thread, or of somebody else */
+	type = found_type(c);
+	if (c->asked != VFIOPV_BEST && pv != (type == VFIO_PV_IOMMU))
+		return -EINVAL;
+	c->type = type;
+	return 0;
 }
 
 int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf)

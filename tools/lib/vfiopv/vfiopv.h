@@ -36,6 +36,9 @@ extern "C" {
  *	in it; before, what was asked for
  * @asked: what was asked for
  *
+ * It comes from vfiopv_open(). Who makes one of a file descriptor fills in @type if the
+ * container has one already, and @asked if devices are to be opened in it.
+ *
  * When its last device is closed the kernel drops what is mapped, and the type: the
  * next device that is opened decides anew.
  */
@@ -75,8 +78,9 @@ void vfiopv_close(struct vfiopv *c);
 
 /*
  * Open a device that is bound to vfio-pci, and put its group into the
- * container; the first one decides the type. -EPERM if its interrupts are not
- * isolated, -ENODEV if the container's IOMMU does not take it, -EBUSY if its group is
+ * container; the first one decides the type. -EINVAL if the container has another type
+ * than was asked for, or can't have that one, as iommufd in its place; -EPERM if the
+ * device's interrupts are not isolated, -ENODEV if the container's IOMMU does not take it, -EBUSY if its group is
  * open. Of a group of several devices the others are opened by vfiopv_dev_get(), with the
  * same @group.
  */

@@ -542,7 +542,11 @@ static int open_container(struct guest_vfio *g, struct vfiopv *c, const char *pa
 
 	if (guest_find_edu(0, bdf))
 		return -ENODEV;
-	*c = (struct vfiopv) { .fd = open(path, O_RDWR | O_CLOEXEC), .type = VFIO_TYPE1v2_IOMMU };
+	*c = (struct vfiopv) {
+		.fd = open(path, O_RDWR | O_CLOEXEC),
+		.type = VFIO_TYPE1v2_IOMMU,
+		.asked = VFIO_TYPE1v2_IOMMU,
+	};
 	g->container = c->fd;
 	if (c->fd < 0)
 		return -errno;
@@ -595,6 +599,24 @@ TEST_F(container, errors)
 	EXPECT_EQ(-EFAULT, vfio_map_dma(fd, GUEST_IOVA * 2, (void *)PAGE, PAGE, true));
 	EXPECT_EQ(-EINVAL, guest_unmap(&self->g, PAGE, 0, VFIO_DMA_UNMAP_FLAG_ALL, NULL));
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* What iommufd is to a container is not taken for our type, nor for one that is missing */
+TEST_F(container, of_the_best_type)
+{
+	bool iommufd = !strcmp(variant->path, "/dev/iommu");
+	unsigned int best = iommufd ? VFIO_TYPE1v2_IOMMU : VFIO_PV_IOMMU;
+	char bdf[16];
+
+	strcpy(bdf, self->g.dev.bdf);
+	EXPECT_EQ(VFIO_TYPE1v2_IOMMU, self->c.type);
+	vfiopv_dev_close(&self->g.dev);
+	self->c.asked = VFIO_PV_IOMMU;
+	EXPECT_EQ(iommufd ? -EINVAL : 0, vfiopv_dev_open(&self->c, &self->g.dev, bdf));
+	vfiopv_dev_close(&self->g.dev);
+	self->c.asked = VFIOPV_BEST;
+	EXPECT_EQ(0, vfiopv_dev_open(&self->c, &self->g.dev, bdf));
+	EXPECT_EQ(best, self->c.type);
 }
 
 /* The same IOVAs can be mapped, whoever is asked */
