@@ -124,7 +124,8 @@ struct pviommu_mapping {
 	};
 	u64 npages;
 	u32 nr_runs;
-	u8 pgshift;			/* UNMAP may cut at multiples of this */
+	u8 pgshift : 7;			/* UNMAP may cut at multiples of this */
+	u8 was_large : 1;		/* in a mirror: of a large page that was taken apart */
 	u8 prot;			/* PVIOMMU_PROT_* */
 	u16 room;			/* runs that it has memory for */
 	struct pviommu_loan *loan;	/* another VM's pages; NULL: our own */
@@ -192,6 +193,7 @@ struct pviommu_table {
 	struct pviommu_scratch *scratch; /* NULL: its pages are not watched */
 	struct xarray places;		/* watched pages; vm->types.change_lock */
 	bool ended;			/* no page is watched any more; as places */
+	bool taken_apart;		/* a large page was, once; domain->lock */
 };
 
 struct pviommu_domain {
