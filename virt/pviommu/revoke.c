@@ -85,6 +85,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 			npages = whole_pages(map, page, npages);
 			if (!npages) {
 				take_apart(domain, map, page);
+				cond_resched();
 				continue;
 			}
 			done = revoke_pages(domain, map, page, npages);
