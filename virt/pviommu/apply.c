@@ -6,7 +6,9 @@
  * effective by pviommu_hw_sync(); pages may be unpinned only after that.
  */
 #include <linux/error-injection.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -60,14 +62,14 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
  * table, which the driver flushes, and frees: see gather_sync().
  */
 static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
-					   u64 hpa, u64 size, u8 prot)
+					   u64 hpa, u64 size, u8 prot, gfp_t gfp)
 {
 	bool may_flush = size >= SZ_2M;
 	int ret;
 
 	if (may_flush)
 		mutex_lock(&domain->vm->attach_lock);
-	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), GFP_KERNEL_ACCOUNT);
+	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), gfp);
 	if (may_flush)
 		mutex_unlock(&domain->vm->attach_lock);
 	return ret;
@@ -98,7 +100,8 @@ static void hw_undo(struct pviommu_domain *domain, u64 iova, u64 end)
  * guest may unmap any page, and a large entry can't be taken apart.
  */
 static int hw_map_run(struct pviommu_domain *domain, u64 iova,
-		      const struct pviommu_run *run, const struct pviommu_mapping *map)
+		      const struct pviommu_run *run, const struct pviommu_mapping *map,
+		      gfp_t gfp)
 {
 	u64 piece = map->pgshift == PAGE_SHIFT ? SZ_1M : SZ_2M;
 	u64 hpa = run->hpfn << PAGE_SHIFT, left = (u64)run->npages << PAGE_SHIFT;
@@ -107,7 +110,7 @@ static int hw_map_run(struct pviommu_domain *domain, u64 iova,
 	while (left) {
 		u64 n = min(left, piece);
 
-		ret = hw_map_piece(domain, iova, hpa, n, map->prot);
+		ret = hw_map_piece(domain, iova, hpa, n, map->prot, gfp);
 		if (ret)
 			return ret;
 		iova += n;
@@ -115,6 +118,28 @@ static int hw_map_run(struct pviommu_domain *domain, u64 iova,
 		left -= n;
 	}
 	return 0;
+}
+
+static int hw_map(struct pviommu_domain *domain, const struct pviommu_mapping *map, gfp_t gfp)
+{
+	u64 iova = map->it.start;
+	u32 i;
+	int ret;
+
+	lockdep_assert_held(&domain->lock);
+
+	for (i = 0; i < map->nr_runs; i++) {
+		ret = hw_map_run(domain, iova, &map->runs[i], map, gfp);
+		if (ret)
+			goto err_unmap;
+		iova += (u64)map->runs[i].npages << PAGE_SHIFT;
+	}
+	return 0;
+
+err_unmap:
+	/* The run that failed may be there in part */
+	hw_undo(domain, map->it.start, map->it.last + 1);
+	return ret == -ENOMEM ? -ENOMEM : -EIO;
 }
 
 /**
@@ -127,24 +152,7 @@ static int hw_map_run(struct pviommu_domain *domain, u64 iova,
  */
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
-	u64 iova = map->it.start;
-	u32 i;
-	int ret;
-
-	lockdep_assert_held(&domain->lock);
-
-	for (i = 0; i < map->nr_runs; i++) {
-		ret = hw_map_run(domain, iova, &map->runs[i], map);
-		if (ret)
-			goto err_unmap;
-		iova += (u64)map->runs[i].npages << PAGE_SHIFT;
-	}
-	return 0;
-
-err_unmap:
-	/* The run that failed may be there in part */
-	hw_undo(domain, map->it.start, map->it.last + 1);
-	return ret == -ENOMEM ? -ENOMEM : -EIO;
+	return hw_map(domain, map, GFP_KERNEL_ACCOUNT);
 }
 
 static void gather_unmap(struct pviommu_domain *domain, u64 iova, u64 size)
@@ -193,9 +201,27 @@ void pviommu_hw_unmap(struct pviommu_domain *domain,
 }
 
 /* A mapping of one large page: can it be one entry? */
-static bool hw_may_be_large(const struct pviommu_mapping *map)
+static bool hw_may_be_large(const struct pviommu_domain *domain,
+			    const struct pviommu_mapping *map)
 {
-	return map->nr_runs == 1 && IS_ALIGNED(map->runs[0].hpfn, map->npages);
+	return domain->hw->pgsize_bitmap & SZ_2M && map->nr_runs == 1 &&
+	       IS_ALIGNED(map->runs[0].hpfn, map->npages);
+}
+
+/*
+ * Put a mapping back, for which there is no thread of the VM to charge. The VM's cgroup is
+ * charged, but none of its processes is killed for it: other VMs may wait for us.
+ */
+static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mapping *map)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(domain->vm->mm), *old;
+	int ret;
+
+	old = set_active_memcg(memcg);
+	ret = hw_map(domain, map, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return ret;
 }
 
 /**
@@ -205,14 +231,15 @@ static bool hw_may_be_large(const struct pviommu_mapping *map)
  *
  * The IOMMU API has no call for it, and drivers clear all of a large entry that a part is
  * unmapped of: so the page is unmapped, then mapped anew. In between, a device that does
- * not have it in its IOTLB reaches nothing there, and its DMA is refused.
+ * not have it in its IOTLB reaches nothing there, and its DMA is refused. Where IOMMUs can't
+ * have both sizes in their IOTLB (SMMUv3), that is flushed then, and with it what else waits.
  *
  * Return: 0; -ENOMEM or -EIO: the page table has nothing of the mapping any more, of which
  * devices may still reach all until pviommu_hw_sync().
  */
 int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
-	bool large = hw_may_be_large(map);
+	bool large = hw_may_be_large(domain, map);
 
 	lockdep_assert_held(&domain->lock);
 
@@ -220,7 +247,10 @@ int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping 
 	if (!large)
 		return 0;
 	pviommu_hw_unmap(domain, map);
-	return pviommu_hw_map(domain, map);
+	/* Those of x86 can, and then devices whose accesses are in it are not disturbed */
+	if (!PVIOMMU_GATHER_QUEUED)
+		pviommu_flush(domain, 0, U64_MAX);
+	return hw_map_back(domain, map);
 }
 
 /**
@@ -252,7 +282,7 @@ static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
 			len++;
 		ret = hw_map_piece(domain, gpa + ((u64)i << PAGE_SHIFT),
 				   page_to_phys(pages[i]),
-				   (u64)len << PAGE_SHIFT, prot);
+				   (u64)len << PAGE_SHIFT, prot, GFP_KERNEL_ACCOUNT);
 		if (ret)
 			goto err_unmap;
 	}

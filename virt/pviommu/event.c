@@ -52,15 +52,15 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 	spin_lock_irq(&events->lock);
 	events->on = true;
 	events->cookie = cookie;
-	events->prod = 0;
+	WRITE_ONCE(events->prod, 0);
 	events->lost = 0;
 	events->seq = 0;
 	events->backlog = backlog;
 	events->room = room;
 	events->first = 0;
-	events->waiting = 0;
+	WRITE_ONCE(events->waiting, 0);
 	events->waiting_told = 0;
-	events->ends_waiting = 0;
+	WRITE_ONCE(events->ends_waiting, 0);
 	spin_unlock_irq(&events->lock);
 	return 0;
 }
@@ -80,8 +80,8 @@ void pviommu_events_stop(struct pviommu_vm *vm)
 	events->on = false;
 	backlog = events->backlog;
 	events->backlog = NULL;
-	events->waiting = 0;
-	events->ends_waiting = 0;
+	WRITE_ONCE(events->waiting, 0);
+	WRITE_ONCE(events->ends_waiting, 0);
 	spin_unlock_irq(&events->lock);
 	kvfree(backlog);
 	pviommu_window_close(vm, &events->ring);
@@ -116,21 +116,26 @@ static int ring_room(struct pviommu_events *events)
 	return used < PVIOMMU_EVENT_SLOTS ? PVIOMMU_EVENT_SLOTS - used : 0;
 }
 
-/* Write an event for which there is room; the guest has to be told of it */
-static void ring_put(struct pviommu_events *events, const struct pviommu_event *ev)
+/* Write an event for which there is room, behind @n others that the guest is not told of yet */
+static void ring_put(struct pviommu_events *events, u32 n, const struct pviommu_event *ev)
 {
-	u32 slot = events->prod++ % PVIOMMU_EVENT_SLOTS;
+	u32 slot = (events->prod + n) % PVIOMMU_EVENT_SLOTS;
 
 	pviommu_window_write(&events->ring,
 			     offsetof(struct pviommu_event_ring, ev[slot]),
 			     ev, EVENT_WORDS);
 }
 
-static void ring_tell_prod(struct pviommu_events *events)
+/* Tell the guest of @n events more */
+static void ring_tell_prod(struct pviommu_events *events, u32 n)
 {
+	u32 prod = events->prod + n;
+
 	pviommu_window_publish(&events->ring,
 			       offsetof(struct pviommu_event_ring, prod),
-			       cpu_to_le32(events->prod));
+			       cpu_to_le32(prod));
+	/* Not before: who says it in the header of a ring does not take the lock */
+	smp_store_release(&events->prod, prod);
 }
 
 static void ring_tell_waiting(struct pviommu_events *events)
@@ -164,28 +169,29 @@ static u32 backlog_room(const struct pviommu_events *events, const struct pviomm
 
 static void backlog_add(struct pviommu_events *events, const struct pviommu_event *ev)
 {
-	events->backlog[(events->first + events->waiting++) % events->room] = *ev;
+	events->backlog[(events->first + events->waiting) % events->room] = *ev;
+	WRITE_ONCE(events->waiting, events->waiting + 1);
 	if (is_end_of_release(ev))
-		events->ends_waiting++;
+		WRITE_ONCE(events->ends_waiting, events->ends_waiting + 1);
 }
 
 /* Move what there is room for from the backlog to the ring */
 static void backlog_move(struct pviommu_events *events)
 {
-	int n = min_t(u32, max(ring_room(events), 0), events->waiting);
+	u32 n = min_t(u32, max(ring_room(events), 0), events->waiting), i;
 
 	if (!n)
 		return;
-	while (n--) {
+	for (i = 0; i < n; i++) {
 		const struct pviommu_event *ev = &events->backlog[events->first];
 
-		ring_put(events, ev);
+		ring_put(events, i, ev);
 		events->first = (events->first + 1) % events->room;
-		events->waiting--;
+		WRITE_ONCE(events->waiting, events->waiting - 1);
 		if (is_end_of_release(ev))
-			events->ends_waiting--;
+			WRITE_ONCE(events->ends_waiting, events->ends_waiting - 1);
 	}
-	ring_tell_prod(events);
+	ring_tell_prod(events, n);
 }
 
 /*
@@ -217,8 +223,8 @@ static bool event_put(struct pviommu_events *events, const struct pviommu_event 
 	if (room < 0)
 		return false;
 	if (room && !events->waiting) {
-		ring_put(events, ev);
-		ring_tell_prod(events);
+		ring_put(events, 0, ev);
+		ring_tell_prod(events, 1);
 		return true;
 	}
 	if (events->waiting < backlog_room(events, ev)) {

@@ -55,6 +55,7 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 	map->npages = npages;
 	map->nr_runs = nr_runs;
 	map->room = nr_runs;
+	map->was_large = false;
 	map->loan = NULL;
 	return map;
 }
@@ -264,6 +265,7 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
 					     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 	part->pgshift = map->pgshift;
+	part->was_large = map->was_large;
 	part->prot = map->prot;
 	part->loan = map->loan;
 	part->it.start = iova;

@@ -124,7 +124,8 @@ struct pviommu_mapping {
 	};
 	u64 npages;
 	u32 nr_runs;
-	u8 pgshift;			/* UNMAP may cut at multiples of this */
+	u8 pgshift : 7;			/* UNMAP may cut at multiples of this */
+	u8 was_large : 1;		/* in a mirror: of a large page that was taken apart */
 	u8 prot;			/* PVIOMMU_PROT_* */
 	u16 room;			/* runs that it has memory for */
 	struct pviommu_loan *loan;	/* another VM's pages; NULL: our own */
@@ -192,6 +193,7 @@ struct pviommu_table {
 	struct pviommu_scratch *scratch; /* NULL: its pages are not watched */
 	struct xarray places;		/* watched pages; vm->types.change_lock */
 	bool ended;			/* no page is watched any more; as places */
+	bool taken_apart;		/* a large page was, once; domain->lock */
 };
 
 struct pviommu_domain {
@@ -754,8 +756,10 @@ void pviommu_types_init(struct pviommu_vm *vm);
 void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
 bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
-bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames);
-void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames);
+bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames,
+			    ktime_t end);
+void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames,
+			    ktime_t end);
 int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
 		       void *buf, size_t len);
 void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry);

@@ -21,6 +21,12 @@ MODULE_PARM_DESC(release_ms,
 /* A guest gives up after a minute, and can't tell then what has become of its pages */
 #define MAX_RELEASE_MS	30000U
 
+/*
+ * So whatever server_timeout_ms is, a server is not waited for longer than this for all that
+ * it is told of a list, or a quarter more if it took most of that at first
+ */
+#define MAX_PATIENCE_MS	20000
+
 /* A list that is under way */
 struct release {
 	struct delayed_work work;
@@ -28,6 +34,7 @@ struct release {
 	struct pviommu_vm *vm;
 	u64 token;
 	bool told;			/* those who map or watch the pages */
+	ktime_t patience;		/* what is left for the server, once they are */
 	struct pviommu_frames frames;
 	u64 gfns[];
 };
@@ -160,6 +167,18 @@ out_unlock:
 	return size;
 }
 
+/* Announce the pages to the server that watches them; whether it does any */
+static bool tell_server(struct release *rel)
+{
+	ktime_t begun = ktime_get(), all;
+	bool any;
+
+	all = min(ktime_sub(pviommu_server_patience(), begun), ms_to_ktime(MAX_PATIENCE_MS));
+	any = pviommu_types_announce(rel->vm, &rel->frames, ktime_add(begun, all));
+	rel->patience = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
+	return any;
+}
+
 static void release_work(struct work_struct *work)
 {
 	struct release *rel = container_of(to_delayed_work(work), struct release,
@@ -172,7 +191,7 @@ static void release_work(struct work_struct *work)
 		down_read(&vm->mem_lock);
 		any = tell_all(vm, &rel->frames);
 		up_read(&vm->mem_lock);
-		any |= pviommu_types_announce(vm, &rel->frames);
+		any |= tell_server(rel);
 		if (any) {
 			queue_delayed_work(compat_unbound_wq, &rel->work,
 					   msecs_to_jiffies(min(READ_ONCE(release_ms),
@@ -180,7 +199,7 @@ static void release_work(struct work_struct *work)
 			return;
 		}
 	}
-	pviommu_types_released(vm, &rel->frames);
+	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->patience));
 	post_released(rel, release_now(vm, &rel->frames));
 	release_free(rel);
 }

@@ -58,6 +58,11 @@ static void take_apart(struct pviommu_domain *domain, struct pviommu_mapping *ma
 	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask;
 
 	map = pviommu_domain_cut(domain, map, iova, iova | mask);
+	/* The guest's table may have a large one still: an INVALIDATE has to look at all of it */
+	if (domain->table) {
+		domain->table->taken_apart = true;
+		map->was_large = true;
+	}
 	if (!pviommu_hw_take_apart(domain, map))
 		return;
 	post_pages(domain, PVIOMMU_EV_REVOKED, map, 0, map->npages);
@@ -80,6 +85,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 			npages = whole_pages(map, page, npages);
 			if (!npages) {
 				take_apart(domain, map, page);
+				cond_resched();
 				continue;
 			}
 			done = revoke_pages(domain, map, page, npages);

@@ -113,7 +113,8 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 /* Say in the header how many events there are */
 static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 {
-	u32 events = READ_ONCE(vm->events.prod);
+	/* Pairs with ring_tell_prod(): the guest can see as many */
+	u32 events = smp_load_acquire(&vm->events.prod);
 
 	if (events == ring->events)
 		return;

@@ -163,6 +163,37 @@ static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 		*last |= (1ULL << map->pgshift) - 1;
 }
 
+/*
+ * Is any page left of the large one around an IOVA, if that was taken apart? Also when the
+ * guest has small ones there now: a look that can be interrupted can't tell for all of them.
+ */
+static bool was_large(struct pviommu_domain *domain, u64 iova)
+{
+	u64 first = round_down(iova, SZ_2M), last = iova | (SZ_2M - 1);
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&domain->lock);
+
+	for (node = interval_tree_iter_first(&domain->mappings, first, last); node;
+	     node = interval_tree_iter_next(node, first, last))
+		if (container_of(node, struct pviommu_mapping, it)->was_large)
+			return true;
+	return false;
+}
+
+/* The bounds of the large pages that were taken apart at the ends of a range */
+static void once_large_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+{
+	lockdep_assert_held(&domain->lock);
+
+	if (!domain->table->taken_apart)
+		return;
+	if (was_large(domain, *iova))
+		*iova = round_down(*iova, SZ_2M);
+	if (was_large(domain, *last))
+		*last |= SZ_2M - 1;
+}
+
 /* Take a range out of the mirror; true when all of it is */
 static bool forget(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
 {
@@ -373,8 +404,8 @@ static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 
 /*
  * Where to look: at what was asked for, as far as there can be something, and at
- * all of a large page that part of it is asked for. That is found out once and
- * kept in our copy of the op.
+ * all of a large page that part of it is asked for, also if it was taken apart since. That
+ * is found out once and kept in our copy of the op.
  */
 static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *iova, u64 *last)
@@ -393,6 +424,7 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 		return false;
 	mutex_lock(&domain->lock);
 	whole_pages(domain, iova, last);
+	once_large_pages(domain, iova, last);
 	mutex_unlock(&domain->lock);
 	op->inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
 	op->inv.addr = cpu_to_le64(*iova);

@@ -512,17 +512,17 @@ static int do_patiently(struct pviommu_vm *vm, u64 gpa, ktime_t end,
  * pviommu_types_announce() - pages will be given back to the host
  * @vm: the VM
  * @frames: the pages, a list
+ * @end: until when it may wait for the server to make room, for all of the pages
  *
  * The server is told of each of its pages, which remain of its type until
  * pviommu_types_released().
  *
- * Context: process, no lock of the VM held. Waits for the server to make room as long as a
- * write does, for all of the pages.
+ * Context: process, no lock of the VM held. A server that makes none is disclaimed.
  * Return: whether any is of a server's type.
  */
-bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames,
+			    ktime_t end)
 {
-	ktime_t end = pviommu_server_patience();
 	bool any = false;
 	u32 i;
 
@@ -536,16 +536,16 @@ bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *
  * pviommu_types_released() - pages are about to be given back to the host
  * @vm: the VM
  * @frames: the pages, a list
+ * @end: until when it may wait for the server to make room, for all of the pages
  *
  * What they hold will be gone without a write: they are plain memory on return, and the
  * server has been told of each. A page of a table remains one.
  *
- * Context: process, no lock of the VM held. Waits for the server as long as a write does,
- * for all of the pages.
+ * Context: process, no lock of the VM held. A server that makes none is disclaimed.
  */
-void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames)
+void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames,
+			    ktime_t end)
 {
-	ktime_t end = pviommu_server_patience();
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)

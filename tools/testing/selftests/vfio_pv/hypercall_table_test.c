@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lib/edu.h"
 #include "lib/pv_table.h"
@@ -261,6 +262,83 @@ TEST_F(table, large_page_for_a_small_one_beside)
 	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + 100 * PV_PAGE, TARGET));
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 100 * PV_PAGE, PV_HIGH + 100 * PV_PAGE));
 	EXPECT_EQ(pv_iface_pages(&self->vm) + 1 + 512, pv_state(self->r).pages_pinned);
+}
+
+/* The guest gives a page back; the host tells when it is its own */
+static bool give_back(struct pv_vm *vm, __u64 gpa)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+	struct pviommu_event ev = {};
+	int i;
+
+	pv_list(vm)[0] = gpa / PV_PAGE;
+	op.release.list = PV_AT_LIST;
+	op.release.count = 1;
+	if (__pv_exec(&vm->ring[0], op) != PVIOMMU_OK)
+		return false;
+	for (i = 0; i < 2000 && ev.type != PVIOMMU_EV_RELEASED; i++)
+		if (!pv_event_next(vm, &ev))
+			usleep(5000);
+	return ev.type == PVIOMMU_EV_RELEASED && ev.size == PV_PAGE;
+}
+
+/*
+ * A large page of which the host had to make small ones: for the guest it is one still. The
+ * tests' own page is mapped besides.
+ */
+#define take_large_page_apart() do {						\
+	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;	\
+	pv_inv(self->r, self->dom);						\
+	ASSERT_TRUE(give_back(&self->vm, PV_HIGH + 2 * PV_PAGE));		\
+	ASSERT_EQ(511, pv_state(self->r).pages_mapped - 1);			\
+	ASSERT_EQ(PV_HIGH, pv_leads_to(self->r, self->dom, IOVA));		\
+} while (0)
+
+TEST_F(table, large_page_in_parts_goes_as_one)
+{
+	take_large_page_apart();
+	*pv_entry(&self->t, IOVA, 2) = 0;
+	pv_inv_page(self->r, self->dom, IOVA + 4 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped - 1);
+	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + 510 * PV_PAGE, PV_HIGH + 510 * PV_PAGE));
+}
+
+/* What is asked for is the page that the host has taken, at which nothing is mapped */
+TEST_F(table, large_page_in_parts_is_asked_for_at_its_hole)
+{
+	take_large_page_apart();
+	*pv_entry(&self->t, IOVA, 2) = (PV_HIGH + PV_2M) | PV_ENTRY_RW | PV_ENTRY_PS;
+	pv_inv_page(self->r, self->dom, IOVA + 2 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(512, pv_state(self->r).pages_mapped - 1);
+	EXPECT_EQ(PV_HIGH + PV_2M, pv_leads_to(self->r, self->dom, IOVA));
+	take_large_page_apart();
+	*pv_entry(&self->t, IOVA, 2) = 0;
+	pv_inv_page(self->r, self->dom, IOVA - PV_PAGE, 4 * PV_PAGE);
+	EXPECT_EQ(0, pv_state(self->r).pages_mapped - 1);
+}
+
+/* What is alike stays when the guest's are small, too; then come others, each for itself */
+TEST_F(table, large_page_in_parts_is_small_ones_then)
+{
+	unsigned int i;
+
+	take_large_page_apart();
+	*pv_entry(&self->t, IOVA, 2) = 0;
+	for (i = 0; i < 512; i++)
+		pv_table_map(&self->t, IOVA + i * PV_PAGE, PV_HIGH + i * PV_PAGE,
+			     i < 100 ? PV_ENTRY_RW : PV_ENTRY_P);
+	pv_inv_page(self->r, self->dom, IOVA + 4 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(512, pv_state(self->r).pages_mapped - 1);
+	pv_lookup(self->r, self->dom, IOVA + 511 * PV_PAGE);
+	EXPECT_EQ(PV_R, self->r->last.lookup.prot);
+	for (i = 0; i < 512; i++)
+		pv_table_map(&self->t, IOVA + i * PV_PAGE, TARGET, PV_ENTRY_RW);
+	pv_inv(self->r, self->dom);
+	*pv_entry(&self->t, IOVA + 5 * PV_PAGE, 1) = 0;
+	*pv_entry(&self->t, IOVA + 6 * PV_PAGE, 1) = 0;
+	pv_inv_page(self->r, self->dom, IOVA + 5 * PV_PAGE, PV_PAGE);
+	EXPECT_EQ(511, pv_state(self->r).pages_mapped - 1);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + 6 * PV_PAGE));
 }
 
 /* Of 1 GiB, where only the first 4 MiB are RAM */

@@ -72,6 +72,7 @@ struct model_page {
 	__u8 prot;		/* 0: nothing is mapped */
 	__u8 pgshift;
 	bool first;		/* one of the host's mappings begins here */
+	bool was_large;		/* in a mirror, of a page that the host has taken apart */
 };
 
 /* All pages of an aligned range of 2 MiB */

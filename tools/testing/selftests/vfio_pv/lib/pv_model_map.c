@@ -274,8 +274,10 @@ static void take_apart(struct model *m, struct model_domain *d, struct model_blo
 		return;
 	begin_mapping(m, &block->pages[0]);
 	begin_mapping(m, model_page(m, d, block->iova + LARGE));
-	for (n = 0; n < MODEL_BLOCK; n++)
+	for (n = 0; n < MODEL_BLOCK; n++) {
 		block->pages[n].pgshift = 12;
+		block->pages[n].was_large = d->levels;
+	}
 }
 
 /* Events name each page that goes */

@@ -199,6 +199,26 @@ static void whole_pages(const struct look *l, __u64 *iova, __u64 *last)
 		*last |= (1ULL << end->pgshift) - 1;
 }
 
+static bool was_large(const struct look *l, __u64 iova)
+{
+	const struct model_page *page = model_page(l->m, l->d, iova - iova % LARGE);
+	unsigned int n;
+
+	for (n = 0; page && n < MODEL_BLOCK; n++)
+		if (page[n].prot && page[n].was_large)
+			return true;
+	return false;
+}
+
+/* The same of large pages of which the host has made small ones */
+static void once_large_pages(const struct look *l, __u64 *iova, __u64 *last)
+{
+	if (was_large(l, *iova))
+		*iova &= -LARGE;
+	if (was_large(l, *last))
+		*last |= LARGE - 1;
+}
+
 static void clear(struct look *l, __u64 iova, __u64 last)
 {
 	whole_pages(l, &iova, &last);
@@ -534,6 +554,7 @@ __u32 model_look(struct model *m, __u32 domain, __u64 iova, __u64 last, __u64 *r
 		return PVIOMMU_OK;
 	/* Of a large page that is mapped, all is looked at */
 	whole_pages(&l, &l.iova, &l.last);
+	once_large_pages(&l, &l.iova, &l.last);
 	l.at = l.iova;
 	look_from_root(&l);
 	if (l.status)
