@@ -66,7 +66,7 @@ fuzz: machine
 		--kernel $(or $(FUZZ_KERNEL),6.12) --host-iommu $(or $(FUZZ_IOMMU),intel) \
 		--timeout $$(( $(FUZZ_TIME) * 2 + 600 )) --host-cmd \
 		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
-		--tables 1 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
+		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
 
 # The life cycles of host, guest and device, and the random ops, over and over
 SOAK_TIME ?= 3600

@@ -2,7 +2,7 @@
 /*
  * Streams of random ops, and a model that foretells what becomes of each.
  *
- *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [--tables 1]
+ *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [--tables 0]
  *	[harness options]
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
@@ -34,7 +34,7 @@ static struct {
 	__u64 seconds;
 	__u64 sweep;		/* after so many rounds */
 	__u64 tables;		/* guest-owned ones, too */
-} options = { .seed = 305, .ops = 1000000, .sweep = 200 };
+} options = { .seed = 305, .ops = 1000000, .sweep = 200, .tables = 1 };
 
 FIXTURE(fuzz)
 {
