@@ -228,18 +228,16 @@ static const char *vfio_pv_batch_name(bool map)
 	return map ? "MAP" : "UNMAP";
 }
 
-/* Those that were not reached */
-static int vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b, const char *name,
-				     struct vfio_pv_batch_entry __user *user)
+/* Those that were not reached. Return: that all of them know, else @b->first does not */
+static bool vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
+				      struct vfio_pv_batch_entry __user *user)
 {
-	u32 i;
-
-	for (i = b->first; i < b->count; i++) {
-		if (put_user(-ECANCELED, &user[i].result))
-			return vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", i);
+	for (; b->first < b->count; b->first++) {
+		if (put_user(-ECANCELED, &user[b->first].result))
+			return false;
 		cond_resched();
 	}
-	return 0;
+	return true;
 }
 
 static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
@@ -265,7 +263,10 @@ static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
 	}
-	return vfio_pv_batch_cancel_rest(b, name, user) ?: ret;
+	/* What has failed before has been told of */
+	if (!vfio_pv_batch_cancel_rest(b, user) && !ret)
+		ret = vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", b->first);
+	return ret;
 }
 
 static int vfio_pv_batch_check(const struct vfio_pv_iommu_batch *arg, bool map)
@@ -304,7 +305,7 @@ static long vfio_pv_batch(struct vfio_pv_container *c, unsigned long uarg, bool 
 	b->flags = arg.flags;
 	b->count = arg.count;
 	ret = vfio_pv_batch_run(b, map, u64_to_user_ptr(arg.entries));
-	if (put_user(b->done, &user->done))
+	if (put_user(b->done, &user->done) && !ret)
 		ret = vfio_pv_refuse(-EFAULT, vfio_pv_batch_name(map),
 				     "can't write its argument at", uarg);
 	kfree(b);

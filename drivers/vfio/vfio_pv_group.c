@@ -232,11 +232,11 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 /*
  * Which ioctl it is the core does not tell: VFIO_SET_IOMMU brings the groups that there
  * are, be they several, VFIO_GROUP_SET_CONTAINER each later one. With a type that type 1
- * has, too, that is asked next by VFIO_SET_IOMMU, and a group that is not ours is no
+ * has, too, that is asked next by VFIO_SET_IOMMU, and a group that is not @ours is no
  * refusal then.
  */
-static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error,
-				const char *why, struct iommu_group *group)
+static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error, const char *why,
+				struct iommu_group *group, bool ours)
 {
 	bool in_use = READ_ONCE(c->in_use), first;
 	const char *what = "SET_CONTAINER";
@@ -244,12 +244,12 @@ static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error,
 	down_read(&c->lock);
 	first = list_empty(&c->domains) && list_empty(&c->emulated);
 	up_read(&c->lock);
-	if (!in_use)
-		what = first ? "SET_IOMMU" : "SET_IOMMU or SET_CONTAINER";
-	if (!in_use && !c->pv) {
-		if (first && error == -ENODEV)
+	if (!in_use && !first) {
+		what = "SET_IOMMU or SET_CONTAINER";
+	} else if (!in_use) {
+		if (!c->pv && !ours)
 			return error;
-		why = "SET_IOMMU asks type 1 next; group";
+		what = c->pv ? "SET_IOMMU" : "SET_IOMMU (type 1 is next)";
 	}
 	return vfio_pv_refuse(error, what, why, iommu_group_id(group));
 }
@@ -277,10 +277,11 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 
 	if (type != VFIO_EMULATED_IOMMU &&
 	    (type != VFIO_IOMMU || !pv_iommu_group(group)))
-		return vfio_pv_refuse_group(c, -ENODEV, "behind another IOMMU, group", group);
+		return vfio_pv_refuse_group(c, -ENODEV, "behind another IOMMU, group", group,
+					    false);
 	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
 	if (!g)
-		return vfio_pv_refuse_group(c, -ENOMEM, "no memory for group", group);
+		return vfio_pv_refuse_group(c, -ENOMEM, "no memory for group", group, true);
 	g->group = group;
 
 	down_write(&c->lock);
@@ -300,7 +301,9 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	if (!ret)
 		return 0;
 	kfree(g);
-	return vfio_pv_refuse_group(c, ret, why, group);
+	/* The host, too, may say -ENODEV, of a group that is ours: then nobody else says why */
+	return vfio_pv_refuse_group(c, ret, why, group,
+				    type != VFIO_EMULATED_IOMMU || ret != -ENODEV);
 }
 
 /* ------------------------------------------------------------------ */

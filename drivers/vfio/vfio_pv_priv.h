@@ -361,12 +361,14 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
  * @value with which value. Each place has a limit of its own for how often. One line
  * for each refusal: who passes an error on says nothing. An entry of a batch is told of
  * as the ioctl that it stands for, MAP_DMA or UNMAP_DMA, unless that could not have it.
+ * Of -EINTR nothing is said: the process is being killed.
  */
 #define vfio_pv_refuse(error, what, why, value) ({				\
 	int __error = (error);							\
 										\
-	pr_debug_ratelimited("%s refused, error %d: %s %#llx\n", what, -__error, \
-			     why, (u64)(value));				\
+	if (__error != -EINTR)							\
+		pr_debug_ratelimited("%s refused, error %d: %s %#llx\n", what,	\
+				     -__error, why, (u64)(value));		\
 	__error;								\
 })
 

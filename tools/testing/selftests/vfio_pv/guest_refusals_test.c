@@ -13,6 +13,7 @@
 
 #include <linux/pv_iommu.h>
 
+#include "lib/guest_iface.h"
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
@@ -277,6 +278,10 @@ TEST_F(refusals, batch)
 		.count = 1,
 	};
 	struct vfio_pv_iommu_batch arg = good;
+	struct {
+		struct vfio_pv_iommu_batch head;
+		struct vfio_pv_batch_entry entry;
+	} *fixed;
 
 	refused("MAP", -EFAULT, VFIO_PV_IOMMU_MAP, NULL);
 	refused("UNMAP", -EFAULT, VFIO_PV_IOMMU_UNMAP, NULL);
@@ -299,6 +304,16 @@ TEST_F(refusals, batch)
 	entry.flags = 0;
 	EXPECT_EQ(0, guest_ioctl(self->g.container, VFIO_PV_IOMMU_UNMAP, &arg));
 	EXPECT_EQ(1, lines(self->log, "UNMAP", EINVAL));
+
+	/* Neither the array nor the argument can be written: that is one refusal */
+	fixed = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)fixed);
+	fixed->head = good;
+	fixed->head.entries = (uintptr_t)&fixed->entry;
+	fixed->entry.iova = GUEST_IOVA * 4;
+	fixed->entry.size = PAGE;
+	ASSERT_EQ(0, mprotect(fixed, PAGE, PROT_READ));
+	refused("UNMAP", -EFAULT, VFIO_PV_IOMMU_UNMAP, fixed);
 }
 
 TEST_F(refusals, invalidate)
@@ -668,8 +683,29 @@ TEST_F(groups, with_unsafe_interrupts)
 	/* The other line is a warning, which is there without debugging, too */
 	EXPECT_EQ(1, lines(self->log, "SET_IOMMU", EPERM));
 	EXPECT_EQ(-EPERM, set_iommu(VFIO_TYPE1v2_IOMMU));
-	EXPECT_EQ(1, lines(self->log, "SET_IOMMU", EPERM));
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU (type 1 is next)", EPERM));
 	close(ours);
+}
+
+/* One that is ours and can't be had is told of, though type 1 is asked next */
+TEST_F(groups, that_the_host_refuses)
+{
+	struct guest_vfio g;
+	int ours;
+
+	if (access(IFACE_RESTART, W_OK))
+		SKIP(return, "needs root, and pv-iommu with debugfs");
+	guest_setup(&g, VFIO_PV_IOMMU, 0);
+	ASSERT_TRUE(iface_stop(&g.dev));
+	guest_vfio_close(&g);
+	ours = open_group(true);
+	ASSERT_LE(0, ours);
+	ASSERT_EQ(0, vfio_group_set_container(ours, self->container));
+	lseek(self->log, 0, SEEK_END);
+	EXPECT_NE(0, set_iommu(VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, lines(self->log, "SET_IOMMU (type 1 is next)", EIO));
+	close(ours);
+	EXPECT_EQ(0, iface_restart());
 }
 
 /* Mediated devices alone are type 1's, but for the type that only we have */

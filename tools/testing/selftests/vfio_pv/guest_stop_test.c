@@ -20,7 +20,6 @@
 #include "lib/guest_test.h"
 
 #define PAGE		GUEST_PAGE
-#define COOKIE		"/sys/module/pviommu_guest/parameters/cookie"
 #define SOME		4	/* pages */
 /* Doorbells after which a host that is not there must have been given up */
 #define KICKS_MAX	64
@@ -63,32 +62,6 @@ FIXTURE_TEARDOWN(stop)
 	guest_vfio_close(&self->g);
 }
 
-static unsigned long long cookie(void)
-{
-	FILE *file = fopen(COOKIE, "re");
-	unsigned long long value = 0;
-
-	if (file && fscanf(file, "%llu", &value) != 1)
-		value = 0;
-	if (file)
-		fclose(file);
-	return value;
-}
-
-/* Stop the interface behind the driver's back; is it stopped */
-static bool stop_interface(const struct vfio_dev *dev)
-{
-	unsigned int cap = guest_find_capability(dev);
-	unsigned long long secret = cookie();
-	__u32 control;
-
-	vfio_config_write32(dev, cap + PVIOMMU_CAP_GPA_LO_OFF, secret);
-	vfio_config_write32(dev, cap + PVIOMMU_CAP_GPA_HI_OFF, secret >> 32);
-	vfio_config_write32(dev, cap + PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_RESET);
-	control = vfio_config_read32(dev, cap + PVIOMMU_CAP_CONTROL_OFF);
-	return cap && secret && PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_STOPPED;
-}
-
 /* A user who begins anew finds all in order */
 static int works_again(unsigned int type)
 {
@@ -125,7 +98,7 @@ TEST_F(stop, not_flushed_not_unpinned)
 	before = ram_pinned();
 	if (before < 0)
 		SKIP(return, NOT_COUNTED);
-	ASSERT_TRUE(stop_interface(&self->g.dev));
+	ASSERT_TRUE(iface_stop(&self->g.dev));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
 	EXPECT_LE(before, ram_pinned());
 	ASSERT_EQ(0, iface_restart());
@@ -140,7 +113,7 @@ TEST_F(stop, closed_while_stopped)
 
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
 	ASSERT_EQ(0, guest_stats(&from));
-	ASSERT_TRUE(stop_interface(&self->g.dev));
+	ASSERT_TRUE(iface_stop(&self->g.dev));
 	EXPECT_EQ(-EIO, vfio_map_dma(self->g.container, GUEST_IOVA + PAGE, self->memory, PAGE,
 				     true));
 	ASSERT_EQ(0, guest_stats(&to));

@@ -6,7 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/pv_iommu.h>
+
 #include "guest_iface.h"
+#include "guest_vfio.h"
+
+#define COOKIE		"/sys/module/pviommu_guest/parameters/cookie"
 
 static int write_text(const char *path, const char *text)
 {
@@ -17,6 +22,31 @@ static int write_text(const char *path, const char *text)
 	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
 	close(fd);
 	return ret;
+}
+
+static unsigned long long cookie(void)
+{
+	FILE *file = fopen(COOKIE, "re");
+	unsigned long long value = 0;
+
+	if (file && fscanf(file, "%llu", &value) != 1)
+		value = 0;
+	if (file)
+		fclose(file);
+	return value;
+}
+
+bool iface_stop(const struct vfio_dev *dev)
+{
+	unsigned int cap = guest_find_capability(dev);
+	unsigned long long secret = cookie();
+	__u32 control;
+
+	vfio_config_write32(dev, cap + PVIOMMU_CAP_GPA_LO_OFF, secret);
+	vfio_config_write32(dev, cap + PVIOMMU_CAP_GPA_HI_OFF, secret >> 32);
+	vfio_config_write32(dev, cap + PVIOMMU_CAP_CONTROL_OFF, PVIOMMU_CMD_RESET);
+	control = vfio_config_read32(dev, cap + PVIOMMU_CAP_CONTROL_OFF);
+	return cap && secret && PVIOMMU_CONTROL_STATE(control) == PVIOMMU_STATE_STOPPED;
 }
 
 int iface_restart(void)

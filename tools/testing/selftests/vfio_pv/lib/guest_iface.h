@@ -9,9 +9,13 @@
 #include <stdbool.h>
 #include <linux/types.h>
 
+#include "vfio_dev.h"
+
 #define IFACE_RESTART	"/sys/kernel/debug/pv-iommu/restart"
 #define IFACE_INJECT	"/sys/kernel/debug/pv-iommu/inject"
 
+/* Stop it behind the driver's back, through any device of ours; is it stopped */
+bool iface_stop(const struct vfio_dev *dev);
 /* What waking up does; 0 or a negative errno */
 int iface_restart(void);
 /* @count events of @type for each device; of PVIOMMU_EV_REVOKED @gpa is where it led */
