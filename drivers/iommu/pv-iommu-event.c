@@ -292,7 +292,7 @@ static void events_take_batch(struct pviommu *pv)
  * pviommu_events_flush() - take what is there now
  * @pv: the interface, its lock held
  *
- * What the host has told until now is known on return.
+ * What the host has told until now is known on return. May sleep.
  */
 void pviommu_events_flush(struct pviommu *pv)
 {
@@ -303,14 +303,19 @@ void pviommu_events_flush(struct pviommu *pv)
 		return;
 	for (rounds = 0; rounds < EVENT_ROUNDS; rounds++) {
 		events_take_batch(pv);
-		/* The host has cons, or we have what it wrote before it looked there */
-		smp_mb();
+		/*
+		 * The host has cons, or we have what it wrote before it looked there. It is
+		 * another CPU also to a kernel that is built for one.
+		 */
+		virt_mb();
 		if (!READ_ONCE(pv->events->waiting))
 			break;
 		pviommu_doorbell_only(pv);
 		/* It has not come, or not through */
 		if (READ_ONCE(pv->events->prod) == READ_ONCE(pv->events->cons))
 			break;
+		/* What waited at the host may be thousands, with a doorbell for each ringful */
+		cond_resched();
 	}
 	events_report_lost(pv);
 }
@@ -530,7 +535,7 @@ void pviommu_events_start(struct pviommu *pv)
 
 /**
  * pviommu_events_stop() - let no work run any more
- * @pv: the interface; nobody rings a doorbell any more
+ * @pv: the interface; nobody but the works rings a doorbell any more
  */
 void pviommu_events_stop(struct pviommu *pv)
 {
