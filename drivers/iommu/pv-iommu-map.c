@@ -304,6 +304,10 @@ phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
 /**
  * pviommu_store_replay() - queue all that is mapped
  * @dom: the domain, of which the host has nothing; nobody else changes it
+ *
+ * What has failed is not mapped again. Of a large page of which the host has torn down a
+ * part it had the rest until now; which part the store does not know, so the rest is lost,
+ * too, and that is told.
  */
 void pviommu_store_replay(struct pviommu_domain *dom)
 {
@@ -314,9 +318,14 @@ void pviommu_store_replay(struct pviommu_domain *dom)
 
 	rcu_read_lock();
 	xas_for_each(&xas, entry, ULONG_MAX) {
-		if (xas_retry(&xas, entry) || entry_failed(entry))
+		if (xas_retry(&xas, entry))
 			continue;
 		order = entry_order(entry);
+		if (entry_failed(entry)) {
+			if (order && READ_ONCE(dom->revoked_in_part))
+				pviommu_report_lost(dom, entry_error(entry));
+			continue;
+		}
 		run.iova = (u64)round_down(xas.xa_index, 1UL << order) <<
 			   PVIOMMU_PAGE_SHIFT;
 		run.gpa = entry_gpa(entry);
