@@ -360,8 +360,8 @@ static int drive(struct pvdma *p, const char *bdf)
 	}
 	ret = watch_events(p) ?: map(p);
 	if (ret) {
-		fprintf(stderr, "pvdma: cannot map %u KiB: %s\n", BUFFER_SIZE / 1024,
-			strerror(-ret));
+		fprintf(stderr, "pvdma: cannot watch for events, or map %u KiB: %s\n",
+			BUFFER_SIZE / 1024, strerror(-ret));
 	} else {
 		counted = counted && read_stats(&mapped);
 		printf("%s, %s, %u KiB of scattered pages mapped\n", bdf,
