@@ -70,7 +70,8 @@ void out_end(void)
 {
 	if (json)
 		fputs("]\n", out);
-	if (fclose(out))
+	/* That there was no memory for some of it only the stream knows */
+	if (ferror(out) | fclose(out))
 		die(PVCTL_FAILED, "%s", strerror(errno));
 	if (fwrite(printed, 1, length, stdout) != length || fflush(stdout))
 		die(PVCTL_FAILED, "standard output: %s", strerror(errno));
