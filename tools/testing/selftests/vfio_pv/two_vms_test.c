@@ -420,15 +420,18 @@ static bool fill_releases(struct guest *g)
 	return g->r->last.status == PVIOMMU_ENOSPC && i == 64;
 }
 
+/* One for each mapping of a page that is given back */
 static bool fill_events(struct guest *g)
 {
 	int i;
 
-	for (i = 0; i < 1000 && !pv_events(&g->vm)->lost; i++) {
-		if (__pv_exec(g->r, op_release(&g->vm, PV_DATA, 1)) == PVIOMMU_ENOSPC)
-			usleep(10000);
-		usleep(1000);
-	}
+	for (i = 0; i < 2 * PVIOMMU_EVENT_SLOTS; i++)
+		if (__pv_map(g->r, g->dom, (IOVA + i * PV_PAGE) * 2, PV_DATA, PV_PAGE, PV_R))
+			return false;
+	if (__pv_exec(g->r, op_release(&g->vm, PV_DATA, 1)))
+		return false;
+	for (i = 0; i < 1000 && !pv_events(&g->vm)->lost; i++)
+		usleep(10000);
 	return pv_events(&g->vm)->lost;
 }
 
@@ -454,7 +457,7 @@ static const struct {
 	{ "domains", fill_domains, "max_domains", "8" },
 	{ "watched pages", fill_watched, "max_watched", "16" },
 	{ "releases", fill_releases, "release_ms", "30000" },
-	{ "events", fill_events },
+	{ "events", fill_events, "max_events", "0" },
 	{ "slots", fill_slots, "max_slots", "16" },
 };
 
@@ -823,6 +826,7 @@ TEST_F(apart, quotas_are_used_up)
 	for (i = 0; i < ARRAY_SIZE(quotas); i++) {
 		int status;
 
+		EXPECT_TRUE(set_param(quotas[i].param, quotas[i].value));
 		if (i) {
 			kill(self->pid, SIGKILL);
 			waitpid(self->pid, &status, 0);
@@ -834,7 +838,6 @@ TEST_F(apart, quotas_are_used_up)
 			ASSERT_EQ(DONE, ask(self->to, self->from, 0));
 			self->server_a = pv_server_claim(pv_newest_vm());
 		}
-		EXPECT_TRUE(set_param(quotas[i].param, quotas[i].value));
 		EXPECT_EQ(DONE, ask(self->to, self->from, FILL + i)) {
 			TH_LOG("%s: A can't use it up", quotas[i].name);
 		}
