@@ -61,7 +61,7 @@ static unsigned int found_type(const struct vfiopv *c)
  */
 static int enter(struct vfiopv *c, int group)
 {
-	bool pv = c->asked == VFIO_PV_IOMMU;
+	bool pv = c->asked == VFIO_PV_IOMMU, is_pv;
 	unsigned int type;
 	int ret;
 
@@ -72,7 +72,8 @@ static int enter(struct vfiopv *c, int group)
 		return ret;
 	/* Given by another group: of this program, of another thread, or of somebody else */
 	type = found_type(c);
-	if (c->asked != VFIOPV_BEST && pv != (type == VFIO_PV_IOMMU))
+	is_pv = type == VFIO_PV_IOMMU;
+	if (c->asked != VFIOPV_BEST && is_pv != pv)
 		return -EINVAL;
 	c->type = type;
 	return 0;

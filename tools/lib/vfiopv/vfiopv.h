@@ -80,9 +80,9 @@ void vfiopv_close(struct vfiopv *c);
  * Open a device that is bound to vfio-pci, and put its group into the
  * container; the first one decides the type. -EINVAL if the container has another type
  * than was asked for, or can't have that one, as iommufd in its place; -EPERM if the
- * device's interrupts are not isolated, -ENODEV if the container's IOMMU does not take it, -EBUSY if its group is
- * open. Of a group of several devices the others are opened by vfiopv_dev_get(), with the
- * same @group.
+ * device's interrupts are not isolated, -ENODEV if the container's IOMMU does not take it,
+ * -EBUSY if its group is open. Of a group of several devices the others are opened by
+ * vfiopv_dev_get(), with the same @group.
  */
 int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf);
 void vfiopv_dev_close(struct vfiopv_dev *dev);
