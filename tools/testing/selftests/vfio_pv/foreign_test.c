@@ -16,13 +16,14 @@
 #include "lib/edu.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_late.h"
+#include "lib/pv_peer.h"
 #include "lib/pv_test.h"
 
 #define IOVA		0x10000000ULL
 #define NOBODY		12345
 #define LEN		1024
 /* What an owner answers */
-#define DONE		'y'
+#define DONE		PV_PEER_DONE
 #define UNABLE		's'
 /* Pages of the owner: that come late, and of a file that somebody writes to for long */
 #define LATE		(PV_DATA + 32 * PV_PAGE)
@@ -211,20 +212,11 @@ static void owner_main(int dev, int in, int out)
 	_exit(0);
 }
 
-static char owner_ask(int to, int from, char what)
-{
-	char answer = 'n';
-
-	if (what && write(to, &what, 1) != 1)
-		return 'n';
-	return read(from, &answer, 1) == 1 ? answer : 'n';
-}
-
-#define ask(what)	ASSERT_EQ(DONE, owner_ask(self->to, self->from, what))
+#define ask(what)	ASSERT_EQ(DONE, pv_peer_ask(self->to, self->from, what))
 
 /* The same, of what not every kernel can do */
 #define ask_or_skip(what) do {							\
-	char __answer = owner_ask(self->to, self->from, what);			\
+	char __answer = pv_peer_ask(self->to, self->from, what);			\
 										\
 	if (__answer == UNABLE)							\
 		SKIP(return, "needs userfaultfd");				\
@@ -233,21 +225,10 @@ static char owner_ask(int to, int from, char what)
 
 static pid_t owner_start(int dev, int *to, int *from)
 {
-	int in[2], out[2];
-	pid_t pid;
+	pid_t pid = pv_peer_fork(to, from);
 
-	if (pipe(in) || pipe(out))
-		return -1;
-	pid = fork();
-	if (!pid) {
-		close(in[1]);
-		close(out[0]);
-		owner_main(dev, in[0], out[1]);
-	}
-	close(in[0]);
-	close(out[1]);
-	*to = in[1];
-	*from = out[0];
+	if (!pid)
+		owner_main(dev, *from, *to);
 	return pid;
 }
 
@@ -1004,7 +985,7 @@ TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 400)
 
 	third = owner_start(2, &to, &from);
 	ASSERT_LT(0, third);
-	if (owner_ask(to, from, 0) != DONE) {
+	if (pv_peer_ask(to, from, 0) != DONE) {
 		owner_end(&third, SIGTERM);
 		SKIP(return, "needs three devices");
 	}

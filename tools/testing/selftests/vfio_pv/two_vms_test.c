@@ -19,6 +19,7 @@
 #include "lib/edu.h"
 #include "lib/pv_kvm.h"
 #include "lib/pv_late.h"
+#include "lib/pv_peer.h"
 #include "lib/pv_server.h"
 #include "lib/pv_test.h"
 
@@ -579,8 +580,8 @@ static const struct {
 
 /* ---- what is asked of A ------------------------------------------------------------------ */
 
-#define DONE		'y'
-#define FAILED		'n'
+#define DONE		PV_PEER_DONE
+#define FAILED		PV_PEER_FAILED
 #define UNABLE		's'
 enum { FILL = 'a', WORK = 'k', STALL = 's', GO_ON = 'z' };
 
@@ -692,34 +693,15 @@ FIXTURE(apart)
 	int to, from, server_a, server_b;
 };
 
-static char ask(int to, int from, char what)
-{
-	char answer = FAILED;
-
-	if (what && write(to, &what, 1) != 1)
-		return FAILED;
-	return read(from, &answer, 1) == 1 ? answer : FAILED;
-}
-
 /* @b: what this process has of B, which A shall not keep open */
 static pid_t start_a(struct guest *b, struct told *told, int *to, int *from)
 {
-	int in[2], out[2];
-	pid_t pid;
+	pid_t pid = pv_peer_fork(to, from);
 
-	if (pipe(in) || pipe(out))
-		return -1;
-	pid = fork();
 	if (!pid) {
-		close(in[1]);
-		close(out[0]);
 		close_guest(b);
-		a_main(told, in[0], out[1]);
+		a_main(told, *from, *to);
 	}
-	close(in[0]);
-	close(out[1]);
-	*to = in[1];
-	*from = out[0];
 	return pid;
 }
 
@@ -744,7 +726,7 @@ FIXTURE_SETUP(apart)
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
 	self->pid = start_a(&self->b, self->told, &self->to, &self->from);
 	ASSERT_LT(0, self->pid);
-	answer = ask(self->to, self->from, 0);
+	answer = pv_peer_ask(self->to, self->from, 0);
 	if (answer == UNABLE)
 		SKIP(return, "needs two devices bound to " PV_DRIVER ", and KVM");
 	ASSERT_EQ(DONE, answer);
@@ -835,10 +817,10 @@ TEST_F(apart, quotas_are_used_up)
 			close(self->from);
 			self->pid = start_a(&self->b, self->told, &self->to, &self->from);
 			ASSERT_LT(0, self->pid);
-			ASSERT_EQ(DONE, ask(self->to, self->from, 0));
+			ASSERT_EQ(DONE, pv_peer_ask(self->to, self->from, 0));
 			self->server_a = pv_server_claim(pv_newest_vm());
 		}
-		EXPECT_EQ(DONE, ask(self->to, self->from, FILL + i)) {
+		EXPECT_EQ(DONE, pv_peer_ask(self->to, self->from, FILL + i)) {
 			TH_LOG("%s: A can't use it up", quotas[i].name);
 		}
 		EXPECT_STREQ("", does_all(&self->b, &self->state)) {
@@ -924,11 +906,11 @@ static bool within(const struct delay *alone, const struct delay *now, __u64 doo
 static bool longest_doorbell(struct told *told, int to, int from, __u64 *longest)
 {
 	told->stop = false;
-	if (ask(to, from, WORK) != DONE)
+	if (pv_peer_ask(to, from, WORK) != DONE)
 		return false;
 	usleep(500000);
 	__atomic_store_n(&told->stop, true, __ATOMIC_RELAXED);
-	if (ask(to, from, 0) != DONE)
+	if (pv_peer_ask(to, from, 0) != DONE)
 		return false;
 	*longest = told->longest;
 	return true;
@@ -946,12 +928,12 @@ TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
 		for (try = 0; try < TRIES; try++) {
 			self->told->stop = false;
-			ASSERT_EQ(DONE, ask(self->to, self->from, WORK + i)) {
+			ASSERT_EQ(DONE, pv_peer_ask(self->to, self->from, WORK + i)) {
 				TH_LOG("A %s", jobs[i].name);
 			}
 			EXPECT_TRUE(measure(&self->b, &self->told->rounds, &beside));
 			__atomic_store_n(&self->told->stop, true, __ATOMIC_RELAXED);
-			ASSERT_EQ(DONE, ask(self->to, self->from, 0)) {
+			ASSERT_EQ(DONE, pv_peer_ask(self->to, self->from, 0)) {
 				TH_LOG("A %s", jobs[i].name);
 			}
 			log_delay(jobs[i].name, beside, self->told->longest);
@@ -976,7 +958,7 @@ TEST_F_TIMEOUT(apart, one_stands_still, 600)
 	for (i = 0; i < ARRAY_SIZE(stalls); i++) {
 		int status;
 
-		answer = ask(self->to, self->from, STALL + i);
+		answer = pv_peer_ask(self->to, self->from, STALL + i);
 		if (answer == UNABLE)
 			SKIP(return, "needs userfaultfd");
 		ASSERT_EQ(DONE, answer) {
@@ -1001,7 +983,7 @@ TEST_F_TIMEOUT(apart, one_stands_still, 600)
 		EXPECT_STREQ("", does_all(&self->b, &self->state)) {
 			TH_LOG("B anew, A in %s", stalls[i].name);
 		}
-		EXPECT_EQ(DONE, ask(self->to, self->from, GO_ON)) {
+		EXPECT_EQ(DONE, pv_peer_ask(self->to, self->from, GO_ON)) {
 			TH_LOG("A in %s", stalls[i].name);
 		}
 		/* Another A, as the last one may have no interface or no memory */
@@ -1011,7 +993,7 @@ TEST_F_TIMEOUT(apart, one_stands_still, 600)
 		close(self->from);
 		self->pid = start_a(&self->b, self->told, &self->to, &self->from);
 		ASSERT_LT(0, self->pid);
-		ASSERT_EQ(DONE, ask(self->to, self->from, 0));
+		ASSERT_EQ(DONE, pv_peer_ask(self->to, self->from, 0));
 	}
 }
 
