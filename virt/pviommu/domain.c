@@ -99,11 +99,11 @@ struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 		if (ret)
 			goto err_free;
 		list_add_tail(&domain->bypass_entry, &vm->bypass);
+		pviommu_faults_watch(domain);
 	} else {
 		/* No leaf larger than what the guest can ask for */
 		hw->pgsize_bitmap &= PVIOMMU_PGSIZES;
 	}
-	iommu_set_fault_handler(hw, pviommu_fault, domain);
 	pviommu_count(vm, PVIOMMU_NR_DOMAINS, 1);
 	return domain;
 
@@ -359,6 +359,7 @@ static struct pviommu_domain *alloc_domain(struct pviommu_vm *vm, u32 endpoint,
 		pviommu_domain_put(domain);
 		return ERR_PTR(ret == -EBUSY ? -ENOSPC : ret);
 	}
+	pviommu_faults_watch(domain);
 	return domain;
 }
 

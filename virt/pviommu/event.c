@@ -285,36 +285,50 @@ void pviommu_events_serve(struct pviommu_vm *vm)
 	spin_unlock_irqrestore(&events->lock, flags);
 }
 
-/**
- * pviommu_fault() - the physical IOMMU refused a DMA
- * @hw: its domain
- * @dev: the device
- * @iova: where to
- * @flags: IOMMU_FAULT_*
- * @token: our domain
- *
- * Only some IOMMU drivers of Linux report faults (AMD's does, Intel's doesn't).
- * Context: any.
- * Return: 0, the fault is taken care of: the guest hears of it.
+/*
+ * What the IOMMU's driver hands to the fault handler. No pointers: it may look at a device's
+ * domain, without a lock of its own, just before that is detached and freed.
  */
-int pviommu_fault(struct iommu_domain *hw, struct device *dev,
-		  unsigned long iova, int flags, void *token)
+#define FAULT_DOMAIN_BITS	16
+
+static int report_fault(struct iommu_domain *hw, struct device *dev,
+			unsigned long iova, int flags, void *token)
 {
-	struct pviommu_domain *domain = token;
-	struct pviommu_vm *vm = domain->vm;
+	unsigned long ids = (unsigned long)token;
+	struct pviommu_vm *vm = pviommu_vm_get(ids >> FAULT_DOMAIN_BITS);
 	struct pviommu_event ev = {
 		.type = cpu_to_le16(PVIOMMU_EV_FAULT),
 		.flags = cpu_to_le16(flags & IOMMU_FAULT_WRITE ?
 				     PVIOMMU_EV_F_WRITE : 0),
-		.endpoint = cpu_to_le32(pviommu_endpoint_by_dev(vm, dev)),
-		.domain = cpu_to_le32(domain->id),
+		.domain = cpu_to_le32(ids & GENMASK(FAULT_DOMAIN_BITS - 1, 0)),
 		.pasid = cpu_to_le32(PVIOMMU_PASID_NONE),
 		.addr = cpu_to_le64(iova),
 	};
 
+	if (!vm)
+		return -ENOENT;
+	ev.endpoint = cpu_to_le32(pviommu_endpoint_by_dev(vm, dev));
 	pviommu_count(vm, PVIOMMU_NR_FAULTS, 1);
 	pviommu_event_post(vm, &ev);
+	pviommu_vm_put(vm);
 	return 0;
+}
+
+/**
+ * pviommu_faults_watch() - have the guest told of DMA that its IOMMU refuses
+ * @domain: a domain that has its id, and is attached nowhere yet
+ *
+ * Only some IOMMU drivers of Linux report faults, from their interrupt's thread (AMD's
+ * does, Intel's doesn't). A fault that is reported when the domain is gone counts for its
+ * id; one of a VM that is gone is left to the driver.
+ */
+void pviommu_faults_watch(struct pviommu_domain *domain)
+{
+	unsigned long token = (unsigned long)domain->vm->id << FAULT_DOMAIN_BITS |
+			      domain->id;
+
+	BUILD_BUG_ON(BITS_PER_LONG < 31 + FAULT_DOMAIN_BITS);
+	iommu_set_fault_handler(domain->hw, report_fault, (void *)token);
 }
 
 /**

@@ -815,8 +815,7 @@ void pviommu_events_stop(struct pviommu_vm *vm);
 void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot);
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev);
 void pviommu_events_serve(struct pviommu_vm *vm);
-int pviommu_fault(struct iommu_domain *hw, struct device *dev,
-		  unsigned long iova, int flags, void *token);
+void pviommu_faults_watch(struct pviommu_domain *domain);
 int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		     u64 *result);
 
