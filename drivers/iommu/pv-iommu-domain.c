@@ -24,7 +24,8 @@
  * @dom: the domain
  * @prot: IOMMU_READ and so on
  *
- * Return: PVIOMMU_PROT_*; 0 if it allows nothing.
+ * Return: PVIOMMU_PROT_*; 0 if it allows nothing, or is for MMIO: the host maps
+ * memory of the guest and nothing else.
  */
 u8 pviommu_prot(struct pviommu_domain *dom, int prot)
 {
@@ -34,12 +35,10 @@ u8 pviommu_prot(struct pviommu_domain *dom, int prot)
 		out |= PVIOMMU_PROT_READ;
 	if (prot & IOMMU_WRITE)
 		out |= PVIOMMU_PROT_WRITE;
-	if (!out)
+	if (!out || (prot & IOMMU_MMIO))
 		return 0;
 	if ((prot & IOMMU_NOEXEC) && dom->noexec)
 		out |= PVIOMMU_PROT_NOEXEC;
-	if (prot & IOMMU_MMIO)
-		out |= PVIOMMU_PROT_MMIO;
 	return out;
 }
 
@@ -61,10 +60,10 @@ static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 	int ret, err;
 
 	*mapped = 0;
+	if (dom->table_format || (prot & IOMMU_MMIO))
+		return -EOPNOTSUPP;
 	if (!run.prot || dom->owner_ops)
 		return -EINVAL;
-	if (dom->table_format)
-		return -EOPNOTSUPP;
 	if (READ_ONCE(dom->pv->broken))
 		return -EIO;
 

@@ -34,6 +34,9 @@
 #define ENTRY_ERRNO_MASK	GENMASK(15, 9)
 #define ENTRY_FRAME_SHIFT	16
 
+static_assert(!((PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE | PVIOMMU_PROT_NOEXEC) <<
+		ENTRY_PROT_SHIFT & ~ENTRY_PROT_MASK));
+
 /* Entries handled in one go with interrupts disabled */
 #define STORE_BATCH	512
 
