@@ -382,9 +382,9 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
 
 	if (!slot->ram)
 		return 0;
-	/* Not left to the driver, which complains of each */
+	/* Not left to the driver, which logs each; and @end must not wrap */
 	if (slot->it.start < domain->hw->geometry.aperture_start ||
-	    slot->it.last > domain->hw->geometry.aperture_end)
+	    slot->it.last > min(domain->hw->geometry.aperture_end, PVIOMMU_IOVA_MAX))
 		return -EFAULT;
 	pages = kmalloc_array(PVIOMMU_CHUNK, sizeof(*pages), GFP_KERNEL);
 	if (!pages)

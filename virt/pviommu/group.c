@@ -46,8 +46,6 @@ void pviommu_host_unregister_driver(struct device_driver *drv)
 }
 EXPORT_SYMBOL_GPL(pviommu_host_unregister_driver);
 
-/* More than any device can address */
-#define WINDOW_LAST	GENMASK_ULL(56, 0)
 
 /* What the devices of a group are bound to */
 struct group_scan {
@@ -450,8 +448,8 @@ static int learn_window(struct pviommu_group *grp)
 	ret = iommu_attach_group(hw, grp->group);
 	if (!ret) {
 		grp->window_start = hw->geometry.aperture_start;
-		/* Some tables have no bound; the last address would be a special case */
-		grp->window_last = min(hw->geometry.aperture_end, WINDOW_LAST);
+		/* Some page tables have no upper bound */
+		grp->window_last = min(hw->geometry.aperture_end, PVIOMMU_IOVA_MAX);
 		pviommu_pasids_learn(grp, hw, dev);
 		iommu_detach_group(hw, grp->group);
 	}
