@@ -245,20 +245,23 @@ int pviommu_group_attach(struct pviommu_group *grp,
  * @grp: the group
  * @dev: a device of it that is open
  *
- * Who holds other locks than attach_lock may be waiting for memory of the VMM, for as
- * long as the VMM likes. On return nobody can attach the group before
- * pviommu_group_settle(). The lock orders this and an attach: the one that comes later
- * sees the other.
- * Context: process, may sleep. More than one caller at a time.
+ * A holder of any other lock may be waiting for memory of the VMM, which can take as
+ * long as the VMM likes: only attach_lock is taken. It orders this and an attach, so
+ * that the later of the two sees the other. On return the group can't be attached
+ * before pviommu_group_settle().
+ *
+ * Context: process, may sleep. Devices of a group may be cut off concurrently.
  */
 void pviommu_group_cut(struct pviommu_group *grp, struct device *dev)
 {
 	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	mutex_lock(&grp->vm->attach_lock);
+	/* Again: a concurrent cut may have been done, and even settled, meanwhile */
+	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	iommu_detach_group_handle(NULL, grp->group);
 	pviommu_pasids_cut(grp, dev);
-	mutex_unlock(&grp->vm->attach_lock);
 	atomic_set_release(&grp->cut, PVIOMMU_CUT_DONE);
+	mutex_unlock(&grp->vm->attach_lock);
 	schedule_work(&grp->cut_work);
 }
 
