@@ -332,8 +332,12 @@ static u64 bypass_run(struct pviommu_domain *domain, u64 iova, u64 end,
 
 	run->hpfn = hpa >> PAGE_SHIFT;
 	while (iova + len < end &&
-	       iommu_iova_to_phys(domain->hw, iova + len) == hpa + len)
+	       iommu_iova_to_phys(domain->hw, iova + len) == hpa + len) {
 		len += PAGE_SIZE;
+		/* All of the VM's memory may be one run */
+		if (IS_ALIGNED(len, SZ_2M))
+			cond_resched();
+	}
 	run->npages = len >> PAGE_SHIFT;
 	return len;
 }
