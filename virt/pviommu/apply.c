@@ -152,6 +152,8 @@ err_unmap:
  */
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
+	lockdep_assert_held(&domain->lock);
+
 	return hw_map(domain, map, GFP_KERNEL_ACCOUNT);
 }
 
@@ -383,6 +385,7 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
 	int ret = 0;
 
 	lockdep_assert_held(&domain->vm->mem_lock);
+	lockdep_assert_held(&domain->vm->cfg_lock);
 
 	if (!slot->ram)
 		return 0;
@@ -413,11 +416,14 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
  * pviommu_bypass_unmap() - undo pviommu_bypass_map()
  * @domain: a bypass domain
  * @slot: a slot that is mapped in it
+ *
+ * Context: process; vm->cfg_lock and vm->mem_lock held.
  */
 void pviommu_bypass_unmap(struct pviommu_domain *domain,
 			  struct pviommu_slot *slot)
 {
 	lockdep_assert_held(&domain->vm->mem_lock);
+	lockdep_assert_held(&domain->vm->cfg_lock);
 
 	if (slot->ram)
 		bypass_unmap_range(domain, slot->it.start, slot->it.last + 1,

@@ -214,6 +214,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	int ret = 0;
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
+	lockdep_assert_held(&grp->vm->mem_lock);
 
 	/* Where the records say that it is it is not any more */
 	if (domain && pviommu_group_is_cut(grp))
@@ -304,6 +305,8 @@ static void cut_work(struct work_struct *work)
  */
 bool pviommu_group_isolated(const struct pviommu_group *grp)
 {
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
 	return grp->held || pviommu_group_is_cut(grp);
 }
 
@@ -392,6 +395,8 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 {
 	struct pviommu_group *grp;
 
+	lockdep_assert_held(&vm->cfg_lock);
+
 	list_for_each_entry(grp, &vm->groups, entry)
 		if (pviommu_group_default(grp))
 			pr_warn_ratelimited("VM %u: no memory for bypass, group %d is blocked\n",
@@ -405,6 +410,8 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 void pviommu_groups_block(struct pviommu_vm *vm)
 {
 	struct pviommu_group *grp;
+
+	lockdep_assert_held(&vm->cfg_lock);
 
 	list_for_each_entry(grp, &vm->groups, entry) {
 		pviommu_pasids_end(grp);
