@@ -410,6 +410,8 @@ void pviommu_leave(struct pviommu_endpoint *ep)
 {
 	int ret;
 
+	lockdep_assert_held(&ep->pv->lock);
+
 	thaw(ep);
 	pviommu_events_flush(ep->pv);
 	pviommu_pasids_leave(ep, !group_has_others(ep));
@@ -448,6 +450,8 @@ static void group_lost_pasids(struct pviommu *pv, u32 group)
 void pviommu_isolated(struct pviommu_endpoint *ep)
 {
 	struct pviommu *pv = ep->pv;
+
+	lockdep_assert_held(&pv->lock);
 
 	if (!(pv->features & PVIOMMU_F_RECOVER)) {
 		group_moved(pv, ep->group, &pviommu_blocked_domain);

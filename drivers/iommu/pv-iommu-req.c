@@ -371,6 +371,8 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 	struct pviommu_slot *slot;
 	unsigned int i;
 
+	lockdep_assert_held(&ring->lock);
+
 	while (ring->prod - ring->cons == PVIOMMU_RING_SIZE)
 		pviommu_ring_drain(ring, ring->prod, hold);
 	if (READ_ONCE(ring->pv->broken))

@@ -156,6 +156,8 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 	u64 sum = 0;
 	int ret;
 
+	lockdep_assert_held(&c->lock);
+
 	spin_lock(&c->tree_lock);
 	ret = vfio_pv_check_bounds(c, start, last, wait);
 	if (!ret)

@@ -152,6 +152,8 @@ err_unmap:
  */
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
+	lockdep_assert_held(&domain->lock);
+
 	return hw_map(domain, map, GFP_KERNEL_ACCOUNT);
 }
 
@@ -332,8 +334,12 @@ static u64 bypass_run(struct pviommu_domain *domain, u64 iova, u64 end,
 
 	run->hpfn = hpa >> PAGE_SHIFT;
 	while (iova + len < end &&
-	       iommu_iova_to_phys(domain->hw, iova + len) == hpa + len)
+	       iommu_iova_to_phys(domain->hw, iova + len) == hpa + len) {
 		len += PAGE_SIZE;
+		/* All of the VM's memory may be one run */
+		if (IS_ALIGNED(len, SZ_2M))
+			cond_resched();
+	}
 	run->npages = len >> PAGE_SHIFT;
 	return len;
 }
@@ -379,12 +385,13 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
 	int ret = 0;
 
 	lockdep_assert_held(&domain->vm->mem_lock);
+	lockdep_assert_held(&domain->vm->cfg_lock);
 
 	if (!slot->ram)
 		return 0;
-	/* Not left to the driver, which complains of each */
+	/* Not left to the driver, which logs each; and @end must not wrap */
 	if (slot->it.start < domain->hw->geometry.aperture_start ||
-	    slot->it.last > domain->hw->geometry.aperture_end)
+	    slot->it.last > min(domain->hw->geometry.aperture_end, PVIOMMU_IOVA_MAX))
 		return -EFAULT;
 	pages = kmalloc_array(PVIOMMU_CHUNK, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
@@ -409,11 +416,14 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
  * pviommu_bypass_unmap() - undo pviommu_bypass_map()
  * @domain: a bypass domain
  * @slot: a slot that is mapped in it
+ *
+ * Context: process; vm->cfg_lock and vm->mem_lock held.
  */
 void pviommu_bypass_unmap(struct pviommu_domain *domain,
 			  struct pviommu_slot *slot)
 {
 	lockdep_assert_held(&domain->vm->mem_lock);
+	lockdep_assert_held(&domain->vm->cfg_lock);
 
 	if (slot->ram)
 		bypass_unmap_range(domain, slot->it.start, slot->it.last + 1,

@@ -86,6 +86,7 @@ struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 	int ret = -ENOMEM;
 
 	lockdep_assert_held(&vm->cfg_lock);
+	lockdep_assert_held(&vm->mem_lock);
 
 	hw = pviommu_hw_alloc(dev, flags);
 	if (IS_ERR(hw))
@@ -213,6 +214,8 @@ void pviommu_domain_put(struct pviommu_domain *domain)
  */
 void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
+	lockdep_assert_held(&domain->lock);
+
 	interval_tree_remove(&map->it, &domain->mappings);
 	pviommu_limbo_add(domain, map);
 	/* It counts as a mapping until it is freed */
@@ -234,6 +237,8 @@ struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
 					   struct pviommu_mapping *map, u64 iova, u64 last)
 {
 	struct pviommu_mapping *rest;
+
+	lockdep_assert_held(&domain->lock);
 
 	if (map->it.start < iova)
 		pviommu_mapping_split(domain, map, iova, &map);
@@ -300,6 +305,7 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	unsigned long id;
 
 	lockdep_assert_held(&vm->cfg_lock);
+	lockdep_assert_held(&vm->mem_lock);
 
 	xa_for_each(&vm->domains, id, domain) {
 		pviommu_watch_end(domain, NULL);

@@ -41,6 +41,9 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 	struct pviommu_event *backlog;
 	int ret;
 
+	lockdep_assert_held(&vm->control_lock);
+	lockdep_assert_held(&vm->mem_lock);
+
 	backlog = kvmalloc_array(room, sizeof(*backlog), GFP_KERNEL_ACCOUNT);
 	if (!backlog)
 		return -ENOMEM;

@@ -46,8 +46,6 @@ void pviommu_host_unregister_driver(struct device_driver *drv)
 }
 EXPORT_SYMBOL_GPL(pviommu_host_unregister_driver);
 
-/* More than any device can address */
-#define WINDOW_LAST	GENMASK_ULL(56, 0)
 
 /* What the devices of a group are bound to */
 struct group_scan {
@@ -216,6 +214,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	int ret = 0;
 
 	lockdep_assert_held(&grp->vm->cfg_lock);
+	lockdep_assert_held(&grp->vm->mem_lock);
 
 	/* Where the records say that it is it is not any more */
 	if (domain && pviommu_group_is_cut(grp))
@@ -247,20 +246,23 @@ int pviommu_group_attach(struct pviommu_group *grp,
  * @grp: the group
  * @dev: a device of it that is open
  *
- * Who holds other locks than attach_lock may be waiting for memory of the VMM, for as
- * long as the VMM likes. On return nobody can attach the group before
- * pviommu_group_settle(). The lock orders this and an attach: the one that comes later
- * sees the other.
- * Context: process, may sleep. More than one caller at a time.
+ * A holder of any other lock may be waiting for memory of the VMM, which can take as
+ * long as the VMM likes: only attach_lock is taken. It orders this and an attach, so
+ * that the later of the two sees the other. On return the group can't be attached
+ * before pviommu_group_settle().
+ *
+ * Context: process, may sleep. Devices of a group may be cut off concurrently.
  */
 void pviommu_group_cut(struct pviommu_group *grp, struct device *dev)
 {
 	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	mutex_lock(&grp->vm->attach_lock);
+	/* Again: a concurrent cut may have been done, and even settled, meanwhile */
+	atomic_set(&grp->cut, PVIOMMU_CUT_BEGUN);
 	iommu_detach_group_handle(NULL, grp->group);
 	pviommu_pasids_cut(grp, dev);
-	mutex_unlock(&grp->vm->attach_lock);
 	atomic_set_release(&grp->cut, PVIOMMU_CUT_DONE);
+	mutex_unlock(&grp->vm->attach_lock);
 	schedule_work(&grp->cut_work);
 }
 
@@ -303,6 +305,8 @@ static void cut_work(struct work_struct *work)
  */
 bool pviommu_group_isolated(const struct pviommu_group *grp)
 {
+	lockdep_assert_held(&grp->vm->cfg_lock);
+
 	return grp->held || pviommu_group_is_cut(grp);
 }
 
@@ -391,6 +395,8 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 {
 	struct pviommu_group *grp;
 
+	lockdep_assert_held(&vm->cfg_lock);
+
 	list_for_each_entry(grp, &vm->groups, entry)
 		if (pviommu_group_default(grp))
 			pr_warn_ratelimited("VM %u: no memory for bypass, group %d is blocked\n",
@@ -404,6 +410,8 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 void pviommu_groups_block(struct pviommu_vm *vm)
 {
 	struct pviommu_group *grp;
+
+	lockdep_assert_held(&vm->cfg_lock);
 
 	list_for_each_entry(grp, &vm->groups, entry) {
 		pviommu_pasids_end(grp);
@@ -450,8 +458,8 @@ static int learn_window(struct pviommu_group *grp)
 	ret = iommu_attach_group(hw, grp->group);
 	if (!ret) {
 		grp->window_start = hw->geometry.aperture_start;
-		/* Some tables have no bound; the last address would be a special case */
-		grp->window_last = min(hw->geometry.aperture_end, WINDOW_LAST);
+		/* Some page tables have no upper bound */
+		grp->window_last = min(hw->geometry.aperture_end, PVIOMMU_IOVA_MAX);
 		pviommu_pasids_learn(grp, hw, dev);
 		iommu_detach_group(hw, grp->group);
 	}

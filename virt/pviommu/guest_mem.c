@@ -201,6 +201,8 @@ int pviommu_guest_check(struct pviommu_vm *vm, u64 gpa, u64 len)
 {
 	u64 room;
 
+	lockdep_assert_held(&vm->mem_lock);
+
 	if (gpa + len - 1 < gpa)
 		return -EFAULT;
 	for (; len; gpa += room, len -= room) {

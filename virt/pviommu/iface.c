@@ -92,6 +92,8 @@ static void iface_exit_rings(struct pviommu_iface *iface)
 {
 	u32 i;
 
+	lockdep_assert_held(&iface->vm->control_lock);
+
 	for (i = 0; i < iface->nr_rings; i++)
 		pviommu_ring_exit(iface->vm, &iface->rings[i]);
 }

@@ -97,6 +97,7 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 		pviommu_spend(budget, PVIOMMU_COST_UNPIN * map->npages);
 		mapping_release(domain, map);
 		done = map;
+		cond_resched();
 	}
 }
 

@@ -92,6 +92,8 @@ struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 
 	struct pviommu_run *run;
 	u32 i;
 
+	lockdep_assert_held(&domain->lock);
+
 	map = pviommu_mapping_alloc(domain, iova, n, count_runs(gfns, pages, n),
 				    GFP_KERNEL_ACCOUNT);
 	if (!map)

@@ -356,6 +356,8 @@ void pviommu_pasids_cut(struct pviommu_group *grp, struct device *dev)
 	struct pviommu_pasid *at;
 	unsigned long pasid;
 
+	lockdep_assert_held(&grp->vm->attach_lock);
+
 	xa_for_each(&grp->pasids, pasid, at)
 		hw_detach_pasid(grp, dev, pasid, at);
 }

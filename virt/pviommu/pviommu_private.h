@@ -76,6 +76,9 @@
 /* Page sizes of MAP: what can be unmapped again page by page */
 #define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
 
+/* More than any device can address. One past it does not wrap. */
+#define PVIOMMU_IOVA_MAX	GENMASK_ULL(56, 0)
+
 /* Pages that are pinned and mapped at a time; one mapping has no more */
 #define PVIOMMU_CHUNK	512
 

@@ -177,6 +177,8 @@ static u64 loan_last(const struct pviommu_loan *loan)
 void pviommu_domain_recall(struct pviommu_loan *loan,
 			   const struct pviommu_frames *frames)
 {
+	lockdep_assert_held(&loan->domain->lock);
+
 	revoke_range(loan->domain, loan, loan->iova, loan_last(loan), frames);
 }
 

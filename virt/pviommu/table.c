@@ -479,6 +479,8 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	u64 iova, last;
 	int ret;
 
+	lockdep_assert_held(&ctx->vm->mem_lock);
+
 	if (!look_range(ctx, domain, op, &iova, &last)) {
 		ctx->done = U64_MAX;
 		return 0;
@@ -515,6 +517,9 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 		.budget = budget,
 	};
 	int ret;
+
+	lockdep_assert_held(&domain->vm->iface_lock);
+	lockdep_assert_held(&domain->vm->mem_lock);
 
 	iova = max_t(u64, iova, geo->aperture_start);
 	last = min3(last, (u64)geo->aperture_end, table_last(table));

@@ -205,6 +205,9 @@ int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domai
 {
 	int ret;
 
+	lockdep_assert_held(&ctx->vm->iface_lock);
+	lockdep_assert_held(&domain->table->lock);
+
 	mutex_lock(&ctx->vm->types.change_lock);
 	ret = watch_place(ctx, domain, gpa >> PAGE_SHIFT, iova, level);
 	mutex_unlock(&ctx->vm->types.change_lock);

@@ -74,6 +74,7 @@ TEST_F(container, map_dma_bad_arguments)
 		{ "overlaps the head", MAPSZ, RW, 0, PV_HIGH - 0x1000, 0x2000, -EEXIST },
 		{ "overlaps the tail", MAPSZ, RW, 0, PV_HIGH + PV_HIGH_SIZE - 0x1000, 0x2000,
 		  -EEXIST },
+		{ "the last page of all", MAPSZ, RW, 0, -0x1000ULL, 0x1000, -EFAULT },
 		{ "within another", MAPSZ, RW, 0, PV_HIGH + 0x10000, 0x1000, -EEXIST },
 		{ "around another", MAPSZ, RW, 0, PV_ROM - 0x10000, PV_ROM_SIZE + 0x20000,
 		  -EEXIST },
