@@ -12,12 +12,14 @@
 /* All of VFIO_IOMMU_GET_INFO, to be freed; NULL and errno */
 static struct vfio_iommu_type1_info *get_info(const struct vfiopv *c)
 {
-	struct vfio_iommu_type1_info ask = { .argsz = sizeof(ask) }, *info;
+	struct vfio_iommu_type1_info ask, *info;
 
 	/* It may grow in between, if a device is added meanwhile */
 	for (;;) {
 		__u32 size;
 
+		memset(&ask, 0, sizeof(ask));
+		ask.argsz = sizeof(ask);
 		if (ioctl(c->fd, VFIO_IOMMU_GET_INFO, &ask))
 			return NULL;
 		size = ask.argsz;
