@@ -107,6 +107,21 @@ static bool group_again(struct pviommu *pv, u32 group)
 	return again;
 }
 
+/* One of its devices is somebody else's at the moment: the host has not been asked yet */
+static void group_later(struct pviommu *pv, u32 group)
+{
+	struct pviommu_endpoint *ep;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (ep->group != group)
+			continue;
+		ep->recover_again = true;
+		ep->recover_until = jiffies + HANDLED_MAX;
+	}
+	mutex_unlock(&pv->lock);
+}
+
 /* It has had some */
 static void groups_again(struct pviommu *pv)
 {
@@ -427,15 +442,30 @@ static bool recover_group(struct recovery *r)
 	return true;
 }
 
-/* Awake, too: a device that sleeps is not to be reached, and its driver may sleep */
-static void recovery_lock(struct recovery *r)
+/*
+ * Awake, too: a device that sleeps is not to be reached, and its driver may sleep.
+ *
+ * A lock is not waited for: vfio-pci holds that of a device that is unplugged until its
+ * user has closed it, which may be never, and other groups are to be brought back.
+ *
+ * Return: false if one of the locks is taken; then none is.
+ */
+static bool recovery_lock(struct recovery *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < r->n; i++)
-		device_lock(&r->dev[i].pdev->dev);
+	for (i = 0; i < r->n; i++) {
+		if (!device_trylock(&r->dev[i].pdev->dev))
+			goto err_unlock;
+	}
 	for (i = 0; i < r->n; i++)
 		pm_runtime_get_sync(&r->dev[i].pdev->dev);
+	return true;
+
+err_unlock:
+	while (i)
+		device_unlock(&r->dev[--i].pdev->dev);
+	return false;
 }
 
 static void recovery_unlock(struct recovery *r)
@@ -473,19 +503,22 @@ static struct recovery *recovery_create(struct pviommu *pv, u32 group, unsigned 
 	return r;
 }
 
-/* False: the host is not done with it */
+/* False: the host is not done with it, or somebody else has one of its devices */
 static bool recover(struct pviommu *pv, u32 group, unsigned int n)
 {
 	struct recovery *r = recovery_create(pv, group, n);
-	bool done;
+	bool done = false;
 
 	if (!r) {
 		pr_err("no memory, group %u remains cut off\n", group);
 		return true;
 	}
-	recovery_lock(r);
-	done = recover_group(r);
-	recovery_unlock(r);
+	if (recovery_lock(r)) {
+		done = recover_group(r);
+		recovery_unlock(r);
+	} else {
+		group_later(pv, group);
+	}
 	recovery_free(r);
 	return done;
 }
