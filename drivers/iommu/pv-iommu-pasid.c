@@ -122,7 +122,8 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domai
 		return -EOPNOTSUPP;
 	mutex_lock(&pv->lock);
 	old = xa_load(&ep->pasids, pasid);
-	ret = xa_reserve(&ep->pasids, pasid, GFP_KERNEL);
+	/* Recovery needs the lock, and the disk to swap to may be what is recovered */
+	ret = xa_reserve(&ep->pasids, pasid, GFP_NOIO);
 	if (!ret && !pasid_later(ep, from))
 		ret = pasid_move(ep, domain, pasid, old);
 	if (!ret)
