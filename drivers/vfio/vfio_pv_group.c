@@ -117,6 +117,7 @@ err_free:
 static void vfio_pv_domain_destroy(struct vfio_pv_container *c,
 				   struct vfio_pv_domain *d)
 {
+	vfio_pv_abandon_domain(d);
 	vfio_pv_events_unwatch(c, d->domain);
 	list_del(&d->link);
 	iommu_domain_free(d->domain);

@@ -345,7 +345,7 @@ static int vfio_pv_fill_once(struct vfio_pv_domain *d)
 	return ret;
 }
 
-/* Take out what a restart has left of the mappings */
+/* Take all mappings out of one domain; 0: no device reaches them there any more */
 static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 {
 	struct vfio_pv_container *c = d->container;
@@ -358,6 +358,29 @@ static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 	last = rb_entry(rb_last(&c->tree.rb_root), struct vfio_pv_dma, node.rb);
 	return pv_iommu_unmap(d->domain, first->node.start,
 			      last->node.last - first->node.start + 1);
+}
+
+/**
+ * vfio_pv_abandon_domain() - empty a domain that is about to be freed
+ * @d: the domain; its groups are detached
+ *
+ * Detaching a group never fails, even if the host did not do it. Mappings that stay in
+ * the container are not taken out of this domain later, so they are now. If that fails
+ * devices may reach them for ever, and they are stuck.
+ */
+void vfio_pv_abandon_domain(struct vfio_pv_domain *d)
+{
+	struct vfio_pv_container *c = d->container;
+	struct interval_tree_node *node;
+
+	lockdep_assert_held_write(&c->lock);
+	if (!vfio_pv_empty_domain(d))
+		return;
+	for (node = interval_tree_iter_first(&c->tree, 0, ULONG_MAX); node;
+	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
+		vfio_pv_dma_of(node)->stuck = true;
+		cond_resched();
+	}
 }
 
 /**
