@@ -223,7 +223,8 @@ static long vfio_pv_take_pfnmap(struct vfio_pv_mem *mem, unsigned long vaddr)
 	}
 	mmap_read_unlock(mem->mm);
 
-	if (!ret && !vfio_pv_unpinnable(pfn))
+	/* Whoever has mapped it takes it away again as fast as it comes */
+	if (ret == -EAGAIN || (!ret && !vfio_pv_unpinnable(pfn)))
 		ret = -EFAULT;
 	if (!ret)
 		ret = vfio_pv_add_run(mem, pfn, 1, false);
