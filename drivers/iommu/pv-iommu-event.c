@@ -381,6 +381,20 @@ static void domains_lost(struct pviommu *pv)
 	mutex_unlock(&pv->lock);
 }
 
+/*
+ * Freezable: the ring of events begins anew when the machine wakes up, which must not
+ * happen while a work is taking some.
+ */
+static void event_work_queue(struct pviommu *pv)
+{
+	queue_work(system_freezable_wq, &pv->event_work);
+}
+
+static void event_poll_queue(struct pviommu *pv)
+{
+	queue_delayed_work(system_freezable_wq, &pv->event_poll, EVENT_POLL);
+}
+
 static void events_work(struct work_struct *work)
 {
 	struct pviommu *pv = container_of(work, struct pviommu, event_work);
@@ -397,7 +411,7 @@ static void events_poll(struct work_struct *work)
 
 	if (events_waiting(pv))
 		events_take(pv);
-	schedule_delayed_work(&pv->event_poll, EVENT_POLL);
+	event_poll_queue(pv);
 }
 
 /**
@@ -413,7 +427,7 @@ void pviommu_events_check(struct pviommu *pv)
 	if (prod == READ_ONCE(pv->events_seen))
 		return;
 	WRITE_ONCE(pv->events_seen, prod);
-	schedule_work(&pv->event_work);
+	event_work_queue(pv);
 }
 
 /**
@@ -430,7 +444,7 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	report->ring = ring->id;
 	report->error = le32_to_cpu(READ_ONCE(ring->hdr.error));
 	spin_unlock_irqrestore(&report->lock, flags);
-	schedule_work(&ring->pv->event_work);
+	event_work_queue(ring->pv);
 }
 
 static void report_that(struct pviommu *pv, bool *what)
@@ -440,7 +454,7 @@ static void report_that(struct pviommu *pv, bool *what)
 	spin_lock_irqsave(&pv->report.lock, flags);
 	*what = true;
 	spin_unlock_irqrestore(&pv->report.lock, flags);
-	schedule_work(&pv->event_work);
+	event_work_queue(pv);
 }
 
 /**
@@ -469,7 +483,7 @@ void pviommu_report_slow(struct pviommu *pv)
 void pviommu_report_lost(struct pviommu_domain *dom, int error)
 {
 	xchg(&dom->lost_error, error);
-	schedule_work(&dom->pv->event_work);
+	event_work_queue(dom->pv);
 }
 
 /**
@@ -495,7 +509,7 @@ void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 		report->removal_error = error;
 	}
 	spin_unlock_irqrestore(&report->lock, flags);
-	schedule_work(&dom->pv->event_work);
+	event_work_queue(dom->pv);
 }
 
 int pv_iommu_set_event_handler(struct iommu_domain *domain, pv_iommu_event_fn fn,
@@ -532,7 +546,7 @@ void pviommu_events_init(struct pviommu *pv)
 void pviommu_events_start(struct pviommu *pv)
 {
 	if (pv->features & PVIOMMU_F_EVENTS)
-		schedule_delayed_work(&pv->event_poll, EVENT_POLL);
+		event_poll_queue(pv);
 }
 
 /**
