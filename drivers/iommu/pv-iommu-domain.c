@@ -118,13 +118,14 @@ static size_t pviommu_unmap_pages(struct iommu_domain *domain,
 		if (!erased)
 			break;
 		/*
-		 * The host has nothing where a mapping failed. But one that was
-		 * in the store and not yet queued when a restart brought it back
-		 * was refused because it was there; and of a large page it may have
-		 * revoked a part.
+		 * The host has nothing where a mapping failed. But one that was in the
+		 * store and not yet queued when a restart replayed it was refused because
+		 * it was there already; of a large page the host may have revoked a part;
+		 * and what it revoked may have been mapped anew, to the same page, before
+		 * the event about that came.
 		 */
 		if (!failed || READ_ONCE(dom->pv->restarts) ||
-		    READ_ONCE(dom->revoked_in_part)) {
+		    READ_ONCE(dom->revoked)) {
 			/* A broken interface has said so already */
 			pviommu_queue_unmap(dom, iova + done, erased, false);
 			if (!iommu_iotlb_gather_queued(gather))
@@ -431,6 +432,8 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 	pviommu_forget_domain(pv, domain);
 	list_del(&dom->node);
 	domain_free_id(dom);
+	/* What is left of its events is not for the next domain of that number */
+	pviommu_events_flush(pv);
 	mutex_unlock(&pv->lock);
 
 	pviommu_store_destroy(dom);

@@ -246,12 +246,15 @@ void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
  * @size: bytes, not 0
  * @gpa: start of the memory that they led to
  *
- * Something else may be mapped there by now: that stays. Of a page that is larger the
+ * Something else may be mapped there by now: that stays. The same may be mapped there
+ * again: that fails, too, and is unmapped at the host by whoever unmaps it here. Of a page that is larger the
  * host still has the rest, which is unmapped with it.
  */
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
 			  u64 gpa)
 {
+	/* First: who unmaps a failed page must not miss that the host may have it */
+	WRITE_ONCE(dom->revoked, true);
 	store_turn(dom, iova, size, gpa, gpa + size - 1, -EFAULT);
 }
 

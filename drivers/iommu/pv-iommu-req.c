@@ -110,7 +110,7 @@ static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	 * unmaps what the host may have revoked, or not mapped.
 	 */
 	if (!error && (ring->pv->restarts || slot->dom->owner_ops ||
-		       READ_ONCE(slot->dom->revoked_in_part)))
+		       READ_ONCE(slot->dom->revoked)))
 		return;
 	if (!READ_ONCE(ring->pv->broken))
 		pviommu_report_removal(slot->dom, slot->iova, slot->size,

@@ -260,7 +260,7 @@ void pviommu_silence(struct pviommu *pv)
 	struct pviommu_endpoint *ep;
 
 	list_for_each_entry(ep, &pv->endpoints, node) {
-		if (!ep->domain || ep->domain->type != IOMMU_DOMAIN_IDENTITY)
+		if (!pviommu_in_bypass(ep))
 			pviommu_master_off(ep->door.pdev);
 	}
 }

@@ -10,11 +10,16 @@
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/syscore_ops.h>
 
 #include "pv-iommu.h"
+
+/* How long a reset of a device may take while the machine goes down */
+#define CONFIG_TRIES	100
+#define CONFIG_MS	10
 
 static uint rings = PVIOMMU_MAX_RINGS;
 module_param(rings, uint, 0444);
@@ -65,11 +70,6 @@ static struct iommu_ops *pviommu_copy_ops(u64 features)
 	return ops;
 }
 
-static bool in_identity(struct pviommu_endpoint *ep)
-{
-	return ep->domain && ep->domain->type == IOMMU_DOMAIN_IDENTITY;
-}
-
 /* A driver is about to be bound */
 static void pviommu_pin(struct pviommu *pv, struct device *dev)
 {
@@ -78,7 +78,7 @@ static void pviommu_pin(struct pviommu *pv, struct device *dev)
 	mutex_lock(&pv->lock);
 	ep = pviommu_find_endpoint(pv, dev);
 	if (ep && !ep->pinned &&
-	    (pviommu_manages_dma(dev) || !in_identity(ep))) {
+	    (pviommu_manages_dma(dev) || !pviommu_in_bypass(ep))) {
 		ep->pinned = try_module_get(THIS_MODULE);
 		if (!ep->pinned)
 			dev_warn(dev, "gets a driver while its IOMMU driver is unloaded: bind it again if it does not work\n");
@@ -289,14 +289,38 @@ static void pviommu_syscore_resume(void *data)
 }
 
 /*
+ * User space does not write to config space of a device any more. A reset may be under way
+ * that would restore it; it is waited for, within reason.
+ */
+static void close_config_space(struct pci_dev *pdev)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < CONFIG_TRIES; tries++) {
+		if (pci_cfg_access_trylock(pdev))
+			return;
+		msleep(CONFIG_MS);
+	}
+	pci_warn(pdev, "is being reset while the machine goes down\n");
+}
+
+/*
  * After all drivers have shut down their devices; those of user space have none
- * that would, and must not use an address that bypass takes elsewhere. A kernel
- * started by kexec then finds an interface that has no memory of ours.
+ * that would, and must not use an address that bypass takes elsewhere. Other CPUs still
+ * run, and what they run may try to have the device do DMA again: its config space stays
+ * closed. A kernel started by kexec then finds an interface that has no memory of ours.
  */
 static void pviommu_syscore_shutdown(void *data)
 {
-	pviommu_silence(data);
-	pviommu_stop(data);
+	struct pviommu *pv = data;
+	struct pviommu_endpoint *ep;
+
+	list_for_each_entry(ep, &pv->endpoints, node) {
+		if (!pviommu_in_bypass(ep))
+			close_config_space(ep->door.pdev);
+	}
+	pviommu_silence(pv);
+	pviommu_stop(pv);
 }
 
 static const struct syscore_ops pviommu_syscore_ops = {

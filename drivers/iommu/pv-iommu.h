@@ -196,6 +196,7 @@ struct pviommu_pending {
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
+ * @revoked: where a page of the store has failed the host may have one nevertheless
  * @revoked_in_part: where a page of the store has failed the host may have a part of it
  * @lost_error: why the host has not taken all that its owner had mapped, and the owner
  *	does not know yet; negative errno, or 0
@@ -223,6 +224,7 @@ struct pviommu_domain {
 	bool enforced;
 	bool pinned;
 	bool unmap_refused;
+	bool revoked;
 	bool revoked_in_part;
 	int lost_error;
 	pv_iommu_event_fn event_fn;
@@ -626,6 +628,12 @@ static inline struct pviommu_ring *pviommu_ring_mine(struct pviommu *pv)
 static inline unsigned int pviommu_slot_index(u32 n)
 {
 	return n & (PVIOMMU_RING_SIZE - 1);
+}
+
+/* Its DMA reaches all memory of the machine */
+static inline bool pviommu_in_bypass(const struct pviommu_endpoint *ep)
+{
+	return ep->domain && ep->domain->type == IOMMU_DOMAIN_IDENTITY;
 }
 
 /* The op that the host sees */
