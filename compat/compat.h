@@ -62,9 +62,6 @@ struct device;
 int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 			       unsigned int pasid, struct iommu_attach_handle *handle);
 
-/* The other name of it is deprecated there */
-#define compat_unbound_wq system_dfl_wq
-
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
@@ -93,8 +90,6 @@ int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 
 #define compat_zap_vma(vma, address, size) \
 	zap_page_range_single(vma, address, size, NULL)
-
-#define compat_unbound_wq system_unbound_wq
 
 #endif
 

@@ -20,6 +20,9 @@ struct hw_run {
 	u64 npages;
 };
 
+/* A retry costs a doorbell little, and each has reclaimed some */
+#define MAX_TRIES	16
+
 #define HW_RUNS		(PAGE_SIZE / sizeof(struct hw_run))
 
 static int hw_prot(u8 prot)
@@ -57,21 +60,47 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 	return hw;
 }
 
+/**
+ * pviommu_try_again() - memory was wanting with locks held: is another try worth it
+ * @ret: how it ended
+ * @tries: how often it was tried before, counted here; 0 at first
+ *
+ * Some is reclaimed, of the VMM's cgroup or of all: see PVIOMMU_GFP_LOCKED.
+ *
+ * Context: process, none of the locks held that PVIOMMU_GFP_LOCKED names. May sleep for as
+ * long as a cgroup has it sleep.
+ * Return: true if it is.
+ */
+bool pviommu_try_again(int ret, u32 *tries)
+{
+	unsigned long page;
+
+	if (ret != -ENOMEM || ++*tries == MAX_TRIES)
+		return false;
+	page = __get_free_page(GFP_KERNEL_ACCOUNT);
+	free_page(page);
+	return page;
+}
+
 /*
  * All mapping is done here, and may be made to fail. A large entry may take the place of a
- * table, which the driver flushes, and frees: see gather_sync().
+ * table, which the driver flushes, and frees: see gather_sync(). A failed map has been undone,
+ * with a flush: after a detach that was under way, no device reaches what was undone.
  */
 static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
 					   u64 hpa, u64 size, u8 prot, gfp_t gfp)
 {
+	struct mutex *lock = &domain->vm->attach_lock;
 	bool may_flush = size >= SZ_2M;
 	int ret;
 
 	if (may_flush)
-		mutex_lock(&domain->vm->attach_lock);
+		mutex_lock(lock);
 	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), gfp);
-	if (may_flush)
-		mutex_unlock(&domain->vm->attach_lock);
+	if (ret && !may_flush)
+		mutex_lock(lock);
+	if (ret || may_flush)
+		mutex_unlock(lock);
 	return ret;
 }
 ALLOW_ERROR_INJECTION(hw_map_piece, ERRNO);
@@ -147,14 +176,14 @@ err_unmap:
  * @domain: the domain, locked
  * @map: the mapping
  *
- * Return: 0; -ENOMEM; -EIO. On failure the page table is as it was, and
- * flushed.
+ * Return: 0; -ENOMEM, see PVIOMMU_GFP_LOCKED; -EIO. On failure the page table is as it was,
+ * and flushed.
  */
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
 	lockdep_assert_held(&domain->lock);
 
-	return hw_map(domain, map, GFP_KERNEL_ACCOUNT);
+	return hw_map(domain, map, PVIOMMU_GFP_LOCKED);
 }
 
 static void gather_unmap(struct pviommu_domain *domain, u64 iova, u64 size)
@@ -274,7 +303,7 @@ static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
 			    struct page **pages, u32 n, bool writable)
 {
 	u8 prot = PVIOMMU_PROT_READ | (writable ? PVIOMMU_PROT_WRITE : 0);
-	u32 i, len;
+	u32 i, len, tries = 0;
 	int ret;
 
 	for (i = 0; i < n; i += len) {
@@ -282,9 +311,11 @@ static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
 		while (i + len < n &&
 		       page_to_pfn(pages[i + len]) == page_to_pfn(pages[i]) + len)
 			len++;
-		ret = hw_map_piece(domain, gpa + ((u64)i << PAGE_SHIFT),
-				   page_to_phys(pages[i]),
-				   (u64)len << PAGE_SHIFT, prot, GFP_KERNEL_ACCOUNT);
+		do {
+			ret = hw_map_piece(domain, gpa + ((u64)i << PAGE_SHIFT),
+					   page_to_phys(pages[i]),
+					   (u64)len << PAGE_SHIFT, prot, PVIOMMU_GFP_LOCKED);
+		} while (pviommu_try_again(ret, &tries));
 		if (ret)
 			goto err_unmap;
 	}

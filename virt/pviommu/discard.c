@@ -7,13 +7,17 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
 #include <linux/types.h>
 /* Needs the types above */
 #include <linux/falloc.h>
 
 #include "pviommu_private.h"
 
-/* Memory that others than the page tables know of */
+/*
+ * Memory that others than the page tables know of. Nor is a hole punched into a file that is
+ * not of shmem: its file system may be a process, which could have us wait for ever.
+ */
 #define KEPT	(VM_LOCKED | VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP | VM_IO)
 
 /* A shared file's part that is to be punched out, when mmap_lock is not held */
@@ -37,7 +41,8 @@ static u64 discard_vma(struct mm_struct *mm, unsigned long hva, u64 size,
 	if (vma_is_anonymous(vma)) {
 		compat_zap_vma(vma, hva, size);
 		*done = true;
-	} else if (vma->vm_file && (vma->vm_flags & VM_SHARED)) {
+	} else if (vma->vm_file && (vma->vm_flags & VM_SHARED) &&
+		   shmem_mapping(vma->vm_file->f_mapping)) {
 		hole->file = get_file(vma->vm_file);
 		hole->offset = ((loff_t)vma->vm_pgoff << PAGE_SHIFT) +
 			       (hva - vma->vm_start);
@@ -60,8 +65,9 @@ static bool punch(const struct hole *hole, u64 size)
  * @hva: start, page aligned
  * @size: bytes, page aligned
  *
- * The addresses stay mapped and read as zeroes. Memory that is locked, of huge pages
- * of hugetlbfs, or a private mapping of a file is left as it is.
+ * The addresses stay mapped and read as zeroes. What is freed is anonymous memory and shared
+ * memory of shmem (memfd, tmpfs). Memory that is locked, of huge pages of hugetlbfs, a private
+ * mapping of a file, or that of another file system is left as it is.
  *
  * Return: bytes that were freed.
  */

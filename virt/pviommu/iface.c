@@ -160,8 +160,12 @@ static bool watch_doorbell(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 	if (!kvm || !gpa)
 		return false;
 	ops = get_doorbell_ops();
-	if (!ops && !request_module("pviommu_kvm"))
-		ops = get_doorbell_ops();
+	/* Once for a VM: its guest could keep the host busy with it */
+	if (!ops && !vm->kvm_asked_for) {
+		vm->kvm_asked_for = true;
+		if (!request_module("pviommu_kvm"))
+			ops = get_doorbell_ops();
+	}
 	if (!ops)
 		return false;
 	doorbell = ops->create(kvm, gpa, vm);

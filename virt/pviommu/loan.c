@@ -181,8 +181,9 @@ void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 		interval_tree_insert(&loan->it, &owner->loans);
 		count_lent(loan, loan->npages);
 	}
-	/* What is pinned next begins anew */
-	borrow->epoch = 0;
+	/* What is pinned next begins anew; for want of memory it is tried again with these pins */
+	if (ret != -ENOMEM)
+		borrow->epoch = 0;
 	mutex_unlock(&owner->loans_lock);
 	if (ret)
 		kfree(loan);

@@ -8,6 +8,7 @@
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "pviommu_private.h"
 
@@ -62,11 +63,11 @@ struct pviommu_vm *pviommu_vm_get(u32 id)
 {
 	struct pviommu_vm *vm;
 
-	xa_lock(&vms);
+	rcu_read_lock();
 	vm = xa_load(&vms, id);
-	if (vm)
-		refcount_inc(&vm->users);
-	xa_unlock(&vms);
+	if (vm && !refcount_inc_not_zero(&vm->users))
+		vm = NULL;
+	rcu_read_unlock();
 	return vm;
 }
 
@@ -112,11 +113,12 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return NULL;
+	vm->release_wq = alloc_workqueue("pviommu", WQ_UNBOUND, PVIOMMU_RELEASE_WORKERS);
+	if (!vm->release_wq)
+		goto err_free;
 	if (xa_alloc_cyclic(&vms, &vm->id, NULL, xa_limit_31b, &next_vm,
-			    GFP_KERNEL_ACCOUNT) < 0) {
-		kfree(vm);
-		return NULL;
-	}
+			    GFP_KERNEL_ACCOUNT) < 0)
+		goto err_wq;
 	refcount_set(&vm->users, 1);
 	init_completion(&vm->unused);
 	vm->mm = mm;
@@ -149,6 +151,12 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	/* The place was reserved: it can't fail */
 	xa_store(&vms, vm->id, vm, GFP_KERNEL);
 	return vm;
+
+err_wq:
+	destroy_workqueue(vm->release_wq);
+err_free:
+	kfree(vm);
+	return NULL;
 }
 
 /**
@@ -178,11 +186,12 @@ void pviommu_vm_destroy(struct pviommu_vm *vm)
 	/* What owners of memory took back from us */
 	pviommu_uncharge(vm, 0);
 	pviommu_types_exit(vm);
+	destroy_workqueue(vm->release_wq);
 	xa_destroy(&vm->endpoints);
 	xa_destroy(&vm->domains);
 	mmdrop(vm->mm);
 	put_pid(vm->pid);
-	kfree(vm);
+	kfree_rcu(vm, rcu);
 }
 
 static int __init pviommu_host_init(void)

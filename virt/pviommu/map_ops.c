@@ -146,12 +146,15 @@ static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_
 int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
+	u32 tries = 0;
 	int ret;
 
-	if (args->borrow)
-		ret = map_borrowed(domain, args, iova, gfns, gfn, pages, n);
-	else
-		ret = map_pages(domain, args, iova, gfns, gfn, pages, n, NULL);
+	do {
+		if (args->borrow)
+			ret = map_borrowed(domain, args, iova, gfns, gfn, pages, n);
+		else
+			ret = map_pages(domain, args, iova, gfns, gfn, pages, n, NULL);
+	} while (pviommu_try_again(ret, &tries));
 	if (ret)
 		put_pinned(domain->vm, args, gfns, gfn, pages, n);
 	return ret;

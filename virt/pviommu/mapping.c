@@ -82,7 +82,7 @@ static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
  *
  * What it is not told here is for the caller to fill in: page size, protection, loan.
  *
- * Return: the mapping, or NULL.
+ * Return: the mapping, or NULL: see PVIOMMU_GFP_LOCKED.
  */
 struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
 					     const u64 *gfns, u64 gfn,
@@ -95,7 +95,7 @@ struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 
 	lockdep_assert_held(&domain->lock);
 
 	map = pviommu_mapping_alloc(domain, iova, n, count_runs(gfns, pages, n),
-				    GFP_KERNEL_ACCOUNT);
+				    PVIOMMU_GFP_LOCKED);
 	if (!map)
 		return NULL;
 	run = map->runs;
@@ -265,7 +265,11 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 
 	if (!keep)
 		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
-					     GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+					     PVIOMMU_GFP_LOCKED);
+	/* Not charged, for that may wait for the one who is charged: see PVIOMMU_GFP_LOCKED */
+	if (!part)
+		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
+					     GFP_KERNEL | __GFP_NOFAIL);
 	part->pgshift = map->pgshift;
 	part->was_large = map->was_large;
 	part->prot = map->prot;

@@ -341,8 +341,18 @@ struct pviommu_iface {
 
 /* ---- events (event.c) ---------------------------------------------- */
 
+/*
+ * For memory that is allocated with domain->lock, an owner's loans_lock or attach_lock held:
+ * other VMs, and the handler of errors, wait for these. A thread over memory.high of its cgroup
+ * sleeps as it is charged, for seconds at a time, unless it may not sleep; it does so later, on
+ * its way to user space. Failure is no reason to give up: see pviommu_map_pinned().
+ */
+#define PVIOMMU_GFP_LOCKED	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
+
 /* Lists of one VM that are being released, or whose end waits for room */
 #define PVIOMMU_MAX_RELEASES	64
+/* Of these, how many may be at work, or wait for the VMM, at a time */
+#define PVIOMMU_RELEASE_WORKERS	4
 
 struct pviommu_events {
 	spinlock_t lock;		/* irq-safe; the rest */
@@ -398,10 +408,12 @@ struct pviommu_vm {
 	u32 id;
 	refcount_t users;		/* the container, and calls that use it */
 	struct completion unused;
+	struct rcu_head rcu;		/* for pviommu_vm_get(), which takes no lock */
 	struct mm_struct *mm;		/* of the VMM, mmgrab()ed */
 	struct pid *pid;		/* its process */
 
 	struct mutex control_lock;	/* serializes START and RESET */
+	bool kvm_asked_for;		/* the module for the doorbell page; control_lock */
 	struct rw_semaphore iface_lock;
 	struct pviommu_iface *iface;	/* NULL: stopped */
 	bool recovers;			/* the guest hears of errors and recovers; as iface */
@@ -432,6 +444,7 @@ struct pviommu_vm {
 
 	struct mutex release_lock;	/* innermost but for spinlocks */
 	struct list_head releases;	/* pages that are being given back */
+	struct workqueue_struct *release_wq;	/* a VMM may have its works wait for ever */
 	u32 nr_releases;
 
 	struct mutex attach_lock;	/* attached at the IOMMU; flushes */
@@ -569,6 +582,7 @@ u64 pviommu_discard(struct pviommu_vm *vm, unsigned long hva, u64 size);
 
 /* apply.c */
 struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
+bool pviommu_try_again(int ret, u32 *tries);
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_unmap(struct pviommu_domain *domain,
 		      struct pviommu_mapping *map);

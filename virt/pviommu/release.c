@@ -193,7 +193,7 @@ static void release_work(struct work_struct *work)
 		up_read(&vm->mem_lock);
 		any |= tell_server(rel);
 		if (any) {
-			queue_delayed_work(compat_unbound_wq, &rel->work,
+			queue_delayed_work(vm->release_wq, &rel->work,
 					   msecs_to_jiffies(min(READ_ONCE(release_ms),
 								MAX_RELEASE_MS)));
 			return;
@@ -300,7 +300,7 @@ static int release_queue(struct release *rel)
 	} else {
 		vm->nr_releases++;
 		list_add_tail(&rel->entry, &vm->releases);
-		queue_delayed_work(compat_unbound_wq, &rel->work, 0);
+		queue_delayed_work(vm->release_wq, &rel->work, 0);
 	}
 	mutex_unlock(&vm->release_lock);
 	return ret;

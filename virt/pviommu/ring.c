@@ -6,6 +6,7 @@
  * of its ring, in our copy, and goes on with the next doorbell. Our own index
  * and copy count; what the guest writes to memory meanwhile does not.
  */
+#include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -189,8 +190,9 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		end = iface->nr_rings;
 	}
 	for (i = first; i < min(end, iface->nr_rings); i++) {
-		struct pviommu_ring *ring = &iface->rings[i];
+		struct pviommu_ring *ring;
 
+		ring = &iface->rings[array_index_nospec(i, iface->nr_rings)];
 		mutex_lock(&ring->lock);
 		down_read(&vm->mem_lock);
 		if (!ring->dead && budget)

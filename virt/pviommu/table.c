@@ -414,14 +414,15 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 
 	*iova = le64_to_cpu(op->inv.addr);
 	*last = *iova + le64_to_cpu(op->inv.size) - 1;
-	if (ctx->resumed)
-		return true;
 	if (le32_to_cpu(op->inv.granularity) == PVIOMMU_INV_DOMAIN)
 		*last = U64_MAX;
+	/* Also if it has begun: that may have been in another domain that had this id */
 	*iova = max_t(u64, *iova, geo->aperture_start);
 	*last = min3(*last, (u64)geo->aperture_end, table_last(domain->table));
 	if (*iova > *last)
 		return false;
+	if (ctx->resumed)
+		return true;
 	mutex_lock(&domain->lock);
 	whole_pages(domain, iova, last);
 	once_large_pages(domain, iova, last);
