@@ -59,7 +59,7 @@ check: lab
 	@tools/build/deps check
 	@tools/testing/run-check
 
-# hypercall_fuzz_test for longer than in make check, where it runs for a minute
+# More of the random ops of hypercall_fuzz_test, which make check runs for a minute
 FUZZ_TIME ?= 600
 .PHONY: fuzz
 fuzz: machine
@@ -114,15 +114,15 @@ help:
 	@echo  'Trying and checking:'
 	@echo  '  make demo             boot a host and a guest in QEMU and show pv-iommu at work'
 	@echo  '  make check            build everything and run all tests'
-	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, modules for it,'
-	@echo  '                        and its own VFIO selftests; to run all tests on it:'
+	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
+	@echo  '                        it, and its own VFIO selftests; to run all tests on it:'
 	@echo  '                        tools/testing/run-check --kernel lab'
 	@echo  '  make fuzz             random ops, compared with a model of the host engine, for 600 seconds;'
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
-	@echo  '  make soak             life cycles, a hundred times each, and random ops, repeated for an'
-	@echo  '                        hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
-	@echo  '  make static           static checks: checkpatch, sparse, clang, coccinelle, kernel-doc,'
-	@echo  '                        layout rules, ABI layout'
+	@echo  '  make soak             life cycles, a hundred times each, and random ops, round after round'
+	@echo  '                        for an hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
+	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
+	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'
 	@echo  '  make modules_install  install the modules into /lib/modules of their kernel, below'
