@@ -269,7 +269,7 @@ struct pviommu_ring_hdr {
 /* Types of memory, for TYPE_SET */
 #define PVIOMMU_MEM_RAM_RW	0	/* plain */
 #define PVIOMMU_MEM_IOREQ_SERVER	1	/* a server on the host is told of writes by CPUs */
-#define PVIOMMU_MEM_TABLE	2	/* TYPE_GET only: the host watches it as a page of a table */
+#define PVIOMMU_MEM_TABLE	2	/* TYPE_GET only: watched by the host as a table */
 
 #define PVIOMMU_PASID_NONE	0xffffffff
 #define PVIOMMU_VM_SELF		0
