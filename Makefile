@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Out-of-tree entry; "make help" lists what there is. Everything that is built
+# Entry point out of tree; "make help" lists the targets. Everything that is built
 # goes to build/.
 
 SHELL := /bin/bash
@@ -33,7 +33,7 @@ user:
 deps:
 	@tools/build/deps build vm
 
-# The machine that is tried is a fixed one: modules are built for its kernel,
+# The emulated machine has a fixed kernel: modules are built for that one,
 # whatever kernel runs here.
 .PHONY: machine
 machine: deps
@@ -41,7 +41,8 @@ machine: deps
 	+@export PVIOMMU_KERNEL=$$(tools/build/kernel-fetch release) && \
 		$(MAKE) --no-print-directory modules user
 
-# Another kernel for it, that checks itself: run-check --kernel lab, pvvm --kernel lab
+# Another kernel for it, with KASAN, lockdep and the like: run-check --kernel lab,
+# pvvm --kernel lab
 .PHONY: lab
 lab: machine
 	@tools/build/lab-kernel image >/dev/null
@@ -68,7 +69,7 @@ fuzz: machine
 		"$(CURDIR)/build/user/vfio_pv/hypercall_fuzz_test --seconds $(FUZZ_TIME) \
 		$(if $(FUZZ_SEED),--seed $(FUZZ_SEED))"
 
-# The life cycles of host, guest and device, and the random ops, over and over
+# The life cycles of host, guest and device, and random ops, round after round
 SOAK_TIME ?= 3600
 .PHONY: soak
 soak: $(if $(findstring lab,$(SOAK_KERNEL)),lab,machine)
@@ -103,30 +104,31 @@ clean:
 .PHONY: help
 help:
 	@echo  'Building:'
-	@echo  '  make                  modules for the running kernel if it is supported, else for'
+	@echo  '  make                  modules for the running kernel if it is supported, otherwise for'
 	@echo  '                        a Debian 6.12 kernel whose headers are fetched, in build/<release>'
-	@echo  '  make KDIR=dir         modules for the kernel built in dir, or whose headers are there'
-	@echo  '  make user             selftests and examples, in build/user'
+	@echo  '  make KDIR=dir         modules for the kernel whose build directory or headers are in dir'
+	@echo  '  make user             selftests, examples and pvctl, in build/user'
 	@echo  '  make docs             documentation, in build/docs/html'
 	@echo  '  make clean            remove build/'
 	@echo  ''
 	@echo  'Trying and checking:'
-	@echo  '  make demo             boot a host and a guest in QEMU and show it at work'
+	@echo  '  make demo             boot a host and a guest in QEMU and show pv-iommu at work'
 	@echo  '  make check            build everything and run all tests'
 	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
-	@echo  '                        it; then: tools/testing/run-check --kernel lab. Also the VFIO'
-	@echo  '                        selftests of that kernel'
-	@echo  '  make fuzz             random ops against a model of the host engine for 600 seconds;'
+	@echo  '                        it, and its own VFIO selftests; to run all tests on it:'
+	@echo  '                        tools/testing/run-check --kernel lab'
+	@echo  '  make fuzz             random ops, compared with a model of the host engine, for 600 seconds;'
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
-	@echo  '  make soak             life cycles a hundred times each, and random ops, round after round'
+	@echo  '  make soak             life cycles, a hundred times each, and random ops, round after round'
 	@echo  '                        for an hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
 	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
 	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'
-	@echo  '  make modules_install  into /lib/modules of that kernel, below INSTALL_MOD_PATH if given'
-	@echo  '  make install-dkms     register with DKMS, which rebuilds for each new kernel'
+	@echo  '  make modules_install  install the modules into /lib/modules of their kernel, below'
+	@echo  '                        INSTALL_MOD_PATH if that is set'
+	@echo  '  make install-dkms     register with DKMS, which rebuilds the modules for each new kernel'
 	@echo  '  make intree KSRC=dir  put the sources into a kernel source tree'
 	@echo  ''
-	@echo  'Variables: KDIR, PVIOMMU_KERNEL (a Debian kernel release), PVIOMMU_CACHE (where'
-	@echo  'kernels are kept), V=1 (show commands), C=2 (run sparse)'
+	@echo  'Variables: KDIR, PVIOMMU_KERNEL (a Debian kernel release), PVIOMMU_CACHE (directory'
+	@echo  'for kernels), V=1 (show commands), C=2 (run sparse)'

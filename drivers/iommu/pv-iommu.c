@@ -23,16 +23,16 @@
 
 static uint rings = PVIOMMU_MAX_RINGS;
 module_param(rings, uint, 0444);
-MODULE_PARM_DESC(rings, "Most rings to use; there is one per CPU otherwise");
+MODULE_PARM_DESC(rings, "Largest number of rings to use; by default one for each CPU");
 
 static bool config_doorbell;
 module_param(config_doorbell, bool, 0444);
-MODULE_PARM_DESC(config_doorbell, "Ring by config space only, for tests");
+MODULE_PARM_DESC(config_doorbell, "Use the doorbell in config space only, for tests");
 
 static unsigned long long takeover;
 module_param(takeover, ullong, 0);
 MODULE_PARM_DESC(takeover,
-		 "Cookie of a kernel that left without stopping the interface, for a crash kernel");
+		 "For a crash kernel: cookie of the kernel before it, which did not stop the interface");
 
 static int cookie_get(char *buffer, const struct kernel_param *kp)
 {
@@ -46,7 +46,7 @@ static const struct kernel_param_ops cookie_ops = {
 };
 
 module_param_cb(cookie, &cookie_ops, NULL, 0400);
-MODULE_PARM_DESC(cookie, "What a crash kernel needs as its takeover; a secret of root's");
+MODULE_PARM_DESC(cookie, "Cookie of the running interface, for takeover by a crash kernel; secret");
 
 /* --- who keeps this module loaded ---------------------------------------- */
 

@@ -13,7 +13,7 @@
 static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
-		 "Give devices to user space whose interrupts the host does not isolate");
+		 "Give devices to user space even if the host does not isolate their interrupts");
 
 static struct vfio_pv_group *vfio_pv_find_on(struct list_head *groups,
 					     struct iommu_group *group)

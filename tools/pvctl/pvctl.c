@@ -19,7 +19,7 @@ static const struct command commands[] = {
 	{ "domain", "[vm ID]", cmd_domain },
 	{ "type", "[vm ID]", cmd_type },
 	{ "grant", "[vm ID]", cmd_grant },
-	{ "grant add", "from VM to VM gpa GPA size BYTES access r|w|rw", NULL },
+	{ "grant add", "from ID to ID gpa ADDRESS size BYTES access r|w|rw", NULL },
 	{ "grant del", "grant ID", NULL },
 };
 

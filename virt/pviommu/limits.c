@@ -9,29 +9,29 @@
 
 static uint max_domains = 1024;
 module_param(max_domains, uint, 0644);
-MODULE_PARM_DESC(max_domains, "Domains that one VM may have");
+MODULE_PARM_DESC(max_domains, "Number of domains that one VM may have");
 
 static uint max_pasids = 1024;
 module_param(max_pasids, uint, 0644);
-MODULE_PARM_DESC(max_pasids, "PASIDs that one VM may have domains attached at");
+MODULE_PARM_DESC(max_pasids, "Number of PASIDs at which one VM may have domains attached");
 
 static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
-MODULE_PARM_DESC(max_mappings, "Mappings that one VM may have, unflushed ones included");
+MODULE_PARM_DESC(max_mappings, "Number of mappings that one VM may have, including unflushed ones");
 
 /* As many as type 1 allows */
 static uint max_slots = U16_MAX;
 module_param(max_slots, uint, 0644);
-MODULE_PARM_DESC(max_slots, "Ranges of memory that one VM may have, each by a MAP_DMA");
+MODULE_PARM_DESC(max_slots, "Number of memory ranges that one VM may have, one for each MAP_DMA");
 
 static uint doorbell_pages = 8192;
 module_param(doorbell_pages, uint, 0644);
-MODULE_PARM_DESC(doorbell_pages, "Pages (4 KiB) that are mapped within one doorbell");
+MODULE_PARM_DESC(doorbell_pages, "Number of pages (4 KiB) that one doorbell may map");
 
 static uint max_events = 4096;
 module_param(max_events, uint, 0644);
 MODULE_PARM_DESC(max_events,
-		 "Events of one VM that are kept while its event ring is full, from its next START on");
+		 "Number of events kept for one VM while its event ring is full, from its next START on");
 
 /**
  * pviommu_max_domains() - how many domains a VM may have

@@ -16,7 +16,7 @@
 static uint release_ms = 100;
 module_param(release_ms, uint, 0644);
 MODULE_PARM_DESC(release_ms,
-		 "Milliseconds that users of pages have before a release cuts them off");
+		 "Milliseconds that users of pages have before a RELEASE cuts them off");
 
 /* A guest gives up after a minute, and can't tell then what has become of its pages */
 #define MAX_RELEASE_MS	30000U

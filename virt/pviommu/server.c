@@ -27,7 +27,7 @@
 static uint server_timeout_ms = 1000;
 module_param(server_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(server_timeout_ms,
-		 "How long a server may leave its ring full before it is dropped");
+		 "Milliseconds that a server may leave its ring full before its claim ends");
 
 /* How often one that waits looks for room */
 #define LOOK_US		200

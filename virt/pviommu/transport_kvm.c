@@ -74,7 +74,8 @@ struct pv_kvm_doorbell {
 
 static uint max_watched = 65536;
 module_param(max_watched, uint, 0644);
-MODULE_PARM_DESC(max_watched, "Pages of one VM that are watched, besides the doorbell");
+MODULE_PARM_DESC(max_watched,
+		 "Number of pages of one VM that may be watched, besides the doorbell page");
 
 static int pv_kvm_track(struct pv_kvm_doorbell *db)
 {

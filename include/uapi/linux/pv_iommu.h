@@ -6,7 +6,8 @@
  * interface through it, and from then on writes fixed-size ops into rings in
  * its own memory and rings a doorbell. The host executes the ops of a ring in
  * order and writes a status into each. All fields are little-endian; reserved
- * fields must be zero. No field ever holds a host address.
+ * fields must be zero. No field ever holds a host address. The reference is
+ * Documentation/virt/pv-iommu/hypercalls.rst.
  *
  * This header may be used by any guest operating system.
  */
@@ -20,11 +21,11 @@
 /* ------------------------------------------------------------------ */
 /* Capability: how an endpoint is found and the interface is started   */
 
-/** PVIOMMU_CAP_SIGNATURE: "PVIO", tells our capability from other vendors' */
+/** PVIOMMU_CAP_SIGNATURE: "PVIO", distinguishes it from other vendors' capabilities */
 #define PVIOMMU_CAP_SIGNATURE	0x4f495650
-/** PVIOMMU_CAP_LEN: bytes of the capability in the 256 bytes of config space */
+/** PVIOMMU_CAP_LEN: bytes of the capability in the first 256 bytes of config space */
 #define PVIOMMU_CAP_LEN		32
-/** PVIOMMU_VSEC_ID: VSEC id of the capability in the extended space */
+/** PVIOMMU_VSEC_ID: VSEC id of the capability in extended config space */
 #define PVIOMMU_VSEC_ID		0x5056
 /**
  * PVIOMMU_VSEC_LEN: bytes of the extended capability.
@@ -52,9 +53,9 @@
  * Commands for the control register. Their argument is in the GPA registers,
  * which read 0 when the command has been executed.
  *
- * A program in the guest that was given an endpoint can write its registers
- * too. So a running interface is stopped only by who knows the cookie it was
- * started with: EACCES else.
+ * A program in the guest that was given an endpoint can write its registers,
+ * too. So stopping a running interface requires the cookie that it was started
+ * with (EACCES).
  */
 #define PVIOMMU_CMD_RESET	0	/* argument: the cookie; stop, free domains */
 #define PVIOMMU_CMD_START	1	/* argument: GPA of a struct pviommu_start */
@@ -72,7 +73,7 @@
 #define PVIOMMU_ENOENT		2	/* no such domain, endpoint, mapping or VM */
 #define PVIOMMU_EIO		5	/* the physical IOMMU refused */
 #define PVIOMMU_ENOMEM		12	/* host memory or RLIMIT_MEMLOCK exhausted */
-#define PVIOMMU_EACCES		13	/* no privilege: read-only memory, foreign VM */
+#define PVIOMMU_EACCES		13	/* not permitted: read-only memory, foreign VM */
 #define PVIOMMU_EFAULT		14	/* GPA is not (pinnable) guest RAM */
 #define PVIOMMU_EBUSY		16	/* in use, or already started */
 #define PVIOMMU_EEXIST		17	/* overlaps an existing mapping */
@@ -108,27 +109,27 @@
 #define PVIOMMU_RING_ORDER_MAX	10	/* 1024 ops */
 
 /**
- * struct pviommu_start - what START reads, once, at the GPA registers
+ * struct pviommu_start - start block; START reads it once, at the GPA in the registers
  * @magic: PVIOMMU_START_MAGIC
  * @version: PVIOMMU_ABI_VERSION
  * @nrings: number of rings, 1 to PVIOMMU_MAX_RINGS
  * @features: features that the guest accepts, a subset of those offered
  * @cookie: a random number other than zero, chosen by the guest for this start
- *          and kept secret; it must stand in the header of each ring and of the
- *          event ring, so that memory that was a ring before a reboot is never
- *          taken for one, and it is the argument of PVIOMMU_CMD_RESET
+ *          and kept secret. The header of each ring and of the event ring must
+ *          contain it, so that memory that was a ring before a reboot is never
+ *          taken for one. It is also the argument of PVIOMMU_CMD_RESET
  * @doorbell: GPA of the doorbell page, page aligned, plain guest RAM that is
- *          used for nothing else; 0 for none
+ *          not used for anything else; 0 for none
  * @events: GPA of the event ring, one page, page aligned; 0 for none
  * @rings: GPA of an array of @nrings struct pviommu_ring_desc, 8-byte aligned
  * @out_flags: written by the host: PVIOMMU_START_TRACKED
- * @out_max_domains: written by the host: how many domains the VM may have
+ * @out_max_domains: written by the host: number of domains that the VM may have
  * @reserved: must be zero
  *
- * Errors, in the control register: EBUSY already running, and runs on; EFAULT
+ * Errors, in the control register: EBUSY already running, and keeps running; EFAULT
  * the block, a ring, the doorbell page or the event ring is not writable guest
- * RAM; EINVAL a bad value; ENOMEM; EOPNOTSUPP features or version not known;
- * ERANGE @nrings or an order. After all but EBUSY the interface is stopped.
+ * RAM; EINVAL a bad value; ENOMEM; EOPNOTSUPP unknown features or version;
+ * ERANGE @nrings or an order. After any error but EBUSY the interface is stopped.
  */
 struct pviommu_start {
 	__le32 magic;
@@ -148,7 +149,7 @@ struct pviommu_start {
 #define PVIOMMU_START_TRACKED	(1U << 0)
 
 /**
- * struct pviommu_ring_desc - where one ring is
+ * struct pviommu_ring_desc - the location of one ring
  * @hdr: GPA of its struct pviommu_ring_hdr, 64-byte aligned
  * @ops: GPA of its ops, page aligned, (64 << @order) bytes, contiguous
  * @order: log2 of the number of ops
@@ -169,18 +170,18 @@ struct pviommu_ring_desc {
  * @error: written by the host: status that stopped this ring, 0 while it runs.
  *         EINVAL: @prod - @cons exceeds the ring or @cookie is wrong. EFAULT:
  *         the ring's memory has left the VM. Only RESET starts it again.
- * @events: written by the host before @cons: what the event ring's prod was
- *         when the host last served this ring, so that a guest need not look
- *         there after each doorbell; 0 without an event ring
+ * @events: written by the host before @cons: value of the event ring's prod
+ *         when the host last served this ring, so that a guest need not read
+ *         the event ring after each doorbell; 0 without an event ring
  * @served: written by the host before @cons: free-running count of the times
- *          that it has served this ring, also when no op was finished
- * @reserved: must be zero; the host does not look at it
+ *          that it has served this ring, even if no op was finished
+ * @reserved: must be zero; the host does not check it
  *
- * Op number n (from 0) is at slot n modulo the ring's size. The guest writes
+ * Op number n (from 0) is in slot n modulo the ring's size. The guest writes
  * the op, then @prod, then rings the doorbell. When the store to the doorbell
  * has returned, the host has done at least one doorbell's worth of work; while
- * @cons differs from @prod the guest rings again. A doorbell after which neither
- * @cons, @error nor @served differ was of no effect.
+ * @cons differs from @prod the guest rings again. A doorbell that changes
+ * none of @cons, @error and @served had no effect.
  */
 struct pviommu_ring_hdr {
 	__le64 cookie;
@@ -195,7 +196,7 @@ struct pviommu_ring_hdr {
 /*
  * Doorbell: a 32-bit store of this value at offset 0 of the doorbell page, or
  * to the doorbell register of any endpoint's capability. Any other store to
- * the page makes the host take the doorbell down (the register goes on).
+ * the page makes the host take the doorbell down (the register still works).
  */
 #define PVIOMMU_DOORBELL_MAGIC	0x50560000
 #define PVIOMMU_DOORBELL_ALL	0xffff
@@ -237,18 +238,18 @@ struct pviommu_ring_hdr {
 /* Isolation on error */
 #define PVIOMMU_OP_RECOVER	0x0900
 
-/* Flags of every op; flags of one op alone start at bit 8 */
+/* Flags of every op; flags of a specific op start at bit 8 */
 /** PVIOMMU_OP_F_CHAIN: if this op fails, the next one is cancelled (and so on) */
 #define PVIOMMU_OP_F_CHAIN	(1U << 0)
-#define PVIOMMU_UNMAP_F_ALL	(1U << 8)	/* UNMAP: all of the domain; iova and size are 0 */
+#define PVIOMMU_UNMAP_F_ALL	(1U << 8)	/* UNMAP: the whole domain; iova and size are 0 */
 #define PVIOMMU_INV_F_LEAF	(1U << 8)	/* INVALIDATE: no intermediate table was changed */
 /*
  * ALLOC of PVIOMMU_TYPE_TABLE: the host watches the pages of the table, and mirrors
- * entries that are added to it without an INVALIDATE
+ * added entries without an INVALIDATE
  */
 #define PVIOMMU_ALLOC_F_WATCH	(1U << 8)
 
-/** PVIOMMU_DIRTY_PAGES: pages in the answer to one DIRTY_READ, 4 KiB of bits */
+/** PVIOMMU_DIRTY_PAGES: most pages in one DIRTY_READ, which is 4 KiB of bits */
 #define PVIOMMU_DIRTY_PAGES	32768
 
 /* Domain ids */
@@ -260,7 +261,7 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_TYPE_PAGING	0	/* filled by MAP and MAP_LIST */
 #define PVIOMMU_TYPE_TABLE	1	/* guest-owned table; PVIOMMU_F_TABLES */
 
-/* Formats of guest-owned tables: those of the CPU, of 4 and of 5 levels */
+/* Formats of guest-owned tables: those of the CPU, with 4 or 5 levels */
 #define PVIOMMU_TABLE_NONE	0	/* not a table */
 #define PVIOMMU_TABLE_X86_64_4	1	/* IOVAs of 48 bits */
 #define PVIOMMU_TABLE_X86_64_5	2	/* IOVAs of 57 bits */
@@ -268,7 +269,7 @@ struct pviommu_ring_hdr {
 /* Types of memory, for TYPE_SET */
 #define PVIOMMU_MEM_RAM_RW	0	/* plain */
 #define PVIOMMU_MEM_IOREQ_SERVER	1	/* a server on the host is told of writes by CPUs */
-#define PVIOMMU_MEM_TABLE	2	/* TYPE_GET: the host watches it as a page of a table */
+#define PVIOMMU_MEM_TABLE	2	/* TYPE_GET only: watched by the host as a table */
 
 #define PVIOMMU_PASID_NONE	0xffffffff
 #define PVIOMMU_VM_SELF		0
@@ -278,10 +279,10 @@ struct pviommu_ring_hdr {
 #define PVIOMMU_PROT_WRITE	(1U << 1)
 #define PVIOMMU_PROT_NOEXEC	(1U << 2)
 #define PVIOMMU_PROT_MMIO	(1U << 3)	/* reserved: EOPNOTSUPP */
-/* prot that LOOKUP answers, besides */
-#define PVIOMMU_PROT_FOREIGN	(1U << 31)	/* gpa is one of another VM */
+/* Additional prot in the answer of LOOKUP */
+#define PVIOMMU_PROT_FOREIGN	(1U << 31)	/* gpa is an address of another VM */
 
-/** PVIOMMU_LIST_MAX: frames in one MAP_LIST, what one 4 KiB page holds */
+/** PVIOMMU_LIST_MAX: most frames in one MAP_LIST, which fill one 4 KiB page */
 #define PVIOMMU_LIST_MAX	512
 
 enum pviommu_granularity {
@@ -291,60 +292,62 @@ enum pviommu_granularity {
 };
 
 /**
- * struct pviommu_op - one hypercall
+ * struct pviommu_op - one operation
  * @code: PVIOMMU_OP_*
  * @flags: PVIOMMU_OP_F_* and the op's own
  * @status: PVIOMMU_STATUS_PENDING when submitted; 0 or an error when done
- * @domain: domain id; 0 where the op takes none
- * @endpoint: endpoint id; 0 where the op takes none
- * @pasid: PVIOMMU_PASID_NONE; or the PASID that ATTACH, DETACH and INVALIDATE are about,
- *	with PVIOMMU_F_PASID. Attached by PASID, a domain translates what the group of
- *	@endpoint does with that PASID, and the group itself stays where it is
- * @vm: PVIOMMU_VM_SELF, or another VM's id (PVIOMMU_F_FOREIGN): then the GPAs, but
- *	for that of a list, are those of the other VM. EACCES without a grant of
- *	the host's administrator that covers all of them and @prot, whatever the
- *	reason; the administrator tells the guest of ids
+ * @domain: domain id; 0 if the op takes none
+ * @endpoint: endpoint id; 0 if the op takes none
+ * @pasid: PVIOMMU_PASID_NONE; or the PASID for ATTACH, DETACH and INVALIDATE, with
+ *	PVIOMMU_F_PASID. A domain that is attached at a PASID translates the requests
+ *	of the group of @endpoint that carry this PASID; the group's own domain does
+ *	not change
+ * @vm: PVIOMMU_VM_SELF, or another VM's id (PVIOMMU_F_FOREIGN). Then the GPAs,
+ *	except that of a list, are addresses of the other VM. EACCES without a grant
+ *	of the host's administrator that covers all of them and @prot, whatever the
+ *	reason. The guest learns ids from the administrator
  * @map: MAP maps [iova, iova + size) to guest memory at gpa in pages of
  *	(1 << pgshift) bytes, to which iova, gpa and size are aligned; UNMAP may
  *	later remove any of these pages. All or nothing.
- * @list: MAP_LIST maps @count pages from iova on, their frame numbers (GPA >>
- *	pgshift) being an array of __le64 at the page-aligned GPA @list.list.
+ * @list: MAP_LIST maps @count pages from iova on. Their frame numbers (GPA >>
+ *	pgshift) are an array of __le64 at the page-aligned GPA @list.list.
  *	All or nothing.
  * @unmap: UNMAP removes all mappings in [iova, iova + size); holes are
- *	skipped. EINVAL, and nothing changed, when a bound would cut a page.
+ *	skipped. EINVAL, and nothing is changed, if a bound would cut a page.
  *	The pages stay pinned until an INVALIDATE that covers them.
- * @lookup: LOOKUP answers where iova leads: gpa, pgshift and prot, and how
- *	many bytes from iova on (within its page) that holds for. ENOENT.
+ * @lookup: LOOKUP returns the gpa that iova leads to, its pgshift and prot, and in
+ *	size for how many bytes from iova on (within its page) this holds. ENOENT.
  * @inv: INVALIDATE makes the removals before it effective: when it is done,
  *	no device reaches the removed pages and they are unpinned. In a domain
- *	that has a guest-owned table it first makes the host look at the entries
- *	of the range: devices then reach what these say, and nothing else. With a
+ *	with a guest-owned table the host first looks at the entries of the
+ *	range: devices then reach what these entries map, and nothing else. With a
  *	PASID, @domain must be attached there (EINVAL), unless it is bypass or
  *	blocked: for those there is nothing to do, and the answer is OK.
  * @alloc: ALLOC makes a domain of this type for use with @endpoint; result is
- *	its id. FREE: EBUSY while an endpoint is attached; implies unmap, flush.
- *	PVIOMMU_TYPE_TABLE has a format and the page-aligned GPA of the table's
- *	first page; else both are 0.
- *	RECOVER: the guest knows that @endpoint was cut off; its group can be
+ *	its id. FREE: EBUSY while an endpoint is attached; implies unmap and flush.
+ *	PVIOMMU_TYPE_TABLE takes a format and the page-aligned GPA of the table's
+ *	first page; otherwise both are 0.
+ *	RECOVER: acknowledges that @endpoint was cut off; its group can then be
  *	attached again. EBUSY while the host is still handling the error.
- * @release: RELEASE gives the host back @count pages of 4 KiB, whose frame numbers
- *	are an array of __le64 at the page-aligned GPA @release.list. Done when the
- *	event with @release.token comes. EBUSY while an endpoint is in bypass
+ * @release: RELEASE gives @count pages of 4 KiB back to the host. Their frame numbers
+ *	are an array of __le64 at the page-aligned GPA @release.list. It is complete
+ *	when the event with @release.token comes. EBUSY while an endpoint is in bypass
  * @buf: PROBE and STATS write a struct pviommu_probe (and its regions), or a
  *	struct pviommu_stats, to guest memory at gpa, at most size bytes;
- *	result is how many bytes there are in all.
- * @mem: TYPE_SET gives [gpa, gpa + size) a type, page by page; result is how
- *	many bytes have it. TYPE_GET takes gpa alone; result is the type.
+ *	result is the size of the whole answer in bytes.
+ * @mem: TYPE_SET gives [gpa, gpa + size) a type, page by page; result is the number
+ *	of bytes that have it. TYPE_GET takes only gpa; result is the type.
  * @dirty: DIRTY_START and DIRTY_STOP switch the log of a domain on and off, and
- *	take no arguments. DIRTY_READ writes, to guest memory at the 8-byte aligned
- *	gpa, a bit for each page of (1 << pgshift) bytes in [iova, iova + size), at
- *	most PVIOMMU_DIRTY_PAGES, as an array of __le64: set if a device may have
- *	written to it since it was mapped. EINVAL if the log is off.
+ *	take no arguments. DIRTY_READ writes one bit for each page of (1 << pgshift)
+ *	bytes in [iova, iova + size), at most PVIOMMU_DIRTY_PAGES, to guest memory at
+ *	the 8-byte aligned gpa, as an array of __le64. A bit is set if a device may
+ *	have written to the page since it was mapped. EINVAL if the log is off.
  * @raw: the arguments as words
  * @result: written by the host: MAP, MAP_LIST: bytes mapped; UNMAP: bytes
  *	unmapped; ALLOC: domain id; FEATURES: feature bits; PROBE, STATS: bytes;
- *	INVALIDATE: of a guest-owned table, the first IOVA that was not looked
- *	at when it failed
+ *	TYPE_SET: bytes that have the type; TYPE_GET: type; DIRTY_READ: dirty pages;
+ *	INVALIDATE: if a guest-owned table could not be mirrored, the first IOVA that
+ *	was not looked at
  */
 struct pviommu_op {
 	__le16 code;
@@ -431,12 +434,12 @@ struct pviommu_op {
 };
 
 /**
- * struct pviommu_probe - what PROBE tells of an endpoint
+ * struct pviommu_probe - the answer of PROBE about an endpoint
  * @endpoint: its id
  * @group: isolation group; endpoints with the same number move together
  * @flags: PVIOMMU_PROBE_*
  * @nr_regions: number of struct pviommu_region that follow
- * @pgsizes: page sizes that MAP takes, a bit each
+ * @pgsizes: page sizes that MAP supports, one bit each
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA, inclusive
  * @pasid_bits: width of PASIDs, which begin with 1; 0 for none
@@ -479,16 +482,17 @@ struct pviommu_region {
 
 /**
  * struct pviommu_stats - counters of this VM, since the VMM made its container
- * @kicks_tracked: doorbells that came through the tracked page
- * @kicks_config: doorbells that came through the capability (by way of the VMM)
+ * @kicks_tracked: doorbells through the tracked page
+ * @kicks_config: doorbells through the capability, by way of the VMM
  * @ops: ops executed
  * @ops_failed: ops that ended with an error
- * @pages_mapped: 4 KiB pages mapped now, bypass not counted
+ * @pages_mapped: 4 KiB pages mapped now, without those of bypass
  * @pages_pinned: 4 KiB pages pinned now, for any purpose
  * @domains: domains that exist now
- * @mappings: mappings that exist now, also those that wait for a flush
- * @faults: DMA faults that the physical IOMMU has reported
- * @events_lost: events for which there was no room, nor in what the host keeps
+ * @mappings: mappings that exist now, including those that wait for a flush
+ * @faults: DMA faults reported by the physical IOMMU, and bad entries found in
+ *	guest-owned tables
+ * @events_lost: events that were dropped for lack of room
  * @pages_lent: 4 KiB pages of this VM that other VMs map now
  * @reserved: zero
  */
@@ -520,8 +524,8 @@ struct pviommu_stats {
 #define PVIOMMU_EV_F_WRITE	(1U << 0)	/* FAULT: the access was a write */
 /*
  * FAULT: no DMA yet, but the host found a bad entry when it looked at a table:
- * addr and size are the IOVAs that fault, gpa is where the entry is, or the first of
- * several side by side that are bad for the same reason
+ * addr and size are the IOVAs that fault, gpa is the address of the entry, or of the
+ * first of several adjacent ones that are bad for the same reason
  */
 #define PVIOMMU_EV_F_ENTRY	(1U << 1)
 /** PVIOMMU_EV_REASON: what is bad about an entry, from the flags of its event */
@@ -529,25 +533,25 @@ struct pviommu_stats {
 
 #define PVIOMMU_BAD_RESERVED	1	/* a reserved bit is set */
 #define PVIOMMU_BAD_TABLE	2	/* it names a table that is not guest RAM */
-#define PVIOMMU_BAD_LOOP	3	/* it names a table that leads to it */
+#define PVIOMMU_BAD_LOOP	3	/* it names a table that the walk has passed through */
 #define PVIOMMU_BAD_PAGE	4	/* its page is not guest RAM, or not writable */
 #define PVIOMMU_BAD_IOVA	5	/* its IOVA is in a reserved region */
 #define PVIOMMU_BAD_WATCH	6	/* it is in a page that can't be watched */
-/** PVIOMMU_BAD_UNSEEN: the host could not do now what an added entry says: INVALIDATE */
+/** PVIOMMU_BAD_UNSEEN: the host could not mirror an added entry at once: INVALIDATE */
 #define PVIOMMU_BAD_UNSEEN	7
 
 /**
  * struct pviommu_event - one entry of the event ring
  * @type: PVIOMMU_EV_*
  * @flags: PVIOMMU_EV_F_*
- * @endpoint: endpoint id, 0 where none is meant
+ * @endpoint: endpoint id, 0 if the event is not about one
  * @domain: domain id
  * @pasid: PVIOMMU_PASID_NONE or the PASID
  * @seq: free-running number of the event; a gap means that events were lost
  * @addr: IOVA
- * @gpa: guest physical address, where one is meant
+ * @gpa: guest physical address, 0 if the event is not about one
  * @size: bytes
- * @vm: PVIOMMU_VM_SELF, or the id of the VM whose memory is meant
+ * @vm: PVIOMMU_VM_SELF, or the id of the VM that the memory belongs to
  * @reserved0: zero
  * @reserved: zero
  */
@@ -574,15 +578,15 @@ struct pviommu_event {
  * @cookie: the cookie of the start block
  * @prod: free-running count of events that the host has written
  * @cons: free-running count of events that the guest has taken
- * @lost: free-running count of events that found no room
- * @waiting: how many events the host keeps until there is room for them
+ * @lost: free-running count of events that were dropped for lack of room
+ * @waiting: number of events that the host keeps until there is room for them
  * @reserved: zero
  * @ev: event number n is at n modulo PVIOMMU_EVENT_SLOTS
  *
  * The host writes events without interrupting the guest, which looks at @prod
- * after each doorbell and now and then. When the guest has taken what is there,
- * has written @cons and then finds that @waiting is not 0, a doorbell, of any ring,
- * has more of them written: in their order, before its ops are executed.
+ * after each doorbell and from time to time. If the guest has taken all events and
+ * written @cons, and then finds that @waiting is not 0, it rings a doorbell of any
+ * ring: the host then writes the waiting events, in order, before it executes ops.
  */
 struct pviommu_event_ring {
 	__le64 cookie;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * Paravirtual IOMMU: how the administrator of a host sees and steers it.
+ * Paravirtual IOMMU: interface for the administrator of a host; pvctl uses it.
  *
- * A generic netlink family of the initial network namespace. Every command needs
- * CAP_SYS_ADMIN there; EPERM else. Numbers are in the byte order of the machine.
+ * It is a generic netlink family in the initial network namespace. Every command
+ * needs CAP_SYS_ADMIN there (EPERM). Numbers are in the byte order of the machine.
  *
- * The *_GET commands are dumps: they answer with a message for each object, with
- * the attributes that its description lists. With PVIOMMU_ADMIN_A_VM in the
- * request only objects of that VM are told of. A dump sees each object as it is
- * when its turn comes, not all at one moment. Unknown attributes of an answer are
- * to be passed over: more may come.
+ * The *_GET commands are dumps: they answer with one message for each object, with
+ * the attributes listed below. With PVIOMMU_ADMIN_A_VM in the request only objects
+ * of that VM are listed. A dump is not a snapshot: each object is shown as it is
+ * when its turn comes. Ignore unknown attributes of an answer: more may be added.
  */
 #ifndef _UAPI_LINUX_PV_IOMMU_ADMIN_H
 #define _UAPI_LINUX_PV_IOMMU_ADMIN_H
@@ -20,24 +19,26 @@
 /**
  * enum pviommu_admin_cmd - commands
  * @PVIOMMU_ADMIN_CMD_UNSPEC: never used
- * @PVIOMMU_ADMIN_CMD_VM_GET: VMs: VM, PID, NAME of the VMM, a COUNTER for each
- *	counter
- * @PVIOMMU_ADMIN_CMD_ENDPOINT_GET: opened devices: VM, ENDPOINT, NAME on the host's
- *	bus, GROUP, DOMAIN, PASIDS, FLAGS (PVIOMMU_PROBE_*), and ISOLATED if it was cut off
- *	after an error
- * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: domains: VM, DOMAIN, NAME of its kind, GROUPS, PASIDS
- * @PVIOMMU_ADMIN_CMD_GRANT_GET: grants: GRANT, VM whose memory it is, TO, GPA, LAST,
- *	FLAGS (PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE), VALUE: how many 4 KiB pages are
- *	mapped by it
- * @PVIOMMU_ADMIN_CMD_GRANT_NEW: let a VM map memory of another: VM, TO, GPA, LAST,
- *	FLAGS; answers with GRANT. ENOENT no such VM; EINVAL a bad value; ENOSPC too
- *	many for the VM that it is given to. No dump
- * @PVIOMMU_ADMIN_CMD_TYPE_GET: memory types: VM, TYPE, a COUNTER for each number; of
- *	PVIOMMU_MEM_IOREQ_SERVER also PID and NAME of the server. A VM has an object for
- *	that if it is claimed or a claim was taken from a server, and one for
- *	PVIOMMU_MEM_TABLE if tables are watched
- * @PVIOMMU_ADMIN_CMD_GRANT_DEL: take GRANT back. What was mapped by it is unmapped,
- *	flushed and unpinned when the answer comes. ENOENT no such grant. No dump
+ * @PVIOMMU_ADMIN_CMD_VM_GET: list VMs: VM, PID, NAME of the VMM, one COUNTER for
+ *	each counter
+ * @PVIOMMU_ADMIN_CMD_ENDPOINT_GET: list opened devices: VM, ENDPOINT, NAME on the
+ *	host's bus, GROUP, DOMAIN, PASIDS, FLAGS (PVIOMMU_PROBE_*), and ISOLATED if the
+ *	device was cut off after an error
+ * @PVIOMMU_ADMIN_CMD_DOMAIN_GET: list domains: VM, DOMAIN, NAME of its kind, GROUPS,
+ *	PASIDS
+ * @PVIOMMU_ADMIN_CMD_GRANT_GET: list grants: GRANT, VM that the memory belongs to, TO,
+ *	GPA, LAST, FLAGS (PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE), VALUE: number of 4 KiB
+ *	pages that are mapped by the grant
+ * @PVIOMMU_ADMIN_CMD_GRANT_NEW: let one VM map memory of another: VM, TO, GPA, LAST,
+ *	FLAGS; answers with GRANT. ENOENT no such VM; EINVAL a bad value; ENOSPC the VM
+ *	that the grant is given to has too many. Not a dump
+ * @PVIOMMU_ADMIN_CMD_TYPE_GET: list memory types: VM, TYPE, one COUNTER for each
+ *	number; for PVIOMMU_MEM_IOREQ_SERVER also PID and NAME of the server. A VM has an
+ *	object for PVIOMMU_MEM_IOREQ_SERVER if the type is claimed or a claim was taken
+ *	from a server, and one for PVIOMMU_MEM_TABLE if tables are watched
+ * @PVIOMMU_ADMIN_CMD_GRANT_DEL: take GRANT back. When the answer arrives, everything
+ *	that was mapped by it is unmapped, flushed and unpinned. ENOENT no such grant.
+ *	Not a dump
  */
 enum pviommu_admin_cmd {
 	PVIOMMU_ADMIN_CMD_UNSPEC,
@@ -53,26 +54,27 @@ enum pviommu_admin_cmd {
 /**
  * enum pviommu_admin_attr - attributes
  * @PVIOMMU_ADMIN_A_UNSPEC: never used
- * @PVIOMMU_ADMIN_A_PAD: fills up to an aligned number
- * @PVIOMMU_ADMIN_A_VM: u32, number of a VM; not used again soon
+ * @PVIOMMU_ADMIN_A_PAD: padding, to align numbers
+ * @PVIOMMU_ADMIN_A_VM: u32, number of a VM; not reused soon
  * @PVIOMMU_ADMIN_A_PID: u32, process id of the VMM or server; 0 when it is gone
  * @PVIOMMU_ADMIN_A_NAME: string
- * @PVIOMMU_ADMIN_A_COUNTER: nested, NAME and VALUE; as often as there are counters
+ * @PVIOMMU_ADMIN_A_COUNTER: nested, NAME and VALUE; one for each counter
  * @PVIOMMU_ADMIN_A_VALUE: u64
  * @PVIOMMU_ADMIN_A_ENDPOINT: u32, endpoint id
  * @PVIOMMU_ADMIN_A_GROUP: u32, number of the host's isolation group
  * @PVIOMMU_ADMIN_A_DOMAIN: u32, domain id of the VM, or PVIOMMU_DOMAIN_*
  * @PVIOMMU_ADMIN_A_FLAGS: u32
- * @PVIOMMU_ADMIN_A_GROUPS: u32, how many isolation groups are attached
- * @PVIOMMU_ADMIN_A_GRANT: u32, number of a grant; not used again soon
+ * @PVIOMMU_ADMIN_A_GROUPS: u32, number of isolation groups that are attached
+ * @PVIOMMU_ADMIN_A_GRANT: u32, number of a grant; not reused soon
  * @PVIOMMU_ADMIN_A_TO: u32, number of the VM that a grant is given to
  * @PVIOMMU_ADMIN_A_GPA: u64, first guest physical address, page aligned
  * @PVIOMMU_ADMIN_A_LAST: u64, last guest physical address, inclusive
  * @PVIOMMU_ADMIN_A_TYPE: u32, PVIOMMU_MEM_*
  * @PVIOMMU_ADMIN_A_ISOLATED: flag; the endpoint is in PVIOMMU_DOMAIN_BLOCKED, and its
  *	PASIDs are blocked, until the guest recovers it or the VMM resets it
- * @PVIOMMU_ADMIN_A_PASIDS: u32, of an endpoint: at how many PASIDs of its isolation group
- *	domains are attached; of a domain: by how many PASIDs, of all groups, it is attached
+ * @PVIOMMU_ADMIN_A_PASIDS: u32; for an endpoint, the number of PASIDs of its isolation
+ *	group at which domains are attached; for a domain, the number of PASIDs, of all
+ *	groups, at which it is attached
  */
 enum pviommu_admin_attr {
 	PVIOMMU_ADMIN_A_UNSPEC,

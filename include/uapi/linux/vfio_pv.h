@@ -2,12 +2,13 @@
 /*
  * VFIO container interface of the paravirtual IOMMU.
  *
- * A container whose groups are behind the paravirtual IOMMU may be asked for
- * as VFIO_TYPE1_IOMMU or VFIO_TYPE1v2_IOMMU, and is then all that type1 is, or
- * as VFIO_PV_IOMMU, which is type1 v2 and what stands here besides.
+ * A container whose groups are behind the paravirtual IOMMU can have the type
+ * VFIO_TYPE1_IOMMU or VFIO_TYPE1v2_IOMMU, and then works as with type 1, or the
+ * type VFIO_PV_IOMMU, which is type 1 v2 with the additions of this header. The
+ * reference is Documentation/userspace-api/vfio_pv.rst.
  *
- * Errors: ENOTTY unknown command; EOPNOTSUPP unknown flag or granularity,
- * known to nobody or not to this domain; EINVAL bad value, or argsz too small;
+ * Errors: ENOTTY unknown command; EOPNOTSUPP unknown flag or granularity, or one
+ * that this domain does not support; EINVAL bad value, or argsz too small;
  * EFAULT memory that can't be read; E2BIG argsz is larger than this kernel
  * knows and the rest is not zero.
  */
@@ -29,9 +30,9 @@
 /**
  * VFIO_PV_UNMAP_FLAG_NO_FLUSH: flag of struct vfio_iommu_type1_dma_unmap.
  *
- * The range is unmapped but the IOTLB is not flushed: the pages stay pinned,
+ * The range is unmapped, but the IOTLB is not flushed: the pages stay pinned,
  * and a device may reach them, until a VFIO_PV_IOMMU_INVALIDATE that covers
- * them. Mapping the same IOVA again before that is refused with EBUSY.
+ * them. Mapping the same IOVA again before that fails with EBUSY.
  */
 #define VFIO_PV_UNMAP_FLAG_NO_FLUSH	(1U << 31)
 
@@ -39,31 +40,31 @@
  * VFIO_PV_MAP_FLAG_FOREIGN: flag of VFIO_IOMMU_MAP_DMA, whose argument is then a
  * struct vfio_pv_dma_map, and of struct vfio_pv_batch_entry.
  *
- * What is mapped is not memory of the process but of another machine, as the host's
- * administrator has granted it to this one; for CAP_SYS_ADMIN.
+ * Maps memory of another machine instead of memory of the process. The host's
+ * administrator must have granted that memory to this machine. Needs
+ * CAP_SYS_ADMIN.
  */
 #define VFIO_PV_MAP_FLAG_FOREIGN	(1U << 31)
 
 /**
- * struct vfio_pv_dma_map - argument of VFIO_IOMMU_MAP_DMA, longer than that of type 1
+ * struct vfio_pv_dma_map - extended argument of VFIO_IOMMU_MAP_DMA
  * @argsz: size of this structure
- * @flags: VFIO_PV_MAP_FLAG_FOREIGN, with VFIO_DMA_MAP_FLAG_READ and _WRITE, at
- *	least one
+ * @flags: VFIO_PV_MAP_FLAG_FOREIGN, and VFIO_DMA_MAP_FLAG_READ, _WRITE or both
  * @vaddr: first guest physical address of the memory in the other machine, page
  *	aligned
- * @iova: where
+ * @iova: first IOVA
  * @size: bytes
  * @vm: the host's number of the other machine, not 0
  * @reserved: 0
  *
- * Nothing is pinned here nor counts against RLIMIT_MEMLOCK; the host charges the
- * memory to this machine. The mapping ends, without anybody being asked, when the
- * grant is taken back or the memory leaves the other machine: there is a
- * VFIO_PV_EVENT_REVOKED then, and the IOVAs are taken until they are unmapped.
+ * No memory of this machine is pinned or counts against RLIMIT_MEMLOCK; the host
+ * charges the memory to this machine. The mapping ends without asking anybody when
+ * the grant is taken back or the memory leaves the other machine. There is a
+ * VFIO_PV_EVENT_REVOKED then, and the IOVAs stay taken until they are unmapped.
  *
  * Errors, besides those of VFIO_IOMMU_MAP_DMA: EPERM no CAP_SYS_ADMIN; EOPNOTSUPP the
- * host has no such mappings, or the container only mediated devices; EACCES there is
- * no grant, whatever the reason.
+ * host has no such mappings, or the container has mediated devices only; EACCES there
+ * is no grant, whatever the reason.
  */
 struct vfio_pv_dma_map {
 	__u32 argsz;
@@ -109,29 +110,29 @@ struct vfio_pv_iommu_invalidate {
 };
 
 /**
- * VFIO_PV_IOMMU_INVALIDATE - make earlier removals effective
+ * VFIO_PV_IOMMU_INVALIDATE - make earlier unmaps effective
  *
- * When it returns, no device of the container reaches pages that were unmapped
- * before the call and that it covers, and these pages are unpinned.
+ * When it returns 0, no device of the container reaches any page that was unmapped
+ * before the call and that the call covers, and these pages are unpinned.
  *
  * Return: 0; EOPNOTSUPP unknown flag or granularity, or a PASID where there
  * are none; EINVAL alignment, size 0, or a bad argsz; EOVERFLOW @addr + @size
- * wraps; E2BIG; EFAULT; EINTR; EIO the host did not do it, or has stopped the
- * interface, and nothing is unpinned.
+ * wraps; E2BIG; EFAULT; EINTR; EIO the host did not do it, or the interface is
+ * stopped, and nothing is unpinned.
  */
 #define VFIO_PV_IOMMU_INVALIDATE	_IO(VFIO_TYPE, VFIO_BASE + 64)
 
 /* ------------------------------------------------------------------ */
 /* Many ranges in one call                                             */
 
-/** VFIO_PV_BATCH_MAX: the largest count of a batch */
+/** VFIO_PV_BATCH_MAX: largest number of entries of a batch */
 #define VFIO_PV_BATCH_MAX	65536
 
 /**
- * VFIO_PV_BATCH_FLAG_CONTINUE: go on behind an entry that failed.
+ * VFIO_PV_BATCH_FLAG_CONTINUE: continue after an entry that failed.
  *
- * Without it entries are carried out until one has failed; as they are carried
- * out some at a time, a few behind the one that failed may have been, too.
+ * Without it no further entries are tried once one has failed. As several entries
+ * are processed at a time, a few after the failed one may have been carried out, too.
  */
 #define VFIO_PV_BATCH_FLAG_CONTINUE	(1U << 0)
 
@@ -140,15 +141,15 @@ struct vfio_pv_iommu_invalidate {
 
 /**
  * struct vfio_pv_batch_entry - one range of a batch
- * @iova: where
- * @vaddr: to be mapped: user address, or guest physical address with
- *	VFIO_PV_MAP_FLAG_FOREIGN; to be unmapped: 0
+ * @iova: first IOVA
+ * @vaddr: map: user address, or guest physical address with
+ *	VFIO_PV_MAP_FLAG_FOREIGN; unmap: 0
  * @size: bytes; unmap: on return, how many were mapped there
- * @flags: VFIO_DMA_MAP_FLAG_READ and _WRITE, VFIO_PV_MAP_FLAG_FOREIGN; to be
- *	unmapped: 0
+ * @flags: map: VFIO_DMA_MAP_FLAG_READ and _WRITE, VFIO_PV_MAP_FLAG_FOREIGN;
+ *	unmap: 0
  * @vm: with VFIO_PV_MAP_FLAG_FOREIGN: the host's number of the other machine
- * @result: on return, in its place: 0 or the negative errno that the ioctl for this range
- *	alone would have given; -ECANCELED for an entry that was not tried
+ * @result: on return, in place of @vm: 0, or the negative errno that the ioctl for this
+ *	range alone would have given; -ECANCELED for an entry that was not tried
  */
 struct vfio_pv_batch_entry {
 	__aligned_u64 iova;
@@ -166,8 +167,8 @@ struct vfio_pv_batch_entry {
  * @argsz: size of this structure
  * @flags: VFIO_PV_BATCH_FLAG_*
  * @entries: user address of an array of struct vfio_pv_batch_entry
- * @count: how many there are, 1 to VFIO_PV_BATCH_MAX
- * @done: on return, how many have the result 0
+ * @count: number of entries, 1 to VFIO_PV_BATCH_MAX
+ * @done: on return, number of entries with the result 0
  */
 struct vfio_pv_iommu_batch {
 	__u32 argsz;
@@ -180,15 +181,15 @@ struct vfio_pv_iommu_batch {
 /**
  * VFIO_PV_IOMMU_MAP - map many ranges; VFIO_PV_IOMMU_UNMAP unmaps them
  *
- * Each entry is as if it were done by VFIO_IOMMU_MAP_DMA or _UNMAP_DMA, in the
- * order of the array, but hypercalls and flushes are made for many of them at
- * a time. When it returns, all with the result 0 are in effect.
+ * Each entry has the effect of a VFIO_IOMMU_MAP_DMA or _UNMAP_DMA, in the
+ * order of the array, but many entries share a hypercall and a flush. When the
+ * call returns, all entries with the result 0 are in effect.
  *
- * Return: 0, also if entries have failed: compare @done with @count; EOPNOTSUPP
+ * Return: 0 even if entries have failed: compare @done with @count; EOPNOTSUPP
  * unknown flag; EINVAL a bad argsz, count or alignment of @entries; E2BIG; EFAULT an
- * entry can't be read or written; EINTR; ENOMEM; ENODEV, of a map, there is no
- * group any more. After EFAULT, EINTR and ENODEV the results of entries say what
- * became of them as far as they could be written.
+ * entry can't be read or written; EINTR; ENOMEM; ENODEV (map only) there is no
+ * group any more. After EFAULT, EINTR and ENODEV the results of the entries are
+ * valid as far as they could be written.
  */
 #define VFIO_PV_IOMMU_MAP	_IO(VFIO_TYPE, VFIO_BASE + 65)
 #define VFIO_PV_IOMMU_UNMAP	_IO(VFIO_TYPE, VFIO_BASE + 66)
@@ -198,18 +199,18 @@ struct vfio_pv_iommu_batch {
 
 /**
  * enum vfio_pv_event_type - what has happened
- * @VFIO_PV_EVENT_FAULT: a device used an IOVA that it may not use: @iova,
- *	@group. A host tells at most one of several that are alike.
- * @VFIO_PV_EVENT_REVOKED: memory has left the machine, or the other machine that it
- *	is of, or the grant for it was taken back: what was mapped to it leads
+ * @VFIO_PV_EVENT_FAULT: a device used an IOVA that it must not use: @iova,
+ *	@group. A host may report only one of several similar faults.
+ * @VFIO_PV_EVENT_REVOKED: memory has left this machine, or the other machine that it
+ *	belongs to, or the grant for it was taken back: mappings of it lead
  *	nowhere any more: @iova, @size, @vm, @gpa
  * @VFIO_PV_EVENT_ISOLATED: the host has cut a group off after an error: @group
  * @VFIO_PV_EVENT_GONE: the host has taken a device away: @group
- * @VFIO_PV_EVENT_LOST: there was no room for events, which are lost: @size is
- *	how many, 0 if it is not known, as after a restart in which the host did
- *	not take all that was mapped
- * @VFIO_PV_EVENT_RELEASE: who has the memory gives it back to the host, which will
- *	cut off what is mapped to it: to be unmapped now: @iova, @size, @vm, @gpa
+ * @VFIO_PV_EVENT_LOST: events were lost because there was no room: @size is
+ *	their number, or 0 if it is not known, or after a restart in which the host
+ *	did not accept everything that was mapped
+ * @VFIO_PV_EVENT_RELEASE: the owner of the memory gives it back to the host, which
+ *	will cut off mappings of it: unmap it now: @iova, @size, @vm, @gpa
  */
 enum vfio_pv_event_type {
 	VFIO_PV_EVENT_FAULT = 1,
@@ -222,9 +223,10 @@ enum vfio_pv_event_type {
 
 #define VFIO_PV_EVENT_FLAG_WRITE	(1U << 0)	/* FAULT: it was a write */
 /*
- * FAULT: no device has used it yet, but the host found a bad entry in the table that
- * VFIO_PV_IOMMU_BIND_TABLE has bound: @iova and @size fault, the entry is at @gpa, and
- * VFIO_PV_EVENT_REASON() of the flags is PVIOMMU_BAD_* of <linux/pv_iommu.h>
+ * FAULT: no device has used the IOVA yet, but the host found a bad entry in the table
+ * that VFIO_PV_IOMMU_BIND_TABLE has bound: accesses to @size bytes at @iova fault, the
+ * entry is at @gpa, and VFIO_PV_EVENT_REASON() of the flags is PVIOMMU_BAD_* of
+ * <linux/pv_iommu.h>
  */
 #define VFIO_PV_EVENT_FLAG_ENTRY	(1U << 1)
 #define VFIO_PV_EVENT_REASON(flags)	(((flags) >> 8) & 0xff)
@@ -232,16 +234,16 @@ enum vfio_pv_event_type {
 
 /**
  * struct vfio_pv_event - an event
- * @seq: number of the event, from 1 on without gap but that after a
- *	VFIO_PV_EVENT_LOST, which has the number of the first one that is lost
+ * @seq: number of the event, from 1 on, without gaps except after a
+ *	VFIO_PV_EVENT_LOST, which has the number of the first event that is lost
  * @type: enum vfio_pv_event_type
  * @flags: VFIO_PV_EVENT_FLAG_*, and a reason
  * @iova: see the types
  * @size: see the types
  * @pasid: VFIO_PV_PASID_NONE or the PASID of a fault
  * @group: number of the group in /dev/vfio, or VFIO_PV_NO_GROUP
- * @gpa: guest physical address in the machine @vm; if @vm is 0: of a bad entry, or 0
- * @vm: the host's number of another machine, 0: it is memory of this one
+ * @gpa: guest physical address in the machine @vm; if @vm is 0: that of a bad entry, or 0
+ * @vm: the host's number of the other machine, 0 for memory of this one
  * @reserved: 0
  */
 struct vfio_pv_event {
@@ -261,7 +263,7 @@ struct vfio_pv_event {
  * struct vfio_pv_iommu_eventfd - argument of VFIO_PV_IOMMU_EVENTFD
  * @argsz: size of this structure
  * @flags: 0
- * @fd: an eventfd that is signalled for each event, -1 for none
+ * @fd: an eventfd to be signalled for each event, -1 for none
  * @reserved: 0
  */
 struct vfio_pv_iommu_eventfd {
@@ -272,9 +274,9 @@ struct vfio_pv_iommu_eventfd {
 };
 
 /**
- * VFIO_PV_IOMMU_EVENTFD - be told of events
+ * VFIO_PV_IOMMU_EVENTFD - set the eventfd that is signalled for each event
  *
- * It takes the place of the one before. If events wait, it is signalled at once.
+ * Replaces the previous eventfd. If events are waiting, it is signalled at once.
  *
  * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz, @reserved, or @fd is
  * no eventfd; EBADF @fd is not open; E2BIG; EFAULT.
@@ -286,8 +288,8 @@ struct vfio_pv_iommu_eventfd {
  * @argsz: size of this structure
  * @flags: 0
  * @events: user address of an array of struct vfio_pv_event
- * @count: how many there is room for; on return, how many were read
- * @left: on return, how many wait to be read
+ * @count: number of events that there is room for; on return, number of events read
+ * @left: on return, number of events that still wait to be read
  */
 struct vfio_pv_iommu_events {
 	__u32 argsz;
@@ -298,9 +300,9 @@ struct vfio_pv_iommu_events {
 };
 
 /**
- * VFIO_PV_IOMMU_READ_EVENTS - take events, the oldest first
+ * VFIO_PV_IOMMU_READ_EVENTS - read events, the oldest first
  *
- * Does not wait. An event that is not handed over stays.
+ * Does not wait. An event that can't be written to @events is kept.
  *
  * Return: 0; EOPNOTSUPP unknown flag; EINVAL a bad argsz or alignment of
  * @events; E2BIG; EFAULT; EINTR.
@@ -319,15 +321,15 @@ struct vfio_pv_iommu_events {
  * @argsz: size of this structure
  * @flags: 0; on return VFIO_PV_LOOKUP_*
  * @iova: any address
- * @start: on return, where the mapping that it is in starts
- * @size: on return, its size in bytes
- * @vaddr: on return, user address of @start when it was mapped, or its guest
+ * @start: on return, first IOVA of the mapping that contains @iova
+ * @size: on return, size of that mapping in bytes
+ * @vaddr: on return, user address that was mapped at @start, or its guest
  *	physical address in the other machine
- * @phys: on return, guest physical address that @iova leads to; 0 when it leads
+ * @phys: on return, guest physical address that @iova leads to; 0 if it leads
  *	nowhere or is being mapped or unmapped
  * @prot: on return, VFIO_DMA_MAP_FLAG_READ and _WRITE
- * @vm: 0; on return, the host's number of the machine whose memory it is, 0 for
- *	this one
+ * @vm: 0; on return, the host's number of the machine that the memory belongs to,
+ *	0 for this one
  */
 struct vfio_pv_iommu_lookup {
 	__u32 argsz;
@@ -342,17 +344,18 @@ struct vfio_pv_iommu_lookup {
 };
 
 /**
- * VFIO_PV_IOMMU_LOOKUP - where does an IOVA lead; for CAP_SYS_ADMIN
+ * VFIO_PV_IOMMU_LOOKUP - look up where an IOVA leads; needs CAP_SYS_ADMIN
  *
- * Return: 0; EPERM; ENOENT nothing is there; EOPNOTSUPP unknown flag; EINVAL a
- * bad argsz, @vm or @iova; E2BIG; EFAULT; EINTR; EIO the host does not answer.
+ * Return: 0; EPERM; ENOENT nothing is mapped there; EOPNOTSUPP unknown flag; EINVAL
+ * a bad argsz, @vm or @iova; E2BIG; EFAULT; EINTR; EIO the host does not answer, or
+ * the interface was restarted during the call.
  */
 #define VFIO_PV_IOMMU_LOOKUP	_IO(VFIO_TYPE, VFIO_BASE + 69)
 
 /* ------------------------------------------------------------------ */
-/* Tables of one's own                                                 */
+/* The caller's own page table                                         */
 
-/** VFIO_PV_BIND_FLAG_WATCH: what CPUs add to the table needs no INVALIDATE */
+/** VFIO_PV_BIND_FLAG_WATCH: entries that CPUs add to the table need no INVALIDATE */
 #define VFIO_PV_BIND_FLAG_WATCH	(1U << 0)
 
 /**
@@ -372,32 +375,33 @@ struct vfio_pv_iommu_bind_table {
 };
 
 /**
- * VFIO_PV_IOMMU_BIND_TABLE - devices reach what a page table says; for
+ * VFIO_PV_IOMMU_BIND_TABLE - make devices reach what a page table maps; needs
  * CAP_SYS_ADMIN
  *
- * The table, and what it leads to, are named by physical addresses of the
- * machine, and the kernel neither checks nor pins them: with it devices reach all
- * memory. The caller sees to it that the pages stay where they are.
+ * Addresses of the table, and addresses in it, are physical addresses of this
+ * machine. The kernel neither checks nor pins what they name, so devices can reach
+ * all memory. The caller must make sure that the pages stay where they are.
  *
  * The container must have devices and no mappings, and takes none from then on
  * (EOPNOTSUPP), until its last group has left. VFIO_PV_IOMMU_INVALIDATE makes the
- * host look at the table, before the first of which nothing is translated. An
- * entry that is bad is a hole, and an event. With VFIO_PV_BIND_FLAG_WATCH an entry
- * that a CPU adds after that is seen when it is stored; for one that is removed or
- * changed it takes VFIO_PV_IOMMU_INVALIDATE.
+ * host look at the table; before the first one nothing is translated. A bad entry
+ * is a hole, and causes an event. With VFIO_PV_BIND_FLAG_WATCH, an entry that a CPU
+ * adds after the first look takes effect when it is stored; removing or changing
+ * an entry still requires VFIO_PV_IOMMU_INVALIDATE.
  *
  * Return: 0; EPERM; EOPNOTSUPP unknown flag or format, or the host has no such
  * domains, or can't watch memory of this machine; EINVAL a bad argsz, @reserved or
- * @root; E2BIG; EFAULT @root is not RAM; EBUSY there are mappings, a table, or no or
- * several kinds of devices; ENOSPC the host's limit on domains; ENODEV or ENOENT
- * the host does not move the devices; ENOMEM; EIO; EINTR.
+ * @root; E2BIG; EFAULT @root is not RAM; EBUSY there are mappings, a table, no
+ * devices or several kinds of them, or a device is being reset or was cut off after
+ * an error; ENOSPC the host's limit on domains; ENODEV or ENOENT the host does not
+ * move the devices; ENOMEM; EIO; EINTR.
  */
 #define VFIO_PV_IOMMU_BIND_TABLE	_IO(VFIO_TYPE, VFIO_BASE + 72)
 
 /* ------------------------------------------------------------------ */
 /* VFIO_IOMMU_GET_INFO                                                 */
 
-/** VFIO_PV_INFO_CAP_LIMITS: id of a capability of VFIO_IOMMU_GET_INFO */
+/** VFIO_PV_INFO_CAP_LIMITS: id of a capability in VFIO_IOMMU_GET_INFO */
 #define VFIO_PV_INFO_CAP_LIMITS	0x5056
 
 #define VFIO_PV_INFO_FOREIGN	(1ULL << 0)	/* VFIO_PV_MAP_FLAG_FOREIGN */
@@ -406,15 +410,15 @@ struct vfio_pv_iommu_bind_table {
 /**
  * struct vfio_pv_info_cap_limits - what a container of VFIO_PV_IOMMU allows
  * @header: id VFIO_PV_INFO_CAP_LIMITS, version 2
- * @max_batch: largest count of a batch
- * @group_batch: so many entries of a batch share hypercalls and flushes
- * @max_mappings: how many mappings there may be
- * @max_events: how many events wait to be read before any is lost
- * @granularities: bit n: VFIO_PV_IOMMU_INVALIDATE takes granularity n
+ * @max_batch: largest number of entries of a batch
+ * @group_batch: number of entries of a batch that share hypercalls and flushes
+ * @max_mappings: largest number of mappings
+ * @max_events: number of events that can wait to be read before events are lost
+ * @granularities: bit n is set if VFIO_PV_IOMMU_INVALIDATE supports granularity n
  * @window_start: lowest IOVA that can be mapped
- * @window_last: highest IOVA that can be mapped; what is reserved between the
- *	two is in VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
- * @features: VFIO_PV_INFO_* that the host of the devices has; 0 without devices
+ * @window_last: highest IOVA that can be mapped, inclusive; for reserved ranges between
+ *	the two see VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE
+ * @features: VFIO_PV_INFO_* that the host of the devices supports; 0 without devices
  */
 struct vfio_pv_info_cap_limits {
 	struct vfio_info_cap_header header;

@@ -40,34 +40,35 @@ usage: pvvm [options]
 
 Boots an emulated machine (the host level) with an IOMMU and devices, starts a
 guest in it with the installed QEMU, passes the devices through, and runs your
-commands. Their output goes to stdout, their status is pvvm's.
+commands. Their output goes to stdout; pvvm's exit status is theirs.
 
 What is emulated
   --host-iommu intel|amd[:PROP=VAL..]
                               IOMMU of the host level (intel)
   --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
                               another PCI device of QEMU; repeat it or give a list.
-                              NAME:port puts one behind a root port that is not PCIe
+                              NAME:port puts a device that is not PCIe behind a root
+                              port
   --viommu pv|virtio|intel|none
                               IOMMU that the guest sees (pv)
   --accel tcg|kvm             run the host level emulated (tcg) or with real
                               nested virtualization
   --kernel 6.12|lab|DIR       kernel of both levels: Debian's 6.12 (default), the
-                              lab kernel, which checks itself (tools/build/
-                              lab-kernel; built by the first run that wants it),
+                              lab kernel, with KASAN, lockdep and the like (tools/
+                              build/lab-kernel; the first run that uses it builds it),
                               or one in DIR, with boot/vmlinuz-* and lib/modules/*
   --host-kernel, --guest-kernel 6.12|lab|DIR
                               kernel of one level
-  --guests N                  so many guests at a time (1). Devices are dealt to them in
-                              turn: with 2, the first and third go to guest 1, the
-                              second and fourth to guest 2, each to the slot that it
-                              has at the host level
+  --guests N                  number of guests at a time (1). Devices are dealt to them
+                              in turn: with 2, the first and third go to guest 1, the
+                              second and fourth to guest 2, each to the same slot as
+                              at the host level
   --guest-mem MiB             memory of each guest (512)
   --guest-cpus N              CPUs of each guest (2)
   --host-mem MiB              memory of the host level (2560)
   --host-cpus N               CPUs of the host level (as many as the guest has, at
-                              least 2; but 1 where an emulating QEMU is older than
-                              8.1, which is not safe with more: see outer.sh)
+                              least 2; but 1 if the emulating QEMU is older than 8.1,
+                              which is not safe with more: see outer.sh)
   --host-args ARGS            more kernel arguments for the host level
   --guest-args ARGS           more kernel arguments for the guest
   --qemu-args ARGS            more arguments for the guest's QEMU
@@ -78,8 +79,9 @@ What is emulated
 
 What is run
   --host-cmd CMD              at the host level, before the guest starts
-  --host-bg CMD               at the host level, beside the guest; killed at its end
-  --guest-cmd CMD             in the guest, in each one; PVVM_GUEST is its number
+  --host-bg CMD               at the host level, while the guest runs; killed when it
+                              has ended
+  --guest-cmd CMD             in each guest; PVVM_GUEST is the guest's number
   --host-after CMD            at the host level, after the guest has ended
   --host-only                 no guest
   --guest-reboots N           the guest may reboot N times; the guest command is
@@ -88,29 +90,30 @@ What is run
   --share DIR                 DIR is /share at both levels, read-write
   --timeout S                 give up after S seconds (300)
   --log DIR                   keep the logs there
-  -v, --verbose               tell each stage as it is reached
+  -v, --verbose               report each stage when it is reached
 
-Each level shows this machine's files read-only, with its own /tmp, /run, /dev.
-Commands start in the current directory and find in their environment
+Each level sees this machine's files read-only, with its own /tmp, /run, /dev.
+Commands start in the current directory and have in their environment
   PVVM_LEVEL     host or guest           PVVM_VIOMMU   the --viommu option
   PVVM_DEVICES   "edu:0000:00:10.0 .."   PVVM_SHARE    /share, or nothing
-  PVVM_MODULES   where our modules are   PVVM_RELEASE  kernel release
-  PVVM_GUEST     in a guest: 1, or 2, ..; all see the files of PVVM_SHARE
-  PVVM_RUN       at the host level: qemu.pid and qmp.sock of the guest, qemu2.pid and
-                 qmp2.sock of the second, ..;
-                 in the guest: kernel and initramfs, to start them by kexec
+  PVVM_MODULES   pv-iommu's modules      PVVM_RELEASE  kernel release
+  PVVM_GUEST     in a guest: 1, or 2, ..; all guests share the files of PVVM_SHARE
+  PVVM_RUN       a directory; at the host level with qemu.pid and qmp.sock of the
+                 guest, qemu2.pid and qmp2.sock of the second, ..;
+                 in the guest with kernel and initramfs, for kexec
 and on their PATH
-  pvvm-load MODULE [PARAM=VAL..]         load a module with all that it needs
+  pvvm-load MODULE [PARAM=VAL..]         load a module and those that it needs
   pvvm-bind DRIVER|none BDF..            bind devices to a driver
-  pvvm-qmp [-g GUEST|-m] COMMAND         at the host level: ask the guest's QEMU, or
-                                         (-m) the one that emulates the machine, where
-                                         device i is dev<i>, its root port rp<i>
+  pvvm-qmp [-g GUEST|-m] COMMAND         at the host level: send a command to the guest's
+                                         QEMU, or (-m) to the one that emulates the
+                                         machine, where device i is dev<i> and its root
+                                         port rp<i>
 
-Exit status: that of the guest command (or of the host command that failed; of several
-  guests, that of the first which failed);
+Exit status: that of the guest command, or of the host command that failed; with several
+  guests, that of the first one that failed;
   2 usage, 3 kernel splat at either level, 4 setup failed,
-  5 a kernel stopped or died before it had loaded a module of ours,
-  6 a guest in suspend to RAM was not woken before the timeout, 124 timeout else,
+  5 a kernel hung or died before it had loaded a module of pv-iommu,
+  6 a guest in suspend to RAM was not woken before the timeout, 124 any other timeout,
   125 the guest ended before its command, 128+N its QEMU was killed by signal N.
 
 Examples

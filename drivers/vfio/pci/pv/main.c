@@ -25,7 +25,7 @@
 
 static bool enable_sriov;
 module_param(enable_sriov, bool, 0644);
-MODULE_PARM_DESC(enable_sriov, "Let a device's virtual functions be enabled while it is bound to this driver");
+MODULE_PARM_DESC(enable_sriov, "Allow a device's virtual functions to be enabled while it is bound to this driver");
 
 /* More than the PCI core waits for a device that was reset: a minute */
 #define PV_VFIO_ERROR_TIMEOUT	(90 * HZ)

@@ -79,7 +79,7 @@ static const struct kernel_param_ops vcap_place_ops = {
 };
 
 module_param_cb(place, &vcap_place_ops, NULL, 0644);
-MODULE_PARM_DESC(place, "Where the capability goes from the next open of a device on: auto, std (first 256 bytes of config space) or ext (extended config space)");
+MODULE_PARM_DESC(place, "Where the capability is placed, from the next open of a device on: auto, std (first 256 bytes of config space) or ext (extended config space)");
 
 /* --- finding room ----------------------------------------------------- */
 
