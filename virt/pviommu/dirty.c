@@ -14,10 +14,11 @@ static_assert(PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64) == PVIOMMU_DIRTY_PAGES);
 
 static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool on)
 {
+	int ret = pviommu_op_no_args(op);
 	struct pviommu_domain *domain;
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	domain = pviommu_domain_named(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);

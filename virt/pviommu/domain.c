@@ -416,10 +416,10 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_domain *domain;
-	int ret = 0;
+	int ret = pviommu_op_no_args(op);
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	domain = pviommu_domain_named(vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);

@@ -303,7 +303,7 @@ static int check_fields(const struct pviommu_op_ctx *ctx, const struct pviommu_o
 {
 	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
 		return -EOPNOTSUPP;
-	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
+	return pviommu_op_no_args(op);
 }
 
 /* What a move of a PASID begins with: the endpoint has it, and the records say what was cut off */
@@ -447,14 +447,13 @@ int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
-	int ret = -ENOENT;
+	int ret = pviommu_op_no_args(op);
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (ep)
-		ret = recover(ep->group);
+	ret = ep ? recover(ep->group) : -ENOENT;
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }
@@ -514,28 +513,24 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
 	struct probe_reply *reply;
-	int ret = -ENOENT;
-	u64 size;
+	int ret = pviommu_op_check_buf(op);
+	u32 n = 0;
 
-	if (op->buf.reserved0 ||
-	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	reply = kzalloc(sizeof(*reply), GFP_KERNEL_ACCOUNT);
 	if (!reply)
 		return -ENOMEM;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep)
-		ret = probe_fill(ep, reply);
+		n = probe_fill(ep, reply);
 	mutex_unlock(&vm->cfg_lock);
-	if (ret >= 0) {
-		size = offsetof(struct probe_reply, regions[ret]);
-		ret = pviommu_guest_write(vm, le64_to_cpu(op->buf.gpa), reply,
-					  min_t(u64, size,
-						le32_to_cpu(op->buf.size)));
-		if (!ret)
-			*result = size;
-	}
+	if (ep)
+		ret = pviommu_op_fill_buf(ctx, op, reply,
+					  offsetof(struct probe_reply, regions[n]), result);
+	else
+		ret = -ENOENT;
 	kfree(reply);
 	return ret;
 }

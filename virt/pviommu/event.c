@@ -334,21 +334,15 @@ int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_stats stats = {};
 	__le64 *field = &stats.kicks_tracked;
 	u32 i;
-	int ret;
+	int ret = pviommu_op_check_buf(op);
 
 	static_assert(sizeof(stats) >= PVIOMMU_NR_COUNTERS * sizeof(__le64));
 	static_assert(offsetof(struct pviommu_stats, pages_lent) ==
 		      PVIOMMU_NR_PAGES_LENT * sizeof(__le64));
 
-	if (op->buf.reserved0 ||
-	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	for (i = 0; i < PVIOMMU_NR_COUNTERS; i++)
 		field[i] = cpu_to_le64(atomic64_read(&ctx->vm->counters[i]));
-	ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), &stats,
-				  min_t(u64, sizeof(stats),
-					le32_to_cpu(op->buf.size)));
-	if (!ret)
-		*result = sizeof(stats);
-	return ret;
+	return pviommu_op_fill_buf(ctx, op, &stats, sizeof(stats), result);
 }

@@ -25,20 +25,62 @@ struct op_desc {
 	pviommu_op_fn fn;
 };
 
-static int no_args(const struct pviommu_op *op)
+/**
+ * pviommu_op_no_args() - check an op that takes nothing but common fields
+ * @op: the op
+ *
+ * Return: 0, or -EINVAL if there is anything in its arguments.
+ */
+int pviommu_op_no_args(const struct pviommu_op *op)
 {
 	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
 }
+/**
+ * pviommu_op_check_buf() - check the arguments of an op that takes a buffer for its answer
+ * @op: the op
+ *
+ * Return: 0, or -EINVAL if there is anything in reserved fields.
+ */
+int pviommu_op_check_buf(const struct pviommu_op *op)
+{
+	if (op->buf.reserved0 ||
+	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * pviommu_op_fill_buf() - write the answer of an op into the buffer that it takes
+ * @ctx: context of the op
+ * @op: the op
+ * @answer: the answer; a buffer that is too small gets the beginning of it
+ * @size: its size in bytes
+ * @result: on success set to @size
+ *
+ * Context: as pviommu_guest_write().
+ * Return: 0, or -EFAULT: then a part may have been written.
+ */
+int pviommu_op_fill_buf(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+			const void *answer, u64 size, u64 *result)
+{
+	int ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), answer,
+				      min_t(u64, size, le32_to_cpu(op->buf.size)));
+
+	if (!ret)
+		*result = size;
+	return ret;
+}
+
 
 static int op_nop(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
-	return no_args(op);
+	return pviommu_op_no_args(op);
 }
 
 static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		       u64 *result)
 {
-	int ret = no_args(op);
+	int ret = pviommu_op_no_args(op);
 
 	if (!ret)
 		*result = pviommu_features(ctx->vm);

@@ -798,6 +798,10 @@ int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie);
 void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 			u32 value);
 
+int pviommu_op_no_args(const struct pviommu_op *op);
+int pviommu_op_check_buf(const struct pviommu_op *op);
+int pviommu_op_fill_buf(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+			const void *answer, u64 size, u64 *result);
 /* hypercall.c */
 int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
 		       struct pviommu_op *op, u64 *result);
