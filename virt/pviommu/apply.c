@@ -239,7 +239,7 @@ static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mappi
  * Return: 0; -ENOMEM or -EIO: the page table has nothing of the mapping any more, of which
  * devices may still reach all until pviommu_hw_sync().
  */
-int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map)
+int pviommu_hw_split_large(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
 	bool large = hw_may_be_large(domain, map);
 

@@ -274,8 +274,8 @@ static bool must_recover(const struct pviommu_group *grp, u32 id)
 	       READ_ONCE(grp->vm->recovers);
 }
 
-/* To enter or leave bypass may pin or unpin all memory, once in a doorbell */
-static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
+/* Entering or leaving bypass may pin or unpin all memory, so it ends the doorbell */
+static int move_group(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 {
 	bool was = in_bypass(grp);
 	int ret;
@@ -316,7 +316,10 @@ static int settle_pasid(struct pviommu_endpoint *ep, u32 pasid)
 	return ret;
 }
 
-/* As move(), of a PASID; it can't be in bypass, and nothing but RECOVER or move() ends a cut */
+/*
+ * As move_group(), for a PASID: which can't be in bypass. Attaching one does not end
+ * the isolation of a group; RECOVER and move_group() do.
+ */
 static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 {
 	struct pviommu_domain *domain;
@@ -365,7 +368,7 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		if (has_pasid(op))
 			ret = move_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
 		else
-			ret = move(ctx, ep->group, le32_to_cpu(op->domain));
+			ret = move_group(ctx, ep->group, le32_to_cpu(op->domain));
 	} else {
 		ret = -ENOENT;
 	}
@@ -377,7 +380,7 @@ static int detach(struct pviommu_op_ctx *ctx, struct pviommu_endpoint *ep, u32 i
 {
 	if (pviommu_group_domain_id(ep->group) != id)
 		return -EINVAL;
-	return move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
+	return move_group(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 }
 
 static int detach_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)

@@ -119,8 +119,8 @@ static int ring_room(struct pviommu_events *events)
 	return used < PVIOMMU_EVENT_SLOTS ? PVIOMMU_EVENT_SLOTS - used : 0;
 }
 
-/* Write an event for which there is room, behind @n others that the guest is not told of yet */
-static void ring_put(struct pviommu_events *events, u32 n, const struct pviommu_event *ev)
+/* Write an event, for which there is room, behind @n others that are not published yet */
+static void ring_write(struct pviommu_events *events, u32 n, const struct pviommu_event *ev)
 {
 	u32 slot = (events->prod + n) % PVIOMMU_EVENT_SLOTS;
 
@@ -129,19 +129,19 @@ static void ring_put(struct pviommu_events *events, u32 n, const struct pviommu_
 			     ev, EVENT_WORDS);
 }
 
-/* Tell the guest of @n events more */
-static void ring_tell_prod(struct pviommu_events *events, u32 n)
+/* Publish @n more events */
+static void ring_publish_prod(struct pviommu_events *events, u32 n)
 {
 	u32 prod = events->prod + n;
 
 	pviommu_window_publish(&events->ring,
 			       offsetof(struct pviommu_event_ring, prod),
 			       cpu_to_le32(prod));
-	/* Not before: who says it in the header of a ring does not take the lock */
+	/* After that: publish_events() reads it without the lock */
 	smp_store_release(&events->prod, prod);
 }
 
-static void ring_tell_waiting(struct pviommu_events *events)
+static void ring_publish_waiting(struct pviommu_events *events)
 {
 	if (events->waiting == events->waiting_told)
 		return;
@@ -188,13 +188,13 @@ static void backlog_move(struct pviommu_events *events)
 	for (i = 0; i < n; i++) {
 		const struct pviommu_event *ev = &events->backlog[events->first];
 
-		ring_put(events, i, ev);
+		ring_write(events, i, ev);
 		events->first = (events->first + 1) % events->room;
 		WRITE_ONCE(events->waiting, events->waiting - 1);
 		if (is_end_of_release(ev))
 			WRITE_ONCE(events->ends_waiting, events->ends_waiting - 1);
 	}
-	ring_tell_prod(events, n);
+	ring_publish_prod(events, n);
 }
 
 /*
@@ -206,13 +206,13 @@ static void backlog_serve(struct pviommu_events *events)
 	lockdep_assert_held(&events->lock);
 
 	backlog_move(events);
-	ring_tell_waiting(events);
+	ring_publish_waiting(events);
 	if (!events->waiting)
 		return;
 	/* Pairs with the guest's barrier between cons and waiting */
 	smp_mb();
 	backlog_move(events);
-	ring_tell_waiting(events);
+	ring_publish_waiting(events);
 }
 
 /* Put an event where there is room, behind all others; false: it is lost */
@@ -226,8 +226,8 @@ static bool event_put(struct pviommu_events *events, const struct pviommu_event 
 	if (room < 0)
 		return false;
 	if (room && !events->waiting) {
-		ring_put(events, 0, ev);
-		ring_tell_prod(events, 1);
+		ring_write(events, 0, ev);
+		ring_publish_prod(events, 1);
 		return true;
 	}
 	if (events->waiting < backlog_room(events, ev)) {

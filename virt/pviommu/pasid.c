@@ -228,8 +228,8 @@ static noinline __noclone int hw_attach_pasid(struct pviommu_group *grp, struct 
 }
 ALLOW_ERROR_INJECTION(hw_attach_pasid, ERRNO);
 
-/* The domain is locked for the same reason as when a group is attached to it */
-static int move_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
+/* The domain is locked for the same reason as in hw_attach() */
+static int pasid_move(struct pviommu_group *grp, struct device *dev, u32 pasid,
 		      struct pviommu_pasid *old, struct pviommu_pasid *new)
 {
 	int ret = -ERANGE;
@@ -330,7 +330,7 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
 	if (!new)
 		return -ENOMEM;
 	ret = xa_reserve(&grp->pasids, pasid, GFP_KERNEL_ACCOUNT) ?:
-	      move_pasid(grp, ep->dev, pasid, old, new);
+	      pasid_move(grp, ep->dev, pasid, old, new);
 	if (!ret) {
 		if (old)
 			pasid_free(old);

@@ -195,8 +195,8 @@ struct pviommu_table {
 	u8 levels;
 	struct pviommu_scratch *scratch; /* NULL: its pages are not watched */
 	struct xarray places;		/* watched pages; vm->types.change_lock */
-	bool ended;			/* no page is watched any more; as places */
-	bool taken_apart;		/* a large page was, once; domain->lock */
+	bool ended;			/* no page may be watched any more; as places */
+	bool has_split;			/* a large page was split, once; domain->lock */
 };
 
 struct pviommu_domain {
@@ -572,7 +572,7 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags);
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_unmap(struct pviommu_domain *domain,
 		      struct pviommu_mapping *map);
-int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map);
+int pviommu_hw_split_large(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_sync(struct pviommu_domain *domain);
 int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot);
 void pviommu_bypass_unmap(struct pviommu_domain *domain,

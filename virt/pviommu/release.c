@@ -263,8 +263,8 @@ static int check_pages(struct pviommu_vm *vm, const struct release *rel)
 	return 0;
 }
 
-static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
-		      struct release *rel, u32 count)
+static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+		     struct release *rel, u32 count)
 {
 	u32 i;
 	int ret;
@@ -336,7 +336,7 @@ int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	mutex_lock(&vm->cfg_lock);
 	ret = list_empty(&vm->bypass) ? 0 : -EBUSY;
 	mutex_unlock(&vm->cfg_lock);
-	ret = ret ?: read_pages(ctx, op, rel, count) ?: release_queue(rel);
+	ret = ret ?: read_list(ctx, op, rel, count) ?: release_queue(rel);
 	if (ret)
 		kvfree(rel);
 	return ret;

@@ -40,8 +40,8 @@ static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *m
 	return last;
 }
 
-/* How many of these pages, from @page on, are all of the pages of the mapping's size there */
-static u64 whole_pages(const struct pviommu_mapping *map, u64 page, u64 npages)
+/* How many of @npages from @page on make up whole pages of the mapping's page size */
+static u64 whole_pages_of(const struct pviommu_mapping *map, u64 page, u64 npages)
 {
 	u64 size = 1ULL << (map->pgshift - PAGE_SHIFT);
 
@@ -52,7 +52,7 @@ static u64 whole_pages(const struct pviommu_mapping *map, u64 page, u64 npages)
  * Make small pages of the large one that a page of a mapping is in. If that can't be had
  * all of it goes, which is told.
  */
-static void take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map, u64 page)
+static void split_large_page(struct pviommu_domain *domain, struct pviommu_mapping *map, u64 page)
 {
 	u64 mask = (1ULL << map->pgshift) - 1;
 	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask;
@@ -60,10 +60,10 @@ static void take_apart(struct pviommu_domain *domain, struct pviommu_mapping *ma
 	map = pviommu_domain_cut(domain, map, iova, iova | mask);
 	/* The guest's table may have a large one still: an INVALIDATE has to look at all of it */
 	if (domain->table) {
-		domain->table->taken_apart = true;
+		domain->table->has_split = true;
 		map->was_large = true;
 	}
-	if (!pviommu_hw_take_apart(domain, map))
+	if (!pviommu_hw_split_large(domain, map))
 		return;
 	post_pages(domain, PVIOMMU_EV_REVOKED, map, 0, map->npages);
 	pviommu_domain_drop(domain, map);
@@ -82,9 +82,9 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 		done = map->it.last;
 		if (map->loan == loan &&
 		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages)) {
-			npages = whole_pages(map, page, npages);
+			npages = whole_pages_of(map, page, npages);
 			if (!npages) {
-				take_apart(domain, map, page);
+				split_large_page(domain, map, page);
 				cond_resched();
 				continue;
 			}

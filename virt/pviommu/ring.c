@@ -110,10 +110,10 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	return 0;
 }
 
-/* Say in the header how many events there are */
-static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
+/* Publish in the header how many events there are, so that the guest need not look for them */
+static void publish_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 {
-	/* Pairs with ring_tell_prod(): the guest can see as many */
+	/* Pairs with ring_publish_prod(): the guest can see as many */
 	u32 events = smp_load_acquire(&vm->events.prod);
 
 	if (events == ring->events)
@@ -124,8 +124,8 @@ static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 			       cpu_to_le32(events));
 }
 
-/* Tells the guest a doorbell that works from one that does not */
-static void tell_of_service(struct pviommu_ring *ring)
+/* Publish that the ring was served: the guest tells a doorbell that works by that */
+static void publish_served(struct pviommu_ring *ring)
 {
 	pviommu_window_publish(&ring->hdr,
 			       offsetof(struct pviommu_ring_hdr, served),
@@ -153,8 +153,8 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	}
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
-	tell_of_events(vm, ring);
-	tell_of_service(ring);
+	publish_events(vm, ring);
+	publish_served(ring);
 	if (ring->cons != before)
 		ret = pviommu_window_publish(&ring->hdr,
 					     offsetof(struct pviommu_ring_hdr, cons),

@@ -172,7 +172,7 @@ static void fill(struct pviommu_server *server, const struct pviommu_server_reco
 	smp_store_release(&ring->prod, ++server->prod);
 }
 
-static int ring_put(struct pviommu_server *server, const struct pviommu_server_record *rec)
+static int put_record(struct pviommu_server *server, const struct pviommu_server_record *rec)
 {
 	int ret;
 
@@ -259,7 +259,7 @@ int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_serv
 {
 	int ret;
 
-	while ((ret = ring_put(server, rec)) == -EAGAIN) {
+	while ((ret = put_record(server, rec)) == -EAGAIN) {
 		if (ktime_after(ktime_get(), end))
 			return -ETIMEDOUT;
 		if (fatal_signal_pending(current) || READ_ONCE(*hurry))

@@ -148,8 +148,8 @@ static u32 compare(struct pviommu_domain *domain, const struct pviommu_view *vie
 
 /* ---- changing it ---------------------------------------------------- */
 
-/* The bounds of the pages that are mapped at the ends of a range */
-static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+/* Widen a range to whole pages, of the sizes that are mapped at its ends */
+static void widen_to_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 {
 	struct pviommu_mapping *map;
 
@@ -167,7 +167,7 @@ static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
  * Is any page left of the large one around an IOVA, if that was taken apart? Also when the
  * guest has small ones there now: a look that can be interrupted can't tell for all of them.
  */
-static bool was_large(struct pviommu_domain *domain, u64 iova)
+static bool was_split(struct pviommu_domain *domain, u64 iova)
 {
 	u64 first = round_down(iova, SZ_2M), last = iova | (SZ_2M - 1);
 	struct interval_tree_node *node;
@@ -181,16 +181,16 @@ static bool was_large(struct pviommu_domain *domain, u64 iova)
 	return false;
 }
 
-/* The bounds of the large pages that were taken apart at the ends of a range */
-static void once_large_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+/* Widen a range to the bounds of large pages that were split, at its ends */
+static void widen_to_split_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 {
 	lockdep_assert_held(&domain->lock);
 
-	if (!domain->table->taken_apart)
+	if (!domain->table->has_split)
 		return;
-	if (was_large(domain, *iova))
+	if (was_split(domain, *iova))
 		*iova = round_down(*iova, SZ_2M);
-	if (was_large(domain, *last))
+	if (was_split(domain, *last))
 		*last |= SZ_2M - 1;
 }
 
@@ -200,7 +200,7 @@ static bool forget(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budge
 	bool done;
 
 	mutex_lock(&domain->lock);
-	whole_pages(domain, &iova, &last);
+	widen_to_pages(domain, &iova, &last);
 	pviommu_domain_unmap(domain, iova, last, budget);
 	done = !pviommu_mapping_first(domain, iova, last);
 	mutex_unlock(&domain->lock);
@@ -365,9 +365,9 @@ static int mirror_new_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *d
 	return 0;
 }
 
-/* Add to the mirror what was seen, and leave what it has */
-static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-	       const struct pviommu_view *view)
+/* Add what a view shows to the mirror, and keep what is there */
+static int add_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		    const struct pviommu_view *view)
 {
 	bool has;
 
@@ -383,9 +383,9 @@ static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 	return 0;
 }
 
-/* Make the mirror what was seen; -EINPROGRESS: see it anew with more budget */
-static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-		 const struct pviommu_view *view)
+/* Make the mirror what a view shows; -EINPROGRESS: read the view again with more budget */
+static int adopt_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		      const struct pviommu_view *view)
 {
 	/* However small the budget, a look gets on */
 	*ctx->budget = max(*ctx->budget, 1U);
@@ -423,8 +423,8 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	if (*iova > *last)
 		return false;
 	mutex_lock(&domain->lock);
-	whole_pages(domain, iova, last);
-	once_large_pages(domain, iova, last);
+	widen_to_pages(domain, iova, last);
+	widen_to_split_pages(domain, iova, last);
 	mutex_unlock(&domain->lock);
 	op->inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
 	op->inv.addr = cpu_to_le64(*iova);
@@ -436,10 +436,10 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
  * Look at a range of which @ctx->done bytes have been looked at, and do something with
  * each view. -EINPROGRESS: the budget is used up.
  */
-static int look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
-		u64 last, u64 *gfns,
-		int (*use)(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-			   const struct pviommu_view *view))
+static int walk_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		      u64 last, u64 *gfns,
+		      int (*use)(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+				 const struct pviommu_view *view))
 {
 	struct pviommu_view view = { .gfns = gfns };
 	int ret = 0;
@@ -486,7 +486,7 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 		return 0;
 	}
 	mutex_lock(&table->lock);
-	ret = look(ctx, domain, iova, last, (u64 *)ctx->scratch->list, adopt);
+	ret = walk_range(ctx, domain, iova, last, (u64 *)ctx->scratch->list, adopt_view);
 	mutex_unlock(&table->lock);
 	*result = ret ? iova + ctx->done : 0;
 	/* Others get on when the thread has left KVM, and then so do we */
@@ -527,7 +527,8 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 		return;
 	do {
 		mutex_lock(&table->lock);
-		ret = look(&ctx, domain, iova, last, (u64 *)table->scratch->list, add);
+		ret = walk_range(&ctx, domain, iova, last, (u64 *)table->scratch->list,
+				 add_view);
 		mutex_unlock(&table->lock);
 		/* Of who waits for all CPUs to leave KVM the guest has to be told */
 		if (ret == -EAGAIN)
