@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the host tells the guest unasked: the event ring, and the counters.
+ * Events and counters: what the host tells the guest.
  *
- * The event ring is one page that stays pinned, because events come from
- * contexts that can't reach the VMM's memory. It is not waited for. What finds no
- * room there is kept in a backlog, which moves on into the ring with each doorbell and
- * each new event. The backlog is made with the interface, as there are contexts that can't
- * allocate, and those that can must not fail for want of memory. It has room for
- * max_events, and for the end of each release beyond these: only that tells a guest
- * what has become of its pages. An event that finds no room there either is counted as
- * lost, in the ring too; so is a refused DMA that finds the ring full, as a device can
- * have those without end.
+ * The event ring is one page that stays pinned, because events come from contexts that
+ * can't reach the VMM's memory. Nobody waits for room in it. Events that find the ring
+ * full are kept in a backlog, and move on into the ring with each doorbell and each new
+ * event. The backlog is allocated with the interface: some contexts can't allocate, and
+ * the others must not fail for lack of memory. It has room for max_events, plus one for
+ * the end of each release, as nothing else tells a guest what has become of the pages
+ * that it released. An event that finds the backlog full, too, is counted as lost, also
+ * in the ring. So is a refused DMA that finds the ring full, as a device can cause these
+ * without limit.
  */
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* What is read of the ring's header, at once, and how many words that is */
+/* The part of the ring's header that is read, in one go */
 struct event_ring_head {
 	__le64 cookie;
 	__le32 prod;
@@ -27,12 +27,12 @@ struct event_ring_head {
 #define EVENT_WORDS	(sizeof(struct pviommu_event) / sizeof(u64))
 
 /**
- * pviommu_events_start() - begin to write events
+ * pviommu_events_start() - start writing events
  * @vm: the VM, control_lock and mem_lock held
  * @gpa: the event ring, page aligned
- * @cookie: must stand in the ring
+ * @cookie: what the ring's header has to hold for as long as it is used
  *
- * Return: 0, -EFAULT, -ENOMEM.
+ * Return: 0; -EFAULT it is not writable RAM; -ENOMEM. After an error no events are written.
  */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 {
@@ -69,8 +69,8 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 }
 
 /**
- * pviommu_events_stop() - write no more events, let go of the page
- * @vm: the VM, mem_lock held, for writing or with control_lock
+ * pviommu_events_stop() - stop writing events, and unpin the ring
+ * @vm: the VM, mem_lock held, either for writing or together with control_lock
  */
 void pviommu_events_stop(struct pviommu_vm *vm)
 {
@@ -91,7 +91,7 @@ void pviommu_events_stop(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_events_leave() - memory leaves, and perhaps the event ring with it
+ * pviommu_events_leave() - stop writing events if the ring is in memory that leaves
  * @vm: the VM, mem_lock held for writing
  * @slot: the memory
  */
@@ -104,7 +104,7 @@ void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 		pviommu_events_stop(vm);
 }
 
-/* How many events the ring has room for; -1: it is no ring any more */
+/* How many events the ring has room for; -1 if the guest has overwritten its cookie */
 static int ring_room(struct pviommu_events *events)
 {
 	struct event_ring_head head;
@@ -162,7 +162,7 @@ static bool is_refused_dma(const struct pviommu_event *ev)
 	       !(ev->flags & cpu_to_le16(PVIOMMU_EV_F_ENTRY));
 }
 
-/* How many events may wait, if one more of this kind is to */
+/* How many events may be in the backlog for another one of this kind to be added */
 static u32 backlog_room(const struct pviommu_events *events, const struct pviommu_event *ev)
 {
 	if (is_refused_dma(ev))
@@ -198,8 +198,9 @@ static void backlog_move(struct pviommu_events *events)
 }
 
 /*
- * The guest makes room, then looks whether anything waits. So we say that something does,
- * then look for room once more: one of the two sees what the other has done.
+ * The guest makes room first, then looks whether events are waiting. Here it is the other
+ * way round: publish that events are waiting, then look for room again. So at least one of
+ * the two sees what the other has done.
  */
 static void backlog_serve(struct pviommu_events *events)
 {
@@ -215,7 +216,7 @@ static void backlog_serve(struct pviommu_events *events)
 	ring_publish_waiting(events);
 }
 
-/* Put an event where there is room, behind all others; false: it is lost */
+/* Put an event behind all others, into the ring or the backlog; false: it is lost */
 static bool event_put(struct pviommu_events *events, const struct pviommu_event *ev)
 {
 	int room;
@@ -242,13 +243,13 @@ static bool event_put(struct pviommu_events *events, const struct pviommu_event 
 }
 
 /**
- * pviommu_event_post() - tell the guest
+ * pviommu_event_post() - send an event to the guest
  * @vm: the VM
- * @ev: the event, but for its number
+ * @ev: the event; its sequence number is filled in here
  *
- * Context: any.
- * Return: true if it is in the guest's ring, or will be there when the guest has made
- * room; false if it is lost, or there is no ring.
+ * Context: any, including interrupts.
+ * Return: true if it is in the guest's ring, or will be once the guest has made room;
+ * false if it is lost, or there is no ring.
  */
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 {
@@ -269,7 +270,7 @@ bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 }
 
 /**
- * pviommu_events_serve() - a doorbell rang: more events may find room
+ * pviommu_events_serve() - move events from the backlog to the ring, as a doorbell rang
  * @vm: the VM
  *
  * Context: any.
@@ -279,7 +280,7 @@ void pviommu_events_serve(struct pviommu_vm *vm)
 	struct pviommu_events *events = &vm->events;
 	unsigned long flags;
 
-	/* Who has seen that events wait rings after they began to */
+	/* A guest that rings because events are waiting has seen this number */
 	if (!READ_ONCE(events->waiting))
 		return;
 	spin_lock_irqsave(&events->lock, flags);
@@ -296,9 +297,10 @@ void pviommu_events_serve(struct pviommu_vm *vm)
  * @flags: IOMMU_FAULT_*
  * @token: our domain
  *
- * Only some IOMMU drivers of Linux report faults (AMD's does, Intel's doesn't).
+ * Some IOMMU drivers of Linux report faults (AMD's), others don't (Intel's).
+ *
  * Context: any.
- * Return: 0, the fault is taken care of: the guest hears of it.
+ * Return: 0, the fault is handled: the guest gets an event.
  */
 int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 		  unsigned long iova, int flags, void *token)
@@ -322,7 +324,7 @@ int pviommu_fault(struct iommu_domain *hw, struct device *dev,
 
 /**
  * pviommu_op_stats() - STATS
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes that the answer has
  *

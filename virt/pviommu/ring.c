@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Rings: taking ops from guest memory and writing back what became of them.
+ * Rings: taking ops from guest memory, and writing back their outcome.
  *
- * A doorbell has a budget of work. An op that does not fit stays at the head
- * of its ring, in our copy, and goes on with the next doorbell. Our own index
- * and copy count; what the guest writes to memory meanwhile does not.
+ * Each doorbell has a budget of work. An op that exceeds it stays at the head of its
+ * ring, and is resumed by the next doorbell. Then the host's own copy of the op counts,
+ * as does its own index; what the guest has written to the ring meanwhile does not.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* What is read of a header, at once */
+/* The part of a ring's header that is read, in one go */
 struct ring_head {
 	__le64 cookie;
 	__le32 prod;
 	__le32 cons;
 };
 
-/* Where the op at cons is in the ring's memory */
+/* Offset of the op at cons in the ring's memory */
 static size_t op_offset(const struct pviommu_ring *ring)
 {
 	return (ring->cons & (ring->nr - 1)) * sizeof(struct pviommu_op);
 }
 
-/* How many words an op has from one of its fields on */
+/* Size of an op in words, from a field of it on */
 #define OP_WORDS(from)	((sizeof(struct pviommu_op) - (from)) / sizeof(u64))
 
-/* The ring is no good any more; say so in its header if that is still there */
+/* Give up a ring that can't be used, and say so in its header if that is still there */
 static void ring_stop(struct pviommu_ring *ring, u32 status)
 {
 	ring->dead = true;
@@ -168,13 +168,16 @@ err_stop:
 }
 
 /**
- * pviommu_rings_serve() - a doorbell rang
+ * pviommu_rings_serve() - execute the ops of one ring, or of all
  * @vm: the VM
  * @iface: its interface; vm->iface_lock held for reading
- * @value: a ring's number, or PVIOMMU_DOORBELL_ALL; others are ignored
+ * @value: a ring's number, or PVIOMMU_DOORBELL_ALL; other values are ignored
  *
- * Context: process, a thread of the VMM (others can't reach guest memory and
- * are ignored).
+ * Stops when the budget of the doorbell is used up. A ring that can't be used any more is
+ * given up, with an error in its header.
+ *
+ * Context: process, may sleep; a thread of the VMM. Nothing happens in other threads, as
+ * they can't reach guest memory.
  */
 void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 			 u32 value)
@@ -201,13 +204,13 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 }
 
 /**
- * pviommu_ring_init() - make a ring of what START says
+ * pviommu_ring_init() - set up a ring as described by START
  * @vm: the VM, control_lock and mem_lock held
  * @ring: the ring
  * @desc: our copy of its description
  *
- * Return: 0, -EINVAL, -ERANGE, -EFAULT, -ENOMEM; on failure pviommu_ring_exit()
- * still has to be called.
+ * Return: 0; -EINVAL alignment or a reserved field; -ERANGE the size; -EFAULT it is not
+ * writable RAM; -ENOMEM. pviommu_ring_exit() has to be called even after an error.
  */
 int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 		      const struct pviommu_ring_desc *desc)
