@@ -402,10 +402,13 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 
 	lockdep_assert_held(&vm->cfg_lock);
 
-	list_for_each_entry(grp, &vm->groups, entry)
-		if (pviommu_group_default(grp))
-			pr_warn_ratelimited("VM %u: no memory for bypass, group %d is blocked\n",
-					    vm->id, iommu_group_id(grp->group));
+	list_for_each_entry(grp, &vm->groups, entry) {
+		int ret = pviommu_group_default(grp);
+
+		if (ret)
+			pr_warn_ratelimited("VM %u: group %d is blocked, as bypass failed: %d\n",
+					    vm->id, iommu_group_id(grp->group), ret);
+	}
 }
 
 /**
