@@ -39,7 +39,10 @@ enum pviommu_kick_source {
  * Return: 0, or -EBUSY if there is one already.
  */
 int pviommu_host_register_driver(struct device_driver *drv);
-/** pviommu_host_unregister_driver() - undo pviommu_host_register_driver(), after @drv has left its bus */
+/**
+ * pviommu_host_unregister_driver() - undo pviommu_host_register_driver()
+ * @drv: the variant driver, which has left its bus
+ */
 void pviommu_host_unregister_driver(struct device_driver *drv);
 
 /**
@@ -193,7 +196,10 @@ struct pviommu_doorbell_ops {
  * Return: 0, or -EBUSY if there is one already.
  */
 int pviommu_register_doorbell(const struct pviommu_doorbell_ops *ops);
-/** pviommu_unregister_doorbell() - undo pviommu_register_doorbell(); no doorbell exists */
+/**
+ * pviommu_unregister_doorbell() - undo pviommu_register_doorbell()
+ * @ops: the transport; no doorbell exists any more
+ */
 void pviommu_unregister_doorbell(const struct pviommu_doorbell_ops *ops);
 
 /**

@@ -567,7 +567,7 @@ ssize_t pv_vcap_read(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 	return count;
 }
 
-/* Only an aligned 32-bit word is a register write. Others, as of saved config space, are ignored. */
+/* A register write is an aligned 32-bit word. Others, as of saved config space, are ignored. */
 static int vcap_write_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 			       const char __user *buf, size_t count, loff_t pos)
 {
