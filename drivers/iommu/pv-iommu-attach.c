@@ -139,7 +139,7 @@ static int attach_request(struct pviommu_endpoint *ep,
 #define RESET_MS	50
 
 /* The host's kernel can't attach a device while it resets it, which takes a while */
-static int attach_patiently(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+static int attach_with_retries(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
 	int tries, ret;
 
@@ -167,7 +167,7 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	 */
 	if (ep->gone || ep->domain == domain)
 		return 0;
-	ret = attach_patiently(ep, domain);
+	ret = attach_with_retries(ep, domain);
 	if (ret == -ENOENT && endpoint_is_gone(ep)) {
 		ep->gone = true;
 		return 0;

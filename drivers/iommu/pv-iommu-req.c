@@ -34,7 +34,7 @@
  * done more ops than there were. After the first one that is not served, config space is
  * used, in case the doorbell page does not work any more.
  */
-#define VAIN_MAX	16
+#define UNSERVED_MAX	16
 
 /* Is count @a before count @b; counts are free-running */
 static bool before(u32 a, u32 b)
@@ -97,8 +97,8 @@ static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	pending_dec(&slot->dom->pending[ring->id].maps);
 }
 
-static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
-			int error, u64 result)
+static void unmap_incomplete(struct pviommu_ring *ring, struct pviommu_slot *slot,
+			     int error, u64 result)
 {
 	/* The host has no such domain, so nothing is mapped */
 	if (error == -ENOENT)
@@ -122,7 +122,7 @@ static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		       int error, u64 result)
 {
 	if (error || result != slot->size)
-		unmap_amiss(ring, slot, error, result);
+		unmap_incomplete(ring, slot, error, result);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
@@ -291,14 +291,14 @@ static void ring_slow(struct pviommu_ring *ring, u64 *since)
 	pviommu_report_slow(ring->pv);
 }
 
-/* Ring once more, after *@vain doorbells without effect; false to give up the host */
-static bool ring_round(struct pviommu_ring *ring, unsigned int *vain, u64 *since)
+/* Ring once more, after *@unserved doorbells that were not served; false to give up the host */
+static bool ring_round(struct pviommu_ring *ring, unsigned int *unserved, u64 *since)
 {
 	struct pviommu *pv = ring->pv;
 	__le32 served = READ_ONCE(ring->hdr.served);
 	bool done, at_work;
 
-	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
+	ring_kick(ring, !*unserved && READ_ONCE(pv->tracked));
 	done = ring_reap(ring);
 	at_work = READ_ONCE(ring->hdr.served) != served && cons_valid(ring, ring_cons(ring));
 	if (done)
@@ -306,12 +306,12 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *vain, u64 *since
 	else if (at_work)
 		ring_slow(ring, since);
 	if (done || at_work) {
-		if (*vain && READ_ONCE(pv->tracked))
+		if (*unserved && READ_ONCE(pv->tracked))
 			page_is_dead(pv);
-		*vain = 0;
+		*unserved = 0;
 		return true;
 	}
-	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr.error) &&
+	return ++*unserved < UNSERVED_MAX && !READ_ONCE(ring->hdr.error) &&
 	       !pviommu_cap_stopped(pv);
 }
 
@@ -330,7 +330,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold)
 	__must_hold(&ring->lock)
 {
-	unsigned int vain = 0;
+	unsigned int unserved = 0;
 	u64 since = 0;
 
 	lockdep_assert_held(&ring->lock);
@@ -339,7 +339,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			ring_abort(ring);
 			return;
 		}
-		if (!ring_round(ring, &vain, &since)) {
+		if (!ring_round(ring, &unserved, &since)) {
 			interface_broken(ring);
 			continue;
 		}

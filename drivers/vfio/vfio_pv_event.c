@@ -55,7 +55,7 @@ static void vfio_pv_events_push(struct vfio_pv_events *e,
 }
 
 /* If events were lost and there is room now, put an event that says so into the queue. */
-static void vfio_pv_events_own_up(struct vfio_pv_events *e)
+static void vfio_pv_events_push_lost(struct vfio_pv_events *e)
 {
 	struct vfio_pv_event event = {
 		.seq = e->seq - e->lost + 1,
@@ -78,7 +78,7 @@ static void vfio_pv_events_post(struct vfio_pv_events *e,
 	unsigned long flags;
 
 	spin_lock_irqsave(&e->lock, flags);
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	event->seq = ++e->seq;
 	if (e->lost || !vfio_pv_events_room(e))
 		e->lost++;
@@ -238,7 +238,7 @@ static u32 vfio_pv_events_peek(struct vfio_pv_events *e,
 	u32 i, n;
 
 	spin_lock_irq(&e->lock);
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	n = min(max, e->head - e->tail);
 	for (i = 0; i < n; i++)
 		to[i] = e->queue[(e->tail + i) % VFIO_PV_MAX_EVENTS];
@@ -250,13 +250,13 @@ static void vfio_pv_events_drop(struct vfio_pv_events *e, u32 n)
 {
 	spin_lock_irq(&e->lock);
 	e->tail += n;
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	spin_unlock_irq(&e->lock);
 }
 
 /* Copy events to the user. Return: how many, or a negative errno if none could be copied. */
-static long vfio_pv_events_hand_over(struct vfio_pv_events *e,
-				     struct vfio_pv_event __user *to, u32 room)
+static long vfio_pv_events_copy(struct vfio_pv_events *e,
+				struct vfio_pv_event __user *to, u32 room)
 {
 	struct vfio_pv_event some[VFIO_PV_EVENT_BATCH];
 	u32 done = 0, n;
@@ -303,8 +303,8 @@ long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg)
 	if (mutex_lock_killable(&e->read_lock))
 		return -EINTR;
 	/* A bound, as new events may come all the time: they are for the next call */
-	n = vfio_pv_events_hand_over(e, u64_to_user_ptr(read.events),
-				     min_t(u32, read.count, 2 * VFIO_PV_MAX_EVENTS));
+	n = vfio_pv_events_copy(e, u64_to_user_ptr(read.events),
+				min_t(u32, read.count, 2 * VFIO_PV_MAX_EVENTS));
 	spin_lock_irq(&e->lock);
 	read.left = e->head - e->tail + !!e->lost;
 	spin_unlock_irq(&e->lock);

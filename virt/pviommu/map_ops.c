@@ -161,7 +161,7 @@ int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_a
 }
 
 /* The owner's memory is changing: pin anew with the next doorbell */
-static int again(const struct pviommu_map_args *args, u32 *budget)
+static int retry_later(const struct pviommu_map_args *args, u32 *budget)
 {
 	args->borrow->epoch = 0;
 	*budget = 0;
@@ -236,7 +236,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
 						 NULL, gfn, pages, n);
 		if (ret == -EAGAIN)
-			return again(args, ctx->budget);
+			return retry_later(args, ctx->budget);
 		if (ret)
 			return ret;
 		ctx->done += (u64)n << PAGE_SHIFT;
@@ -438,7 +438,7 @@ static int map_small_list(struct pviommu_op_ctx *ctx,
 	if (!ret)
 		ret = pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages,
 					 count);
-	return ret == -EAGAIN ? again(args, ctx->budget) : ret;
+	return ret == -EAGAIN ? retry_later(args, ctx->budget) : ret;
 }
 
 /* Map large pages one by one */

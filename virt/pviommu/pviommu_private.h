@@ -776,7 +776,7 @@ void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_inf
 int pviommu_server_keep_room(struct pviommu_server *server);
 void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);
-ktime_t pviommu_server_patience(void);
+ktime_t pviommu_server_deadline(void);
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
 			ktime_t end, const bool *hurry);
 int pviommu_servers_init(void);

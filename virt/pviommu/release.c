@@ -25,7 +25,7 @@ MODULE_PARM_DESC(release_ms,
  * For the same reason, whatever server_timeout_ms is: how long to wait for a server to take
  * all records about a list. It may be a quarter more if announcing the pages took most of it.
  */
-#define MAX_PATIENCE_MS	20000
+#define MAX_SERVER_MS	20000
 
 /* A list of pages that is being released */
 struct release {
@@ -34,7 +34,7 @@ struct release {
 	struct pviommu_vm *vm;
 	u64 token;
 	bool told;			/* those who map or watch the pages know */
-	ktime_t patience;		/* how long to wait for the server, once @told */
+	ktime_t server_time;		/* how long to wait for the server, once @told */
 	struct pviommu_frames frames;
 	u64 gfns[];
 };
@@ -174,9 +174,9 @@ static bool tell_server(struct release *rel)
 	ktime_t begun = ktime_get(), all;
 	bool any;
 
-	all = min(ktime_sub(pviommu_server_patience(), begun), ms_to_ktime(MAX_PATIENCE_MS));
+	all = min(ktime_sub(pviommu_server_deadline(), begun), ms_to_ktime(MAX_SERVER_MS));
 	any = pviommu_types_announce(rel->vm, &rel->frames, ktime_add(begun, all));
-	rel->patience = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
+	rel->server_time = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
 	return any;
 }
 
@@ -200,7 +200,7 @@ static void release_work(struct work_struct *work)
 			return;
 		}
 	}
-	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->patience));
+	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->server_time));
 	post_released(rel, release_now(vm, &rel->frames));
 	release_free(rel);
 }

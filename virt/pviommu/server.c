@@ -36,7 +36,7 @@ MODULE_PARM_DESC(server_timeout_ms,
 #define WORTH_WAITING	64U
 
 /* A write waits so many timeouts for a server that works, but makes room for others first */
-#define PATIENCE	4
+#define WRITE_TIMEOUTS	4
 
 /* How often a read is tried again because the guest made some page plain meanwhile */
 #define MAX_TRIES	100
@@ -230,20 +230,20 @@ void pviommu_server_use_room(struct pviommu_server *server,
 }
 
 /**
- * pviommu_server_patience() - until when a write that begins now may wait for a server
+ * pviommu_server_deadline() - until when a write that begins now may wait for a server
  *
  * Return: the time, for pviommu_server_tell() of all records of this write.
  */
-ktime_t pviommu_server_patience(void)
+ktime_t pviommu_server_deadline(void)
 {
-	return ktime_add_ms(ktime_get(), (u64)PATIENCE * READ_ONCE(server_timeout_ms));
+	return ktime_add_ms(ktime_get(), (u64)WRITE_TIMEOUTS * READ_ONCE(server_timeout_ms));
 }
 
 /**
  * pviommu_server_tell() - put a record into a server's ring
  * @server: the server
  * @rec: the record; its number and thread are filled in here
- * @end: from pviommu_server_patience()
+ * @end: from pviommu_server_deadline()
  * @hurry: may be set at any time: stop waiting
  *
  * Waits while the ring is full. Records of one thread arrive in the order of the

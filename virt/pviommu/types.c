@@ -119,7 +119,7 @@ static void types_work(struct work_struct *work)
 	while (sweep_some(vm, &gpa))
 		cond_resched();
 	if (take_lost(&vm->types, &rec, &tag))
-		tell(vm, tag, &rec, pviommu_server_patience());
+		tell(vm, tag, &rec, pviommu_server_deadline());
 }
 
 /**
@@ -258,7 +258,7 @@ int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info)
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
 {
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
-	ktime_t end = pviommu_server_patience();
+	ktime_t end = pviommu_server_deadline();
 
 	if (tag == PVIOMMU_TAG_TABLE) {
 		pviommu_table_written(ctx, gpa, len);
@@ -487,8 +487,8 @@ static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64
  * waited for here, as the caller holds no locks. A server that has made no room by @end is
  * disclaimed, and then there is nothing to wait for.
  */
-static int do_patiently(struct pviommu_vm *vm, u64 gpa, ktime_t end,
-			int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
+static int retry_until(struct pviommu_vm *vm, u64 gpa, ktime_t end,
+		       int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
 {
 	int ret;
 
@@ -529,8 +529,8 @@ bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		any |= do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end,
-				    announce_page) == 1;
+		any |= retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end,
+				   announce_page) == 1;
 	return any;
 }
 
@@ -552,7 +552,7 @@ void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
+		retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
 }
 
 /* Whether a page can become plain: it is RAM, or is watched although it has left the VM */
