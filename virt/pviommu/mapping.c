@@ -287,7 +287,7 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
  * @tail: set to the mapping from @iova on, in the tree too
  *
  * Can't fail, as unmapping must not: memory is allocated with __GFP_NOFAIL. @map becomes
- * the part that has more runs, unless these would fill less than half of its room.
+ * the part that has more runs, unless these would fill no more than half of its room.
  *
  * Return: the mapping of what is before @iova.
  */
