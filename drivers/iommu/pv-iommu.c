@@ -373,7 +373,7 @@ static void stop_interface(struct pviommu *pv)
 	pviommu_destroy(pv);
 }
 
-/* Called with the locks of the candidates held */
+/* With the locks of the candidates held */
 static int register_interface(struct pviommu *pv, struct candidates *c)
 {
 	int ret;
