@@ -348,7 +348,7 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 		return 0;
 	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry) {
 		ret = pviommu_group_attach(grp, domain);
-		/* -EINVAL: the group needs another domain. Other errors would recur there. */
+		/* Only -EINVAL means that the group needs another domain */
 		if (ret != -EINVAL)
 			return ret;
 	}

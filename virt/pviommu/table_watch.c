@@ -238,6 +238,9 @@ bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 
 	unsigned long key;
 	u64 entry;
 
+	lockdep_assert_held(&domain->vm->iface_lock);
+	lockdep_assert_held(&domain->table->lock);
+
 	if (!domain->table->scratch || level < 2)
 		return true;
 	/* Whole entries, so that the next part of a range need not look here again */
