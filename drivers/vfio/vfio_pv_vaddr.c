@@ -124,7 +124,7 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 /**
  * vfio_pv_vaddr_set() - VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR
  * @c: the container
- * @map: from the user; flags are known ones, that one among them, other fields are
+ * @map: from the user; flags are known ones and include that one, other fields are
  *	unchecked
  *
  * The pages are accounted to this process from now on.

@@ -377,7 +377,7 @@ static void bypass_unmap_range(struct pviommu_domain *domain, u64 gpa, u64 end,
 /**
  * pviommu_bypass_map() - pin a slot and map it at its GPA
  * @domain: a bypass domain
- * @slot: the slot; what is not RAM is passed over
+ * @slot: the slot; ignored unless it is RAM
  *
  * Context: process; vm->cfg_lock and vm->mem_lock held.
  * Return: 0, -ENOMEM, -EFAULT, -EIO; on failure nothing of the slot is mapped.

@@ -78,7 +78,7 @@ static struct device *group_device(struct iommu_group *group)
 	return NULL;
 }
 
-/* Takes any device of the group, be it without a driver; referenced, as it may be unplugged */
+/* Takes any device of the group, even one without a driver; referenced, as it may be unplugged */
 static int first_device(struct device *dev, void *data)
 {
 	*(struct device **)data = get_device(dev);
@@ -281,7 +281,7 @@ void pviommu_group_settle(struct pviommu_group *grp)
 {
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
-	/* Not in the midst of another cut, which has a work of its own to come */
+	/* Not while another cut is in progress, which will queue the work again */
 	if (atomic_cmpxchg(&grp->cut, PVIOMMU_CUT_DONE, PVIOMMU_CUT_NONE) !=
 	    PVIOMMU_CUT_DONE)
 		return;

@@ -365,7 +365,7 @@ struct pviommu_types {
 	spinlock_t lock;		/* server, tag, lost_* */
 	struct pviommu_server *server;	/* has the claim; NULL: there is none */
 	unsigned long tag;		/* of the claim's pages; each claim has another one */
-	u64 lost_first;			/* GPAs that the server is to be told are lost */
+	u64 lost_first;			/* GPAs that have to be reported to the server as lost */
 	u64 lost_last;			/* first > last if there are none */
 	atomic_t plain;			/* changes before pages of the type become plain */
 	bool hurry;			/* writes don't wait for the server; control_lock */

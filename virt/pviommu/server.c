@@ -346,7 +346,7 @@ void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_inf
 	info->entries = server->entries;
 	spin_lock(&server->lock);
 	info->records = server->seq;
-	/* cons is what the server has written there, be it nonsense */
+	/* The server may have written nonsense to cons */
 	info->waiting = min(server->prod - READ_ONCE(server->ring->cons), server->entries);
 	spin_unlock(&server->lock);
 }

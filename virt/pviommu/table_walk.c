@@ -224,7 +224,7 @@ static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
  *
  * A view covers @iova and the entries after it, in the same table, that are of the same
  * kind. It does not end within a page. Frames are what the table says, and need not be
- * RAM. If a table is not RAM (any more), be it the root, all its entries are bad.
+ * RAM. If a table, or the root, is not RAM (any more), all its entries are bad.
  *
  * Context: vm->mem_lock held; a thread of the VMM, for others no table is RAM.
  * Return: 0. If the table is watched also -EAGAIN a page can't be watched now, perhaps not

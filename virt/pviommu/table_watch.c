@@ -187,7 +187,7 @@ static int watch_place(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 }
 
 /**
- * pviommu_watch_table() - watch a page of a table that a walk has come to
+ * pviommu_watch_table() - watch a page of a table that a walk has reached
  * @ctx: context of the op that walks
  * @domain: whose table it is
  * @gpa: the page

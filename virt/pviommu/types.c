@@ -30,7 +30,7 @@ static unsigned long current_tag(struct pviommu_vm *vm)
 	return tag;
 }
 
-/* Who claimed under @tag, referenced; NULL if that claim has ended */
+/* The server that claimed under @tag, referenced; NULL if that claim has ended */
 static struct pviommu_server *claimant(struct pviommu_vm *vm, unsigned long tag)
 {
 	struct pviommu_server *server = NULL;
@@ -363,7 +363,7 @@ EXPORT_SYMBOL_GPL(pviommu_pages_lost);
  * a record before they change the page, so that an op that fails has changed nothing.
  */
 
-/* -ENOENT: the claim has ended; -EAGAIN: there is no room now */
+/* Reserve room for a record. -ENOENT: the claim has ended; -EAGAIN: there is no room now */
 static int keep_room(struct pviommu_vm *vm, unsigned long tag, struct pviommu_server **server)
 {
 	int ret;
@@ -380,7 +380,7 @@ static int keep_room(struct pviommu_vm *vm, unsigned long tag, struct pviommu_se
 	return ret == -EAGAIN ? ret : -ENOENT;
 }
 
-/* After keep_room(); @type 0: nothing is to be told */
+/* Use the room that keep_room() has reserved; with @type 0 there is no record after all */
 static void use_room(struct pviommu_server *server, u16 type, u64 gpa)
 {
 	struct pviommu_server_record rec = {
@@ -464,7 +464,7 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 	return ret;
 }
 
-/* Tell the server that a page will be taken from it; 1: there is somebody to tell */
+/* Tell the server that a page will be taken from it. 1: it was told; 0: no server has it */
 static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
 	unsigned long tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
