@@ -48,7 +48,7 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 #define COMPAT_IMPORT_IOMMUFD MODULE_IMPORT_NS("IOMMUFD")
 #endif
 
-/* Drivers of the generic page tables keep something else in its place */
+/* Domains of generic page tables use the same memory of the gather for something else */
 #define compat_gather_set_pgsize(domain, gather, size) do {	\
 	if (!(domain)->is_iommupt)				\
 		(gather)->pgsize = (size);			\
@@ -56,7 +56,7 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
 
-/* What moves a PASID from one domain to another in one step, for iommufd as above */
+/* Moves a PASID from one domain to another in one step; for iommufd, too, as above */
 #define PVIOMMU_HAVE_REPLACE_PASID
 struct device;
 int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
@@ -65,13 +65,13 @@ int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 /* iommu_domain_ops.attach_dev() is also given the domain it moves from */
 #define PVIOMMU_HAVE_ATTACH_OLD
 
-/* To detach a PASID is to attach the blocked domain there, not iommu_ops.remove_dev_pasid() */
+/* A PASID is detached by attaching the blocked domain, not by iommu_ops.remove_dev_pasid() */
 #define PVIOMMU_HAVE_BLOCKED_PASID
 
 /* vfio_device_ops.get_region_info_caps() takes over part of ioctl() */
 #define PVIOMMU_HAVE_GET_REGION_INFO_CAPS
 
-/* What type1 says to a range that wraps; a bitmap may be for the very last page */
+/* type1's error for a range that wraps; and its bitmap may include the very last page */
 #define COMPAT_EWRAPS	EOVERFLOW
 #define COMPAT_BITMAP_OF_LAST	1
 

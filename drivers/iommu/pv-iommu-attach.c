@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: where endpoints are, and how they get elsewhere.
+ * Paravirtual IOMMU, guest driver: attaching endpoints to domains.
  *
- * The IOMMU core moves devices one by one; the host moves a group as a whole, and by
- * itself into the blocked domain after an error. So there are two records of each
- * endpoint: the domain in which the host has it, and the one in which the IOMMU core
- * believes it to be. They differ as long as the host, or a reset, keeps it from going
- * there.
+ * The IOMMU core attaches devices one by one. The host moves a group as a whole, and
+ * after an error it moves a group to the blocked domain on its own. So there are two
+ * records for each endpoint: the domain that it is attached to at the host (@domain), and
+ * the one that the IOMMU core has attached (@wanted). They differ for as long as the host,
+ * or a reset, keeps the endpoint from being attached there.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -15,10 +15,10 @@
 #include "pv-iommu.h"
 
 /**
- * pviommu_attach_errno() - what the IOMMU core is told
+ * pviommu_attach_errno() - convert an error for the IOMMU core
  * @error: 0 or a negative errno
  *
- * Return: @error if it means to the core what it means to us, else -ENODEV.
+ * Return: @error if the core gives it the same meaning, else -ENODEV.
  */
 int pviommu_attach_errno(int error)
 {
@@ -34,13 +34,13 @@ int pviommu_attach_errno(int error)
 	}
 }
 
-/* A restart does without the lock: nothing else runs, and interrupts are disabled */
+/* A restart takes no lock, as nothing else runs then, and interrupts are disabled */
 static void assert_ours(struct pviommu *pv)
 {
 	lockdep_assert(irqs_disabled() || lockdep_is_held(&pv->lock));
 }
 
-/* The host moves a group as a whole */
+/* Note that the host has moved a group, with all its endpoints */
 static void group_moved(struct pviommu *pv, u32 group,
 			struct iommu_domain *domain)
 {
@@ -68,14 +68,14 @@ static int endpoint_request(struct pviommu_endpoint *ep, u16 code, u32 domain)
 	return pviommu_pasid_request(ep, code, domain, PVIOMMU_PASID_NONE);
 }
 
-/* Is it the endpoint that does not exist? This moves nothing. */
+/* After -ENOENT: is it the endpoint that the host does not know? Does not move anything. */
 static bool endpoint_is_gone(struct pviommu_endpoint *ep)
 {
 	return endpoint_request(ep, PVIOMMU_OP_DETACH,
 				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
 }
 
-/* The host has moved the group to the blocked domain and holds it there */
+/* Note that the host has moved a group to the blocked domain and holds it there */
 static void group_isolated(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
@@ -91,8 +91,8 @@ static void group_isolated(struct pviommu *pv, u32 group)
 }
 
 /*
- * The event that told that it was cut off has been lost, or the wish has overtaken it:
- * this answer takes its place.
+ * The host refuses to attach an endpoint because it was cut off, and the event for that was
+ * lost or is still to come: recover it, then try again.
  */
 static int attach_missed(struct pviommu_endpoint *ep, u32 domain)
 {
@@ -108,13 +108,13 @@ static bool was_missed(struct pviommu_endpoint *ep, int error)
 	return error == -EACCES && (ep->pv->features & PVIOMMU_F_RECOVER);
 }
 
-/* ATTACH; a domain that could not be made again before may be by now */
+/* ATTACH. A domain that the host has not made again after a restart is made first. */
 static int attach_request(struct pviommu_endpoint *ep,
 			  struct iommu_domain *domain)
 {
 	int ret = 0;
 
-	/* The reset was before this error: another one is needed */
+	/* The device was reset before this error, and has to be reset again */
 	if (ep->restoring && ep->isolated)
 		return -EBUSY;
 	if (domain->type != IOMMU_DOMAIN_BLOCKED)
@@ -125,7 +125,7 @@ static int attach_request(struct pviommu_endpoint *ep,
 	ret = ret ?: endpoint_request(ep, PVIOMMU_OP_ATTACH, domain_number(domain));
 	if (!was_missed(ep, ret))
 		return ret;
-	/* Its event, if there is one, is older than this answer */
+	/* The event for that, if it is not lost, has been written before the answer */
 	pviommu_events_flush(ep->pv);
 	if (!ep->restoring)
 		return attach_missed(ep, domain_number(domain));
@@ -134,12 +134,12 @@ static int attach_request(struct pviommu_endpoint *ep,
 	return -EBUSY;
 }
 
-/* How often, and in which distance, a device that the host is resetting is tried */
+/* How often, and at which interval, to try to attach a device that the host is resetting */
 #define RESET_TRIES	60
 #define RESET_MS	50
 
-/* The host's kernel moves no device that it is resetting: that will be over soon */
-static int attach_patiently(struct pviommu_endpoint *ep, struct iommu_domain *domain)
+/* The host's kernel can't attach a device while it resets it, which takes a while */
+static int attach_with_retries(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
 	int tries, ret;
 
@@ -152,7 +152,7 @@ static int attach_patiently(struct pviommu_endpoint *ep, struct iommu_domain *do
 	}
 }
 
-/* Have the host do it, unless there is nothing to be done */
+/* Have the host attach an endpoint, unless that has been done */
 static int attach_at_host(struct pviommu_endpoint *ep,
 			  struct iommu_domain *domain)
 {
@@ -162,28 +162,28 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	lockdep_assert_held(&pv->lock);
 	pviommu_events_flush(pv);
 	/*
-	 * Being there is done: another endpoint of the group has taken it along,
-	 * or the IOMMU core goes back, after a failure, to where it has stayed.
+	 * It is there if another endpoint of the group was attached before; or if the
+	 * IOMMU core goes back after a failure, which has not moved it.
 	 */
 	if (ep->gone || ep->domain == domain)
 		return 0;
-	ret = attach_patiently(ep, domain);
+	ret = attach_with_retries(ep, domain);
 	if (ret == -ENOENT && endpoint_is_gone(ep)) {
 		ep->gone = true;
 		return 0;
 	}
-	/* What the host tells from before the move says nothing of now */
+	/* Handle events from before the move, which must not change the record later */
 	pviommu_events_flush(pv);
-	/* But since the move it may have been cut off: the work sees to that */
+	/* If it was cut off since the move, recover_work has been scheduled */
 	if (!ret && !ep->isolated)
 		group_moved(pv, ep->group, domain);
 	return ret;
 }
 
 /*
- * The IOMMU core goes back to its own domain and can't be told that there is no
- * such domain any more, or no host to ask. No mapping can be made there, so that
- * its driver will not work. The wish is noted for a restart.
+ * The IOMMU core goes back to a domain of its own, which must not fail. If the host does
+ * not have that domain, or does not answer, pretend that it has been attached. Nothing can
+ * be mapped there, so the device's driver will not work. A restart attaches it.
  */
 static bool attach_pretended(struct pviommu_endpoint *ep,
 			     struct iommu_domain *domain)
@@ -200,7 +200,7 @@ static bool attach_pretended(struct pviommu_endpoint *ep,
 	return !endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED);
 }
 
-/* Whoever uses it from now on finds a device that it need not take for broken */
+/* Undo freeze_group(): the device can be used again */
 static void thaw(struct pviommu_endpoint *ep)
 {
 	struct pci_dev *pdev = to_pci_dev(ep->dev);
@@ -229,8 +229,9 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
 }
 
 /*
- * Its device is being reset, and it comes to where it belongs afterwards: that is good
- * enough for the IOMMU core, which goes there and back, not for who wants to know.
+ * An endpoint whose device is being reset is attached to its domain after that. For the
+ * IOMMU core, which moves it to the blocked domain and back, that counts as success. A user
+ * of VFIO who attaches another domain gets an error.
  */
 static int attach_in_reset(const struct pviommu_endpoint *ep,
 			   const struct iommu_domain *domain)
@@ -240,9 +241,9 @@ static int attach_in_reset(const struct pviommu_endpoint *ep,
 }
 
 /*
- * The host does not let go of it yet. The IOMMU core can't be told, when it goes back to
- * its own domain, or to the one from which it has taken the device for a reset: the
- * endpoint goes there, from the blocked domain, when the host is done.
+ * The host still handles an error of the device. If the IOMMU core goes back to a domain of
+ * its own, or to the one that it has detached for a reset, that must not fail. Then the
+ * endpoint stays blocked, and is attached when the host is done.
  */
 static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
@@ -263,14 +264,15 @@ static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 }
 
 /**
- * pviommu_attach() - move an endpoint, and with it its group
+ * pviommu_attach() - attach an endpoint, and with it its group, to a domain
  * @ep: the endpoint
- * @domain: where to
+ * @domain: the domain
  *
- * An endpoint that is gone is everywhere. One that is being recovered, or that the host
- * holds in the blocked domain, goes there when that is over; not so if a user of VFIO
- * comes, who hears of it.
+ * For an endpoint that is gone nothing is done. One that is being recovered, or that the
+ * host holds in the blocked domain, will be attached when that is over; but if a user of
+ * VFIO attaches it, that fails.
  *
+ * Context: process, may sleep; takes pviommu.lock.
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
  * endpoint is where it was.
  */
@@ -297,11 +299,11 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 }
 
 /**
- * pviommu_attach_wanted() - put an endpoint that was cut off back
+ * pviommu_attach_wanted() - attach an endpoint that was cut off to its domain again
  * @ep: the endpoint, not gone; pviommu.lock held
  *
- * To where the IOMMU core believes that it is. The lock keeps that domain from being
- * changed and freed meanwhile.
+ * That is the domain that the IOMMU core has attached. The lock keeps the core from
+ * attaching another one, and from freeing it.
  *
  * Return: 0; -EBUSY the host is still handling the error; or another negative errno,
  * then it remains where it is.
@@ -316,7 +318,7 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
 	if (!ret && ep->wanted)
 		ret = attach_locked(ep, ep->wanted);
 	ep->restoring = false;
-	/* It works again, also where it is to be in no domain */
+	/* Also if the core has attached no domain */
 	if (!ret && !ep->isolated)
 		thaw(ep);
 	if (!ret && !ep->isolated && ep->pasids_lost)
@@ -325,12 +327,12 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_reattach() - put an endpoint back where it was
- * @ep: the endpoint; the host has forgotten all, nobody else uses the interface
+ * pviommu_reattach() - attach an endpoint to its domain again in a restart
+ * @ep: the endpoint; the host has forgotten everything, and nothing else runs
  *
- * Where that can't be it is blocked: what its domain was to keep it from, bypass
- * would not. If the host has cut it off, and nobody knows, it comes back as well: the
- * machine wakes up, and its driver sets the device up anew.
+ * If that fails it is blocked, as in bypass it would reach all memory. An endpoint that
+ * the host has cut off, unnoticed until now, is recovered first: the machine is just waking
+ * up, and its driver will set the device up anew.
  *
  * Return: 0, or why it is not where it was.
  */
@@ -360,12 +362,12 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_forget_domain() - a domain is about to be freed
+ * pviommu_forget_domain() - remove a domain that is about to be freed from all records
  * @pv: the interface, its lock held
  * @domain: the domain
  *
- * The IOMMU core has taken all endpoints from it, but where the host could not
- * be asked they are there in our record.
+ * The IOMMU core has detached it from all endpoints. But if the host could not be
+ * asked, the records may still have it.
  */
 void pviommu_forget_domain(struct pviommu *pv, struct iommu_domain *domain)
 {
@@ -396,15 +398,15 @@ static bool group_has_others(struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_leave() - an endpoint ceases to be one
+ * pviommu_leave() - detach an endpoint that is being released
  * @ep: the endpoint; pviommu.lock held
  *
- * The last one of a group leaves its domain, which may be freed, for the blocked
- * one; a driver in bypass goes on. For the others a move of the group would go
- * too far, and the core keeps its domain. That is why there is no release_domain.
+ * The last endpoint of a group is moved to the blocked domain, as its domain may be freed;
+ * unless it is in bypass, where its driver goes on. Other endpoints stay where they are,
+ * as a move would be one of the whole group. That is why there is no release_domain.
  *
- * DETACH names the domain, too: should the endpoint's number have become another
- * one's, that one stays where it is.
+ * DETACH names the domain as well. So if the endpoint's number belongs to another device
+ * by now, that one is not moved.
  */
 void pviommu_leave(struct pviommu_endpoint *ep)
 {
@@ -429,7 +431,7 @@ void pviommu_leave(struct pviommu_endpoint *ep)
 			ret);
 }
 
-/* Who attaches such a group next has its PASIDs attached, too */
+/* The next attach of a group is to attach its PASIDs again, too */
 static void group_lost_pasids(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
@@ -441,11 +443,12 @@ static void group_lost_pasids(struct pviommu *pv, u32 group)
 }
 
 /**
- * pviommu_isolated() - the host has moved an endpoint to the blocked domain
+ * pviommu_isolated() - handle that the host has cut off an endpoint
  * @ep: the endpoint; pviommu.lock held
  *
- * And with it its group. The IOMMU core does not know, but its next attach will
- * reach the host.
+ * Its group is in the blocked domain now. The IOMMU core does not know that. recover_work
+ * is scheduled, if the host knows RECOVER; else the next attach by the core brings the
+ * group back.
  */
 void pviommu_isolated(struct pviommu_endpoint *ep)
 {
@@ -463,11 +466,11 @@ void pviommu_isolated(struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_recover_endpoint() - have the host let an endpoint be attached again
+ * pviommu_recover_endpoint() - have the host allow that an endpoint is attached again
  * @ep: the endpoint; pviommu.lock held, or nothing else runs
  *
- * Return: 0 also if it is not isolated; -EBUSY the host is not done with the error;
- * or another negative errno.
+ * Return: 0, also if it is not isolated; -EBUSY the host still handles the error;
+ * or another negative errno. After an error it is isolated still.
  */
 int pviommu_recover_endpoint(struct pviommu_endpoint *ep)
 {

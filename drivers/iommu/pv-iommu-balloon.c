@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: a balloon, for a machine whose VMM has none that
- * knows of devices. It has as much memory as the administrator writes into a file in
- * debugfs: takes pages from the kernel and gives them back to the host, or the other
- * way round.
+ * Paravirtual IOMMU, guest driver: a balloon, for a VM whose VMM has none that takes
+ * devices into account. The administrator writes its size into a file in debugfs. To
+ * grow, it takes pages from the kernel and gives them back to the host; to shrink, it
+ * gives them back to the kernel.
  */
 #include <linux/capability.h>
 #include <linux/debugfs.h>
@@ -15,7 +15,7 @@
 
 #include "pv-iommu.h"
 
-/* What one release takes, and what suits the host's large pages */
+/* As many pages as one release takes; also the host's large page size */
 #define BLOCK_ORDER	9
 
 /* Pages of the balloon that were allocated together */
@@ -25,7 +25,7 @@ struct block {
 	unsigned int order;
 };
 
-/* What one release is about: blocks that were taken from the kernel */
+/* The blocks of one release */
 struct load {
 	struct list_head blocks;
 	unsigned int count;
@@ -39,7 +39,7 @@ static void block_free(struct block *block)
 	kfree(block);
 }
 
-/* At most @max pages. It is not worth more than what is free. */
+/* Allocate a block of at most @max pages, without reclaiming memory for it */
 static struct block *block_alloc(unsigned int max)
 {
 	struct block *block = kmalloc(sizeof(*block), GFP_KERNEL);
@@ -59,7 +59,7 @@ static struct block *block_alloc(unsigned int max)
 	return NULL;
 }
 
-/* Take up to @max pages; how many they are */
+/* Allocate blocks of up to @max pages in all. Return: how many pages they have */
 static unsigned int load_fill(struct load *load, unsigned long max)
 {
 	struct block *block;
@@ -87,7 +87,7 @@ static void load_give_back(struct load *load)
 		block_free(block);
 }
 
-/* The host may take them at any time: they are nobody's any more */
+/* Leak the pages: the host may take them at any time, so they can't be used any more */
 static void load_forget(struct load *load)
 {
 	struct block *block, *next;
@@ -120,7 +120,7 @@ static int balloon_grow(struct pviommu_balloon *balloon, struct load *load,
 	return ret;
 }
 
-/* To what is not more than @npages, as far as blocks are not cut */
+/* Shrink to @npages or less, as only whole blocks are freed */
 static void balloon_shrink(struct pviommu_balloon *balloon, unsigned long npages)
 {
 	struct block *block;
@@ -158,7 +158,7 @@ out_free:
 	return ret;
 }
 
-/* Write the size in bytes that it is to have; read that, and what the host has freed */
+/* Write: its new size in bytes. Read: its size, and how many bytes of it the host has freed. */
 static ssize_t balloon_write(struct file *file, const char __user *from, size_t len,
 			     loff_t *pos)
 {
@@ -198,7 +198,7 @@ static const struct file_operations balloon_fops = {
 };
 
 /**
- * pviommu_balloon_init() - an empty balloon
+ * pviommu_balloon_init() - set up an empty balloon
  * @balloon: the balloon
  */
 void pviommu_balloon_init(struct pviommu_balloon *balloon)
@@ -208,7 +208,7 @@ void pviommu_balloon_init(struct pviommu_balloon *balloon)
 }
 
 /**
- * pviommu_balloon_add() - make its file
+ * pviommu_balloon_add() - create its file
  * @balloon: the balloon
  * @dir: our folder in debugfs
  */
@@ -218,7 +218,7 @@ void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir)
 }
 
 /**
- * pviommu_balloon_empty() - let go of all of it
+ * pviommu_balloon_empty() - give all its pages back to the kernel
  * @balloon: the balloon, which has no file any more
  */
 void pviommu_balloon_empty(struct pviommu_balloon *balloon)

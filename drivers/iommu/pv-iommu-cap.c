@@ -57,7 +57,7 @@ u32 pviommu_cap_read(struct pci_dev *pdev, u16 regs, unsigned int reg)
 
 /* --- by which device ----------------------------------------------------- */
 
-/* All ones if there is no such register any more */
+/* The control register; all ones if the device does not have it any more */
 static u32 door_control(const struct pviommu_door *door)
 {
 	if (pci_dev_is_disconnected(door->pdev) ||
@@ -67,8 +67,8 @@ static u32 door_control(const struct pviommu_door *door)
 }
 
 /*
- * The door, and what its control register says. If its device does not answer,
- * another endpoint becomes the door; NULL if none answers.
+ * Find the door, and read its control register. If its device does not answer, another
+ * endpoint becomes the door. NULL if none answers. Called under RCU.
  */
 static struct pviommu_door *door_find(struct pviommu *pv, u32 *control)
 {
@@ -91,10 +91,12 @@ static struct pviommu_door *door_find(struct pviommu *pv, u32 *control)
 }
 
 /**
- * pviommu_door_first() - choose a device when there is no endpoint
- * @pv: the interface, its lock held once it is shared
- * @pdev: the device; NULL to let go of it
+ * pviommu_door_first() - set the door while there is no endpoint
+ * @pv: the interface, its lock held unless it is not shared (any more)
+ * @pdev: the device; NULL for none, which drops the reference on the last one
  * @regs: what pviommu_cap_find() returned
+ *
+ * Context: process, may sleep.
  */
 void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 {
@@ -108,12 +110,12 @@ void pviommu_door_first(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 }
 
 /**
- * pviommu_door_enter() - an endpoint has come
+ * pviommu_door_enter() - use a new endpoint as the door, instead of a device that is none
  * @pv: the interface, its lock held
  * @ep: the endpoint, on the list
  *
- * When it leaves again another one takes its place, which nobody sees to for a
- * device that is no endpoint.
+ * When an endpoint is removed, pviommu_door_leave() replaces it; for other devices nobody
+ * does that.
  */
 void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep)
 {
@@ -123,17 +125,19 @@ void pviommu_door_enter(struct pviommu *pv, struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_door_leave() - an endpoint is about to be freed
- * @pv: the interface
+ * pviommu_door_leave() - replace an endpoint that is about to be freed as the door
+ * @pv: the interface, its lock not held
  * @ep: the endpoint, no longer on the list
  *
- * On return nobody uses its door.
+ * On return nobody uses it as the door.
+ *
+ * Context: process, may sleep.
  */
 void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
 
-	/* Nobody finds it on the list any more, and makes it the door again */
+	/* After this door_find() can't find it on the list and make it the door again */
 	synchronize_rcu();
 	mutex_lock(&pv->lock);
 	other = list_first_entry_or_null(&pv->endpoints,
@@ -146,7 +150,7 @@ void pviommu_door_leave(struct pviommu *pv, struct pviommu_endpoint *ep)
 
 /* --- commands and doorbells ---------------------------------------------- */
 
-/* Command and answer; returns -EIO for any refusal */
+/* Write a command and check the answer; -EIO for any refusal */
 static int door_command(struct pviommu_door *door, u32 command, u64 gpa)
 {
 	struct pci_dev *pdev = door->pdev;
@@ -202,10 +206,11 @@ int pviommu_cap_command(struct pviommu *pv, u32 command, u64 gpa)
  * pviommu_cap_stopped() - has the interface been stopped
  * @pv: the interface
  *
- * Callable in any context. Looks for another door if the present one is dead.
+ * Looks for another door if the device of the current one does not answer.
  *
- * Return: whether a control register says so. If no device answers it is not
- * known, and a doorbell by the page may still work.
+ * Context: any.
+ * Return: true if a control register says so; false also if no device answers, as the
+ * doorbell page may still work then.
  */
 bool pviommu_cap_stopped(struct pviommu *pv)
 {
@@ -242,7 +247,9 @@ u32 pviommu_cap_offered(struct pviommu *pv)
  * @pv: the interface
  * @value: PVIOMMU_DOORBELL()
  *
- * Slow, goes by way of the VMM; works where no page can be tracked.
+ * This is slow, as it goes by way of the VMM, but also works where pages can't be tracked.
+ *
+ * Context: any.
  */
 void pviommu_cap_doorbell(struct pviommu *pv, u32 value)
 {

@@ -13,7 +13,7 @@
 
 #include "pv-iommu.h"
 
-/* Events made up by one write */
+/* How many events one write may make up */
 #define INJECT_MAX	4096
 
 struct host_counter {
@@ -61,7 +61,7 @@ static void show_guest(struct seq_file *s, struct pviommu *pv)
 	seq_printf(s, "coalesced %llu\n", coalesced);
 }
 
-/* Without an endpoint there is nobody to ask */
+/* Without an endpoint the host can't be reached */
 static bool is_there(struct pviommu *pv)
 {
 	return !READ_ONCE(pv->broken) && !list_empty(&pv->endpoints);
@@ -92,7 +92,7 @@ static int show_host(struct seq_file *s, struct pviommu *pv)
 	return ret;
 }
 
-/* The guest's own numbers first, so that the ones of STATS include its kick */
+/* The guest's own numbers first: those of STATS include the doorbell for STATS itself */
 static int stats_show(struct seq_file *s, void *unused)
 {
 	struct pviommu *pv = s->private;
@@ -106,11 +106,11 @@ DEFINE_SHOW_ATTRIBUTE(stats);
 
 /* ---- types of memory ------------------------------------------------ */
 
-/* So much of it in one op, and so long until it is tried again */
+/* How much to change by one op, and how long to wait before it is tried again */
 #define TYPE_PART	SZ_2M
 #define TYPE_WAIT_MS	5
 
-/* An open file: the page that was named last */
+/* An open file, and the page that was written to it last */
 struct mem_type_file {
 	struct pviommu *pv;
 	u64 gpa;
@@ -135,8 +135,8 @@ static int mem_type_release(struct inode *inode, struct file *filp)
 }
 
 /*
- * A part that does not keep others waiting, as often as it takes: the host has no
- * time now while its server makes no room, or while its memory map changes.
+ * Set the type of a part, small enough that others don't wait long. On -EBUSY some of it may
+ * be done: the host's server has made no room yet, or its memory map is changing.
  */
 static int set_type_of(struct pviommu *pv, u64 gpa, u64 size, u32 type, u64 *done)
 {
@@ -166,7 +166,7 @@ static int set_type(struct pviommu *pv, u64 gpa, u64 size, u32 type)
 	return ret;
 }
 
-/* Write "GPA SIZE TYPE", the first two in hexadecimal: pages get a type */
+/* Write "GPA SIZE TYPE", the first two in hexadecimal: set the type of pages */
 static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t len,
 			      loff_t *pos)
 {
@@ -183,7 +183,7 @@ static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t
 	buf[len] = 0;
 	if (sscanf(buf, "%llx %llx %u", &gpa, &size, &type) != 3)
 		return -EINVAL;
-	/* Refused as a whole, not from some part on */
+	/* Checked here, so that it is refused as a whole and not from some part on */
 	if (!size || !PAGE_ALIGNED(gpa | size))
 		return -EINVAL;
 	if (check_add_overflow(gpa, size - 1, &last))
@@ -195,7 +195,7 @@ static ssize_t mem_type_write(struct file *filp, const char __user *ubuf, size_t
 	return len;
 }
 
-/* Read: the type that the first of these pages has now */
+/* Read: the type of the first of the pages that were written last */
 static ssize_t mem_type_read(struct file *filp, char __user *ubuf, size_t len, loff_t *pos)
 {
 	struct mem_type_file *file = filp->private_data;
@@ -223,7 +223,7 @@ static const struct file_operations mem_type_fops = {
 	.read = mem_type_read,
 };
 
-/* What waking up does; brings a broken interface back, too. For tests. */
+/* Restart as after a sleep, which also repairs an interface that is broken. For tests. */
 static int restart_set(void *data, u64 unused)
 {
 	struct pviommu *pv = data;
@@ -236,7 +236,7 @@ static int restart_set(void *data, u64 unused)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(restart_fops, NULL, restart_set, "%llu\n");
 
-/* "TYPE IOVA COUNT [GPA]": events as if the host had told of them. For tests. */
+/* Write "TYPE IOVA COUNT [GPA]": handle events as if the host had sent them. For tests. */
 static ssize_t inject_write(struct file *file, const char __user *from,
 			    size_t len, loff_t *pos)
 {

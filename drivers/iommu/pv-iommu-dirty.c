@@ -11,7 +11,7 @@
 
 #include "pv-iommu.h"
 
-/* Is there a log for this domain */
+/* Whether the host can log dirty pages of a domain */
 static int dirty_check(struct iommu_domain *domain)
 {
 	if (!pviommu_domain_is_ours(domain))
@@ -29,7 +29,7 @@ static int dirty_request(struct iommu_domain *domain, u16 code)
 	if (ret)
 		return ret;
 	pviommu_op_init(&op, code);
-	/* In a restart nothing sleeps, and it is one doorbell */
+	/* Also called in a restart, which must not sleep. One doorbell does it. */
 	return pviommu_ask(dom, &op, false);
 }
 
@@ -63,7 +63,7 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 	ret = dirty_check(domain);
 	if (ret)
 		return ret;
-	/* What is queued must be there to be reported */
+	/* Maps that are still queued would not be reported */
 	pviommu_drain_maps(dom, iova, (u64)npages << PVIOMMU_PAGE_SHIFT, true);
 	pviommu_op_init(&op, PVIOMMU_OP_DIRTY_READ);
 	op.dirty.iova = cpu_to_le64(iova);
@@ -84,7 +84,7 @@ static int pviommu_set_dirty_tracking(struct iommu_domain *domain, bool enabled)
 			 pv_iommu_dirty_stop(domain);
 }
 
-/* Runs of bits that are set; there is nothing to be cleared, so none to flush */
+/* Record runs of bits that are set. The host's log is not cleared, so nothing to flush. */
 static void dirty_record(const __le64 *bits, unsigned long iova,
 			 unsigned long npages, struct iova_bitmap *to)
 {
@@ -112,7 +112,7 @@ static int pviommu_read_and_clear_dirty(struct iommu_domain *domain,
 	__le64 *bits;
 	int ret = 0;
 
-	/* That is: forget what is dirty */
+	/* Asks to clear the log, in which there is nothing to clear */
 	if (!dirty->bitmap)
 		return 0;
 	if (!READ_ONCE(to_pviommu_domain(domain)->dirty))
@@ -145,7 +145,7 @@ static bool has_pasids(struct device *dev)
 }
 
 /**
- * pviommu_domain_alloc_flags() - make a domain as iommufd wants it
+ * pviommu_domain_alloc_flags() - create a domain for iommufd
  * @dev: the device
  * @flags: IOMMU_HWPT_ALLOC_*
  * @user_data: parameters of another IOMMU's domains
@@ -161,13 +161,13 @@ pviommu_domain_alloc_flags(struct device *dev, u32 flags,
 	if (user_data ||
 	    (flags & ~(IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID)))
 		return ERR_PTR(-EOPNOTSUPP);
-	/* Any domain can be attached by PASID, where there are some */
+	/* Any domain can be attached by PASID, if the device has PASIDs */
 	if ((flags & IOMMU_HWPT_ALLOC_PASID) && !has_pasids(dev))
 		return ERR_PTR(-EOPNOTSUPP);
 	domain = pviommu_domain_alloc_paging(dev);
 	if (IS_ERR(domain))
 		return domain;
-	/* The IOMMU core would, but iommufd does not */
+	/* The IOMMU core would set these, but iommufd calls this directly */
 	domain->type = IOMMU_DOMAIN_UNMANAGED;
 	domain->ops = &pviommu_paging_ops;
 	if (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING)

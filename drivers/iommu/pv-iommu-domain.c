@@ -3,10 +3,10 @@
  * Paravirtual IOMMU, guest driver: paging domains.
  *
  * A mapping is entered into the domain's store, then queued for the host; a
- * removal is taken from the store, then queued. So the store is what the user
- * of the domain has asked for, and only a failed entry tells that the host does
- * not agree. The user learns of it from iotlb_sync_map and then unmaps, which
- * takes the failed entries with the good ones.
+ * removal is taken out of the store, then queued. So the store is what the user
+ * of the domain has asked for. If the host refuses a mapping, its entry becomes a
+ * failed one. The user learns of that from iotlb_sync_map and then unmaps, which
+ * removes the failed entries together with the good ones.
  *
  * A domain with an owner has no store: see pv-iommu-owned.c.
  */
@@ -20,7 +20,7 @@
 /* --- mapping ------------------------------------------------------------- */
 
 /**
- * pviommu_prot() - what the host calls the permissions of a mapping
+ * pviommu_prot() - convert the permissions of a mapping for the host
  * @dom: the domain
  * @prot: IOMMU_READ and so on
  *
@@ -42,7 +42,7 @@ u8 pviommu_prot(struct pviommu_domain *dom, int prot)
 	return out;
 }
 
-/* *mapped says how much is in the store, also on failure. */
+/* Sets *mapped to how much is in the store, also on failure. */
 static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 			     phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			     int prot, gfp_t gfp, size_t *mapped)
@@ -68,8 +68,8 @@ static int pviommu_map_pages(struct iommu_domain *domain, unsigned long iova,
 		return -EIO;
 
 	/*
-	 * The DMA API gives an IOVA out again only after a flush. Others may
-	 * map where they have unmapped just before.
+	 * Other users than the DMA API, which reuses an IOVA only after a flush, may map
+	 * where they have just unmapped.
 	 */
 	if (!iommu_is_dma_domain(domain))
 		pviommu_drain_unmaps(dom, iova, pgsize * pgcount, may_sleep);
@@ -106,9 +106,9 @@ static size_t pviommu_unmap_pages(struct iommu_domain *domain,
 	bool failed;
 
 	/*
-	 * Only for the undo of a mapping that was not synced. Its maps must be
-	 * over: one that fails later would make a failed entry where by then
-	 * something else may be mapped.
+	 * There are maps to drain only when a mapping is undone that was not synced. One
+	 * that failed later would turn an entry into a failed one, that may be another
+	 * mapping's by then.
 	 */
 	pviommu_drain_maps(dom, iova, size, false);
 
@@ -118,11 +118,11 @@ static size_t pviommu_unmap_pages(struct iommu_domain *domain,
 		if (!erased)
 			break;
 		/*
-		 * The host has nothing where a mapping failed. But one that was in the
-		 * store and not yet queued when a restart replayed it was refused because
-		 * it was there already; of a large page the host may have revoked a part;
-		 * and what it revoked may have been mapped anew, to the same page, before
-		 * the event about that came.
+		 * Where a mapping has failed the host has nothing, with three exceptions.
+		 * A restart may have replayed a mapping that was in the store but not yet
+		 * queued, which then failed with EEXIST. Of a large page only a part may
+		 * have been revoked. And what was revoked may have been mapped again, to
+		 * the same page, before the event arrived.
 		 */
 		if (!failed || READ_ONCE(dom->pv->restarts) ||
 		    READ_ONCE(dom->revoked)) {
@@ -163,11 +163,11 @@ int pviommu_domain_invalidate(struct pviommu_domain *dom, u32 granularity,
 	op.flags = cpu_to_le16(flags);
 	op.pasid = cpu_to_le32(pasid);
 	ret = pviommu_invalidate(dom, &op, may_sleep);
-	/* No device reaches anything in a domain that the host does not have */
+	/* Devices reach nothing in a domain that the host does not have */
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* For callers that can't be told of a failure */
+/* For callers that don't handle failures: these are reported to the log */
 static void domain_flush(struct pviommu_domain *dom, u32 granularity,
 			 u64 addr, u64 size)
 {
@@ -223,11 +223,11 @@ static bool pviommu_enforce_cache_coherency(struct iommu_domain *domain)
 /* --- attaching ----------------------------------------------------------- */
 
 /**
- * pviommu_domain_suits() - may an endpoint be in a domain
+ * pviommu_domain_suits() - can an endpoint be attached to a domain
  * @dom: the domain
  * @ep: the endpoint
  *
- * Return: whether all that was promised of the domain holds for the endpoint.
+ * Return: whether the endpoint has all properties that the domain has.
  */
 bool pviommu_domain_suits(struct pviommu_domain *dom,
 			  struct pviommu_endpoint *ep)
@@ -245,9 +245,10 @@ bool pviommu_domain_suits(struct pviommu_domain *dom,
 }
 
 /*
- * A domain that user space has may outlive the binding of the device that it was
- * made for, and needs our code to be freed. That of the DMA API goes with its
- * group, when we go. Which of the two it is, is known when it is used.
+ * A domain that user space has may outlive the driver binding of the device that it was
+ * made for, and this module's code is needed to free it. So a domain holds a reference on
+ * the module. A domain of the DMA API must not, as it is freed with its group when this
+ * module is unloaded. Which of the two it is, is known when it is attached.
  */
 static void domain_unpin(struct pviommu_domain *dom)
 {
@@ -285,7 +286,7 @@ static int pviommu_attach_dev(struct iommu_domain *domain, struct device *dev)
 }
 #endif
 
-/* What its PASID is attached to is the domain's as what the device itself is */
+/* To the domain, attaching it by PASID is the same as attaching it to the device itself */
 static int pviommu_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 				 ioasid_t pasid, struct iommu_domain *old)
 {
@@ -353,9 +354,10 @@ static void domain_take_limits(struct pviommu_domain *dom,
 }
 
 /**
- * pviommu_domain_alloc_paging() - make a domain that suits a device
+ * pviommu_domain_alloc_paging() - create a domain that suits a device
  * @dev: the device
  *
+ * Context: process, may sleep; takes pviommu.lock.
  * Return: the domain or an ERR_PTR().
  */
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
@@ -391,18 +393,21 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 }
 
 /**
- * pviommu_domain_restart() - make a domain again that the host has forgotten
+ * pviommu_domain_restart() - have the host make a domain again that it has forgotten
  * @dom: the domain; nobody else changes what is mapped in it
  * @endpoint: the host's number of an endpoint that it suits
  *
- * Return: 0, or why the host did not make it. Mappings that it refuses are failed
- * entries in the store afterwards; those of an owner are reported.
+ * Mappings that the host refuses become failed entries in the store; for a domain with an
+ * owner they are reported.
+ *
+ * Context: nothing else runs, interrupts are disabled.
+ * Return: 0; or a negative errno if the host did not make it, then dom->id is U32_MAX.
  */
 int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 {
 	int ret;
 
-	/* What number it had may be another domain's */
+	/* The number that it had may belong to another domain by now */
 	dom->id = U32_MAX;
 	ret = domain_alloc_id(dom, endpoint);
 	if (ret)
@@ -427,7 +432,7 @@ static void pviommu_domain_free(struct iommu_domain *domain)
 
 	pviommu_drain_domain(dom, true);
 
-	/* Off the list too before the number can be given again */
+	/* It must be off the list before the host can give its number to another one */
 	mutex_lock(&pv->lock);
 	pviommu_forget_domain(pv, domain);
 	list_del(&dom->node);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: endpoints, and what the IOMMU core wants to
- * know of them.
+ * Paravirtual IOMMU, guest driver: endpoints, and the iommu_ops that are about
+ * devices.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -21,7 +21,7 @@ static bool pviommu_capable(struct device *dev, enum iommu_cap cap)
 
 	switch (cap) {
 	case IOMMU_CAP_CACHE_COHERENCY:
-		/* Else the host's VFIO would not have given it to the VM */
+		/* The host's VFIO gives no other devices to a VM */
 		return true;
 	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
 		return ep->flags & PVIOMMU_PROBE_COHERENT;
@@ -65,8 +65,8 @@ static void pviommu_get_resv_regions(struct device *dev,
 }
 
 /*
- * The DMA addresses that an early driver has handed out are physical ones, and
- * remain so until it is unbound.
+ * A driver that was bound before this module was loaded uses physical addresses for DMA, and
+ * goes on with them until it is unbound.
  */
 static int pviommu_def_domain_type(struct device *dev)
 {
@@ -84,7 +84,7 @@ static int pviommu_def_domain_type(struct device *dev)
 /* Page sizes that we can use; 0 if none */
 static u64 usable_pgsizes(u64 pgsizes)
 {
-	/* The store has one entry for a large page only with this */
+	/* Without multi-index entries the store can't hold large pages */
 	if (!IS_ENABLED(CONFIG_XARRAY_MULTI))
 		return pgsizes & SZ_4K;
 	return pgsizes & GENMASK_ULL(38, PVIOMMU_PAGE_SHIFT);
@@ -103,7 +103,7 @@ static bool probe_valid(const struct pviommu_probe *probe)
 		u64 start = le64_to_cpu(regions[i].start);
 		u64 last = le64_to_cpu(regions[i].last);
 
-		/* Not all of it either: that has no length */
+		/* Nor the whole address space, whose length is not a u64 */
 		if (start > last || last - start == U64_MAX)
 			return false;
 	}
@@ -122,7 +122,7 @@ static void endpoint_set(struct pviommu_endpoint *ep, u32 id,
 	ep->pasid_bits = le32_to_cpu(probe->pasid_bits);
 }
 
-/* Make an endpoint of what PROBE has told; NULL: no memory or nonsense */
+/* Create an endpoint from the answer of PROBE; NULL: no memory, or the answer is nonsense */
 static struct pviommu_endpoint *
 endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 		const struct pviommu_probe *probe)
@@ -149,7 +149,7 @@ endpoint_create(struct pviommu *pv, struct device *dev, u32 id,
 	return ep;
 }
 
-/* Ask the host about an endpoint id; the answer needs a page */
+/* PROBE an endpoint id; @probe is a page */
 static int probe_request(struct pviommu *pv, u32 id,
 			 struct pviommu_probe *probe)
 {
@@ -197,11 +197,11 @@ static u32 device_endpoint_id(struct pci_dev *pdev, u16 *regs)
 }
 
 /**
- * pviommu_endpoint_again() - ask again who an endpoint is
- * @ep: the endpoint; the interface has just started, nobody else uses it
+ * pviommu_endpoint_again() - probe an endpoint again in a restart
+ * @ep: the endpoint; the interface has just been started, and nobody else uses it
  *
- * The machine that wakes up may have been made anew. Reserved regions are not
- * asked for: the IOMMU core would not ask us again.
+ * The VM that wakes up may have been created anew, with other numbers. Reserved regions are
+ * not updated, as the IOMMU core would not ask for them again.
  */
 void pviommu_endpoint_again(struct pviommu_endpoint *ep)
 {
@@ -220,8 +220,9 @@ void pviommu_endpoint_again(struct pviommu_endpoint *ep)
 }
 
 /*
- * When the last endpoint went, we stopped. The first to come starts again. One
- * that went may have had the number of the one that comes: let it be known gone.
+ * The interface was stopped when the last endpoint was removed: the next one starts it again.
+ * Events are handled first, as an endpoint that is gone may have had the number that the new
+ * one has now.
  */
 static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 {
@@ -233,7 +234,7 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 		pviommu_door_first(pv, pdev, regs);
 		if (READ_ONCE(pv->broken) || pviommu_cap_stopped(pv))
 			ret = pviommu_restart_live(pv);
-		/* A domain that nobody is in is made again when somebody is */
+		/* A domain that could not be made again is when an endpoint is attached to it */
 		if (!READ_ONCE(pv->broken))
 			ret = 0;
 	}
@@ -242,8 +243,8 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 }
 
 /*
- * What is not ours, and what the host does not let us have, is no device of
- * this IOMMU: -ENODEV lets the core go on.
+ * A device without our capability, or that the host refuses, is not behind this IOMMU: on
+ * -ENODEV the core goes on without it.
  */
 static struct iommu_device *pviommu_probe_device(struct device *dev)
 {
@@ -258,7 +259,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 	id = device_endpoint_id(to_pci_dev(dev), &regs);
 	if (!id)
 		return ERR_PTR(-ENODEV);
-	/* See candidates_lock(): a driver neither comes nor goes meanwhile */
+	/* The driver can't change meanwhile: see candidates_lock() */
 	adopt = dev->driver && !pviommu_manages_dma(dev);
 	if (adopt && !(pv->features & PVIOMMU_F_BYPASS)) {
 		dev_warn(dev, "left alone: it has a driver already, and the host does not allow bypass\n");
@@ -293,7 +294,7 @@ static void pviommu_release_device(struct device *dev)
 	pviommu_leave(ep);
 	list_del_rcu(&ep->node);
 	if (list_empty(&pv->endpoints))
-		pviommu_stop(pv); /* before there is nobody to do it by */
+		pviommu_stop(pv); /* while there is a device to do it by */
 	mutex_unlock(&pv->lock);
 	pviommu_door_leave(pv, ep);
 
@@ -303,8 +304,8 @@ static void pviommu_release_device(struct device *dev)
 }
 
 /*
- * The host's groups are the groups. An endpoint on the list has its group as
- * long as it is there: release_device() takes it off before the core lets go.
+ * Groups are those of the host. An endpoint that is on the list has a group, as
+ * release_device() takes it off the list before the core drops the group.
  */
 static struct iommu_group *pviommu_device_group(struct device *dev)
 {
@@ -353,10 +354,10 @@ const struct iommu_ops pviommu_ops = {
 };
 
 /**
- * pviommu_candidate() - is a device ours to take
+ * pviommu_candidate() - may a device become an endpoint
  * @pdev: any PCI device
  *
- * Return: whether it has the capability and no other IOMMU.
+ * Return: whether it has the capability and is not behind another IOMMU.
  */
 bool pviommu_candidate(struct pci_dev *pdev)
 {
@@ -366,9 +367,9 @@ bool pviommu_candidate(struct pci_dev *pdev)
 }
 
 /**
- * pviommu_find_endpoint() - the endpoint that a device is
+ * pviommu_find_endpoint() - find the endpoint of a device
  * @pv: the interface, its lock held
- * @dev: the device
+ * @dev: any device
  *
  * Return: the endpoint or NULL.
  */
@@ -386,10 +387,10 @@ struct pviommu_endpoint *pviommu_find_endpoint(struct pviommu *pv,
 }
 
 /**
- * pviommu_manages_dma() - does a device's driver do without the DMA API
- * @dev: a PCI device that is bound, or about to be, and locked
+ * pviommu_manages_dma() - does a device's driver manage DMA itself
+ * @dev: a PCI device that has a driver, or is about to be bound to one; locked
  *
- * Return: whether it does, as VFIO.
+ * Return: true if it does, as VFIO, and so does not use the DMA API.
  */
 bool pviommu_manages_dma(struct device *dev)
 {

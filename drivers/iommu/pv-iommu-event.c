@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: what the host tells of its own accord.
+ * Paravirtual IOMMU, guest driver: events from the host.
  *
- * There is no interrupt. The event ring is looked at after each doorbell, which
- * costs one read, and a few times a second by a timer that wakes nobody up. The
- * work that takes events also prints what was found with a ring locked.
+ * There is no interrupt for them. The event ring is checked after each doorbell, which
+ * costs one read, and a few times a second by a deferrable timer. The work that handles
+ * events also prints what could not be printed while a ring was locked.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -15,7 +15,7 @@
 
 #define EVENT_POLL	(HZ / 4)
 
-/* Takes no more than the ring holds, then has more written; not without end */
+/* As many events as the ring holds are handled before the host is asked for more; a limit */
 #define EVENT_BATCH	PVIOMMU_EVENT_SLOTS
 #define EVENT_ROUNDS	128
 
@@ -47,7 +47,7 @@ static struct pviommu_domain *event_domain(struct pviommu *pv,
 	return NULL;
 }
 
-/* Tell who has the domain; false if nobody wants to know */
+/* Call the event handler of a domain; false if it has none */
 static bool event_tell(struct pviommu_domain *dom,
 		       const struct pv_iommu_event *event)
 {
@@ -59,8 +59,8 @@ static bool event_tell(struct pviommu_domain *dom,
 }
 
 /*
- * The domain of who has an endpoint: where it is; or, if the host has cut it off or it
- * is being reset, where it was and will be again.
+ * The paging domain whose user has an endpoint: the one that it is attached to; or, if the
+ * host has cut it off or it is being reset, the one that it will be attached to again.
  */
 static struct pviommu_domain *endpoint_domain(struct pviommu_endpoint *ep)
 {
@@ -74,7 +74,7 @@ static struct pviommu_domain *endpoint_domain(struct pviommu_endpoint *ep)
 	return NULL;
 }
 
-/* Tell who has an endpoint */
+/* Call the event handler of whoever has an endpoint; false if there is none */
 static bool event_tell_endpoint(struct pviommu_endpoint *ep,
 				struct pv_iommu_event *event)
 {
@@ -85,14 +85,14 @@ static bool event_tell_endpoint(struct pviommu_endpoint *ep,
 }
 
 /*
- * A device can fault without end. A slow console takes a second for a line, so that the
- * usual limit, two a second, is none: who waits for events would wait for the console.
+ * A device can fault without limit. A slow console takes a second for a line, so the default
+ * limit of two lines per second would make events wait for the console.
  */
 static DEFINE_RATELIMIT_STATE(fault_limit, 60 * HZ, DEFAULT_RATELIMIT_BURST);
-/* The same with memory that goes in many pieces */
+/* For the same reason, as memory may leave in many pieces */
 static DEFINE_RATELIMIT_STATE(revoked_limit, 60 * HZ, DEFAULT_RATELIMIT_BURST);
 
-/* No DMA yet: the host does not understand an entry of a domain's table */
+/* Not a DMA that was refused, but a bad entry that the host has found in a domain's table */
 static void event_entry(struct pviommu *pv, const struct pviommu_event *ev)
 {
 	struct pviommu_domain *dom = event_domain(pv, ev);
@@ -128,7 +128,7 @@ static void event_fault(struct pviommu *pv, const struct pviommu_event *ev)
 		return event_entry(pv, ev);
 	if (!ep || event_tell_endpoint(ep, &event))
 		return;
-	/* A handler that returns 0 has dealt with it */
+	/* 0: a fault handler has handled it */
 	if (ep->domain && (ep->domain->type & __IOMMU_DOMAIN_PAGING) &&
 	    !report_iommu_fault(ep->domain, ep->dev, addr,
 				write ? IOMMU_FAULT_WRITE : IOMMU_FAULT_READ))
@@ -209,13 +209,14 @@ static void event_handle(struct pviommu *pv, const struct pviommu_event *ev)
 }
 
 /**
- * pviommu_events_inject() - make up events, for tests
+ * pviommu_events_inject() - handle made-up events, for tests
  * @pv: the interface
- * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED of a page
+ * @type: PVIOMMU_EV_FAULT, or PVIOMMU_EV_REVOKED for one page
  * @addr: IOVA
- * @count: how many for each endpoint that has a domain of its own
- * @gpa: where the page is that was revoked
+ * @count: how many for each endpoint that has a paging domain
+ * @gpa: the page that was revoked
  *
+ * Context: process, may sleep; takes pviommu.lock.
  * Return: 0, or -EINVAL for another type.
  */
 int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
@@ -254,7 +255,7 @@ static void events_report_lost(struct pviommu *pv)
 
 	if (lost == pv->events_lost)
 		return;
-	/* Nobody knows whose they were */
+	/* They may have been for any domain */
 	event.size = lost - pv->events_lost;
 	list_for_each_entry(dom, &pv->domains, node)
 		event_tell(dom, &event);
@@ -269,7 +270,7 @@ static bool events_waiting(struct pviommu *pv)
 	       READ_ONCE(pv->events->waiting);
 }
 
-/* Take what is in the ring */
+/* Handle the events that are in the ring */
 static void events_take_batch(struct pviommu *pv)
 {
 	struct pviommu_event_ring *ring = pv->events;
@@ -284,17 +285,17 @@ static void events_take_batch(struct pviommu *pv)
 		ev = ring->ev[cons % PVIOMMU_EVENT_SLOTS];
 		event_handle(pv, &ev);
 		cons++;
-		/* The event has been read before its place is free */
+		/* The event must have been read before its place is free */
 		dma_mb();
 		WRITE_ONCE(ring->cons, cpu_to_le32(cons));
 	}
 }
 
 /**
- * pviommu_events_flush() - take what is there now
+ * pviommu_events_flush() - handle all events that the host has sent until now
  * @pv: the interface, its lock held
  *
- * What the host has told until now is known on return. May sleep.
+ * Context: process, may sleep.
  */
 void pviommu_events_flush(struct pviommu *pv)
 {
@@ -306,17 +307,17 @@ void pviommu_events_flush(struct pviommu *pv)
 	for (rounds = 0; rounds < EVENT_ROUNDS; rounds++) {
 		events_take_batch(pv);
 		/*
-		 * The host has cons, or we have what it wrote before it looked there. It is
-		 * another CPU also to a kernel that is built for one.
+		 * Either the host sees cons, or this reads what the host wrote before it
+		 * looked there. The host is another CPU even for a kernel without SMP.
 		 */
 		virt_mb();
 		if (!READ_ONCE(pv->events->waiting))
 			break;
 		pviommu_doorbell_only(pv);
-		/* It has not come, or not through */
+		/* The host did not serve the doorbell */
 		if (READ_ONCE(pv->events->prod) == READ_ONCE(pv->events->cons))
 			break;
-		/* What waited at the host may be thousands, with a doorbell for each ringful */
+		/* Thousands may be waiting at the host, each ringful takes a doorbell */
 		cond_resched();
 	}
 	events_report_lost(pv);
@@ -346,7 +347,7 @@ static void report_print(const struct pviommu_report *report)
 				   report->removal_error);
 }
 
-/* Print what has been noted, and note anew */
+/* Print the report, and clear it */
 static void report_take(struct pviommu *pv)
 {
 	struct pviommu_report *report = &pv->report, copy;
@@ -362,7 +363,7 @@ static void report_take(struct pviommu *pv)
 	report_print(&copy);
 }
 
-/* Who has a domain of which some was not brought back is told, if not of what */
+/* Tell users of domains that have lost mappings in a restart; which ones is not known */
 static void domains_lost(struct pviommu *pv)
 {
 	const struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
@@ -415,10 +416,10 @@ static void events_poll(struct work_struct *work)
 }
 
 /**
- * pviommu_events_check() - have a look whether there is news
+ * pviommu_events_check() - schedule the work if there are new events
  * @pv: the interface
  *
- * Callable in any context.
+ * Context: any.
  */
 void pviommu_events_check(struct pviommu *pv)
 {
@@ -431,7 +432,7 @@ void pviommu_events_check(struct pviommu *pv)
 }
 
 /**
- * pviommu_report_broken() - have it printed that the host does not answer
+ * pviommu_report_broken() - report that the host does not answer
  * @ring: the ring that has found out, locked
  */
 void pviommu_report_broken(struct pviommu_ring *ring)
@@ -458,7 +459,7 @@ static void report_that(struct pviommu *pv, bool *what)
 }
 
 /**
- * pviommu_report_no_page() - have it printed that the page does not work
+ * pviommu_report_no_page() - report that the doorbell page does not work
  * @pv: the interface
  */
 void pviommu_report_no_page(struct pviommu *pv)
@@ -467,7 +468,7 @@ void pviommu_report_no_page(struct pviommu *pv)
 }
 
 /**
- * pviommu_report_slow() - have it printed that the host does not get done
+ * pviommu_report_slow() - report that the host takes long for an op
  * @pv: the interface
  */
 void pviommu_report_slow(struct pviommu *pv)
@@ -476,9 +477,11 @@ void pviommu_report_slow(struct pviommu *pv)
 }
 
 /**
- * pviommu_report_lost() - have the owner told that some of its mappings are lost
+ * pviommu_report_lost() - have a domain's user told that some mappings are lost
  * @dom: the domain
  * @error: negative errno
+ *
+ * Context: any, as all these reports.
  */
 void pviommu_report_lost(struct pviommu_domain *dom, int error)
 {
@@ -487,12 +490,12 @@ void pviommu_report_lost(struct pviommu_domain *dom, int error)
 }
 
 /**
- * pviommu_report_removal() - have it printed that UNMAP or INVALIDATE failed
+ * pviommu_report_removal() - report that UNMAP or INVALIDATE failed, or was not complete
  * @dom: the domain
  * @iova: where
  * @size: bytes
  * @done: bytes that the host has unmapped
- * @error: negative errno or 0
+ * @error: negative errno; 0 if it has unmapped less than @size
  */
 void pviommu_report_removal(struct pviommu_domain *dom, u64 iova, u64 size,
 			    u64 done, int error)
@@ -529,7 +532,7 @@ int pv_iommu_set_event_handler(struct iommu_domain *domain, pv_iommu_event_fn fn
 EXPORT_SYMBOL_GPL(pv_iommu_set_event_handler);
 
 /**
- * pviommu_events_init() - prepare the works
+ * pviommu_events_init() - set up the works
  * @pv: the interface, just allocated
  */
 void pviommu_events_init(struct pviommu *pv)
@@ -540,7 +543,7 @@ void pviommu_events_init(struct pviommu *pv)
 }
 
 /**
- * pviommu_events_start() - begin to poll
+ * pviommu_events_start() - start polling
  * @pv: the interface, started
  */
 void pviommu_events_start(struct pviommu *pv)
@@ -550,7 +553,7 @@ void pviommu_events_start(struct pviommu *pv)
 }
 
 /**
- * pviommu_events_stop() - let no work run any more
+ * pviommu_events_stop() - cancel the works, and wait for them
  * @pv: the interface; nobody but the works rings a doorbell any more
  */
 void pviommu_events_stop(struct pviommu *pv)

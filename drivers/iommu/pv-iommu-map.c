@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Paravirtual IOMMU, guest driver: the store, a domain's own record of what is
- * mapped where. It answers iova_to_phys without leaving the guest and knows
- * how much an unmap removes before the host has been asked.
+ * mapped where. With it iova_to_phys needs no VM exit, and unmap knows how much
+ * it removes before the host has been asked.
  *
  * An entry is a value of these bits:
  *
@@ -15,9 +15,9 @@
  * A page that is larger than 4 KiB is one entry that spans its indexes. No
  * entry is ever split: an unmap takes whole pages or stops.
  *
- * A failed entry keeps its frame. The users of a domain have no other record of
- * what they have mapped: they ask where an IOVA leads, then unmap it, and let go
- * of the page that they were told.
+ * A failed entry keeps its frame. Users of a domain may have no other record of
+ * what they have mapped: they ask by iova_to_phys which page it is, unmap it, and
+ * unpin that page.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -98,12 +98,13 @@ static int store_one(struct xa_state *xas, u64 iova, unsigned int order,
 }
 
 /**
- * pviommu_store_insert() - enter pages that lie one after the other
+ * pviommu_store_insert() - enter contiguous pages
  * @run: the pages; its batch is not used
- * @gfp: how to get memory for the store
- * @stored: how many pages were entered, from the first on, in any case
+ * @gfp: how to allocate memory for the store
+ * @stored: set to how many pages were entered, from the first on, also on failure
  *
- * Return: 0, -EEXIST (a page is there already), -ENOMEM.
+ * Context: any that @gfp allows.
+ * Return: 0; -EEXIST a page is there already; -ENOMEM.
  */
 int pviommu_store_insert(const struct pviommu_map_run *run, gfp_t gfp,
 			 size_t *stored)
@@ -138,16 +139,17 @@ int pviommu_store_insert(const struct pviommu_map_run *run, gfp_t gfp,
 }
 
 /**
- * pviommu_store_erase() - take out pages of one kind
+ * pviommu_store_erase() - remove consecutive pages that have all failed, or all not failed
  * @dom: the domain
  * @iova: where to begin
- * @size: where to end; the last page may reach beyond it
+ * @size: bytes; the last page may reach beyond them
  * @failed: set to whether they were failed ones
  *
- * Takes consecutive pages until a hole, a page of the other kind, or @size. To
- * begin in the middle of a page is to begin at a hole: the host can't cut it.
+ * Stops at a hole, at a page of the other kind, or after @size bytes. A page that begins
+ * before @iova counts as a hole, as the host can't split it.
  *
- * Return: bytes taken out.
+ * Context: any.
+ * Return: bytes removed.
  */
 size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 			   bool *failed)
@@ -185,8 +187,8 @@ size_t pviommu_store_erase(struct pviommu_domain *dom, u64 iova, size_t size,
 }
 
 /*
- * Turn the entries of a range that lead to [first, last] into failed ones; an
- * entry that the range cuts is turned whole.
+ * Turn the entries of a range that map any of the addresses [first, last] into failed
+ * ones. An entry that is partly in the range is turned as a whole.
  */
 static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 		       u64 first, u64 last, int error)
@@ -225,7 +227,7 @@ static void store_turn(struct pviommu_domain *dom, u64 iova, u64 size,
 }
 
 /**
- * pviommu_store_fail() - the host has refused a mapping
+ * pviommu_store_fail() - mark a mapping that the host has refused
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
@@ -240,15 +242,17 @@ void pviommu_store_fail(struct pviommu_domain *dom, u64 iova, u64 size,
 }
 
 /**
- * pviommu_store_revoke() - the host has torn down mappings
+ * pviommu_store_revoke() - mark mappings that the host has revoked
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
- * @gpa: start of the memory that they led to
+ * @gpa: start of the memory that was mapped there
  *
- * Something else may be mapped there by now: that stays. The same may be mapped there
- * again: that fails, too, and is unmapped at the host by whoever unmaps it here. Of a page that is larger the
- * host still has the rest, which is unmapped with it.
+ * If other memory is mapped there by now, that is not marked. If the same memory has been
+ * mapped there again, that is marked too: the host still maps it until the page is unmapped,
+ * as it does the rest of a larger page.
+ *
+ * Context: any.
  */
 void pviommu_store_revoke(struct pviommu_domain *dom, u64 iova, u64 size,
 			  u64 gpa)
@@ -273,7 +277,7 @@ int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size)
 	void *entry;
 	int ret = 0;
 
-	/* The common case; who asks has drained, so has seen the count */
+	/* The common case. The caller has drained, and so sees the count of what has failed. */
 	if (!size || !READ_ONCE(dom->nr_failed))
 		return 0;
 
@@ -289,12 +293,12 @@ int pviommu_store_error(struct pviommu_domain *dom, u64 iova, u64 size)
 }
 
 /**
- * pviommu_store_lookup() - what was mapped at an IOVA
+ * pviommu_store_lookup() - look up the memory that is mapped at an IOVA
  * @dom: the domain
  * @iova: any address
  *
- * Also if the host has refused or revoked it: whoever asks is about to unmap it,
- * and to unpin the page.
+ * Also finds what the host has refused or revoked, as the caller is likely to unmap it and
+ * unpin the page.
  *
  * Return: guest physical address, 0 if it is not mapped.
  */
@@ -308,12 +312,13 @@ phys_addr_t pviommu_store_lookup(struct pviommu_domain *dom, u64 iova)
 }
 
 /**
- * pviommu_store_replay() - queue all that is mapped
+ * pviommu_store_replay() - queue all mappings in a restart
  * @dom: the domain, of which the host has nothing; nobody else changes it
  *
- * What has failed is not mapped again. Of a large page of which the host has torn down a
- * part it had the rest until now; which part the store does not know, so the rest is lost,
- * too, and that is told.
+ * Failed entries are not mapped again. If a part of a large page was revoked, the store does
+ * not know which one, so the rest of the page is lost as well; this is reported.
+ *
+ * Context: nothing else runs, interrupts are disabled.
  */
 void pviommu_store_replay(struct pviommu_domain *dom)
 {
@@ -344,7 +349,7 @@ void pviommu_store_replay(struct pviommu_domain *dom)
 }
 
 /**
- * pviommu_store_destroy() - forget all of a domain
+ * pviommu_store_destroy() - free the store of a domain
  * @dom: the domain, no longer in use
  */
 void pviommu_store_destroy(struct pviommu_domain *dom)

@@ -2,17 +2,17 @@
 /*
  * Paravirtual IOMMU, guest driver: domains with an owner, for other modules.
  *
- * Who keeps a record of all mappings anyway, as the VFIO backend does, need not
- * have them in the domain's store a second time: for one page that is a good
- * part of what mapping costs. Instead
+ * A module that keeps a record of all mappings anyway, as the VFIO backend does,
+ * does not need the domain's store as a second one: for a single page the store is a
+ * good part of what mapping costs. Instead
  *
- *  - the host's refusal of a map is told to the batch that it belongs to,
- *  - an unmap asks the host for the whole range, whatever is mapped there,
- *  - what the host has forgotten is brought back by the owner, and
- *  - the owner is asked where an IOVA leads.
+ *  - if the host refuses a map, that is noted in the batch that it belongs to,
+ *  - an unmap asks the host to unmap the whole range, whatever is mapped there,
+ *  - after the host has forgotten everything, the owner replays its mappings, and
+ *  - iova_to_phys asks the owner.
  *
- * When the host was told anew while a batch was being mapped, a part of it may
- * be lost: see pv_iommu_restarts().
+ * If there was a restart while a batch was being mapped, a part of it may be lost:
+ * see pv_iommu_restarts().
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -28,7 +28,7 @@ int pv_iommu_own(struct iommu_domain *domain,
 	if (!pviommu_domain_is_ours(domain) || dom->owner_ops || dom->table_format)
 		return -EINVAL;
 	dom->owner = owner;
-	/* Who sees the ops sees the owner */
+	/* A reader that sees the ops also sees the owner */
 	smp_store_release(&dom->owner_ops, ops);
 	return 0;
 }
@@ -40,7 +40,7 @@ u32 pv_iommu_restarts(struct iommu_domain *domain)
 }
 EXPORT_SYMBOL_GPL(pv_iommu_restarts);
 
-/* A run that begins at @iova; how far it goes, run_choose() finds */
+/* A run that begins at @iova; run_choose() sets its length and page size */
 static struct pviommu_map_run run_at(struct iommu_domain *domain,
 				     struct pv_iommu_batch *batch,
 				     unsigned long iova, u64 gpa, int prot)
@@ -56,7 +56,7 @@ static struct pviommu_map_run run_at(struct iommu_domain *domain,
 	};
 }
 
-/* Are these the bounds of something that can be mapped */
+/* Whether a run of @size bytes can be mapped: alignment, and permissions */
 static bool run_good(const struct pviommu_map_run *run, size_t size)
 {
 	unsigned long pgsize = 1UL << __ffs(run->dom->domain.pgsize_bitmap);
@@ -65,9 +65,9 @@ static bool run_good(const struct pviommu_map_run *run, size_t size)
 }
 
 /*
- * How to map the beginning of a range of @size bytes, not 0: the largest page size
- * that fits, and how many pages until a larger one does or the range ends. Its
- * bounds are good. Returns bytes.
+ * Choose how to map the beginning of a range of @size bytes, which run_good() has approved:
+ * with the largest page size that fits, up to where a larger one fits or the range ends.
+ * Return: bytes.
  */
 static size_t run_choose(struct pviommu_map_run *run, size_t size)
 {
@@ -105,7 +105,7 @@ int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_map);
 
-/* In pages of the sizes that fit; @run has all but these */
+/* Queue a range, in runs with pages of the sizes that fit; @run has everything else */
 static int run_queue(struct pviommu_map_run *run, size_t size, bool may_sleep)
 {
 	size_t chosen;
@@ -145,7 +145,7 @@ int pv_iommu_map_foreign_nosync(struct iommu_domain *domain,
 
 	if (!(pv_iommu_features(domain) & PVIOMMU_F_FOREIGN))
 		return -EOPNOTSUPP;
-	/* Our own memory is not to be had by this: nobody would have pinned it */
+	/* Not for memory of this VM, which nobody would have pinned */
 	if (vm == PVIOMMU_VM_SELF)
 		return -EINVAL;
 	run.vm = vm;
@@ -175,7 +175,7 @@ int pv_iommu_unmap_nosync(struct iommu_domain *domain, unsigned long iova,
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap_nosync);
 
-/* Is it certain that no device reaches what was removed */
+/* 0 only if it is certain that no device reaches what was removed */
 static int flush_result(struct pviommu_domain *dom, int ret)
 {
 	if (!ret && READ_ONCE(dom->unmap_refused))
@@ -195,7 +195,7 @@ int pv_iommu_unmap(struct iommu_domain *domain, unsigned long iova, size_t size)
 	struct pviommu_domain *dom = to_pviommu_domain(domain);
 	int ret = pviommu_unmap_now(dom, iova, size);
 
-	/* No device reaches anything in a domain that the host does not have */
+	/* Devices reach nothing in a domain that the host does not have */
 	return flush_result(dom, ret == -ENOENT ? 0 : ret);
 }
 EXPORT_SYMBOL_GPL(pv_iommu_unmap);
@@ -233,10 +233,12 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 EXPORT_SYMBOL_GPL(pv_iommu_invalidate);
 
 /**
- * pviommu_owned_restart() - have the owner bring back what was mapped
+ * pviommu_owned_restart() - have the owner replay what was mapped, in a restart
  * @dom: the domain, of which the host has nothing
  *
- * No other CPU runs and interrupts are disabled.
+ * What can't be mapped again is reported.
+ *
+ * Context: no other CPU runs and interrupts are disabled.
  */
 void pviommu_owned_restart(struct pviommu_domain *dom)
 {

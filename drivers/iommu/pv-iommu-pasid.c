@@ -2,11 +2,11 @@
 /*
  * Paravirtual IOMMU, guest driver: domains that are attached by PASID.
  *
- * The IOMMU core attaches devices one by one, the host a group as a whole: of the devices
- * of a group the first one makes the host do it, and the others find that it is done. What
- * the core has attached to an endpoint is in our record. The host ends all of it when it
- * cuts the group off and when it forgets everything; then it is attached again from the
- * record.
+ * The IOMMU core attaches a domain to each device of a group, the host to a group as a
+ * whole. So the first device makes the host do it, and for the others it is done already.
+ * Each endpoint has a record of what the core has attached (@pasids). The host detaches all
+ * of it when it cuts the group off, or forgets everything. Then it is attached again from
+ * the record.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -43,7 +43,7 @@ static int pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain
 	return pviommu_pasid_request(ep, PVIOMMU_OP_ATTACH, dom->id, pasid);
 }
 
-/* It can't be refused: what is not there, or has been cut off, leads nowhere */
+/* Detaching can't fail: an endpoint that is gone or was cut off reaches nothing anyway */
 static void pasid_block(struct pviommu_endpoint *ep, u32 pasid)
 {
 	int ret;
@@ -55,15 +55,15 @@ static void pasid_block(struct pviommu_endpoint *ep, u32 pasid)
 		dev_err(ep->dev, "PASID %u: the host has not detached it: %d\n", pasid, ret);
 }
 
-/* And -EOPNOTSUPP, by which the IOMMU core says itself that there are no PASIDs */
+/* The core itself returns -EOPNOTSUPP for a device without PASIDs, so that can be passed on */
 static int pasid_errno(int error)
 {
 	return error == -EOPNOTSUPP ? error : pviommu_attach_errno(error);
 }
 
 /*
- * The IOMMU core brings back, after the reset of a device, what it had taken away before,
- * and can't be told that this is not the time: it is attached with all others.
+ * After the reset of a device the IOMMU core attaches again what it had detached before,
+ * which must not fail. If it can't be attached now it will be, with the rest of the record.
  */
 static bool pasid_later(struct pviommu_endpoint *ep, const struct iommu_domain *from)
 {
@@ -75,7 +75,7 @@ static bool pasid_later(struct pviommu_endpoint *ep, const struct iommu_domain *
 	return true;
 }
 
-/* While a group is cut off nothing is attached: who wants it can wait, or be told */
+/* Attach at the host. While a group is cut off this fails, and the caller may try again. */
 static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, u32 pasid,
 		      struct iommu_domain *old)
 {
@@ -90,12 +90,12 @@ static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, 
 	ret = pasid_attach(ep, domain, pasid);
 	if (!ret)
 		return 0;
-	/* EACCES: it was cut off, of which the event is still to come, or was lost */
+	/* -EACCES: it was cut off, and the event for that is still to come, or was lost */
 	if (ret == -EACCES) {
 		pviommu_isolated(ep);
 		return -EBUSY;
 	}
-	/* The host may have lost the old one over it */
+	/* The host may have detached the old one and failed to put it back */
 	if (old && pasid_attach(ep, old, pasid))
 		dev_err(ep->dev, "PASID %u is blocked\n", pasid);
 	return ret;
@@ -105,8 +105,8 @@ static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, 
  * pviommu_pasid_attach() - attach a domain to an endpoint, and its group, by PASID
  * @ep: the endpoint
  * @domain: a paging domain that suits it
- * @pasid: the PASID; what was attached there is attached no more
- * @from: where the IOMMU core believes it to be; NULL: it has not been attached
+ * @pasid: the PASID; replaces the domain that is attached there
+ * @from: the domain that it has according to the IOMMU core; NULL for none
  *
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC, -EOPNOTSUPP or -ENODEV. After an error it
  * is as it was.
@@ -138,11 +138,11 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, struct iommu_domain *domai
 }
 
 /**
- * pviommu_pasid_detach() - detach what is attached to an endpoint by PASID
+ * pviommu_pasid_detach() - detach what is attached to an endpoint, and its group, by PASID
  * @ep: the endpoint
  * @pasid: the PASID
  *
- * The IOMMU core does that to all devices of a group.
+ * The IOMMU core does this to all devices of a group. Takes pviommu.lock.
  */
 void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid)
 {
@@ -153,13 +153,13 @@ void pviommu_pasid_detach(struct pviommu_endpoint *ep, u32 pasid)
 }
 
 /**
- * pviommu_pasids_reattach() - have the host attach again what it has forgotten
+ * pviommu_pasids_reattach() - attach everything in the record of an endpoint again
  * @ep: the endpoint, which can be attached; pviommu.lock held, or nothing else runs
  *
- * What it refuses leads nowhere from then on, which is reported; it is tried again when
- * the endpoint is attached next, if that may help.
+ * A PASID that the host refuses is blocked, which is logged. If it may work later it is tried
+ * again when the endpoint is attached next.
  *
- * Return: 0, or why one was refused.
+ * Return: 0, or the negative errno of the first one that was refused.
  */
 int pviommu_pasids_reattach(struct pviommu_endpoint *ep)
 {
@@ -167,7 +167,7 @@ int pviommu_pasids_reattach(struct pviommu_endpoint *ep)
 	unsigned long pasid;
 	int ret = 0, err;
 
-	/* Its number may be another device's by now */
+	/* Its number may belong to another device by now */
 	if (ep->gone)
 		return 0;
 	ep->pasids_lost = false;
@@ -202,7 +202,7 @@ bool pviommu_pasids_find(struct pviommu_endpoint *ep, const struct iommu_domain 
 }
 
 /**
- * pviommu_pasids_forget() - a domain is about to be freed
+ * pviommu_pasids_forget() - remove a domain that is about to be freed from the record
  * @ep: an endpoint; pviommu.lock held
  * @domain: the domain, which the IOMMU core has detached
  */
@@ -218,9 +218,9 @@ void pviommu_pasids_forget(struct pviommu_endpoint *ep, const struct iommu_domai
 }
 
 /**
- * pviommu_pasids_leave() - an endpoint ceases to be one
+ * pviommu_pasids_leave() - clear the record of an endpoint that is being released
  * @ep: the endpoint; pviommu.lock held
- * @last: of its group
+ * @last: it is the last one of its group, so the host is to detach all of it
  */
 void pviommu_pasids_leave(struct pviommu_endpoint *ep, bool last)
 {
@@ -237,11 +237,11 @@ void pviommu_pasids_leave(struct pviommu_endpoint *ep, bool last)
 }
 
 /**
- * pviommu_pasids_enable() - switch PASIDs on in a device that has become an endpoint
+ * pviommu_pasids_enable() - enable PASIDs of a device that has become an endpoint
  * @ep: the endpoint
  *
- * So the PCI core has it, and drivers look there. To the device itself it does nothing: the
- * host has done that.
+ * For the PCI core, whose state drivers look at. The device itself has been set up by the
+ * host.
  */
 void pviommu_pasids_enable(struct pviommu_endpoint *ep)
 {

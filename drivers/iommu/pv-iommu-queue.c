@@ -2,16 +2,16 @@
 /*
  * Paravirtual IOMMU, guest driver: queueing of mappings and removals.
  *
- * As long as the host has not been told of an op it can still grow. What goes
- * on where the last op of the ring ends becomes part of it: contiguous memory
- * one MAP, scattered memory one MAP_LIST, removals one UNMAP.
+ * As long as an op has not been published to the host it can still grow. What
+ * continues the last op of a ring becomes part of it: contiguous memory one MAP,
+ * scattered memory one MAP_LIST, removals one UNMAP.
  */
 #include <linux/bitops.h>
 #include <linux/io.h>
 
 #include "pv-iommu.h"
 
-/* Runs of pages shorter than this are put into a list, others are a MAP each */
+/* Runs shorter than this, in pages, go into a list; others are a MAP each */
 #define LIST_RUN	8
 
 /* The last op if it can still be changed */
@@ -55,7 +55,7 @@ static bool map_to_list(struct pviommu_ring *ring, struct pviommu_slot *slot)
 	return true;
 }
 
-/* May @run go into the list that @slot is, or can become */
+/* Whether @run may be added to @slot, which is a list, or a MAP that may become one */
 static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
 			  const struct pviommu_map_run *run)
 {
@@ -68,7 +68,7 @@ static bool run_fits_list(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	return run->count < LIST_RUN && count + run->count <= PVIOMMU_LIST_MAX;
 }
 
-/* Put @run into the last op if it goes on where that one ends */
+/* Make @run a part of the last op, if it continues that */
 static bool map_coalesce(struct pviommu_ring *ring, const struct pviommu_map_run *run,
 			 struct pviommu_hold *hold)
 {
@@ -88,8 +88,8 @@ static bool map_coalesce(struct pviommu_ring *ring, const struct pviommu_map_run
 
 	if (!run_fits_list(ring, slot, run)) {
 		/*
-		 * The last list is full. One page more, as a MAP, would be one more than a
-		 * doorbell may map if it is by all these lists; it would cost two of them.
+		 * The last list is full. All lists of the ring are as many pages as one
+		 * doorbell maps: with another MAP behind them it would take two doorbells.
 		 */
 		if (slot->code == PVIOMMU_OP_MAP_LIST && !ring->free_lists)
 			pviommu_ring_drain(ring, ring->prod, hold);
@@ -135,14 +135,15 @@ static int map_append(struct pviommu_ring *ring, const struct pviommu_map_run *r
 }
 
 /**
- * pviommu_queue_map() - queue a mapping of pages that lie one after the other
- * @run: the pages, which are in the domain's store, or its owner's
+ * pviommu_queue_map() - queue a mapping of contiguous pages
+ * @run: the pages, which are recorded in the domain's store, or by its owner
  * @may_sleep: the caller may sleep
  *
- * If the host refuses, the batch says so, or the entries in the store become
+ * If the host refuses, that is noted in the batch, or the entries in the store become
  * failed ones.
  *
- * Return: 0 or -EIO, nothing is queued then.
+ * Context: any, with no ring locked. May ring the doorbell.
+ * Return: 0; -EIO the interface is broken, and nothing is queued.
  */
 int pviommu_queue_map(const struct pviommu_map_run *run, bool may_sleep)
 {
@@ -160,12 +161,13 @@ int pviommu_queue_map(const struct pviommu_map_run *run, bool may_sleep)
 }
 
 /**
- * pviommu_map_now() - have pages that lie one after the other mapped
- * @run: the pages, of a domain with an owner; its batch has no others
+ * pviommu_map_now() - have contiguous pages mapped
+ * @run: the pages, of a domain with an owner; nothing else belongs to its batch
  *
- * As queueing and draining, in one go. May sleep.
+ * The same as queueing and draining, but faster.
  *
- * Return: 0 or a negative errno.
+ * Context: process, with no ring locked; may sleep.
+ * Return: 0 or a negative errno; then a part may be mapped.
  */
 int pviommu_map_now(const struct pviommu_map_run *run)
 {
@@ -181,7 +183,7 @@ int pviommu_map_now(const struct pviommu_map_run *run)
 	return ret ?: run->batch->error;
 }
 
-/* Put an unmap into the last op if the two touch */
+/* Make an unmap a part of the last op, if they are adjacent */
 static bool unmap_coalesce(struct pviommu_ring *ring,
 			   struct pviommu_domain *dom, u64 iova, u64 size)
 {
@@ -224,12 +226,13 @@ static int unmap_append(struct pviommu_ring *ring, struct pviommu_domain *dom,
 
 /**
  * pviommu_queue_unmap() - queue a removal
- * @dom: the domain; its store no longer has the pages, or its owner unmaps them
+ * @dom: the domain; the pages have been removed from its store, if it has no owner
  * @iova: where
- * @size: bytes, whole pages; without a hole if the domain has no owner
+ * @size: bytes, whole pages; all of it is mapped if the domain has no owner
  * @may_sleep: the caller may sleep
  *
- * Return: 0 or -EIO, nothing is queued then.
+ * Context: any, with no ring locked. May ring the doorbell.
+ * Return: 0; -EIO the interface is broken, and nothing is queued.
  */
 int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep)
@@ -248,13 +251,14 @@ int pviommu_queue_unmap(struct pviommu_domain *dom, u64 iova, u64 size,
 }
 
 /**
- * pviommu_unmap_now() - have a removal done and made effective
+ * pviommu_unmap_now() - have a removal done and flushed
  * @dom: the domain, which has an owner; no removal in the range is queued
  * @iova: where
  * @size: bytes, whole pages
  *
- * As queueing and pviommu_invalidate(), in one go. May sleep.
+ * The same as queueing and pviommu_invalidate(), but faster.
  *
+ * Context: process, with no ring locked; may sleep.
  * Return: as pviommu_invalidate().
  */
 int pviommu_unmap_now(struct pviommu_domain *dom, u64 iova, u64 size)

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, guest driver: devices that the host has cut off after an error.
+ * Paravirtual IOMMU, guest driver: recovery of devices that the host has cut off.
  *
- * A guest sees no PCIe error of a device that was passed through: the host handles it,
- * puts the device's group into the blocked domain, and tells by an event. What the PCI
- * core would do here if it had seen the error is done instead, with the group as a whole:
- * its drivers are told to stop, its devices are reset, put back into their domain, where
- * all that was mapped still is, and their drivers are told to go on. If one of the drivers
- * can't do that the group reaches nothing until all its devices have been let go of and a
- * driver is bound again.
+ * A guest does not see PCIe errors of a device that was passed through. The host handles
+ * them, moves the device's group to the blocked domain, and sends an event. Then this
+ * driver does, with the group as a whole, what the PCI core would do if it had seen the
+ * error: drivers are told to stop (error_detected), devices are reset and attached to
+ * their domain again, which still has all its mappings, and drivers are told to go on
+ * (slot_reset, resume). If one of the drivers can't recover, the group stays blocked until
+ * all its devices have been unbound and one is bound to a driver again.
  *
- * As the PCI core does, this lets go of the devices' locks while the host is not done: a
- * driver may leave then.
+ * As in the PCI core, the devices' locks are dropped while the host still handles the
+ * error, and a driver may be unbound then.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -24,24 +24,24 @@
 #include "pv-iommu.h"
 
 /*
- * How long the host may be at an error, and how often it is asked. It gives up after a
- * minute and a half.
+ * How long to wait until the host has handled an error, and how often to ask it. It gives up
+ * itself after a minute and a half.
  */
 #define HANDLED_MAX	(100 * HZ)
 #define HANDLED_AGAIN	(HZ / 4)
 
-/* How often, and in which distance, it is asked while a driver is waiting to be bound */
+/* How often, and at which interval, to ask it while a driver waits to be bound */
 #define BOUND_TRIES	100
 #define BOUND_MS	100
 
 /**
- * struct recovery - a group that is brought back
+ * struct recovery - a group that is being recovered
  * @pv: the interface
  * @group: the host's number of the group
  * @n: how many @dev
  * @dev: its devices, in the order of the bus, in which they are locked
  * @dev.pdev: the device, referenced
- * @dev.err: what its driver can do if it is able to recover it; or NULL
+ * @dev.err: the error handlers of its driver, if that can recover; or NULL
  */
 struct recovery {
 	struct pviommu *pv;
@@ -55,7 +55,7 @@ struct recovery {
 
 /* --- records ------------------------------------------------------------- */
 
-/* Somebody looks after a group; how many endpoints it has */
+/* Clear the requests to recover a group, as somebody does. Return: how many endpoints it has */
 static unsigned int take_group(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
@@ -72,7 +72,7 @@ static unsigned int take_group(struct pviommu *pv, u32 group)
 	return n;
 }
 
-/* A group that nobody has looked after yet; how many endpoints it has, or 0 */
+/* Take the next group that is to be recovered. Return: how many endpoints it has, 0 for none */
 static unsigned int next_group(struct pviommu *pv, u32 *group)
 {
 	struct pviommu_endpoint *ep;
@@ -90,7 +90,7 @@ static unsigned int next_group(struct pviommu *pv, u32 *group)
 	return n;
 }
 
-/* The host needs time for a group; false if it has had enough */
+/* The host needs more time: recover the group again later. False if its time is up. */
 static bool group_again(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
@@ -107,7 +107,7 @@ static bool group_again(struct pviommu *pv, u32 group)
 	return again;
 }
 
-/* One of its devices is somebody else's at the moment: the host has not been asked yet */
+/* Somebody else holds the lock of one of its devices: the host has not been asked yet */
 static void group_later(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
@@ -122,7 +122,7 @@ static void group_later(struct pviommu *pv, u32 group)
 	mutex_unlock(&pv->lock);
 }
 
-/* It has had some */
+/* Now it has had some time */
 static void groups_again(struct pviommu *pv)
 {
 	struct pviommu_endpoint *ep;
@@ -137,13 +137,13 @@ static void groups_again(struct pviommu *pv)
 	mutex_unlock(&pv->lock);
 }
 
-/* Cut off, or recovered, but then it could not be put back */
+/* Not where the IOMMU core has attached it: cut off, or attaching it again has failed */
 static bool is_displaced(const struct pviommu_endpoint *ep)
 {
 	return !ep->gone && (ep->isolated || (ep->wanted && ep->wanted != ep->domain));
 }
 
-/* Somebody else may have brought it back; with the locks of its devices held */
+/* Whether nobody else has recovered the group meanwhile. Locks of its devices are held. */
 static bool still_needed(struct recovery *r)
 {
 	struct pviommu_endpoint *ep;
@@ -159,7 +159,7 @@ static bool still_needed(struct recovery *r)
 	return needed;
 }
 
-/* While devices are reset the IOMMU core may move them, one by one: not yet */
+/* While devices are reset, attaching by the IOMMU core, which does that, is put off */
 static void hold_group(struct recovery *r, bool hold)
 {
 	struct pviommu_endpoint *ep;
@@ -172,7 +172,7 @@ static void hold_group(struct recovery *r, bool hold)
 	mutex_unlock(&r->pv->lock);
 }
 
-/* Nobody need try to reach its devices: as the PCI core does, before any driver is told */
+/* Mark the devices as not accessible, as the PCI core does before it tells any driver */
 static void freeze_group(struct recovery *r)
 {
 	struct pviommu_endpoint *ep;
@@ -183,7 +183,7 @@ static void freeze_group(struct recovery *r)
 
 		if (ep->group != r->group)
 			continue;
-		/* Also who has come since: it is told of the error from now on */
+		/* Also one that was bound since: it will be told of the error as well */
 		ep->stale |= !!pdev->driver;
 		if (pdev->error_state != pci_channel_io_normal)
 			continue;
@@ -208,14 +208,14 @@ static struct pviommu_endpoint *in_group(struct pviommu *pv, u32 group,
 
 /* --- the host ------------------------------------------------------------ */
 
-/* Ask it about all endpoints of a group */
+/* Have the host allow that a group is attached again */
 static int recover_endpoints(struct pviommu *pv, u32 group)
 {
 	struct pviommu_endpoint *ep;
 	int ret = -ENODEV;
 
 	lockdep_assert_held(&pv->lock);
-	/* What it has told until now is what it is asked to end */
+	/* Handle all events first: RECOVER is for what the host has told until now */
 	pviommu_events_flush(pv);
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (ep->group != group || ep->gone)
@@ -234,7 +234,7 @@ static int attach_endpoints(struct pviommu *pv, u32 group)
 	int ret = -ENODEV;
 
 	lockdep_assert_held(&pv->lock);
-	/* After another error its devices have to be reset once more first */
+	/* If there was another error meanwhile, the devices have to be reset again first */
 	pviommu_events_flush(pv);
 	list_for_each_entry(ep, &pv->endpoints, node)
 		if (ep->group == group && !ep->gone && ep->isolated)
@@ -243,7 +243,7 @@ static int attach_endpoints(struct pviommu *pv, u32 group)
 		if (ep->group != group || ep->gone)
 			continue;
 		ret = pviommu_attach_wanted(ep);
-		/* Cut off again meanwhile, at this moment by an event */
+		/* Cut off again, as an event that was handled just now says */
 		if (!ret && ep->isolated)
 			ret = -EBUSY;
 		if (ret)
@@ -264,7 +264,10 @@ static int ask_host(struct recovery *r, int (*ask)(struct pviommu *pv, u32 group
 
 /* --- drivers, each with its device's lock held --------------------------- */
 
-/* Its endpoint, which remains one while the device is locked and has a driver; or NULL */
+/*
+ * The endpoint of a device that has a driver, else NULL. It stays an endpoint while the device
+ * is locked.
+ */
 static struct pviommu_endpoint *bound(struct recovery *r, struct pci_dev *pdev)
 {
 	device_lock_assert(&pdev->dev);
@@ -290,7 +293,7 @@ static void clear_stale(struct pviommu_endpoint *ep)
 	mutex_unlock(&ep->pv->lock);
 }
 
-/* Tell the driver; can it go on after a reset? */
+/* Tell the driver of the error; whether it can recover after a reset */
 static bool stop_driver(struct pci_dev *pdev)
 {
 	const struct pci_error_handlers *err = pdev->driver->err_handler;
@@ -304,7 +307,7 @@ static bool stop_driver(struct pci_dev *pdev)
 	       result == PCI_ERS_RESULT_CAN_RECOVER;
 }
 
-/* One for VFIO that no user has in a domain has nothing that could be lost */
+/* A driver of VFIO whose device is in no user's domain has nothing to recover */
 static bool is_idle(struct recovery *r, struct pviommu_endpoint *ep)
 {
 	bool idle;
@@ -317,7 +320,7 @@ static bool is_idle(struct recovery *r, struct pviommu_endpoint *ep)
 	return idle;
 }
 
-/* Return: 0, also if nobody has a driver; -EOPNOTSUPP one of them can't recover */
+/* Tell all drivers. Return: 0; -EOPNOTSUPP if one of them can't recover */
 static int stop_drivers(struct recovery *r)
 {
 	unsigned int i;
@@ -343,7 +346,7 @@ static int stop_drivers(struct recovery *r)
 	return ret;
 }
 
-/* They hear no more of this error, which is over if they are back */
+/* Drivers hear no more of this error. If the group is @back in its domain, it is over. */
 static void drivers_done(struct recovery *r, bool back)
 {
 	struct pviommu_endpoint *ep;
@@ -359,7 +362,7 @@ static void drivers_done(struct recovery *r, bool back)
 	}
 }
 
-/* Who has no driver that will set it up does no DMA */
+/* Reset the devices; one without a driver to set it up again just has bus mastering disabled */
 static void reset_group(struct recovery *r)
 {
 	unsigned int i;
@@ -395,7 +398,7 @@ static void restart_drivers(struct recovery *r)
 	}
 }
 
-/* Their devices stay frozen until they are back in a domain */
+/* Tell drivers that recovery has failed. Devices stay frozen until they are attached again. */
 static void give_up(struct recovery *r, int error)
 {
 	unsigned int i;
@@ -411,7 +414,7 @@ static void give_up(struct recovery *r, int error)
 
 /* --- a group ------------------------------------------------------------- */
 
-/* All devices are reset before any of them can reach memory again */
+/* Attach the group again; before that, all its devices are reset */
 static int bring_back(struct recovery *r)
 {
 	int ret;
@@ -424,7 +427,7 @@ static int bring_back(struct recovery *r)
 	return ret ?: ask_host(r, attach_endpoints);
 }
 
-/* With the locks of its devices held: their drivers stay. False: it is not done. */
+/* Called with the devices locked, so that their drivers stay. False: try again later. */
 static bool recover_group(struct recovery *r)
 {
 	int ret;
@@ -443,12 +446,12 @@ static bool recover_group(struct recovery *r)
 }
 
 /*
- * Awake, too: a device that sleeps is not to be reached, and its driver may sleep.
+ * Lock the devices, and wake them: config space of a device that sleeps can't be accessed.
  *
- * A lock is not waited for: vfio-pci holds that of a device that is unplugged until its
- * user has closed it, which may be never, and other groups are to be brought back.
+ * This doesn't wait for a lock. vfio-pci holds that of a device that is being unplugged until
+ * its user closes the device, which may be never, and other groups must be recovered meanwhile.
  *
- * Return: false if one of the locks is taken; then none is.
+ * Return: false if a lock is taken; then none is held.
  */
 static bool recovery_lock(struct recovery *r)
 {
@@ -503,7 +506,7 @@ static struct recovery *recovery_create(struct pviommu *pv, u32 group, unsigned 
 	return r;
 }
 
-/* False: the host is not done with it, or somebody else has one of its devices */
+/* False: the host still handles the error, or a device is locked; try again later */
 static bool recover(struct pviommu *pv, u32 group, unsigned int n)
 {
 	struct recovery *r = recovery_create(pv, group, n);
@@ -529,9 +532,9 @@ static void work_after(struct pviommu *pv, unsigned long delay)
 }
 
 /*
- * Devices may come and go meanwhile, and this is waited for with the lock held that
- * would prevent it: see pviommu_init(). What is cut off may be what memory would be
- * freed to, and drivers allocate some: no I/O for that.
+ * This does not take pci_rescan_remove_lock, as it is waited for with that lock held (see
+ * pviommu_init()), so devices may come and go. Drivers may allocate memory in their handlers,
+ * and a device that is cut off may be the one that memory would be swapped to: hence noio.
  */
 static void recover_work(struct kthread_work *work)
 {
@@ -550,11 +553,11 @@ static void recover_work(struct kthread_work *work)
 }
 
 /**
- * pviommu_recover_later() - have the work bring a group back
+ * pviommu_recover_later() - schedule the recovery of a group
  * @pv: the interface, its lock held; or nothing else runs and interrupts are disabled
  * @group: the host's number of the group
  *
- * From now on the host has some time to be done with the error.
+ * The time that the host has to handle the error begins now.
  */
 void pviommu_recover_later(struct pviommu *pv, u32 group)
 {
@@ -572,7 +575,7 @@ void pviommu_recover_later(struct pviommu *pv, u32 group)
 
 /* --- drivers come and go ------------------------------------------------- */
 
-/* Has another device of its group a driver that does not know of the error? */
+/* Whether a driver of another device of the group does not know of the error */
 static bool others_stale(struct pviommu_endpoint *ep)
 {
 	struct pviommu_endpoint *other;
@@ -600,7 +603,7 @@ static int bring_back_bound(struct pviommu_endpoint *ep)
 			ret = -EPERM;
 		else
 			ret = recover_endpoints(pv, group) ?: attach_endpoints(pv, group);
-		/* When the driver is bound, which it may be in vain, the work looks again */
+		/* The driver is bound all the same; the work tries again after that */
 		if (ret == -EBUSY && tries == BOUND_TRIES - 1)
 			pviommu_recover_later(pv, group);
 		mutex_unlock(&pv->lock);
@@ -609,13 +612,15 @@ static int bring_back_bound(struct pviommu_endpoint *ep)
 }
 
 /**
- * pviommu_recover_bound() - a driver is about to be bound to a device
+ * pviommu_recover_bound() - recover a device that a driver is about to be bound to
  * @pv: the interface
  * @dev: the device, its lock held
  *
- * If it is not where the IOMMU core has put it, it comes back: the new driver expects a
- * domain that works. Not so if its group has another device whose driver had it when it
- * was cut off, which would come back as it is.
+ * The new driver expects a domain that works. So if the device was cut off, its group is
+ * attached again now. But not if another device of the group still has the driver that it
+ * had then: that device would be attached as well, without a reset.
+ *
+ * Context: process, may sleep for some seconds.
  */
 void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 {
@@ -631,7 +636,7 @@ void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 	mutex_unlock(&pv->lock);
 	if (!displaced)
 		return;
-	/* It remains an endpoint: its device is locked and has a driver */
+	/* It stays an endpoint, as its device is locked and has a driver */
 	ret = bring_back_bound(ep);
 	if (ret)
 		dev_err(dev, "remains cut off%s: %d\n", ret == -EPERM ?
@@ -639,11 +644,11 @@ void pviommu_recover_bound(struct pviommu *pv, struct device *dev)
 }
 
 /**
- * pviommu_recover_unbound() - a driver is gone, or was not bound after all
+ * pviommu_recover_unbound() - forget what a driver was told, as it is gone or was not bound
  * @pv: the interface
  * @dev: the device, its lock held unless it has no driver any more
  *
- * Also if the device ceases to be an endpoint. The next one has not been told of anything.
+ * Also called when the device ceases to be an endpoint.
  */
 void pviommu_recover_unbound(struct pviommu *pv, struct device *dev)
 {
@@ -661,12 +666,12 @@ void pviommu_recover_unbound(struct pviommu *pv, struct device *dev)
 /* --- module -------------------------------------------------------------- */
 
 /**
- * pviommu_recover_init() - prepare the work
+ * pviommu_recover_init() - set up the work that recovers groups
  * @pv: the interface, just allocated
  *
- * It has a thread of its own: what is cut off may be what memory would be freed to, from
- * which the threads of other work would be made. And it does not run while the system
- * goes to sleep: devices are asleep before us.
+ * It has a thread of its own. A workqueue may have to create a thread first, and the memory
+ * for that may only come from swapping to the very device that is cut off. The thread is
+ * frozen while the system sleeps, as the devices sleep then.
  *
  * Return: 0 or a negative errno; pviommu_recover_destroy() may be called then, too.
  */
@@ -678,14 +683,14 @@ int pviommu_recover_init(struct pviommu *pv)
 	worker = kthread_create_worker(KTW_FREEZABLE, "pv-iommu-recover");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
-	/* Some kernels have done it already */
+	/* Not all kernels start the thread in kthread_create_worker() */
 	wake_up_process(worker->task);
 	pv->recover_worker = worker;
 	return 0;
 }
 
 /**
- * pviommu_recover_stop() - let the work run no more
+ * pviommu_recover_stop() - cancel the work, and wait for it
  * @pv: the interface; it has no endpoints any more
  */
 void pviommu_recover_stop(struct pviommu *pv)
@@ -694,8 +699,8 @@ void pviommu_recover_stop(struct pviommu *pv)
 }
 
 /**
- * pviommu_recover_destroy() - end the work's thread
- * @pv: the interface; nobody wants the work to run any more
+ * pviommu_recover_destroy() - stop the work's thread
+ * @pv: the interface; the work is not queued any more
  */
 void pviommu_recover_destroy(struct pviommu *pv)
 {

@@ -2,9 +2,9 @@
 /*
  * Paravirtual IOMMU, guest driver: giving pages back to the host.
  *
- * The host takes a list, has everyone let go who maps a page of it, frees the
- * memory, and then tells by an event. Until that has come, or the host has
- * forgotten the list with all else, the pages may be taken at any moment.
+ * The host takes a list, has everyone unmap the pages, frees the memory, and then
+ * sends an event. Until that has come, or the host has forgotten the list in a
+ * restart, it may take the pages at any moment.
  */
 #include <linux/completion.h>
 #include <linux/io.h>
@@ -12,11 +12,11 @@
 
 #include "pv-iommu.h"
 
-/* The administrator of the host says how long users of a page have; this is longer */
+/* Longer than the host's administrator can make the host wait for users of a page */
 #define RELEASE_TIMEOUT	(60 * HZ)
 #define RELEASE_POLL	max(HZ / 100, 1)
 
-/* A list that the host has */
+/* A list that was given to the host, which has not finished it */
 struct release {
 	struct list_head node;		/* in pviommu.releases; pviommu.lock */
 	u64 token;
@@ -24,7 +24,7 @@ struct release {
 	struct completion done;
 };
 
-/* There is no interrupt for an event: look */
+/* There is no interrupt for an event: poll */
 static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
 {
 	unsigned long end = jiffies + RELEASE_TIMEOUT;
@@ -41,7 +41,10 @@ static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
 	return 0;
 }
 
-/* No restart comes between: *cookie is of the interface that has taken the list */
+/*
+ * Have the host take the list. *cookie is set to that of the interface that took it: with the
+ * lock held there is no restart in between.
+ */
 static int release_ask(struct pviommu *pv, struct release *rel, __le64 *list,
 		       unsigned int count, u64 *cookie)
 {
@@ -59,10 +62,10 @@ static int release_ask(struct pviommu *pv, struct release *rel, __le64 *list,
 }
 
 /**
- * pviommu_release_done() - the host says that it has the pages
+ * pviommu_release_done() - complete a list that the host has finished
  * @pv: the interface, its lock held
- * @token: of which list
- * @freed: bytes
+ * @token: of the list; unknown ones are ignored
+ * @freed: bytes that the host has freed
  */
 void pviommu_release_done(struct pviommu *pv, u64 token, u64 freed)
 {

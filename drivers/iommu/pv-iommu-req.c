@@ -3,21 +3,21 @@
  * Paravirtual IOMMU, guest driver: rings, doorbells, waiting. No other file
  * issues hypercalls.
  *
- * Each ring has its own lock; a CPU uses the ring of its number. Who maps or
- * unmaps only appends to a ring. The doorbell is rung by who needs the result:
+ * Each ring has its own lock; a CPU uses the ring of its number. Mapping and
+ * unmapping only append to a ring. The doorbell is rung when a result is needed:
  *
  *  - a sync of mappings drains the rings that hold maps of its range
  *  - a sync of unmaps drains the rings that hold unmaps of its range, the last
  *    of them with the INVALIDATE appended, so that one doorbell does for both
- *  - who finds a ring full drains it
+ *  - appending to a ring that is full drains it first
  *
- * Ops in one ring are executed in order, ops in two rings are not. That matters
- * when a page is mapped and unmapped: the one who does the second thing first
- * drains what other rings hold of the first, see pviommu_drain_maps() and
- * pviommu_drain_unmaps().
+ * The ops of one ring are executed in order, ops of different rings are not. That
+ * matters when the same IOVA is mapped and unmapped by way of two rings. Whoever
+ * does the second of these first drains what other rings hold of the first, see
+ * pviommu_drain_maps() and pviommu_drain_unmaps().
  *
- * UNMAP is not chained to the INVALIDATE behind it. The chain would cancel the
- * flush of all unmaps before it because one of them was refused.
+ * UNMAP is not chained to the INVALIDATE behind it: if one of several unmaps was
+ * refused, the chain would cancel the flush for all of them.
  *
  * Nothing is printed here: see struct pviommu_report.
  */
@@ -29,12 +29,12 @@
 #include "pv-iommu.h"
 
 /*
- * How many doorbells in a row may be of no effect before the host is given up.
- * A host that is there serves each of them, however long an op may take, and says
- * nothing of ops that there are not. The first that is not served is followed by one
- * by config space, in case the page does not work any more.
+ * How many doorbells in a row may have no effect before the host is taken for dead. A host
+ * that works serves each doorbell, however long an op may take, and never claims to have
+ * done more ops than there were. After the first one that is not served, config space is
+ * used, in case the doorbell page does not work any more.
  */
-#define VAIN_MAX	16
+#define UNSERVED_MAX	16
 
 /* Is count @a before count @b; counts are free-running */
 static bool before(u32 a, u32 b)
@@ -81,7 +81,7 @@ static int status_to_errno(u32 status)
 
 static void pending_dec(u16 *count)
 {
-	/* Who sees the count drop, in ring_pending(), sees the store change */
+	/* Pairs with ring_pending(): a thread that sees this also sees the store changed */
 	smp_store_release(count, *count - 1);
 }
 
@@ -97,17 +97,18 @@ static void map_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	pending_dec(&slot->dom->pending[ring->id].maps);
 }
 
-static void unmap_amiss(struct pviommu_ring *ring, struct pviommu_slot *slot,
-			int error, u64 result)
+static void unmap_incomplete(struct pviommu_ring *ring, struct pviommu_slot *slot,
+			     int error, u64 result)
 {
-	/* Where there is no such domain nothing is mapped */
+	/* The host has no such domain, so nothing is mapped */
 	if (error == -ENOENT)
 		return;
 	if (error)
 		WRITE_ONCE(slot->dom->unmap_refused, true);
 	/*
-	 * What is in order after a restart: see pviommu_unmap_pages(). An owner
-	 * unmaps what the host may have revoked, or not mapped.
+	 * Unmapping less than was asked for is to be expected after a restart, see
+	 * pviommu_unmap_pages(), and for an owner, who also unmaps what the host has
+	 * revoked or not mapped.
 	 */
 	if (!error && (ring->pv->restarts || slot->dom->owner_ops ||
 		       READ_ONCE(slot->dom->revoked)))
@@ -121,11 +122,11 @@ static void unmap_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		       int error, u64 result)
 {
 	if (error || result != slot->size)
-		unmap_amiss(ring, slot, error, result);
+		unmap_incomplete(ring, slot, error, result);
 	pending_dec(&slot->dom->pending[ring->id].unmaps);
 }
 
-/* Note that slot->dom is about to be out of reach: its owner may free it */
+/* Take the outcome of an op. slot->dom must not be used after this: it may be freed. */
 static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 		      u32 status, u64 result)
 {
@@ -149,19 +150,19 @@ static void slot_done(struct pviommu_ring *ring, struct pviommu_slot *slot,
 	}
 }
 
-/* What the host says that it has done */
+/* How many ops the host claims to have done */
 static u32 ring_cons(struct pviommu_ring *ring)
 {
 	return ring->base + le32_to_cpu(READ_ONCE(ring->hdr.cons));
 }
 
-/* More than there was to do, or less than before, is nonsense */
+/* More than were published, or less than before, is nonsense */
 static bool cons_valid(struct pviommu_ring *ring, u32 cons)
 {
 	return cons - ring->cons <= ring->pub - ring->cons;
 }
 
-/* Take the outcome of what the host has finished; was there anything */
+/* Take the outcome of the ops that the host has finished; false if there are none */
 static bool ring_reap(struct pviommu_ring *ring)
 {
 	u32 cons = ring_cons(ring);
@@ -172,7 +173,7 @@ static bool ring_reap(struct pviommu_ring *ring)
 		ring->events = events;
 		pviommu_events_check(ring->pv);
 	}
-	/* Nonsense is no progress, and that has an end */
+	/* Nonsense counts as no progress, which ends in giving up the host */
 	if (!cons_valid(ring, cons))
 		return false;
 
@@ -190,7 +191,7 @@ static bool ring_reap(struct pviommu_ring *ring)
 	return cons != first;
 }
 
-/* The host will not answer: all that is queued has failed */
+/* The host does not answer: fail everything that is queued */
 static void ring_abort(struct pviommu_ring *ring)
 {
 	while (ring->cons != ring->prod) {
@@ -202,9 +203,9 @@ static void ring_abort(struct pviommu_ring *ring)
 }
 
 /*
- * What becomes of an op that was queued when the host has forgotten all: what was to be
- * unmapped and flushed is, what was to be mapped will be brought back. But nobody has
- * answered a question.
+ * The status of an op that was queued when the host has forgotten everything. Then all
+ * is unmapped and flushed, and what was to be mapped will be replayed. Ops that ask for
+ * something have failed, as they got no answer.
  */
 static u32 forgotten_status(const struct pviommu_slot *slot)
 {
@@ -220,9 +221,10 @@ static u32 forgotten_status(const struct pviommu_slot *slot)
 }
 
 /**
- * pviommu_ring_discard() - forget what is queued
+ * pviommu_ring_discard() - end all ops that are queued, without the host
  * @ring: the ring; nobody else uses it
- * @done: the host has neither mappings nor domains any more
+ * @done: the host was reset, and has neither mappings nor domains any more; if false, all
+ *	ops fail
  */
 void pviommu_ring_discard(struct pviommu_ring *ring, bool done)
 {
@@ -250,7 +252,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 {
 	u32 value = PVIOMMU_DOORBELL(ring->id);
 
-	/* The host sees ops and lists before prod, */
+	/* The host must see ops and lists before prod, */
 	dma_wmb();
 	WRITE_ONCE(ring->hdr.prod, cpu_to_le32(ring->prod - ring->base));
 	ring->pub = ring->prod;
@@ -266,7 +268,7 @@ static void ring_kick(struct pviommu_ring *ring, bool tracked)
 	}
 }
 
-/* Config space did what the page had not done just before */
+/* The page had no effect, but config space had right after it: don't use the page any more */
 static void page_is_dead(struct pviommu *pv)
 {
 	WRITE_ONCE(pv->tracked, false);
@@ -274,8 +276,8 @@ static void page_is_dead(struct pviommu *pv)
 }
 
 /*
- * The host is at work, but how far it is with an op can't be seen: so this has no end,
- * but does not go unnoticed.
+ * The host works on an op, and its progress can't be seen. So there is no timeout, but it is
+ * reported now and then.
  */
 static void ring_slow(struct pviommu_ring *ring, u64 *since)
 {
@@ -289,14 +291,14 @@ static void ring_slow(struct pviommu_ring *ring, u64 *since)
 	pviommu_report_slow(ring->pv);
 }
 
-/* One doorbell more, of which @vain in a row had no effect; false: hopeless */
-static bool ring_round(struct pviommu_ring *ring, unsigned int *vain, u64 *since)
+/* Ring once more, after *@unserved doorbells that were not served; false to give up the host */
+static bool ring_round(struct pviommu_ring *ring, unsigned int *unserved, u64 *since)
 {
 	struct pviommu *pv = ring->pv;
 	__le32 served = READ_ONCE(ring->hdr.served);
 	bool done, at_work;
 
-	ring_kick(ring, !*vain && READ_ONCE(pv->tracked));
+	ring_kick(ring, !*unserved && READ_ONCE(pv->tracked));
 	done = ring_reap(ring);
 	at_work = READ_ONCE(ring->hdr.served) != served && cons_valid(ring, ring_cons(ring));
 	if (done)
@@ -304,30 +306,31 @@ static bool ring_round(struct pviommu_ring *ring, unsigned int *vain, u64 *since
 	else if (at_work)
 		ring_slow(ring, since);
 	if (done || at_work) {
-		if (*vain && READ_ONCE(pv->tracked))
+		if (*unserved && READ_ONCE(pv->tracked))
 			page_is_dead(pv);
-		*vain = 0;
+		*unserved = 0;
 		return true;
 	}
-	return ++*vain < VAIN_MAX && !READ_ONCE(ring->hdr.error) &&
+	return ++*unserved < UNSERVED_MAX && !READ_ONCE(ring->hdr.error) &&
 	       !pviommu_cap_stopped(pv);
 }
 
 /**
  * pviommu_ring_drain() - have ops finished
  * @ring: the ring, locked
- * @end: count of ops that ends the ones meant
- * @hold: how it is locked
+ * @end: the ops up to this count
+ * @hold: how the ring is locked
  *
- * On return the ops are finished, or failed because the interface is broken.
- * The lock is let go between two doorbells: one of them is one exit, and may be
- * a long one.
+ * On return the ops are finished, or have failed because the interface is broken.
+ *
+ * Context: any. The lock is dropped between two doorbells, as each of them is a VM exit
+ * that may take long; and sleeps then, if @hold says so.
  */
 void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			struct pviommu_hold *hold)
 	__must_hold(&ring->lock)
 {
-	unsigned int vain = 0;
+	unsigned int unserved = 0;
 	u64 since = 0;
 
 	lockdep_assert_held(&ring->lock);
@@ -336,7 +339,7 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
 			ring_abort(ring);
 			return;
 		}
-		if (!ring_round(ring, &vain, &since)) {
+		if (!ring_round(ring, &unserved, &since)) {
 			interface_broken(ring);
 			continue;
 		}
@@ -356,12 +359,13 @@ void pviommu_ring_drain(struct pviommu_ring *ring, u32 end,
  * @ring: the ring, locked
  * @code: PVIOMMU_OP_*
  * @dom: the domain that it is about, or NULL
- * @hold: how it is locked
+ * @hold: how the ring is locked
  *
- * When the ring is full it is drained. The caller fills in the rest of the op,
- * see pviommu_slot_op().
+ * A ring that is full is drained first. The caller fills in the rest of the op,
+ * see pviommu_slot_op(), before it drops the lock.
  *
- * Return: our side of the op, cleared but for the code and @dom; NULL when the
+ * Context: as pviommu_ring_drain().
+ * Return: the slot of the op, cleared but for its code and domain; NULL if the
  * interface is broken.
  */
 struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
@@ -386,7 +390,7 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 		.list = -1,
 	};
 	pviommu_op_init(&ring->ops[i], code);
-	/* Only here: a restart may have given the domain another number */
+	/* Not earlier: while the lock was dropped, a restart may have changed the number */
 	if (dom)
 		ring->ops[i].domain = cpu_to_le32(dom->id);
 	ring->prod++;
@@ -395,10 +399,12 @@ struct pviommu_slot *pviommu_ring_append(struct pviommu_ring *ring, u16 code,
 }
 
 /**
- * pviommu_doorbell_only() - have the host look at the interface
+ * pviommu_doorbell_only() - ring the doorbell once, so that the host moves on its events
  * @pv: the interface
  *
- * Nothing is waited for but the doorbell. What is queued is done, too, in part at least.
+ * Ops of the ring that is named are done as well, as far as one doorbell goes.
+ *
+ * Context: any.
  */
 void pviommu_doorbell_only(struct pviommu *pv)
 {
@@ -426,7 +432,7 @@ static bool slot_touches(struct pviommu_slot *slot, struct pviommu_domain *dom,
 	return pviommu_overlap(slot->iova, slot->size, iova, size);
 }
 
-/* Does the ring hold a map, or an unmap, of @dom that touches the range */
+/* Whether a ring holds a map, or an unmap, of @dom that overlaps the range */
 static bool ring_holds(struct pviommu_ring *ring, struct pviommu_domain *dom,
 		       bool unmaps, u64 iova, u64 size)
 {
@@ -474,6 +480,8 @@ static void drain_range(struct pviommu_domain *dom, bool unmaps, u64 iova,
  * @iova: start of the range
  * @size: bytes, not 0
  * @may_sleep: the caller may sleep
+ *
+ * Context: any, with no ring locked. The outcome is in the store or the batches.
  */
 void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
 			bool may_sleep)
@@ -482,11 +490,13 @@ void pviommu_drain_maps(struct pviommu_domain *dom, u64 iova, u64 size,
 }
 
 /**
- * pviommu_drain_unmaps() - have queued removals of a range done
+ * pviommu_drain_unmaps() - have queued removals of a range done, but not flushed
  * @dom: the domain
  * @iova: start of the range
  * @size: bytes, not 0
  * @may_sleep: the caller may sleep
+ *
+ * Context: any, with no ring locked.
  */
 void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
 			  bool may_sleep)
@@ -495,9 +505,11 @@ void pviommu_drain_unmaps(struct pviommu_domain *dom, u64 iova, u64 size,
 }
 
 /**
- * pviommu_drain_domain() - have all that is queued for a domain done
- * @dom: the domain; no ring knows of it afterwards if nobody queues more
+ * pviommu_drain_domain() - have everything done that is queued for a domain
+ * @dom: the domain; unless more is queued, no ring has it on return
  * @may_sleep: the caller may sleep
+ *
+ * Context: any, with no ring locked.
  */
 void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
 {
@@ -509,11 +521,12 @@ void pviommu_drain_domain(struct pviommu_domain *dom, bool may_sleep)
  * pviommu_ring_request() - queue an op and wait for it
  * @ring: the ring, locked
  * @op: the op
- * @dom: the domain that it is about, which @op need not name, or NULL
+ * @dom: the domain that it is about, which @op need not name; or NULL
  * @result: where to put its result, or NULL
- * @answer: where to copy what the host has made of it, or NULL; may be @op
+ * @answer: where to copy the op as the host has changed it, or NULL; may be @op
  * @hold: how the ring is locked
  *
+ * Context: as pviommu_ring_drain().
  * Return: as pviommu_request().
  */
 int pviommu_ring_request(struct pviommu_ring *ring, const struct pviommu_op *op,
@@ -561,9 +574,9 @@ static int request(struct pviommu *pv, const struct pviommu_op *op, u64 *result,
  * @op: the op
  * @result: where to put its result, or NULL
  *
- * Callable in any context.
- *
- * Return: 0 or a negative errno, -EIO if the interface is broken.
+ * Context: any, with no ring locked; does not sleep.
+ * Return: 0; a negative errno for the status that the host gave; -EIO also if the interface
+ * is broken.
  */
 int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
 		    u64 *result)
@@ -577,8 +590,7 @@ int pviommu_request(struct pviommu *pv, const struct pviommu_op *op,
  * @op: the op
  * @result: where to put its result, or NULL
  *
- * May sleep.
- *
+ * Context: process, with no ring locked; may sleep.
  * Return: as pviommu_request().
  */
 int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
@@ -588,11 +600,12 @@ int pviommu_request_long(struct pviommu *pv, const struct pviommu_op *op,
 }
 
 /**
- * pviommu_ask() - have one op done that answers in its arguments
+ * pviommu_ask() - have one op done that has its answer in its arguments
  * @dom: the domain
- * @op: the op, which need not name the domain; the answer
+ * @op: the op, which need not name the domain; replaced by the answer
  * @may_sleep: the caller may sleep
  *
+ * Context: any, with no ring locked.
  * Return: as pviommu_request().
  */
 int pviommu_ask(struct pviommu_domain *dom, struct pviommu_op *op, bool may_sleep)
@@ -636,15 +649,16 @@ static struct pviommu_ring *drain_others(struct pviommu_domain *dom, u64 iova,
 }
 
 /**
- * pviommu_invalidate() - make removals effective
+ * pviommu_invalidate() - have removals done and flushed
  * @dom: the domain
  * @op: an INVALIDATE, which need not name the domain
  * @may_sleep: the caller may sleep
  *
- * Has the queued removals done that it covers. When it returns 0, no device
- * reaches the removed pages.
+ * Queued removals in its range are done first.
  *
- * Return: 0 or a negative errno, -EIO if the interface is broken.
+ * Context: any, with no ring locked.
+ * Return: 0, no device reaches the removed pages any more; or as pviommu_request(), then
+ * devices may still reach them.
  */
 int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 		       bool may_sleep)
@@ -654,9 +668,9 @@ int pviommu_invalidate(struct pviommu_domain *dom, const struct pviommu_op *op,
 	int ret;
 
 	/*
-	 * Who frees an IOVA after this flush knows that it was unmapped before
-	 * the flush began: see its unmap queued. Pairs with the barrier of the
-	 * DMA API's flush queues after the unmap.
+	 * After this flush the DMA API frees IOVAs that were unmapped before it began:
+	 * their unmaps must be seen in the rings below. Pairs with the barrier after the
+	 * unmap in the DMA API's flush queues.
 	 */
 	smp_mb();
 	if (op->inv.granularity == cpu_to_le32(PVIOMMU_INV_PAGE))

@@ -79,7 +79,7 @@ void pviommu_destroy(struct pviommu *pv)
 	free_pages_exact(pv, struct_size(pv, rings, pv->nr_rings));
 }
 
-/* The parts that are one for all rings; freed by pviommu_destroy() */
+/* Allocate what all rings share; freed by pviommu_destroy() */
 static int create_shared(struct pviommu *pv, bool doorbell)
 {
 	size_t descs = pv->nr_rings * sizeof(struct pviommu_ring_desc);
@@ -111,12 +111,12 @@ struct pviommu *pviommu_create(unsigned int nr_rings, bool doorbell)
 	struct pviommu *pv;
 	unsigned int i;
 
-	/* Pages, because the host sees a part of it: the headers */
+	/* Whole pages, as the host gets access to a part of it: the headers */
 	pv = alloc_pages_exact(struct_size(pv, rings, nr_rings),
 			       GFP_KERNEL | __GFP_ZERO);
 	if (!pv)
 		return NULL;
-	/* The search for leaks looks for pointers in pages only if it is told of them */
+	/* kmemleak does not look for pointers in pages unless it is told of them */
 	kmemleak_alloc(pv, struct_size(pv, rings, nr_rings), 1, GFP_KERNEL);
 	pv->nr_rings = nr_rings;
 	mutex_init(&pv->lock);
@@ -144,7 +144,7 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 {
 	memset(&ring->hdr, 0, sizeof(ring->hdr));
 	ring->hdr.cookie = cpu_to_le64(cookie);
-	/* The header's counts begin anew. Ours go on: somebody may wait for one */
+	/* The header's counts begin at 0. Ours go on, as somebody may wait for one of them */
 	ring->base = round_up(ring->prod, PVIOMMU_RING_SIZE);
 	ring->prod = ring->base;
 	ring->pub = ring->base;
@@ -158,8 +158,8 @@ static void ring_prepare(struct pviommu_ring *ring, u64 cookie,
 }
 
 /*
- * The host offers PASIDs as long as a device of the VM has some, which may have gone since
- * the last start. All else is there for good.
+ * The features to start with. The host offers PVIOMMU_F_PASID only while a device of the VM
+ * has PASIDs, and that device may be gone since the last start. Other features don't change.
  */
 static u64 start_features(struct pviommu *pv)
 {
@@ -202,7 +202,8 @@ static void start_prepare(struct pviommu *pv)
  * pviommu_start() - reset and start the interface
  * @pv: the interface, @features set; no op is queued
  *
- * Return: 0 or a negative errno; then the interface is stopped.
+ * Context: nobody else uses the interface; may be called with interrupts disabled.
+ * Return: 0; or a negative errno, then the interface is stopped.
  */
 int pviommu_start(struct pviommu *pv)
 {
@@ -232,11 +233,11 @@ int pviommu_start(struct pviommu *pv)
 }
 
 /**
- * pviommu_master_off() - keep a device from DMA
+ * pviommu_master_off() - disable bus mastering of a device
  * @pdev: the device
  *
- * Only in its register: what the PCI core knows of the device stays, and it
- * enables the device again with that when it wakes it up.
+ * Only in its command register: the PCI core does not know, and restores it when it wakes
+ * the device up.
  */
 void pviommu_master_off(struct pci_dev *pdev)
 {
@@ -249,11 +250,11 @@ void pviommu_master_off(struct pci_dev *pdev)
 }
 
 /**
- * pviommu_silence() - keep endpoints from DMA, before the interface is stopped
- * @pv: the interface; nobody else uses it
+ * pviommu_silence() - stop DMA of all endpoints that are not in bypass
+ * @pv: the interface, about to be stopped; nobody else uses it
  *
- * A device that VFIO has given to user space is stopped by nobody else. In
- * bypass, its DMA would go to what happens to be at these addresses.
+ * Nobody else stops a device that VFIO has given to user space. When the interface is
+ * stopped, endpoints are in bypass, and DMA would go to other memory than it was meant for.
  */
 void pviommu_silence(struct pviommu *pv)
 {
@@ -269,10 +270,10 @@ void pviommu_silence(struct pviommu *pv)
  * pviommu_stop() - stop the interface
  * @pv: the interface
  *
- * The host lets go of all our memory, and of all domains. Does nothing when
- * that has been done.
+ * The host drops all domains, and does not access memory of the interface any more. Nothing
+ * happens if it has been stopped.
  *
- * Return: 0 or a negative errno; then the host may still look at our memory.
+ * Return: 0; or a negative errno, then the host may still access that memory.
  */
 int pviommu_stop(struct pviommu *pv)
 {
@@ -287,7 +288,7 @@ int pviommu_stop(struct pviommu *pv)
 	return ret;
 }
 
-/* An endpoint for which the domain was made, any if it has none now */
+/* The number of an endpoint that is attached to a domain; if there is none, of any endpoint */
 static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 {
 	struct pviommu_endpoint *ep;
@@ -304,15 +305,15 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 }
 
 /**
- * pviommu_restart() - tell a host that has forgotten all
- * @pv: the interface. Nobody else uses it: no other CPU runs and interrupts are
- *	disabled, so that nothing is locked
+ * pviommu_restart() - start the interface again, and restore everything at the host
+ * @pv: the interface
  *
- * Domains come back with what is mapped in them, then endpoints move there. A
- * mapping that the host refuses becomes a failed one, as if it was revoked; an
- * endpoint that can't go back is blocked.
+ * Domains are made again and their mappings replayed, then endpoints are attached. A
+ * mapping that the host refuses becomes a failed one, as if it had been revoked. An
+ * endpoint that can't be attached is blocked.
  *
- * Return: 0 or a negative errno; what could be brought back has been.
+ * Context: no other CPU runs and interrupts are disabled, so no lock is taken.
+ * Return: 0; or a negative errno, but what could be restored has been.
  */
 int pviommu_restart(struct pviommu *pv)
 {
@@ -355,11 +356,12 @@ static int restart_stopped(void *pv)
  * pviommu_restart_live() - pviommu_restart() in a running system
  * @pv: the interface, its lock held
  *
- * Between the reset and the end endpoints are where they are without us. That
- * is for the caller to know. Who is about to map something meanwhile may be told
- * that it is there already, because it has been brought back.
+ * Meanwhile endpoints are where they are without a guest driver, which may be bypass. A
+ * thread that is just mapping something may get -EEXIST, because the restart has replayed
+ * that.
  *
- * Return: 0 or a negative errno; what could be brought back has been.
+ * Context: process, may sleep; stops all other CPUs.
+ * Return: as pviommu_restart().
  */
 int pviommu_restart_live(struct pviommu *pv)
 {
@@ -367,7 +369,7 @@ int pviommu_restart_live(struct pviommu *pv)
 	return stop_machine(restart_stopped, pv, NULL);
 }
 
-/* What pviommu_domain_restart_live() takes along */
+/* Arguments of domain_restart_stopped() */
 struct domain_restart {
 	struct pviommu_domain *dom;
 	u32 endpoint;

@@ -2,10 +2,10 @@
 /*
  * Paravirtual IOMMU, guest driver: loading and unloading, sleep and shutdown.
  *
- * The driver can come and go while devices are in use. A device that has a
- * driver when we come keeps the translation that it has, none: it gets an
- * identity domain, which the host calls bypass and in which it is already. When
- * we go, all endpoints are in bypass again.
+ * The module can be loaded and unloaded while devices are in use. A device that
+ * has a driver when the module is loaded keeps the translation that it has, which is
+ * none: it gets an identity domain, which the host calls bypass, and it is in bypass
+ * already. When the module is unloaded all endpoints are in bypass again.
  */
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
@@ -51,14 +51,14 @@ MODULE_PARM_DESC(cookie, "Cookie of the running interface, for takeover by a cra
 /* --- who keeps this module loaded ---------------------------------------- */
 
 /*
- * The IOMMU core takes a reference on ops->owner for each device it probes, and
- * gives it back when the device is released, which for us is when the module is
- * unloaded: it never could be. But it accepts ops without an owner if they are
- * not part of a module's memory. So a copy is registered, and the references
- * are ours to take: a device has one while a driver is bound to it, unless the
- * device is in the identity domain, where nothing of us is used and a driver
- * does not notice when we go. A driver that manages DMA itself (VFIO) changes
- * the domain while it is bound, so it always has one.
+ * The IOMMU core takes a reference on ops->owner for each device that it probes, and
+ * drops it when the device is released. As that only happens when this module is
+ * unloaded, the module could never be unloaded. But the core accepts ops without an
+ * owner if they are not in a module's memory. So a copy of the ops is registered, and
+ * this file takes the references. A device has one while a driver is bound to it, except
+ * in the identity domain: there nothing of this module is used, and the driver does not
+ * notice when it is unloaded. A driver that manages DMA itself (VFIO) changes the domain
+ * while it is bound, so it always has one.
  */
 static struct iommu_ops *pviommu_copy_ops(u64 features)
 {
@@ -102,7 +102,7 @@ static void pviommu_unpin(struct pviommu *pv, struct device *dev)
 	mutex_unlock(&pv->lock);
 }
 
-/* With the device's lock held; unloading waits for that and for us */
+/* Called with the device's lock held. Unloading takes that lock, too, and waits for this. */
 static int pviommu_bus_notify(struct notifier_block *nb, unsigned long action,
 			      void *data)
 {
@@ -143,7 +143,7 @@ static void candidates_free(struct candidates *c)
 	kfree(c);
 }
 
-/* NULL without memory. Devices that come while we look have no driver yet. */
+/* NULL without memory. A device that is added meanwhile may be left out: it has no driver yet. */
 static struct candidates *candidates_find(bool (*match)(struct pci_dev *pdev))
 {
 	struct pci_dev *pdev = NULL;
@@ -163,9 +163,9 @@ static struct candidates *candidates_find(bool (*match)(struct pci_dev *pdev))
 }
 
 /*
- * No driver is bound or unbound while we hold the locks of all endpoints. PCI
- * takes several device locks at a time too, in the order of the bus, which is
- * the order that the candidates were found in.
+ * With the locks of all endpoints held no driver is bound or unbound. The PCI core also
+ * takes several device locks at a time, in the order of the bus, which is the order in
+ * which the candidates were found.
  */
 static void candidates_lock(struct candidates *c)
 {
@@ -206,11 +206,10 @@ static bool is_adopted(struct device *dev)
 }
 
 /*
- * A group counts the drivers that are bound to its devices and use the DMA API,
- * so that its domain is not changed beneath them. The bus does the counting
- * when it binds and unbinds. For a device that was bound before it had a group
- * it is made up here, in the same way; without it, the count would go below 0
- * when the device is unbound.
+ * A group counts the bound drivers that use the DMA API, so that its domain is not changed
+ * while they do. The bus counts them when it binds and unbinds a device. For a device that
+ * was bound before it had a group that is made up for here, in the same way. Without it, the
+ * count would become negative when the device is unbound.
  */
 static void count_bound_drivers(struct candidates *c)
 {
@@ -225,8 +224,8 @@ static void count_bound_drivers(struct candidates *c)
 }
 
 /*
- * The reverse: a group must not go while it counts drivers. Only devices in
- * identity have one, as far as we could see to that.
+ * The reverse, as a group must not be freed while it counts drivers. Only devices in the
+ * identity domain should have a driver now: see pviommu_pin().
  */
 static void uncount_bound_drivers(struct candidates *c)
 {
@@ -243,8 +242,8 @@ static void uncount_bound_drivers(struct candidates *c)
 /* --- sleep and shutdown -------------------------------------------------- */
 
 /*
- * Config space of a device can be reached when the bridges above it know their
- * bus numbers, which the PCI core gives back to them only later.
+ * Restore the bus numbers of the bridges above a device: without them its config space can't
+ * be accessed, and the PCI core restores them only later.
  */
 static void wake_bridges(struct pci_bus *bus)
 {
@@ -263,9 +262,10 @@ static void wake_bridges(struct pci_bus *bus)
 }
 
 /*
- * Devices of kernel drivers sleep already, others are made to. A VMM resets them, and with them the
- * interface, when the machine wakes up. But nothing does it when a kernel hands
- * over to the one that it has loaded from hibernation, which has another cookie.
+ * Devices with a kernel driver are asleep by now; DMA of the others is stopped here. When
+ * the machine wakes up, the VMM resets the devices, and with them the interface. But nobody
+ * does when a kernel hands over to the image that it has loaded from hibernation, which has
+ * another cookie: so the interface is stopped.
  */
 static int pviommu_syscore_suspend(void *data)
 {
@@ -274,7 +274,7 @@ static int pviommu_syscore_suspend(void *data)
 	return 0;
 }
 
-/* Devices are not awake yet: when they are, their DMA goes where it went */
+/* Devices are still asleep. When they wake up, their domains are as they were. */
 static void pviommu_syscore_resume(void *data)
 {
 	struct pviommu *pv = data;
@@ -289,8 +289,9 @@ static void pviommu_syscore_resume(void *data)
 }
 
 /*
- * User space does not write to config space of a device any more. A reset may be under way
- * that would restore it; it is waited for, within reason.
+/*
+ * Keep user space from writing to config space of a device for good. A reset in progress would
+ * restore it afterwards, so wait for that, within reason.
  */
 static void close_config_space(struct pci_dev *pdev)
 {
@@ -301,14 +302,14 @@ static void close_config_space(struct pci_dev *pdev)
 			return;
 		msleep(CONFIG_MS);
 	}
-	pci_warn(pdev, "is being reset while the machine goes down\n");
+	pci_warn(pdev, "is being reset while the machine shuts down\n");
 }
 
 /*
- * After all drivers have shut down their devices; those of user space have none
- * that would, and must not use an address that bypass takes elsewhere. Other CPUs still
- * run, and what they run may try to have the device do DMA again: its config space stays
- * closed. A kernel started by kexec then finds an interface that has no memory of ours.
+ * Called after all drivers have shut down their devices. Devices that user space has are
+ * still running: their DMA is stopped, as in bypass it would go to other memory. Other CPUs are
+ * still running, too, so their users must not be able to enable DMA again. A kernel that is
+ * started by kexec finds a stopped interface, which uses no memory of this kernel.
  */
 static void pviommu_syscore_shutdown(void *data)
 {
@@ -336,9 +337,8 @@ static struct syscore pviommu_syscore = {
 /* --- module -------------------------------------------------------------- */
 
 /*
- * The kernel that crashed has stopped no device, and addresses that it gave to
- * them mean something else without its domains. A device that has a driver here
- * was set up by this kernel.
+ * The kernel that has crashed did not stop its devices, and without its domains their DMA
+ * would go to other memory. A device that has a driver now was set up by this kernel.
  */
 static void stop_crashed_dma(struct candidates *c)
 {
@@ -390,7 +390,7 @@ static void stop_interface(struct pviommu *pv)
 	pviommu_recover_stop(pv);
 	pviommu_events_stop(pv);
 	if (pviommu_stop(pv)) {
-		/* Better lose the memory than have the host write to it */
+		/* Better leak the memory than have the host write to it after it was freed */
 		pr_err("the host may still use our memory, which is not freed\n");
 		return;
 	}
@@ -456,7 +456,7 @@ static int __init pviommu_init(void)
 	struct candidates *c;
 	int ret = -ENODEV;
 
-	/* No device comes or goes between being a candidate and an endpoint */
+	/* No device is added or removed between being a candidate and being an endpoint */
 	pci_lock_rescan_remove();
 	c = candidates_find(pviommu_candidate);
 	if (!c)
@@ -478,7 +478,7 @@ static void __exit pviommu_exit(void)
 	unregister_syscore(&pviommu_syscore);
 	pviommu_debugfs_remove(pv);
 
-	/* What is found is all that there is, until nobody probes devices for us */
+	/* No endpoint is added until the IOMMU core does not probe devices for us any more */
 	pci_lock_rescan_remove();
 	c = candidates_find(is_endpoint);
 	if (c) {
@@ -500,7 +500,7 @@ static void __exit pviommu_exit(void)
 module_exit(pviommu_exit);
 
 MODULE_ALIAS("pv-iommu");
-/* Who uses VFIO by type 1 without it needs a permission that the host makes needless */
+/* Without vfio_pv, VFIO's type1 would need allow_unsafe_interrupts */
 MODULE_SOFTDEP("post: vfio_pv");
 MODULE_DESCRIPTION("Paravirtual IOMMU, guest driver");
 MODULE_LICENSE("GPL");

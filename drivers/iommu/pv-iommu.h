@@ -3,21 +3,21 @@
  * Paravirtual IOMMU, guest driver: what its files share.
  *
  * One struct pviommu stands for the interface of this VM. It has endpoints
- * (PCI devices with our capability), domains and rings. A domain keeps its own
- * record of what is mapped (the store), or has an owner who does; what the host
- * must learn of it goes through the rings as ops, which wait there until
- * somebody needs them done.
+ * (PCI devices with our capability), domains and rings. A domain has a record
+ * of what is mapped (the store), unless it has an owner who keeps one. Changes
+ * are queued in the rings as ops for the host, and stay there until somebody
+ * needs them done.
  *
- * Words:
+ * Terms:
  *   store    xarray of a domain, index IOVA >> 12, one value entry per page of
  *            the size that it was mapped with
- *   failed   a store entry whose mapping the host refused or revoked. It leads
- *            nowhere but counts as mapped for unmap, so that an unmap of a
- *            range does not end at it, and for iova_to_phys, of which the page
- *            is known that is to be unpinned.
+ *   failed   a store entry whose mapping the host refused or revoked. Devices
+ *            reach nothing there. But it counts as mapped for unmap, so that the
+ *            unmap of a range does not stop there, and for iova_to_phys, as users
+ *            learn from that which page to unpin.
  *   owner    a module that keeps the record of a domain instead of the store
- *   batch    maps of an owner of which it asks together whether they were done
- *   queued   op in a ring that the host has not finished
+ *   batch    maps of an owner, whose outcome it asks for together
+ *   queued   of an op: in a ring, and the host has not finished it
  *   drain    ring the doorbell until the host has finished what is queued
  *
  * Lock order, outermost first:
@@ -32,7 +32,7 @@
  *             store.xa_lock	one domain's store
  *             report.lock	what is to be printed later
  *
- * From pviommu_ring.lock on they are taken with interrupts disabled: the DMA
+ * Locks from pviommu_ring.lock on are taken with interrupts disabled, as the DMA
  * API maps and unmaps in any context.
  */
 #ifndef _PV_IOMMU_H
@@ -56,10 +56,10 @@
 #define PVIOMMU_RING_SHIFT	9
 #define PVIOMMU_RING_SIZE	BIT(PVIOMMU_RING_SHIFT)
 
-/* Pages for MAP_LIST that a ring owns; half of 64 MiB in 4 KiB pages */
+/* List pages for MAP_LIST that a ring owns: enough for 32 MiB in 4 KiB pages */
 #define PVIOMMU_RING_LISTS	16
 
-/* The store counts in pages of this size, whatever the host's smallest is */
+/* The store counts in pages of this size, whatever the host's smallest size is */
 #define PVIOMMU_PAGE_SHIFT	12
 
 /* How long an op may take before that is reported */
@@ -71,7 +71,7 @@
 	 PVIOMMU_F_DIRTY | PVIOMMU_F_RECOVER | PVIOMMU_F_FOREIGN | \
 	 PVIOMMU_F_RELEASE | PVIOMMU_F_PASID)
 
-/* The widest PASIDs that PCI has; how many a device has, its capability says */
+/* As many as PCI allows; how many a device has is in its capability */
 #define PVIOMMU_MAX_PASIDS	BIT(20)
 
 struct dentry;
@@ -93,12 +93,12 @@ struct pviommu_door {
  * @dev: the device
  * @door: the host can be reached through it
  * @node: in pviommu.endpoints; read with pviommu.lock held, or under RCU
- * @domain: where it is attached, or where the IOMMU core believes it to be if
- *	the host can't be asked; NULL if that is not known; pviommu.lock
- * @wanted: where the IOMMU core has attached it last, even if the host has cut it
- *	off since; NULL if nowhere; pviommu.lock
- * @left: where it was @wanted until the core took it to the blocked domain, to which
- *	it may come back at once; NULL if it was not; pviommu.lock
+ * @domain: the domain that it is attached to at the host; if the host can't be asked, the
+ *	one that the IOMMU core has attached; NULL if not known; pviommu.lock
+ * @wanted: the domain that the IOMMU core has attached last, even if the host has cut the
+ *	endpoint off since; NULL for none; pviommu.lock
+ * @left: if @wanted is the blocked domain: what @wanted was before, to which the core may
+ *	bring it back, as it does after a reset; else NULL; pviommu.lock
  * @pasids: by PASID, the domains that the IOMMU core has attached; pviommu.lock
  * @id: the host's number for it
  * @group: the host's number of its isolation group
@@ -107,24 +107,24 @@ struct pviommu_door {
  * @window_start: first usable IOVA
  * @window_last: last usable IOVA
  * @pasid_bits: width of its PASIDs, 0 if it has none
- * @pasids_on: they are switched on, as the PCI core has it
- * @pasids_lost: the host has ended what is in @pasids; pviommu.lock
- * @gone: the host has taken it away: there is nothing to be moved, and its
- *	number may be another's; pviommu.lock
+ * @pasids_on: pci_enable_pasid() was called for it
+ * @pasids_lost: the host has detached what is in @pasids; pviommu.lock
+ * @gone: the host has taken it away: it can't be moved any more, and its number may belong
+ *	to another device by now; pviommu.lock
  * @isolated: the host has cut it off after an error and holds it in the blocked
  *	domain; pviommu.lock
- * @stale: it had a driver when that happened, which does not know; pviommu.lock
- * @restoring: it is to come back after a reset, and not if it was cut off since;
- *	pviommu.lock
- * @to_recover: isolated, and nobody has looked after it yet; pviommu.lock
- * @recover_again: @to_recover, when the host has had some time; pviommu.lock
+ * @stale: it had a driver when it was cut off, which does not know of that; pviommu.lock
+ * @restoring: it is being put back after a reset, which must fail if it was cut off again
+ *	since that; pviommu.lock
+ * @to_recover: isolated, and @recover_work has not dealt with it yet; pviommu.lock
+ * @recover_again: to be @to_recover again after the host has had some time; pviommu.lock
  * @recover_until: when to give up asking the host, in jiffies; pviommu.lock
  * @recovering: devices of its group are being reset: it stays in the blocked domain
- *	until all have been; pviommu.lock
+ *	until all of them have been; pviommu.lock
  * @frozen: we have set its device's error_state; pviommu.lock
- * @told: its driver was told of an error and waits to hear more, and the device is kept
+ * @told: its driver was told of an error and waits for slot_reset(), and the device is kept
  *	awake; the device's lock
- * @able: that driver can go on after a reset; the device's lock
+ * @able: that driver can recover after a reset; the device's lock
  * @adopted: its driver was bound before it was an endpoint, and uses the DMA
  *	API; pviommu.lock
  * @pinned: it holds a reference on this module, see pviommu_pin(); pviommu.lock
@@ -171,8 +171,8 @@ struct pviommu_endpoint {
  * @maps: MAP and MAP_LIST
  * @unmaps: UNMAP
  *
- * Written under the lock of that ring. Read without it: who queued an op before
- * (in program order) sees it counted, and who sees it gone sees its outcome in
+ * Written under the lock of that ring, but read without it: a thread that has queued an op
+ * sees it counted, and a reader that does not see it counted any more sees its outcome in
  * the store.
  */
 struct pviommu_pending {
@@ -186,27 +186,27 @@ struct pviommu_pending {
  * @pv: its interface
  * @node: in pviommu.domains
  * @id: the host's number for it, U32_MAX if the host does not have it
- * @table_format: PVIOMMU_TABLE_*; but for _NONE it has no mappings, and what it
- *	translates is in a table that somebody keeps
+ * @table_format: PVIOMMU_TABLE_*; unless it is _NONE the domain has no mappings, and
+ *	translates what a table says that its user keeps
  * @table_root: GPA of that table
- * @table_watch: the host shall watch its pages
- * @coherent: all its endpoints snoop
- * @noexec: all its endpoints know PVIOMMU_PROT_NOEXEC
- * @enforced: @coherent was relied on; endpoints that do not are refused
+ * @table_watch: the host is to watch the pages of the table
+ * @coherent: DMA of all its endpoints snoops
+ * @noexec: all its endpoints support PVIOMMU_PROT_NOEXEC
+ * @enforced: enforce_cache_coherency() has succeeded: endpoints that don't snoop are refused
  * @pinned: it holds a reference on this module, see domain_unpin()
  * @unmap_refused: the host has refused to unmap something, so that no flush can
  *	promise that devices reach only what is mapped
- * @revoked: where a page of the store has failed the host may have one nevertheless
- * @revoked_in_part: where a page of the store has failed the host may have a part of it
- * @lost_error: why the host has not taken all that its owner had mapped, and the owner
- *	does not know yet; negative errno, or 0
- * @event_fn: who wants to know of its events, or NULL; pviommu.lock
- * @event_token: for @event_fn
+ * @revoked: the host may still map a page whose store entry has failed
+ * @revoked_in_part: the host may still map a part of a large page whose store entry has failed
+ * @lost_error: why the host has not mapped all again after a restart, of which the owner
+ *	has not been told yet; negative errno, or 0
+ * @event_fn: handler of its events, or NULL; pviommu.lock
+ * @event_token: passed to @event_fn
  * @dirty: its log of dirty pages is on
  * @store: what is mapped
  * @nr_failed: failed entries in @store; store.xa_lock
- * @owner_ops: what its owner does, NULL if it has none; set before anything is
- *	mapped, and then the same until the end
+ * @owner_ops: callbacks of its owner, NULL if it has none; set before anything is
+ *	mapped, and never changed after that
  * @owner: passed to @owner_ops
  * @nr_pending: how many @pending, that is rings
  * @pending: queued ops, by ring
@@ -252,10 +252,10 @@ struct pviommu_req {
 };
 
 /**
- * struct pviommu_slot - our side of an op in a ring
+ * struct pviommu_slot - the driver's side of an op in a ring
  * @dom: the domain that it is about, or NULL
- * @req: who waits for it, or NULL
- * @batch: where to say that a map failed, NULL: in the store
+ * @req: the request that waits for it, or NULL
+ * @batch: where to report that a map failed; NULL: in the store
  * @iova: where it maps or unmaps
  * @size: bytes
  * @gpa: of a MAP
@@ -280,10 +280,10 @@ struct pviommu_slot {
 };
 
 /**
- * struct pviommu_map_run - what is to be mapped: pages that lie one after the other
+ * struct pviommu_map_run - contiguous pages that are to be mapped
  * @dom: the domain
- * @batch: of its owner: told of a failure, and there until the op is done; NULL if
- *	it has none
+ * @batch: where to report a failure, valid until the op is done; NULL if the domain has no
+ *	owner
  * @iova: where
  * @gpa: the first page
  * @count: how many
@@ -303,9 +303,9 @@ struct pviommu_map_run {
 };
 
 /**
- * struct pviommu_hold - how somebody has a ring locked
- * @flags: of the interrupts before
- * @may_sleep: may sleep where the lock is let go between two doorbells
+ * struct pviommu_hold - how a ring is locked by a thread
+ * @flags: interrupt flags from before
+ * @may_sleep: the thread may sleep when the lock is dropped between two doorbells
  */
 struct pviommu_hold {
 	unsigned long flags;
@@ -317,16 +317,16 @@ struct pviommu_hold {
  * @lock: all of it, and the ring's memory up to @prod
  * @pv: its interface
  * @id: its index
- * @base: what our counts were when the ones in the header were 0
+ * @base: what @prod and @cons were when the counts in the header were 0
  * @prod: count of ops queued
- * @pub: what the header's prod says; ops from here to @prod can be changed
- * @cons: count of ops of which the outcome has been taken
- * @events: what the header said last of events
+ * @pub: prod as published in the header; ops from here to @prod can be changed
+ * @cons: count of ops whose outcome has been taken
+ * @events: the header's count of events when it was read last
  * @free_lists: bit map of list pages not in use
- * @hdr: the header that the host sees; here, because it is used whenever the
+ * @hdr: the header that the host sees; in this struct, as it is used whenever the
  *	rest is
  * @ops: the ops that the host sees
- * @slots: our side of @ops
+ * @slots: the driver's side of @ops
  * @lists: pages for MAP_LIST
  * @nr_tracked: doorbells by the tracked page
  * @nr_config: doorbells by config space
@@ -354,9 +354,9 @@ struct pviommu_ring {
 } ____cacheline_aligned_in_smp;
 
 /**
- * struct pviommu_report - what is to be printed, but not with a ring locked
+ * struct pviommu_report - what is to be printed when no ring is locked
  *
- * A console may send by a device that is behind us.
+ * The console may use a device that is behind this IOMMU.
  *
  * @lock: all of it; innermost
  * @broken: the host has stopped answering
@@ -364,8 +364,8 @@ struct pviommu_ring {
  * @slow: the host answers, but has been at one op for long
  * @ring: which ring found it @broken
  * @error: what that ring's header said
- * @nr_removals: how many UNMAPs and INVALIDATEs did not do what they should
- *	since the last report; the rest is about the first of them
+ * @nr_removals: how many UNMAPs and INVALIDATEs have failed, or were not complete, since the
+ *	last report; what follows is about the first of them
  * @domain: its domain
  * @iova: where
  * @size: bytes
@@ -389,7 +389,7 @@ struct pviommu_report {
 
 /**
  * struct pviommu_balloon - memory that the administrator has given back to the host
- * @lock: all of it; held while the host is asked, so before pviommu.lock
+ * @lock: all of it; held while the host is asked, so it comes before pviommu.lock
  * @blocks: its pages
  * @npages: how many
  * @freed: bytes that the host has freed of them
@@ -406,22 +406,22 @@ struct pviommu_balloon {
  * @iommu: for the IOMMU core
  * @ops: the copy of our iommu_ops that is registered, see pviommu_copy_ops()
  * @features: PVIOMMU_F_* in use
- * @cookie: of the last start; who knows it can stop the interface
- * @max_domains: how many domains the host grants
+ * @cookie: of the last start; whoever knows it can stop the interface
+ * @max_domains: how many domains the host allows
  * @tracked: the doorbell page works
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
- * @restarts: how often the host has been told anew of what is mapped
+ * @restarts: how often all mappings have been replayed to the host
  * @lock: see the top of this file
  * @endpoints: list of struct pviommu_endpoint; written under @lock, read there
  *	or under RCU
  * @domains: list of struct pviommu_domain; @lock
  * @first: the door when there is no endpoint yet; its device is referenced
- * @door: whose config space to use, @first or an endpoint's; NULL for none.
- *	Whoever finds it dead, in any context, may set it to one that answers.
+ * @door: the device whose config space is used, @first or an endpoint's; NULL for none.
+ *	If it does not answer, any context may set it to one that does.
  * @doorbell: the doorbell page, or NULL
  * @start: the start block with its ring descriptors
- * @probe: a page for PROBE where none can be allocated
+ * @probe: a page for PROBE in a restart, when none can be allocated
  * @events: the event ring, or NULL
  * @events_seen: the event ring's prod when the work was scheduled last
  * @events_lost: the event ring's lost when it was reported last
@@ -430,9 +430,9 @@ struct pviommu_balloon {
  * @event_poll: takes events now and then
  * @recover_worker: a thread, frozen while the system sleeps, for @recover_work
  * @recover_work: brings isolated endpoints back
- * @releases: lists of pages that the host is about to take; @lock
- * @last_token: of the last one; @lock
- * @balloon: pages that the administrator has given back
+ * @releases: RELEASEs that the host has not finished; @lock
+ * @last_token: token of the last one; @lock
+ * @balloon: pages that the administrator has given back to the host
  * @debugfs: our folder
  * @nr_rings: how many @rings
  * @rings: the rings
@@ -619,7 +619,7 @@ void pviommu_balloon_empty(struct pviommu_balloon *balloon);
 void pviommu_debugfs_add(struct pviommu *pv);
 void pviommu_debugfs_remove(struct pviommu *pv);
 
-/* The ring to queue into; any will do, this one is likely free */
+/* The ring to queue into: any will do, but that of this CPU is likely not locked */
 static inline struct pviommu_ring *pviommu_ring_mine(struct pviommu *pv)
 {
 	return &pv->rings[raw_smp_processor_id() % pv->nr_rings];
@@ -654,7 +654,7 @@ static inline void pviommu_op_init(struct pviommu_op *op, u16 code)
 	};
 }
 
-/* For all PASIDs; the domain is filled in by whoever queues it */
+/* An INVALIDATE for all PASIDs; its domain is filled in when it is queued */
 static inline void pviommu_op_invalidate(struct pviommu_op *op, u32 granularity,
 					 u64 addr, u64 size)
 {
@@ -667,7 +667,7 @@ static inline void pviommu_op_invalidate(struct pviommu_op *op, u32 granularity,
 #define to_pviommu_domain(d) \
 	container_of(d, struct pviommu_domain, domain)
 
-/* Do [a, a + a_size) and [b, b + b_size) share a byte; sizes are not 0 */
+/* Whether [a, a + a_size) and [b, b + b_size) overlap; sizes are not 0 */
 static inline bool pviommu_overlap(u64 a, u64 a_size, u64 b, u64 b_size)
 {
 	return a <= b + (b_size - 1) && b <= a + (a_size - 1);

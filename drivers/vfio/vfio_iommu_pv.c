@@ -2,9 +2,9 @@
 /*
  * VFIO container backend for devices behind the paravirtual IOMMU.
  *
- * The VFIO core asks backends from the newest to the oldest. This one comes
- * after type1, answers to the same types, and takes groups behind the
- * paravirtual IOMMU only; a container with any other group goes to type1.
+ * The VFIO core asks backends from the newest to the oldest. This one is registered
+ * after type1, implements the same types, and takes only groups behind the
+ * paravirtual IOMMU. A container with any other group goes to type1.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -22,9 +22,9 @@ module_param(dma_entry_limit, uint, 0644);
 MODULE_PARM_DESC(dma_entry_limit, "Largest number of mappings in a container");
 
 /*
- * The VFIO core calls ioctl() with no lock, so the last group may be taken
- * from a container, and the container be released, meanwhile. Therefore the
- * core is not given an address but a number, which is not used again.
+ * The VFIO core calls ioctl() without a lock: meanwhile the last group may be taken
+ * from the container, and the container released. So the core is not given a pointer but
+ * a number, which is not reused, and which is looked up for each call.
  */
 #define VFIO_PV_HASH_BITS	6
 
@@ -81,7 +81,8 @@ static void vfio_pv_put(struct vfio_pv_container *c)
  * @arg: user address
  * @what: which ioctl, for vfio_pv_refuse()
  *
- * A user who knows a larger one may use it, if what we do not know is zero.
+ * A larger structure, of a newer version, is accepted if the part that is not known here is
+ * zero.
  *
  * Return: 0, -EINVAL, -E2BIG, -EFAULT.
  */
@@ -104,7 +105,7 @@ int vfio_pv_copy_arg(void *to, size_t size, unsigned long arg, const char *what)
 	return 0;
 }
 
-/* Unknown flags: type1 says EINVAL, VFIO_PV_IOMMU can tell them from bad values. */
+/* Unknown flags are EINVAL as with type1; for VFIO_PV_IOMMU they are distinct from bad values */
 static int vfio_pv_check_flags(struct vfio_pv_container *c, const char *what,
 			       u32 flags, u32 known)
 {
@@ -114,7 +115,7 @@ static int vfio_pv_check_flags(struct vfio_pv_container *c, const char *what,
 			      flags);
 }
 
-/* @c is NULL when no container is meant. */
+/* @c is NULL if the core asks before there is a container. */
 static long vfio_pv_check_extension(struct vfio_pv_container *c, unsigned long arg)
 {
 	switch (arg) {
@@ -136,8 +137,8 @@ static long vfio_pv_check_extension(struct vfio_pv_container *c, unsigned long a
 	(VFIO_DMA_UNMAP_FLAG_VADDR | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
 
 /*
- * Copy some words from the user, each once, without a call: for a single page
- * this is a good part of what mapping costs.
+ * Copy some words from the user, each once. Not by copy_from_user(), whose cost is
+ * noticeable when a single page is mapped.
  */
 static __always_inline int vfio_pv_get_words(u64 *to, unsigned long arg,
 					     const size_t size)
@@ -157,7 +158,7 @@ err_fault:
 	return -EFAULT;
 }
 
-/* The rest of an argument that is longer than type 1's */
+/* Get the rest of an argument that is longer than type1's */
 static int vfio_pv_get_vm(struct vfio_pv_dma_map *map, unsigned long arg)
 {
 	struct vfio_pv_dma_map rest;
@@ -198,7 +199,7 @@ static long vfio_pv_map_dma(struct vfio_pv_container *c, unsigned long arg)
 	return vfio_pv_map(c, &map);
 }
 
-/* What is not simply unmapping; @arg is where @unmap came from */
+/* UNMAP_DMA with flags for something else than unmapping alone; @unmap was read from @arg */
 static int vfio_pv_unmap_special(struct vfio_pv_container *c,
 				 const struct vfio_iommu_type1_dma_unmap *unmap,
 				 unsigned long arg, u64 *unmapped)
@@ -309,7 +310,7 @@ static long vfio_pv_dispatch(struct vfio_pv_container *c, unsigned int cmd,
 	return vfio_pv_refuse(-ENOTTY, "an ioctl", "unknown command", cmd);
 }
 
-/* VFIO_SET_IOMMU has returned */
+/* Other calls than for groups come only after VFIO_SET_IOMMU has succeeded */
 static void vfio_pv_mark_in_use(struct vfio_pv_container *c)
 {
 	if (unlikely(!READ_ONCE(c->in_use)))
@@ -358,7 +359,7 @@ static void vfio_pv_container_init(struct vfio_pv_container *c, unsigned long ar
 	INIT_LIST_HEAD(&c->devices);
 }
 
-/* VFIO_SET_IOMMU; the core then has us attach the groups that there are */
+/* VFIO_SET_IOMMU. The core then attaches all groups that the container has. */
 static void *vfio_pv_op_open(unsigned long arg)
 {
 	struct vfio_pv_container *c;

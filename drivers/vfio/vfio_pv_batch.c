@@ -2,11 +2,11 @@
 /*
  * Paravirtual IOMMU, VFIO backend: many ranges in one call.
  *
- * A batch is worked on in groups of entries. All maps of a group are queued,
- * then made effective together; all its removals are made, then flushed
- * together. So a group holds several mappings in a busy state at once, and must
- * not wait for others who may wait for one of these: when a range is busy the
- * group ends there, and only then somebody is waited for.
+ * A batch is processed in groups of entries. All maps of a group are queued, then
+ * made effective together; all its removals are made, then flushed together. So the
+ * thread has several mappings in a busy state at once, and must not wait for others
+ * that may be waiting for one of these. If a range is busy, what has been begun is
+ * finished first, and only then the thread waits for that range.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -17,18 +17,18 @@
 #include "vfio_pv_priv.h"
 
 /**
- * struct vfio_pv_batch - a batch that is worked on
+ * struct vfio_pv_batch - a batch that is being processed
  * @c: the container
  * @flags: VFIO_PV_BATCH_FLAG_*
- * @count: entries of the whole
+ * @count: entries of the whole batch
  * @first: number of the first one of this group
  * @nr: entries in this group
  * @done: how many have succeeded
  * @failed: one has failed
  * @entries: our copy of the group's
- * @maps: what is queued belongs to it
- * @restarts: see vfio_pv_restarts(); from before the first was queued
- * @dmas: what belongs to each while it is queued, or NULL
+ * @maps: the batch of the IOMMU driver that queued maps belong to
+ * @restarts: vfio_pv_restarts() from before the first map was queued
+ * @dmas: of each entry its mapping, while that is queued; or NULL
  */
 struct vfio_pv_batch {
 	struct vfio_pv_container *c;
@@ -205,7 +205,7 @@ static void vfio_pv_batch_unmap_group(struct vfio_pv_batch *b)
 /* ------------------------------------------------------------------ */
 /* Both */
 
-/* Groups are attached and detached between two groups of entries at the latest. */
+/* c->lock is dropped between groups of entries, so that attach and detach need not wait long. */
 static int vfio_pv_batch_group(struct vfio_pv_batch *b, bool map)
 {
 	struct vfio_pv_container *c = b->c;
@@ -228,7 +228,7 @@ static const char *vfio_pv_batch_name(bool map)
 	return map ? "MAP" : "UNMAP";
 }
 
-/* Those that were not reached. Return: that all of them know, else @b->first does not */
+/* Mark entries that were not reached. False: that of @b->first can't be written. */
 static bool vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
 				      struct vfio_pv_batch_entry __user *user)
 {
@@ -263,7 +263,7 @@ static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
 	}
-	/* What has failed before has been told of */
+	/* An earlier error has been logged */
 	if (!vfio_pv_batch_cancel_rest(b, user) && !ret)
 		ret = vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", b->first);
 	return ret;

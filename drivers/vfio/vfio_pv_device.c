@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: what mediated devices ask of a container.
+ * Paravirtual IOMMU, VFIO backend: calls for mediated devices.
  *
  * All pages of a mapping are pinned for as long as it exists. So a mediated
- * device that pins a page needs no pin of its own; we only count how often it
- * holds which page, and before a mapping goes the device is told to let go.
+ * device needs no pin of its own. It is only counted how often each page is held by
+ * one, and before a mapping is removed the devices are told to unpin it.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -15,10 +15,10 @@
 
 #include "vfio_pv_priv.h"
 
-/* How often a device is told to let go of a mapping */
+/* How often devices are told to unpin a mapping */
 #define VFIO_PV_UNPIN_TRIES	10
 
-/* Return: the mapping at this IOVA, with the byte offset in it; or NULL. */
+/* Return: the mapping at an IOVA, with *offset set to the byte offset in it; or NULL. */
 static struct vfio_pv_dma *vfio_pv_lookup(struct vfio_pv_container *c,
 					  dma_addr_t iova, unsigned long *offset)
 {
@@ -34,7 +34,7 @@ static struct vfio_pv_dma *vfio_pv_lookup(struct vfio_pv_container *c,
 	return dma;
 }
 
-/* With what memory @xas has; look at xas_error() too */
+/* Hold a page, with the memory that @xas has: the caller looks at xas_error(), too */
 static int vfio_pv_hold_locked(struct vfio_pv_container *c, dma_addr_t iova,
 			       int prot, struct page **page, struct xa_state *xas)
 {
@@ -74,7 +74,7 @@ static int vfio_pv_hold(struct vfio_pv_container *c, dma_addr_t iova, int prot,
 		spin_lock(&c->tree_lock);
 		ret = vfio_pv_hold_locked(c, iova, prot, page, &xas);
 		spin_unlock(&c->tree_lock);
-		/* What it was about may be gone; xas_nomem() looks at it */
+		/* The mapping may be gone by now, and xas_nomem() accesses the xarray */
 		xas.xa = &none;
 	} while (xas_nomem(&xas, GFP_KERNEL_ACCOUNT));
 	return ret ?: xas_error(&xas);
@@ -104,16 +104,17 @@ static void vfio_pv_unhold(struct vfio_pv_container *c, dma_addr_t iova)
 }
 
 /**
- * vfio_pv_pin_pages() - give a mediated device pages to work on
+ * vfio_pv_pin_pages() - hold pages for a mediated device
  * @c: the container
  * @iova: of the first page
  * @npage: number of pages
  * @prot: IOMMU_READ, IOMMU_WRITE
- * @pages: filled
+ * @pages: filled with the pages
  *
+ * Context: process; takes c->tree_lock.
  * Return: @npage; -EACCES version 1 of the interface; -EINVAL an IOVA without
  * pages, or no device that could be told to unpin; -COMPAT_EWRAPS a range that
- * wraps; -EPERM; -ENOMEM.
+ * wraps; -EPERM; -ENOMEM. After an error no page is held.
  */
 int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
 		      int prot, struct page **pages)
@@ -130,14 +131,14 @@ int vfio_pv_pin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage,
 
 	for (i = 0; !ret && i < npage; i++)
 		ret = vfio_pv_hold(c, iova + i * PAGE_SIZE, prot, &pages[i]);
-	/* The last one that was tried is not held. */
+	/* The page that failed, number i - 1, is not held. */
 	if (ret && i > 1)
 		vfio_pv_unpin_pages(c, iova, i - 1);
 	return ret ?: npage;
 }
 
 /**
- * vfio_pv_unpin_pages() - a mediated device lets go of pages
+ * vfio_pv_unpin_pages() - undo vfio_pv_pin_pages()
  * @c: the container
  * @iova: of the first page
  * @npage: number of pages
@@ -153,7 +154,7 @@ void vfio_pv_unpin_pages(struct vfio_pv_container *c, dma_addr_t iova, int npage
 	}
 }
 
-/* Return: how many bytes were copied, at most up to the end of the page. */
+/* Copy up to the end of a page. Return: how many bytes, or a negative errno. */
 static long vfio_pv_rw_page(struct vfio_pv_container *c, dma_addr_t iova,
 			    void *data, size_t count, bool write)
 {
@@ -180,12 +181,12 @@ static long vfio_pv_rw_page(struct vfio_pv_container *c, dma_addr_t iova,
 }
 
 /**
- * vfio_pv_dma_rw() - a mediated device reads or writes memory by its IOVA
+ * vfio_pv_dma_rw() - read or write memory at an IOVA for a mediated device
  * @c: the container
  * @iova: where
  * @data: kernel memory to copy from or to
  * @count: number of bytes
- * @write: to the IOVA, not from it
+ * @write: copy to the IOVA, not from it
  *
  * Return: 0; -EINVAL nothing is mapped; -EPERM; -EFAULT memory without pages.
  */
@@ -208,9 +209,9 @@ int vfio_pv_dma_rw(struct vfio_pv_container *c, dma_addr_t iova, void *data,
 }
 
 /**
- * vfio_pv_register_device() - a device was opened
+ * vfio_pv_register_device() - add a device that was opened
  * @c: the container
- * @vdev: the device
+ * @vdev: the device; ignored unless it wants to be told of unmaps
  */
 void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vdev)
 {
@@ -224,7 +225,7 @@ void vfio_pv_register_device(struct vfio_pv_container *c, struct vfio_device *vd
 }
 
 /**
- * vfio_pv_unregister_device() - a device is being closed
+ * vfio_pv_unregister_device() - remove a device that is being closed
  * @c: the container
  * @vdev: the device
  */
@@ -250,18 +251,19 @@ static bool vfio_pv_held(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 }
 
 /**
- * vfio_pv_make_devices_unpin() - have mediated devices let go of a mapping
+ * vfio_pv_make_devices_unpin() - have mediated devices unpin a mapping
  * @c: the container
- * @dma: being unmapped by the caller, so nobody starts to hold it
+ * @dma: the mapping, being unmapped by the caller, so that it can't be pinned anew
  *
- * Return: true if no device holds a page of it.
+ * Context: process, may sleep; calls devices with c->devices_lock held.
+ * Return: true if no device holds a page of it any more.
  */
 bool vfio_pv_make_devices_unpin(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	struct vfio_device *vdev;
 	int tries;
 
-	/* Nobody has held it since it is being unmapped: that stays so */
+	/* Without the lock: in state UNMAPPING the count can't rise any more */
 	if (!READ_ONCE(dma->nr_held))
 		return true;
 	for (tries = 0; tries < VFIO_PV_UNPIN_TRIES; tries++) {

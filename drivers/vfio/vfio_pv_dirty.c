@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: which pages may devices have written to.
+ * Paravirtual IOMMU, VFIO backend: which pages may devices have written to?
  *
- * The host is asked, for each domain. Where it can't tell, and for mediated
- * devices, every page that is mapped writable counts as dirty: the answer may
- * hold more than was written, never less.
+ * For each domain the host is asked. If it can't tell, and for mediated devices, every
+ * page that is mapped writable counts as dirty. So more pages may be reported than were
+ * written to, never fewer.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -35,7 +35,7 @@ u64 vfio_pv_dirty_max(void)
 /* ------------------------------------------------------------------ */
 /* What is dirty */
 
-/* All that is mapped writable */
+/* Set the bits of everything that is mapped writable */
 static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 				   unsigned long iova, unsigned long last,
 				   __le64 *bits)
@@ -58,7 +58,7 @@ static void vfio_pv_dirty_writable(struct vfio_pv_container *c,
 	spin_unlock(&c->tree_lock);
 }
 
-/* What a table of the user maps nobody here knows */
+/* Set the bits of all pages that may be dirty; with a table, what is mapped is not known here */
 static void vfio_pv_dirty_guess(struct vfio_pv_container *c, unsigned long iova,
 				unsigned long npages, __le64 *bits)
 {
@@ -72,7 +72,7 @@ static void vfio_pv_dirty_guess(struct vfio_pv_container *c, unsigned long iova,
 		bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
 }
 
-/* @more: room for as many bits */
+/* Collect the bits of all domains. @more is a second buffer of the same size as @bits. */
 static void vfio_pv_dirty_collect(struct vfio_pv_container *c, unsigned long iova,
 				  unsigned long npages, __le64 *bits, __le64 *more)
 {
@@ -107,7 +107,7 @@ static bool vfio_pv_dirty_nothing_there(struct vfio_pv_container *c,
 	return nothing;
 }
 
-/* @what: which ioctl, for vfio_pv_refuse() */
+/* Write the bits of a range to the user. @what: which ioctl, for vfio_pv_refuse() */
 static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
 			       u64 npages, u64 __user *to, __le64 *bits, __le64 *more,
 			       const char *what)
@@ -137,7 +137,7 @@ static int vfio_pv_dirty_write(struct vfio_pv_container *c, unsigned long iova,
 	return 0;
 }
 
-/* Tell the user which pages of a range are dirty. */
+/* As vfio_pv_dirty_write(), with buffers of its own. */
 static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 				u64 npages, u64 __user *to, const char *what)
 {
@@ -153,7 +153,7 @@ static int vfio_pv_dirty_report(struct vfio_pv_container *c, unsigned long iova,
 	return ret;
 }
 
-/* Is it large enough, and not too large, for so many pages? */
+/* Whether a bitmap is large enough, and not too large, for so many pages */
 static bool vfio_pv_dirty_bitmap_fits(const struct vfio_bitmap *bitmap, u64 npages)
 {
 	return npages && npages <= VFIO_PV_DIRTY_MAX_PAGES &&
@@ -192,7 +192,7 @@ static int vfio_pv_dirty_switch(struct vfio_pv_container *c, bool on)
 	if (down_write_killable(&c->lock))
 		return -EINTR;
 	c->dirty = on;
-	/* A host that refuses is not asked: see vfio_pv_dirty_collect() */
+	/* Errors are ignored: vfio_pv_dirty_collect() does without such a host */
 	list_for_each_entry(d, &c->domains, link) {
 		if (on)
 			pv_iommu_dirty_start(d->domain);
@@ -203,7 +203,7 @@ static int vfio_pv_dirty_switch(struct vfio_pv_container *c, bool on)
 	return 0;
 }
 
-/* Does an IOVA lie within a mapping, not at its start? */
+/* Whether an IOVA is within a mapping, and not at its start */
 static bool vfio_pv_dirty_cuts(struct vfio_pv_container *c, unsigned long iova)
 {
 	struct vfio_pv_dma *dma;
@@ -314,11 +314,11 @@ static int vfio_pv_unmap_and_report(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_unmap_dirty() - unmap, and say what was dirty
+ * vfio_pv_unmap_dirty() - unmap, and report which pages were dirty
  * @c: the container
- * @unmap: from the user; flags are good, other fields are unchecked
- * @arg: user address of the struct that @unmap is the beginning of
- * @unmapped: how many bytes were unmapped
+ * @unmap: from the user; flags are valid, other fields are unchecked
+ * @arg: user address of the struct that @unmap was read from
+ * @unmapped: set to how many bytes were unmapped
  *
  * Return: 0, the errors of vfio_pv_unmap(), -EINVAL for a bad bitmap; nothing is
  * unmapped on failure.

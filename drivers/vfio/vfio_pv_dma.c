@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: mappings come into being, and are forgotten.
+ * Paravirtual IOMMU, VFIO backend: setting up mappings, and freeing them.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -9,11 +9,11 @@
 
 #include "vfio_pv_priv.h"
 
-/* What a container keeps of mappings that are gone */
+/* How many freed mappings a container keeps for reuse */
 #define VFIO_PV_MAX_SPARE	64
 
 /**
- * vfio_pv_take_spare() - a struct vfio_pv_dma that was kept
+ * vfio_pv_take_spare() - take a struct vfio_pv_dma that was kept for reuse
  * @c: the container; the caller holds its tree lock
  *
  * Return: it, or NULL if there is none.
@@ -31,7 +31,7 @@ struct vfio_pv_dma *vfio_pv_take_spare(struct vfio_pv_container *c)
 	return dma;
 }
 
-/* Take what stands for nothing any more. */
+/* Keep an unused mapping for reuse, or free it. */
 static void vfio_pv_dma_put(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
 	lockdep_assert_held(&c->tree_lock);
@@ -44,7 +44,7 @@ static void vfio_pv_dma_put(struct vfio_pv_container *c, struct vfio_pv_dma *dma
 }
 
 /**
- * vfio_pv_drop_spare() - free what is kept for mappings to come
+ * vfio_pv_drop_spare() - free all mappings that are kept for reuse
  * @c: the container, about to be freed
  */
 void vfio_pv_drop_spare(struct vfio_pv_container *c)
@@ -57,9 +57,9 @@ void vfio_pv_drop_spare(struct vfio_pv_container *c)
 }
 
 /**
- * vfio_pv_dma_init() - set up a mapping that nobody knows yet
- * @dma: filled
- * @map: what is to be mapped; checked
+ * vfio_pv_dma_init() - set up a mapping that is not in the tree yet
+ * @dma: filled in
+ * @map: the request to map; checked
  */
 void vfio_pv_dma_init(struct vfio_pv_dma *dma,
 		      const struct vfio_pv_dma_map *map)
@@ -82,7 +82,7 @@ void vfio_pv_dma_init(struct vfio_pv_dma *dma,
 	xa_init(&dma->holds);
 }
 
-/* Give back all that a mapping has but itself. */
+/* Release the memory behind a mapping. */
 static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 {
 	if (dma->stuck)
@@ -92,11 +92,13 @@ static void vfio_pv_dma_empty(struct vfio_pv_dma *dma)
 }
 
 /**
- * vfio_pv_forget() - release mappings, and their IOVAs
+ * vfio_pv_forget() - unpin and free mappings
  * @c: the container
- * @dmas: the caller's, who has flushed them or never mapped them; gone on return
+ * @dmas: the mappings, busy; flushed, or never mapped. Freed on return.
  *
- * Their IOVAs are free when their pages are.
+ * Their IOVAs can be mapped again once their pages have been unpinned.
+ *
+ * Context: process, may sleep; takes c->tree_lock.
  */
 void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 {
@@ -112,7 +114,7 @@ void vfio_pv_forget(struct vfio_pv_container *c, struct list_head *dmas)
 	spin_lock(&c->tree_lock);
 	list_for_each_entry_safe(dma, next, dmas, link) {
 		interval_tree_remove(&dma->node, &c->tree);
-		/* A device that did not let go in time may have until now */
+		/* Only if a mediated device has not unpinned its pages in time */
 		if (!xa_empty(&dma->holds))
 			xa_destroy(&dma->holds);
 		vfio_pv_set_state(c, dma, 0);

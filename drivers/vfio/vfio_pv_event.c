@@ -2,9 +2,9 @@
 /*
  * Paravirtual IOMMU, VFIO backend: events, from the IOMMU driver to the user.
  *
- * A container keeps a bounded number of them. When there is no room the number
- * of what is lost is counted, and takes its place in the order of the events as
- * soon as there is: nothing is lost without a word.
+ * A container keeps a limited number of events. Those that find no room are counted,
+ * and as soon as there is room an event with this count takes their place: so events
+ * are never lost silently.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -17,7 +17,7 @@
 
 #include "vfio_pv_priv.h"
 
-/* Events handed over at a time, on the stack */
+/* How many events to copy to the user at a time, by way of the stack */
 #define VFIO_PV_EVENT_BATCH	8
 
 /**
@@ -54,8 +54,8 @@ static void vfio_pv_events_push(struct vfio_pv_events *e,
 	e->queue[e->head++ % VFIO_PV_MAX_EVENTS] = *event;
 }
 
-/* What was lost gets its place, if there is one. */
-static void vfio_pv_events_own_up(struct vfio_pv_events *e)
+/* If events were lost and there is room now, put an event that says so into the queue. */
+static void vfio_pv_events_push_lost(struct vfio_pv_events *e)
 {
 	struct vfio_pv_event event = {
 		.seq = e->seq - e->lost + 1,
@@ -78,7 +78,7 @@ static void vfio_pv_events_post(struct vfio_pv_events *e,
 	unsigned long flags;
 
 	spin_lock_irqsave(&e->lock, flags);
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	event->seq = ++e->seq;
 	if (e->lost || !vfio_pv_events_room(e))
 		e->lost++;
@@ -134,14 +134,14 @@ static void vfio_pv_handle_event(void *token, const struct pv_iommu_event *from)
 
 	if (from->bad)
 		event.flags |= VFIO_PV_EVENT_FLAG_ENTRY | from->bad << 8;
-	/* Where the user's own memory is, is nobody's business; a table's owner knows */
+	/* Don't disclose where the user's own memory is; the user of a table knows that anyway */
 	if (from->vm || from->bad)
 		event.gpa = from->gpa;
 	vfio_pv_events_post(token, &event);
 }
 
 /**
- * vfio_pv_events_alloc() - make room for events
+ * vfio_pv_events_alloc() - allocate the event queue of a container
  *
  * Return: to be freed by vfio_pv_events_free(); NULL for no memory.
  */
@@ -158,7 +158,7 @@ struct vfio_pv_events *vfio_pv_events_alloc(void)
 
 /**
  * vfio_pv_events_free() - undo vfio_pv_events_alloc()
- * @e: the events, of which nobody tells any more; or NULL
+ * @e: the queue, which no domain uses any more; or NULL
  */
 void vfio_pv_events_free(struct vfio_pv_events *e)
 {
@@ -168,11 +168,11 @@ void vfio_pv_events_free(struct vfio_pv_events *e)
 }
 
 /**
- * vfio_pv_events_watch() - have the events of a domain come to the container
+ * vfio_pv_events_watch() - queue the events of a domain in the container
  * @c: the container
  * @domain: the domain
  *
- * A container that is not of VFIO_PV_IOMMU takes none.
+ * Nothing happens for a container that is not of type VFIO_PV_IOMMU.
  */
 void vfio_pv_events_watch(struct vfio_pv_container *c, struct iommu_domain *domain)
 {
@@ -231,14 +231,14 @@ long vfio_pv_set_eventfd(struct vfio_pv_container *c, unsigned long arg)
 	return 0;
 }
 
-/* Look at the oldest events; they stay. */
+/* Copy the oldest events, without removing them. */
 static u32 vfio_pv_events_peek(struct vfio_pv_events *e,
 			       struct vfio_pv_event *to, u32 max)
 {
 	u32 i, n;
 
 	spin_lock_irq(&e->lock);
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	n = min(max, e->head - e->tail);
 	for (i = 0; i < n; i++)
 		to[i] = e->queue[(e->tail + i) % VFIO_PV_MAX_EVENTS];
@@ -250,13 +250,13 @@ static void vfio_pv_events_drop(struct vfio_pv_events *e, u32 n)
 {
 	spin_lock_irq(&e->lock);
 	e->tail += n;
-	vfio_pv_events_own_up(e);
+	vfio_pv_events_push_lost(e);
 	spin_unlock_irq(&e->lock);
 }
 
-/* Return: how many were handed over, or a negative errno if none could be. */
-static long vfio_pv_events_hand_over(struct vfio_pv_events *e,
-				     struct vfio_pv_event __user *to, u32 room)
+/* Copy events to the user. Return: how many, or a negative errno if none could be copied. */
+static long vfio_pv_events_copy(struct vfio_pv_events *e,
+				struct vfio_pv_event __user *to, u32 room)
 {
 	struct vfio_pv_event some[VFIO_PV_EVENT_BATCH];
 	u32 done = 0, n;
@@ -296,15 +296,15 @@ long vfio_pv_read_events(struct vfio_pv_container *c, unsigned long arg)
 		return vfio_pv_refuse(-EOPNOTSUPP, "READ_EVENTS", "unknown flag", read.flags);
 	if (!IS_ALIGNED(read.events, sizeof(u64)))
 		return vfio_pv_refuse(-EINVAL, "READ_EVENTS", "misaligned array", read.events);
-	/* Who can't be told how many they are gets none */
+	/* Before any event is taken: the user has to learn how many there are */
 	if (put_user(0, &uarg->count) || put_user(0, &uarg->left))
 		return vfio_pv_refuse(-EFAULT, "READ_EVENTS", "can't write its argument at",
 				      arg);
 	if (mutex_lock_killable(&e->read_lock))
 		return -EINTR;
-	/* The queue holds no more: events that come meanwhile are for the next call */
-	n = vfio_pv_events_hand_over(e, u64_to_user_ptr(read.events),
-				     min_t(u32, read.count, 2 * VFIO_PV_MAX_EVENTS));
+	/* A bound, as new events may come all the time: they are for the next call */
+	n = vfio_pv_events_copy(e, u64_to_user_ptr(read.events),
+				min_t(u32, read.count, 2 * VFIO_PV_MAX_EVENTS));
 	spin_lock_irq(&e->lock);
 	read.left = e->head - e->tail + !!e->lost;
 	spin_unlock_irq(&e->lock);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: what is unmapped but not flushed.
+ * Paravirtual IOMMU, VFIO backend: mappings that are unmapped but not flushed.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -9,9 +9,10 @@
 #include "vfio_pv_priv.h"
 
 /*
- * All of them are ours at once, though it takes a while to say so of each:
- * whoever wants to flush some meanwhile waits. None that was unflushed when we
- * began is left to others, who may be done later than we.
+ * Take all unflushed mappings. They are taken at once, though it takes a while to set the
+ * state of each: threads that want to flush some meanwhile wait (@sweeping). And this waits
+ * until no other thread is flushing, so that on success all that was unflushed has been
+ * flushed.
  */
 static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 				      struct list_head *taken)
@@ -39,8 +40,8 @@ static int vfio_pv_take_all_unflushed(struct vfio_pv_container *c,
 }
 
 /*
- * Make the unflushed mappings in the range ours, and the range as large as
- * they are: more may be flushed than was asked for, never less.
+ * Take the unflushed mappings that overlap a range, and widen the range to cover them: more
+ * may be flushed than was asked for, never less.
  */
 static int vfio_pv_take_unflushed(struct vfio_pv_container *c,
 				  unsigned long *start, unsigned long *last,
@@ -111,11 +112,14 @@ static int vfio_pv_do_invalidate(struct vfio_pv_container *c,
 /**
  * vfio_pv_invalidate() - VFIO_PV_IOMMU_INVALIDATE
  * @c: the container
- * @inv: from the user; flags, granularity and PASID are good, and the range
+ * @inv: from the user; flags, granularity and PASID are valid, and the range
  *	does not wrap
  *
- * Return: 0, -EINVAL for bad alignment, or what pv_iommu_invalidate() says;
- * then nothing is unpinned.
+ * Unflushed mappings in the range are flushed and unpinned.
+ *
+ * Context: process, may sleep.
+ * Return: 0; -EINVAL for bad alignment; -EINTR; or as pv_iommu_invalidate(). After an error
+ * nothing is unpinned.
  */
 int vfio_pv_invalidate(struct vfio_pv_container *c,
 		       const struct vfio_pv_iommu_invalidate *inv)
@@ -137,8 +141,8 @@ int vfio_pv_invalidate(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_drop_unflushed() - release all mappings that wait to be flushed
- * @c: the container, with no device that could reach a domain
+ * vfio_pv_drop_unflushed() - unpin and free all mappings that are unflushed
+ * @c: the container, locked for writing; no device is attached any more
  */
 void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 {
@@ -151,7 +155,7 @@ void vfio_pv_drop_unflushed(struct vfio_pv_container *c)
 	if (list_empty(&taken))
 		return;
 
-	/* A host that does not answer may not have let the devices leave, too */
+	/* If the host does not answer, devices may not be detached either */
 	if (vfio_pv_flush_domains(c, PVIOMMU_INV_DOMAIN, 0, 0, 0))
 		vfio_pv_all_stuck(&taken);
 	vfio_pv_forget(c, &taken);

@@ -65,7 +65,7 @@ static bool vfio_pv_interrupts_safe(struct iommu_group *group)
 /* ------------------------------------------------------------------ */
 /* Domains */
 
-/* Called for the group's devices: the first one stands for all. */
+/* Called for each device of a group: allocates for the first one, which stands for all. */
 static int vfio_pv_alloc_for(struct device *dev, void *data)
 {
 	struct iommu_domain **domain = data;
@@ -74,7 +74,7 @@ static int vfio_pv_alloc_for(struct device *dev, void *data)
 	return 1;
 }
 
-/* A domain that is attached to the group and on no list yet */
+/* Create a domain, attached to a group, which is on no list yet */
 static struct vfio_pv_domain *vfio_pv_domain_create(struct vfio_pv_container *c,
 						    struct iommu_group *group)
 {
@@ -96,7 +96,7 @@ static struct vfio_pv_domain *vfio_pv_domain_create(struct vfio_pv_container *c,
 	ret = pv_iommu_own(domain, &vfio_pv_owner_ops, d);
 	if (ret)
 		goto err_domain;
-	/* What happens to a device from the moment that it is there is heard of */
+	/* Before the attach, so that no event is missed */
 	vfio_pv_events_watch(c, domain);
 	ret = iommu_attach_group(domain, group);
 	if (ret)
@@ -124,7 +124,7 @@ static void vfio_pv_domain_destroy(struct vfio_pv_container *c,
 	kfree(d);
 }
 
-/* Attach to a domain that exists, else to a new one, which is put on the list. */
+/* Attach a group to an existing domain, or else to a new one, which is put on the list. */
 static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 						   struct iommu_group *group)
 {
@@ -134,7 +134,7 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 	list_for_each_entry(d, &c->domains, link) {
 		if (!iommu_attach_group(d->domain, group))
 			return d;
-		/* There is one table, and no mappings that another domain could have */
+		/* With a table there can't be a second domain, which would have no mappings */
 		if (d->table)
 			return ERR_PTR(-EINVAL);
 	}
@@ -150,7 +150,7 @@ static struct vfio_pv_domain *vfio_pv_enter_domain(struct vfio_pv_container *c,
 /* ------------------------------------------------------------------ */
 /* Attach */
 
-/* Would all that is mapped still be allowed? */
+/* Whether everything that is mapped would be allowed by a new layout */
 static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 				const struct vfio_pv_layout *layout)
 {
@@ -158,7 +158,7 @@ static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 	struct interval_tree_node *node;
 	bool fits = true;
 
-	/* Nobody changes the tree but for reading c->lock */
+	/* With c->lock for writing nobody changes the tree */
 	lockdep_assert_held_write(&c->lock);
 	for (node = interval_tree_iter_first(&c->tree, 0, ULONG_MAX); node && fits;
 	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
@@ -169,7 +169,7 @@ static bool vfio_pv_layout_fits(struct vfio_pv_container *c,
 	return fits;
 }
 
-/* The group is on its domain's list: adapt the container to it. */
+/* Check a group that is on its domain's list, and adapt the container to it. */
 static int vfio_pv_admit(struct vfio_pv_container *c, struct vfio_pv_domain *d,
 			 struct iommu_group *group)
 {
@@ -216,9 +216,9 @@ static int vfio_pv_attach_real(struct vfio_pv_container *c,
 }
 
 /*
- * Mediated devices bring no IOMMU. Of the types that type1 has, too, a container of
- * nothing else is not ours, so the first group that we are offered has to be a real
- * one. The type that only we have can't be meant for anybody else.
+ * Mediated devices have no IOMMU. With one of type1's types, a container that has nothing
+ * else is left to type1: so the first group has to be a real one. VFIO_PV_IOMMU can only be
+ * meant for this backend.
  */
 static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 				   struct vfio_pv_group *g)
@@ -231,10 +231,10 @@ static int vfio_pv_attach_emulated(struct vfio_pv_container *c,
 }
 
 /*
- * Which ioctl it is the core does not tell: VFIO_SET_IOMMU brings the groups that there
- * are, be they several, VFIO_GROUP_SET_CONTAINER each later one. With a type that type 1
- * has, too, that is asked next by VFIO_SET_IOMMU, and a group that is not @ours is no
- * refusal then.
+ * Log why a group is refused. The core does not tell which ioctl this is: VFIO_SET_IOMMU
+ * attaches all groups that the container has, VFIO_GROUP_SET_CONTAINER each later one. With
+ * one of type1's types, VFIO_SET_IOMMU tries type1 next, so for a group that is not @ours
+ * this is no refusal, and not logged.
  */
 static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error, const char *why,
 				struct iommu_group *group, bool ours)
@@ -261,13 +261,14 @@ static int vfio_pv_refuse_group(struct vfio_pv_container *c, int error, const ch
  * @group: the group
  * @type: what kind of group
  *
- * What is refused is told of, unless it is not ours and type 1 is asked next.
+ * A refusal is logged, unless the group is not ours and type1 is tried next.
  *
+ * Context: process, may sleep; takes c->lock for writing.
  * Return: 0; -ENODEV if it is not ours, or the host has no such device; -EBUSY if a
- * mapping has no user address; -EINVAL if it is attached already, or if what is mapped is
- * in the way of its reserved regions; -EPERM if its interrupts are not isolated;
- * -EACCES, -EFAULT if memory that is mapped can't be had again; -ENOENT; -ENOSPC;
- * -ENOMEM; -EIO.
+ * mapping has no user address; -EINVAL if it is attached already, or if a mapping overlaps
+ * one of its reserved regions; -EPERM if its interrupts are not isolated; -EACCES, -EFAULT if
+ * memory that is mapped can't be mapped again in its domain; -ENOENT; -ENOSPC; -ENOMEM; -EIO.
+ * After an error it is not attached.
  */
 int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 			 enum vfio_group_type type)
@@ -286,7 +287,7 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	g->group = group;
 
 	down_write(&c->lock);
-	/* Mediated devices need addresses at any time; for others, as type1 does it */
+	/* Mediated devices need user addresses at any time; type1 refuses all groups then */
 	if (c->nr_vaddr_invalid) {
 		ret = -EBUSY;
 		why = "a mapping has no vaddr, group";
@@ -302,7 +303,7 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 	if (!ret)
 		return 0;
 	kfree(g);
-	/* The host, too, may say -ENODEV, of a group that is ours: then nobody else says why */
+	/* The host may refuse a group that is ours with -ENODEV, too: that has to be logged */
 	return vfio_pv_refuse_group(c, ret, why, group,
 				    type != VFIO_EMULATED_IOMMU || ret != -ENODEV);
 }
@@ -311,8 +312,8 @@ int vfio_pv_attach_group(struct vfio_pv_container *c, struct iommu_group *group,
 /* Detach */
 
 /*
- * Without this group there may be more IOVAs. If there is no memory to work
- * that out the old layout stays, which allows no more than the new one would.
+ * Without a group more IOVAs may be usable. If there is no memory to work that out the old
+ * layout stays, which allows no more than the new one would.
  */
 static void vfio_pv_relax_layout(struct vfio_pv_container *c)
 {
@@ -322,7 +323,7 @@ static void vfio_pv_relax_layout(struct vfio_pv_container *c)
 		vfio_pv_layout_replace(c, &layout);
 }
 
-/* Holding a group is what entitles to mappings: with the last one they go. */
+/* Mappings exist only while the container has a group: unmap all with the last one. */
 static void vfio_pv_check_last(struct vfio_pv_container *c)
 {
 	if (list_empty(&c->domains) && list_empty(&c->emulated))
@@ -330,8 +331,8 @@ static void vfio_pv_check_last(struct vfio_pv_container *c)
 }
 
 /*
- * No device is left in the domain. If it is the only one, its mappings go with
- * it, or stay pinned for the mediated devices.
+ * Free a domain that no device is attached to any more. If it is the last one, everything is
+ * unmapped; unless there are mediated devices, for which mappings stay pinned.
  */
 static void vfio_pv_leave_domain(struct vfio_pv_container *c,
 				 struct vfio_pv_domain *d)
@@ -372,9 +373,13 @@ static void vfio_pv_detach_locked(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_detach_group() - let a group go
+ * vfio_pv_detach_group() - take a group out of the container
  * @c: the container
- * @group: attached; if not, nothing happens
+ * @group: the group; nothing happens if it is not attached
+ *
+ * With the last group everything is unmapped and unpinned.
+ *
+ * Context: process, may sleep; takes c->lock for writing.
  */
 void vfio_pv_detach_group(struct vfio_pv_container *c, struct iommu_group *group)
 {
@@ -384,8 +389,10 @@ void vfio_pv_detach_group(struct vfio_pv_container *c, struct iommu_group *group
 }
 
 /**
- * vfio_pv_detach_all() - let all groups and mappings go
+ * vfio_pv_detach_all() - take all groups out of the container, and unmap everything
  * @c: the container, which nobody else uses any more
+ *
+ * Context: process, may sleep; takes c->lock for writing.
  */
 void vfio_pv_detach_all(struct vfio_pv_container *c)
 {
@@ -408,7 +415,7 @@ void vfio_pv_detach_all(struct vfio_pv_container *c)
 }
 
 /**
- * vfio_pv_group_domain() - which domain is this group attached to
+ * vfio_pv_group_domain() - the domain that a group is attached to
  * @c: the container
  * @group: the group
  *

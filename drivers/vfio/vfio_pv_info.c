@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: what a container tells about itself.
+ * Paravirtual IOMMU, VFIO backend: ioctls that return information about a container.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -13,10 +13,10 @@
 #include "vfio_pv_priv.h"
 
 /**
- * vfio_pv_has_emulated() - are there mediated devices
+ * vfio_pv_has_emulated() - does a container have mediated devices
  * @c: the container
  *
- * Return: true if there are.
+ * Return: true if it has.
  */
 bool vfio_pv_has_emulated(struct vfio_pv_container *c)
 {
@@ -65,7 +65,7 @@ static int vfio_pv_add_migration(struct vfio_pv_container *c,
 {
 	struct vfio_iommu_type1_info_cap_migration cap;
 
-	/* It has a hole at its end */
+	/* It has padding at its end, which the user will see */
 	memset(&cap, 0, sizeof(cap));
 	cap.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION;
 	cap.header.version = 1;
@@ -100,7 +100,7 @@ static int vfio_pv_add_ranges(struct vfio_pv_container *c,
 	return ret;
 }
 
-/* All its devices have one host */
+/* VFIO_PV_INFO_*. All devices are behind the same host, so any domain will do. */
 static u64 vfio_pv_features(struct vfio_pv_container *c)
 {
 	struct vfio_pv_domain *d;
@@ -142,7 +142,7 @@ static int vfio_pv_add_limits(struct vfio_pv_container *c,
 	return vfio_info_add_capability(caps, &cap.header, sizeof(cap));
 }
 
-/* Fill in all but where the capabilities go. */
+/* Fill in everything but cap_offset, and collect the capabilities. */
 static int vfio_pv_collect(struct vfio_pv_container *c,
 			   struct vfio_iommu_type1_info *info,
 			   struct vfio_info_cap *caps)
@@ -167,8 +167,8 @@ static int vfio_pv_collect(struct vfio_pv_container *c,
 }
 
 /*
- * A user whose buffer is too small for the capabilities is told how large it
- * has to be, and gets the rest.
+ * If the user's buffer is too small for the capabilities, argsz is set to the size that is
+ * needed, and the rest is returned all the same.
  */
 static int vfio_pv_copy_caps(struct vfio_iommu_type1_info *info,
 			     struct vfio_info_cap *caps, unsigned long arg)
@@ -228,7 +228,7 @@ static u32 vfio_pv_lookup_flags(const struct vfio_pv_dma *dma)
 	}
 }
 
-/* What the container knows */
+/* What the container has mapped at an IOVA */
 static int vfio_pv_lookup_tree(struct vfio_pv_container *c,
 			       struct vfio_pv_iommu_lookup *look)
 {
@@ -249,7 +249,7 @@ static int vfio_pv_lookup_tree(struct vfio_pv_container *c,
 	return 0;
 }
 
-/* And what the host does */
+/* And what the host has */
 static int vfio_pv_do_lookup(struct vfio_pv_container *c,
 			     struct vfio_pv_iommu_lookup *look)
 {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: mappings into and out of IOMMU domains.
+ * Paravirtual IOMMU, VFIO backend: putting mappings into IOMMU domains, and
+ * removing them.
  *
  * Maps are queued run by run and made effective by one call at the end of a
- * request, removals of a request are flushed by one call: that is what leaves
- * the guest, so its number does not depend on how scattered the memory is.
+ * request. Removals of a request are flushed by one call. Only these calls cause VM
+ * exits, so their number does not depend on how scattered the memory is.
  *
- * The container's tree is the only record of what is mapped. When the host has
- * forgotten everything (the machine was suspended) and is told anew, the
- * mappings in state VFIO_PV_MAPPED or VFIO_PV_TAKEN are brought back from it.
- * Others are being changed by a thread that finds out by vfio_pv_restarts().
+ * The container's tree is the only record of what is mapped. In a restart, when the
+ * host has forgotten everything (the VM was suspended), mappings in state
+ * VFIO_PV_MAPPED or VFIO_PV_TAKEN are replayed from it. Mappings in other states are
+ * being changed by a thread, which finds out by vfio_pv_restarts().
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -65,7 +66,7 @@ static int vfio_pv_queue_runs(const struct vfio_pv_dma *dma,
 	return 0;
 }
 
-/* Memory that is one run, such as a page; -EAGAIN if it is not */
+/* Map memory that is one run, such as a single page; -EAGAIN if it is not */
 static int vfio_pv_map_run(struct vfio_pv_dma *dma, struct iommu_domain *domain)
 {
 	const struct vfio_pv_chunk *chunk = &dma->mem.first;
@@ -99,8 +100,9 @@ static int vfio_pv_map_domain(struct vfio_pv_dma *dma,
  * vfio_pv_queue_domains() - queue a mapping for all domains
  * @c: the container, locked
  * @dma: busy, its memory pinned
- * @batch: what the maps belong to; stays until vfio_pv_sync_domains()
+ * @batch: the batch that the maps belong to; valid until vfio_pv_sync_domains()
  *
+ * Context: process, may sleep.
  * Return: 0 or a negative errno; then it is in none of the domains, or stuck.
  */
 int vfio_pv_queue_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
@@ -128,9 +130,10 @@ int vfio_pv_queue_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
  * @c: the container, locked
  * @start: first IOVA of a range that covers them
  * @last: its last IOVA
- * @batch: what they belong to; not used any more on return
+ * @batch: the batch that they belong to; not used any more on return
  *
- * Return: 0; or a negative errno: some of them are not mapped in some domain.
+ * Context: process, may sleep.
+ * Return: 0; or a negative errno if any of them is not mapped in some domain.
  */
 int vfio_pv_sync_domains(struct vfio_pv_container *c, unsigned long start,
 			 unsigned long last, struct pv_iommu_batch *batch)
@@ -169,10 +172,10 @@ int vfio_pv_map_domains(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 }
 
 /**
- * vfio_pv_all_stuck() - a flush has failed
- * @dmas: busy mappings that it was for
+ * vfio_pv_all_stuck() - mark mappings as stuck, as a flush has failed
+ * @dmas: the mappings that the flush was for, all busy
  *
- * It can't be said which of them devices still reach: none is ever unpinned.
+ * It is not known which of them devices still reach, so none will ever be unpinned.
  */
 void vfio_pv_all_stuck(struct list_head *dmas)
 {
@@ -207,12 +210,14 @@ static void vfio_pv_clear_domain(struct iommu_domain *domain,
 }
 
 /**
- * vfio_pv_clear_domains() - take mappings out of all domains
+ * vfio_pv_clear_domains() - remove mappings from all domains
  * @c: the container, locked
- * @dmas: busy ones, at least one
- * @flush: so that no device reaches them on return
+ * @dmas: the mappings, at least one, all busy
+ * @flush: flush them, so that no device reaches them on return
  *
- * Those of which that can't be said are stuck.
+ * Mappings that devices may still reach are marked as stuck.
+ *
+ * Context: process, may sleep.
  */
 void vfio_pv_clear_domains(struct vfio_pv_container *c, struct list_head *dmas,
 			   bool flush)
@@ -225,7 +230,7 @@ void vfio_pv_clear_domains(struct vfio_pv_container *c, struct list_head *dmas,
 }
 
 /**
- * vfio_pv_flush_domains() - make removals effective in all domains
+ * vfio_pv_flush_domains() - flush removals in all domains
  * @c: the container, locked
  * @granularity: PVIOMMU_INV_*
  * @addr: first IOVA
@@ -252,7 +257,7 @@ int vfio_pv_flush_domains(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_restarts() - how often the host has been told anew of all mappings
+ * vfio_pv_restarts() - how often all mappings have been replayed to the host
  * @c: the container, locked
  *
  * Return: a count, the same for all domains.
@@ -270,9 +275,9 @@ u32 vfio_pv_restarts(struct vfio_pv_container *c)
 /* As the owner of domains */
 
 /*
- * Queue all mappings, which nobody changes, for a domain that has none of them;
- * PV_IOMMU_REPLAY_BATCHES batches take turns: neighbours are not joined, which
- * another machine may lend by two grants.
+ * Queue all mappings, which nobody changes, for a domain that has none of them. The
+ * PV_IOMMU_REPLAY_BATCHES batches take turns, so that neighbouring mappings don't become one
+ * op: if they are of another VM's memory they may be covered by different grants.
  */
 static int vfio_pv_queue_all(struct vfio_pv_domain *d,
 			     struct pv_iommu_batch *batches, bool may_sleep)
@@ -297,8 +302,8 @@ static int vfio_pv_queue_all(struct vfio_pv_domain *d,
 }
 
 /*
- * Nothing else runs, and nobody is preempted with the tree lock held: the tree
- * is whole.
+ * Nothing else runs, and no thread can be preempted with the tree lock held, so the tree is
+ * consistent.
  */
 static int vfio_pv_owner_replay(void *owner, struct pv_iommu_batch *batches)
 {
@@ -316,7 +321,7 @@ static phys_addr_t vfio_pv_owner_iova_to_phys(void *owner, unsigned long iova)
 
 	spin_lock(&c->tree_lock);
 	dma = vfio_pv_first(c, iova, iova, VFIO_PV_MAPPED | VFIO_PV_TAKEN);
-	/* Memory of another machine has no address here */
+	/* Another VM's memory has no address here */
 	if (dma && !dma->mem.vm)
 		phys = PFN_PHYS(vfio_pv_mem_pfn(&dma->mem,
 						(iova - dma->node.start) >> PAGE_SHIFT)) |
@@ -345,7 +350,7 @@ static int vfio_pv_fill_once(struct vfio_pv_domain *d)
 	return ret;
 }
 
-/* Take all mappings out of one domain; 0: no device reaches them there any more */
+/* Unmap all mappings from one domain. Return: 0 if no device reaches them through it */
 static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 {
 	struct vfio_pv_container *c = d->container;
@@ -362,11 +367,13 @@ static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 
 /**
  * vfio_pv_abandon_domain() - empty a domain that is about to be freed
- * @d: the domain; its groups are detached
+ * @d: the domain, its groups detached; its container is locked for writing
  *
- * Detaching a group never fails, even if the host did not do it. Mappings that stay in
- * the container are not taken out of this domain later, so they are now. If that fails
- * devices may reach them for ever, and they are stuck.
+ * Detaching a group does not fail, even if the host did not do it. Mappings that stay in the
+ * container are not unmapped from this domain later, so it is done now. If that fails devices
+ * may keep access to them, and none of them is ever unpinned.
+ *
+ * Context: process, may sleep.
  */
 void vfio_pv_abandon_domain(struct vfio_pv_domain *d)
 {
@@ -384,10 +391,12 @@ void vfio_pv_abandon_domain(struct vfio_pv_domain *d)
 }
 
 /**
- * vfio_pv_fill_domain() - put all mappings into a domain that is new
- * @d: holds nothing yet
+ * vfio_pv_fill_domain() - put all mappings into a new domain
+ * @d: the domain, with nothing mapped yet; its container is locked for writing
  *
- * On failure the caller frees the domain and with it what was put there.
+ * On failure the caller has to free the domain, and with it what was mapped there.
+ *
+ * Context: process, may sleep.
  *
  * Return: 0 or a negative errno.
  */

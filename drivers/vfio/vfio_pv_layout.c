@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Paravirtual IOMMU, VFIO backend: which IOVAs and page sizes a container's
- * domains and groups leave.
+ * domains and groups allow.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -9,12 +9,12 @@
 #include "vfio_pv_priv.h"
 
 /**
- * vfio_pv_layout_allows() - do all of these IOVAs exist
+ * vfio_pv_layout_allows() - can a range of IOVAs be mapped
  * @layout: the layout
  * @start: first IOVA
  * @last: last IOVA, inclusive
  *
- * Return: true if they do.
+ * Return: true if all of it is usable.
  */
 bool vfio_pv_layout_allows(const struct vfio_pv_layout *layout, u64 start,
 			   u64 last)
@@ -30,7 +30,7 @@ bool vfio_pv_layout_allows(const struct vfio_pv_layout *layout, u64 start,
 	return false;
 }
 
-/* Take [start, last] out; there is room for one range more. */
+/* Remove [start, last] from the ranges; there is room for one more range. */
 static void vfio_pv_carve(struct vfio_pv_layout *layout, u64 start, u64 last)
 {
 	struct vfio_pv_range *r = layout->ranges;
@@ -95,7 +95,7 @@ static void vfio_pv_carve_regions(struct vfio_pv_layout *layout,
 				      region->start + region->length - 1);
 }
 
-/* Page sizes below the CPU's are hidden behind the CPU's. */
+/* The page sizes that all domains have. Sizes below the CPU's page size are replaced by that. */
 static unsigned long vfio_pv_common_pgsizes(struct vfio_pv_container *c)
 {
 	unsigned long pgsizes = ULONG_MAX;
@@ -110,8 +110,8 @@ static unsigned long vfio_pv_common_pgsizes(struct vfio_pv_container *c)
 
 /**
  * vfio_pv_layout_build() - work out the layout from what is attached
- * @c: the container
- * @layout: filled; handed to vfio_pv_layout_replace(), or its ranges freed
+ * @c: the container, locked for writing
+ * @layout: filled in; to be passed to vfio_pv_layout_replace(), or its ranges kfree()d
  *
  * Return: 0; -EINVAL if nothing could be mapped; -ENOMEM.
  */
@@ -153,8 +153,8 @@ int vfio_pv_layout_build(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_layout_replace() - make a new layout the container's
- * @c: the container
+ * vfio_pv_layout_replace() - set the layout of a container
+ * @c: the container, locked for writing
  * @layout: its ranges belong to the container from now on
  */
 void vfio_pv_layout_replace(struct vfio_pv_container *c,

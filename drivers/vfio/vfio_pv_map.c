@@ -21,7 +21,7 @@ static int vfio_pv_check_map(struct vfio_pv_container *c,
 	return 0;
 }
 
-/* What is to be done: map, or give a user address alone */
+/* Check the flags: either to map, or to give a new user address and nothing else */
 static int vfio_pv_check_kind(const struct vfio_pv_dma_map *map)
 {
 	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
@@ -34,7 +34,7 @@ static int vfio_pv_check_kind(const struct vfio_pv_dma_map *map)
 	return 0;
 }
 
-/* In the order of type1, which says of a range that wraps before all else */
+/* In the order of type1, which checks for a range that wraps first */
 static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 {
 	if (map->size != (size_t)map->size ||
@@ -52,8 +52,8 @@ static int vfio_pv_check_words(const struct vfio_pv_dma_map *map)
 }
 
 /*
- * Of whose memory? A grant is the machine's; who may use it here is who could have
- * got at the memory of anybody here.
+ * Check a request to map another VM's memory. The grant is for this VM as a whole, so only
+ * those may use it who have access to everybody's memory anyway.
  */
 static int vfio_pv_check_foreign(struct vfio_pv_container *c,
 				 const struct vfio_pv_dma_map *map)
@@ -65,7 +65,7 @@ static int vfio_pv_check_foreign(struct vfio_pv_container *c,
 				      map->iova);
 	if (map->vm == PVIOMMU_VM_SELF)
 		return vfio_pv_refuse(-EINVAL, "MAP_DMA", "VM 0, IOVA", map->iova);
-	/* Only the host knows of the memory, and of mediated devices it does not */
+	/* The host alone can map that memory, and it can't for mediated devices */
 	if (list_empty(&c->domains))
 		return vfio_pv_refuse(-EOPNOTSUPP, "MAP_DMA", "no device to map for, IOVA",
 				      map->iova);
@@ -100,8 +100,8 @@ static int vfio_pv_may_map(struct vfio_pv_container *c, unsigned long start,
 }
 
 /*
- * Make the range ours. -ENOBUFS if that needs a mapping, *dma, which can't be
- * allocated here; -EAGAIN if it is busy and @wait is not wanted.
+ * Insert a mapping for the range. -ENOBUFS: the caller has to allocate *dma, which can't be
+ * done here; -EAGAIN: the range is busy and @wait is false.
  */
 static int vfio_pv_try_reserve(struct vfio_pv_container *c,
 			       const struct vfio_pv_dma_map *map,
@@ -154,7 +154,7 @@ static struct vfio_pv_dma *vfio_pv_reserve(struct vfio_pv_container *c,
 	}
 }
 
-/* From now on it is replayed. False if it has to be mapped again before. */
+/* Make it MAPPED, to be replayed from now on. False: a restart came first, map it again. */
 static bool vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 			    u32 restarts)
 {
@@ -170,7 +170,7 @@ static bool vfio_pv_publish(struct vfio_pv_container *c, struct vfio_pv_dma *dma
 	return good;
 }
 
-/* Not all of it may have been lost */
+/* Unmap what a restart may have left of a mapping */
 static int vfio_pv_unmap_lost(struct vfio_pv_container *c,
 			      struct vfio_pv_dma *dma)
 {
@@ -213,9 +213,9 @@ static void vfio_pv_forget_one(struct vfio_pv_container *c, struct vfio_pv_dma *
 }
 
 /*
- * Each mapping takes some of the kernel's memory, and a user has no more of them than
- * RLIMIT_MEMLOCK has pages; but for those that have no pages. Memory of another machine
- * is for the privileged.
+ * Each mapping takes some of the kernel's memory. RLIMIT_MEMLOCK limits how many a user can
+ * have, except for those that have no pages: these have a limit of their own. Memory of
+ * another VM has no limit, as only privileged users can map it.
  */
 static int vfio_pv_charge(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
@@ -295,8 +295,8 @@ int vfio_pv_map(struct vfio_pv_container *c,
  * @c: the container, locked for reading
  * @map: flags are known ones, other fields are unchecked
  *
- * Return: 0, -EINVAL, -COMPAT_EWRAPS for a range that wraps, or what is wrong with
- * memory of another machine.
+ * Return: 0; -EINVAL; -COMPAT_EWRAPS for a range that wraps; for another VM's memory also
+ * -EPERM, -EOPNOTSUPP.
  */
 int vfio_pv_map_check(struct vfio_pv_container *c,
 		      const struct vfio_pv_dma_map *map)
@@ -307,12 +307,12 @@ int vfio_pv_map_check(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_map_begin() - first half of vfio_pv_map(): up to what leaves the guest
+ * vfio_pv_map_begin() - first half of vfio_pv_map(): pin, and queue for all domains
  * @c: the container, locked for reading
- * @map: passed vfio_pv_map_check()
- * @wait: wait while the range is busy; only for a caller that has begun nothing
- *	that is not finished
- * @batch: what the maps belong to, for vfio_pv_sync_domains()
+ * @map: has passed vfio_pv_map_check()
+ * @wait: wait while the range is busy; only for a caller that has no other mapping between
+ *	this and vfio_pv_map_finish()
+ * @batch: the batch that the maps belong to, for vfio_pv_sync_domains()
  * @begun: set to the mapping on success, for vfio_pv_map_finish()
  *
  * Return: 0, -EAGAIN if the range is busy and @wait is false, or the errors of
@@ -348,10 +348,10 @@ int vfio_pv_map_begin(struct vfio_pv_container *c,
 /**
  * vfio_pv_map_finish() - second half of vfio_pv_map()
  * @c: the container, locked for reading since vfio_pv_map_begin()
- * @dma: what that has begun; gone on failure
- * @restarts: what vfio_pv_restarts() said before that
- * @good: vfio_pv_sync_domains() has said that all of the batch is mapped; if not,
- *	this one is mapped again, alone
+ * @dma: the mapping from that; freed on failure
+ * @restarts: vfio_pv_restarts() from before that
+ * @good: vfio_pv_sync_domains() has succeeded for the whole batch; if not, this mapping is
+ *	unmapped, and mapped again on its own
  *
  * Return: 0 or the errors of vfio_pv_map().
  */

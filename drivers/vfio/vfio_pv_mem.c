@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: user memory, pinned, accounted and
- * remembered as runs of page frames.
+ * Paravirtual IOMMU, VFIO backend: pinning and accounting of user memory, which
+ * is recorded as runs of page frames.
  */
 #include <linux/capability.h>
 #include <linux/mm.h>
@@ -15,11 +15,11 @@
 #define VFIO_PV_CHUNK_RUNS \
 	((PAGE_SIZE - sizeof(struct vfio_pv_chunk)) / sizeof(struct vfio_pv_run))
 
-/* Pages that are pinned with what is on the stack, and with a page of pointers */
+/* How many pages to pin at a time, with pointers on the stack, and with a page of pointers */
 #define VFIO_PV_BATCH_SMALL	16
 #define VFIO_PV_BATCH		(PAGE_SIZE / sizeof(struct page *))
 
-/* How often a fault may come back without a page frame */
+/* How often to retry a fault that dropped the lock */
 #define VFIO_PV_FAULT_TRIES	16
 
 /*
@@ -39,7 +39,7 @@ static int vfio_pv_try_account(struct vfio_pv_mem *mem, unsigned long npages,
 	return ret;
 }
 
-/* Who is within the limit need not be asked for a capability. */
+/* Ask for the capability only if the limit is exceeded, as that may be audited. */
 static int vfio_pv_account(struct vfio_pv_mem *mem, unsigned long npages)
 {
 	int ret = vfio_pv_try_account(mem, npages, false);
@@ -77,10 +77,9 @@ static void vfio_pv_init_chunk(struct vfio_pv_mem *mem,
 }
 
 /*
- * Chunk @chunk follows @prev. It jumps as far as two jumps of @prev lead, if these
- * are of the same length, and to @prev if not: lengths are 1, 3, 7 and so on, as
- * the digits of a skew binary number. No memory is needed for that, and to append
- * takes a constant time.
+ * Append @chunk after @prev. If the last two jumps on the way back from @prev have the same
+ * length, @chunk jumps over both, else to @prev. So jumps have lengths 1, 3, 7 and so on,
+ * like the digits of a skew binary number. This needs no memory, and constant time.
  */
 static void vfio_pv_link_chunk(struct vfio_pv_chunk *prev, struct vfio_pv_chunk *chunk)
 {
@@ -96,7 +95,7 @@ static void vfio_pv_link_chunk(struct vfio_pv_chunk *prev, struct vfio_pv_chunk 
 		chunk->jump = prev;
 }
 
-/* A page that holds the chunk and its runs */
+/* Append a chunk: a page that holds the chunk and its runs */
 static struct vfio_pv_chunk *vfio_pv_add_chunk(struct vfio_pv_mem *mem)
 {
 	struct vfio_pv_chunk *chunk = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
@@ -129,7 +128,7 @@ static bool vfio_pv_extend_run(struct vfio_pv_mem *mem, unsigned long pfn,
 	return true;
 }
 
-/* Remember page frames that follow those remembered so far. */
+/* Record page frames that follow those recorded so far. */
 static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
 			   u32 npages, bool pinned)
 {
@@ -150,7 +149,7 @@ static int vfio_pv_add_run(struct vfio_pv_mem *mem, unsigned long pfn,
 	return 0;
 }
 
-/* Return: how many of the pages were remembered, all or less for no memory. */
+/* Return: how many of the pages were recorded; less than all if there is no memory. */
 static unsigned long vfio_pv_add_pages(struct vfio_pv_mem *mem,
 				       struct page **pages, unsigned long npages)
 {
@@ -194,15 +193,15 @@ static int vfio_pv_follow(struct vm_area_struct *vma, unsigned long vaddr,
 	return ret;
 }
 
-/* Only frames whose pages nobody counts can do without a pin. */
+/* Only page frames without reference counts can be mapped without a pin. */
 static bool vfio_pv_unpinnable(unsigned long pfn)
 {
 	return !pfn_valid(pfn) || PageReserved(pfn_to_page(pfn));
 }
 
 /*
- * Memory such as a BAR that is mapped into the process has no pages. It stays
- * where it is as long as its owner sees to it; it is not accounted.
+ * Record a page of memory that has no pages, such as a BAR that is mapped into the process.
+ * It is neither pinned nor accounted, so it is up to its owner that it stays valid.
  *
  * Return: 1, or a negative errno.
  */
@@ -231,7 +230,7 @@ static long vfio_pv_take_pfnmap(struct vfio_pv_mem *mem, unsigned long vaddr)
 	return ret ?: 1;
 }
 
-/* Return: how many pages were pinned and remembered, or a negative errno. */
+/* Return: how many pages were pinned and recorded, or a negative errno. */
 static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
 			      struct page **pages, unsigned long max)
 {
@@ -241,7 +240,7 @@ static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
 	int ret;
 
 	n = pin_user_pages_fast(vaddr, max, flags, pages);
-	/* The last addresses there are: to pin them would wrap */
+	/* The end of the range would wrap: these are the last addresses, and not user memory */
 	if (n == -EOVERFLOW)
 		return -EFAULT;
 	if (n == -EFAULT)
@@ -258,7 +257,7 @@ static long vfio_pv_pin_batch(struct vfio_pv_mem *mem, unsigned long vaddr,
 	return n;
 }
 
-/* Nothing of another machine's memory is here; what it is called is remembered */
+/* Another VM's memory is not here: only its guest physical addresses are recorded */
 static int vfio_pv_name_foreign(struct vfio_pv_mem *mem)
 {
 	unsigned long pfn = PHYS_PFN(mem->vaddr), left = mem->npages;
@@ -276,9 +275,10 @@ static int vfio_pv_name_foreign(struct vfio_pv_mem *mem)
  * vfio_pv_mem_pin() - pin and account all pages of a mapping
  * @mem: set up by vfio_pv_mem_init(), by this process
  *
- * Memory of another machine is not pinned, that is up to the host.
- * May sleep for as long as a page fault can. On failure the caller calls
- * vfio_pv_mem_release(), which undoes what was done.
+ * Memory of another VM is not pinned here, but by the host. On failure the caller has
+ * to call vfio_pv_mem_release(), which undoes what was done.
+ *
+ * Context: process, may sleep for as long as a page fault can.
  *
  * Return: 0; -ENOMEM also when RLIMIT_MEMLOCK is exceeded; -EFAULT; -EINTR.
  */
@@ -314,10 +314,10 @@ int vfio_pv_mem_pin(struct vfio_pv_mem *mem)
 }
 
 /**
- * vfio_pv_mem_init() - describe memory, of the current process or of another machine
- * @mem: filled; nothing is pinned yet
- * @vm: number of the other machine, or 0
- * @vaddr: page aligned; guest physical address in the other machine
+ * vfio_pv_mem_init() - describe memory, of the current process or of another VM
+ * @mem: filled in; nothing is pinned yet
+ * @vm: number of the other VM, or 0
+ * @vaddr: page aligned; for another VM's memory a guest physical address there
  * @size: page aligned
  * @write: devices may write to it
  *
@@ -343,11 +343,11 @@ void vfio_pv_mem_init(struct vfio_pv_mem *mem, u32 vm, unsigned long vaddr,
 }
 
 /**
- * vfio_pv_mem_move() - the memory is this process' now, at another address
+ * vfio_pv_mem_move() - account memory to the current process, and change its address
  * @mem: pinned
- * @vaddr: page aligned
+ * @vaddr: the new address, page aligned
  *
- * What is pinned stays as it is, but is accounted to this process.
+ * What is pinned stays pinned.
  *
  * Return: 0; -ENODEV no user memory; -ENOMEM RLIMIT_MEMLOCK; -EINTR. Nothing is
  * changed on failure.
@@ -378,8 +378,11 @@ int vfio_pv_mem_move(struct vfio_pv_mem *mem, unsigned long vaddr)
 
 /**
  * vfio_pv_mem_release() - undo vfio_pv_mem_init() and vfio_pv_mem_pin()
- * @mem: not used afterwards
- * @unpin: false if a device may still reach the pages: they are lost then
+ * @mem: the memory
+ * @unpin: false if a device may still reach the pages: they stay pinned forever, and
+ *	accounted
+ *
+ * Context: process, may sleep.
  */
 void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 {
@@ -405,9 +408,9 @@ void vfio_pv_mem_release(struct vfio_pv_mem *mem, bool unpin)
 }
 
 /*
- * The run that holds a page, and the number of the page in it; or NULL. Called with
- * the tree lock held: some tens of steps to the chunk, however scattered the memory
- * is, and at most VFIO_PV_CHUNK_RUNS in it.
+ * Find the run that holds page number *index, which is set to its number in the run; or NULL.
+ * Called with the tree lock held, so it must be fast: some tens of steps to the chunk, however
+ * scattered the memory is, and at most VFIO_PV_CHUNK_RUNS steps in it.
  */
 static const struct vfio_pv_run *vfio_pv_find_run(const struct vfio_pv_mem *mem,
 						  unsigned long *index)

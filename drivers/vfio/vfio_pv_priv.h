@@ -2,28 +2,28 @@
 /*
  * VFIO container backend of the paravirtual IOMMU: what its files share.
  *
- * A container holds mappings. A mapping is what one VFIO_IOMMU_MAP_DMA made: a
- * range of IOVAs and the user memory behind it, which is remembered as runs,
+ * A container holds mappings. A mapping is made by one VFIO_IOMMU_MAP_DMA: a
+ * range of IOVAs and the user memory behind it, which is recorded as runs,
  * that is pieces of consecutive page frames. A mapping keeps its pages pinned
  * from before it is put into the first IOMMU domain until after its removal
- * has been flushed from all of them; unmap, flush, unpin, never otherwise.
+ * has been flushed from all of them: unmap, flush, then unpin.
  *
- * The ranges of all mappings of a container stand in one interval tree and
+ * The ranges of all mappings of a container are in one interval tree and
  * never overlap, whatever the state of the mappings:
  *
  *   MAPPING -> MAPPED -> UNMAPPING -> (gone) or UNFLUSHED
  *                                               UNFLUSHED <-> FLUSHING -> (gone)
  *
- * Who unmaps several makes them TAKEN one after the other, which can be undone,
- * then UNMAPPING, which can't.
+ * To unmap several mappings, a thread makes them TAKEN one after the other, which
+ * can be undone, and then UNMAPPING, which can't.
  *
- * TAKEN and the states that end in -ING belong to the thread that set them: it works on
- * the mapping without the tree lock, and others who need that range wait.
- * Maps and unmaps of different ranges therefore run side by side.
+ * In state TAKEN, and in those that end in -ING, a mapping is busy: it belongs to the
+ * thread that has set the state and works on it without the tree lock. Others that need
+ * its range wait. So maps and unmaps of different ranges run in parallel.
  *
  * The tree is the only record of what is mapped in the IOMMU domains: the
  * container is their owner, see <linux/pv_iommu.h>. It may be read without a
- * lock when no other CPU runs, because nobody sleeps with the tree lock held.
+ * lock when no other CPU runs, as no thread sleeps with the tree lock held.
  *
  * Lock order, outermost first:
  *
@@ -32,12 +32,12 @@
  *     mmap_lock of the user    pinning and accounting
  *       container->tree_lock     the tree and the states; a spinlock, innermost
  *
- * Devices call pin_pages, unpin_pages and dma_rw while we call them, so these
- * take tree_lock only and wait for nothing.
+ * Devices may call pin_pages, unpin_pages and dma_rw from callbacks that are called
+ * here. So these take tree_lock only and don't wait.
  *
- * The IOMMU driver tells of events with its own lock held, which comes after
- * container->lock. What takes them has two locks of its own, see vfio_pv_event.c,
- * and waits for nobody.
+ * The IOMMU driver delivers events with its own lock held, which comes after
+ * container->lock. The handler takes only the locks of vfio_pv_event.c and does not
+ * wait.
  */
 #ifndef _VFIO_PV_PRIV_H
 #define _VFIO_PV_PRIV_H
@@ -67,7 +67,7 @@
 struct mm_struct;
 struct vfio_pv_events;
 
-/* What a request to map says; @vm counts with VFIO_PV_MAP_FLAG_FOREIGN only */
+/* Whether a request is about another VM's memory; without this flag its @vm is ignored */
 static inline bool vfio_pv_map_is_foreign(const struct vfio_pv_dma_map *map)
 {
 	return map->flags & VFIO_PV_MAP_FLAG_FOREIGN;
@@ -77,8 +77,8 @@ static inline bool vfio_pv_map_is_foreign(const struct vfio_pv_dma_map *map)
 #define VFIO_PV_BATCH_GROUP	128
 
 /*
- * Events that wait to be read, per container: those of a whole list of pages that are
- * first to be let go, and then gone
+ * Events of a container that can wait to be read: enough for a RELEASE of a full list of
+ * pages, with two events for each
  */
 #define VFIO_PV_MAX_EVENTS	1024
 
@@ -89,27 +89,27 @@ enum vfio_pv_state {
 	VFIO_PV_UNMAPPING = 1 << 2,	/* being taken out of the domains */
 	VFIO_PV_UNFLUSHED = 1 << 3,	/* out of the domains, IOTLB not flushed */
 	VFIO_PV_FLUSHING = 1 << 4,	/* an invalidation covers it */
-	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but somebody is about to change it */
+	VFIO_PV_TAKEN = 1 << 5,		/* MAPPED, but a thread is about to change it */
 };
 
 #define VFIO_PV_CLAIMED	(VFIO_PV_MAPPING | VFIO_PV_TAKEN | VFIO_PV_UNMAPPING)
 
-/* Mappings of a container that nobody is charged for: as many as type1 has of any kind */
+/* Mappings of a container that are not charged to anybody; as many as type1 allows at all */
 #define VFIO_PV_MAX_UNCHARGED	U16_MAX
 
 /* Mappings handled without letting the tree lock go */
 #define VFIO_PV_TREE_BATCH	256
 
 /**
- * struct vfio_pv_pick - which mappings a thread wants to make its own
+ * struct vfio_pv_pick - which mappings a thread wants to take
  * @start: first IOVA
  * @last: last IOVA, inclusive
- * @low: none that begins before this
- * @high: none that ends after this
+ * @low: not those that begin before this
+ * @high: not those that end after this
  * @from: those in this state
- * @to: the state they get
- * @busy: those in one of these states are waited for
- * @wait: if not, they are -EAGAIN
+ * @to: the state that they get
+ * @busy: wait for those in one of these states
+ * @wait: if false, return -EAGAIN instead of waiting
  */
 struct vfio_pv_pick {
 	unsigned long start;
@@ -129,7 +129,7 @@ struct vfio_pv_range {
 };
 
 /**
- * struct vfio_pv_layout - what the domains and groups of a container allow
+ * struct vfio_pv_layout - IOVAs and page sizes that a container's domains and groups allow
  * @ranges: usable IOVAs, ascending and disjoint; NULL when there is no domain,
  *	and then all IOVAs are usable
  * @nr: number of @ranges
@@ -155,12 +155,12 @@ struct vfio_pv_group {
  * struct vfio_pv_domain - an IOMMU domain that holds all mappings
  * @link: on the list of the container
  * @container: the container
- * @live: it has all that is in state VFIO_PV_MAPPED; tree_lock
+ * @live: it has all mappings in state VFIO_PV_MAPPED; tree_lock
  * @groups: groups attached to it, at least one
  * @domain: the domain
- * @coherent: DMA that asks not to snoop is made to snoop
- * @table: it translates what a table of the user says, and has no mappings; the
- *	container has no other domain then, and is not the owner of this one
+ * @coherent: DMA is made to snoop even if it asks not to
+ * @table: it translates what a table of the user says, and has no mappings. Then the
+ *	container has no other domain, and is not the owner of this one.
  */
 struct vfio_pv_domain {
 	struct list_head link;
@@ -181,27 +181,27 @@ struct vfio_pv_domain {
  * @rcu: for freeing
  * @v2: unmaps follow the rules of VFIO_TYPE1v2_IOMMU
  * @pv: opened as VFIO_PV_IOMMU
- * @in_use: it has its type for certain, as more than groups has come; for what is
- *	said to the log alone
- * @events: what happened, for the user to read; NULL unless @pv
+ * @in_use: VFIO_SET_IOMMU has succeeded, as other calls than for groups have come; only
+ *	used for the wording of log messages
+ * @events: events for the user to read; NULL unless @pv
  * @max_mappings: how many mappings it may have
  * @lock: see the lock order; protects @domains, @emulated and @layout
  * @domains: list of struct vfio_pv_domain
  * @emulated: list of struct vfio_pv_group of mediated devices
  * @layout: what can be mapped
- * @dirty: pages that are written to are logged; changes with @lock for writing
+ * @dirty: dirty page logging is on; changes with @lock for writing
  * @tree_lock: see the lock order; protects what follows, and each mapping's
  *	state and holds
  * @tree: the mappings, by IOVA
  * @unflushed: the mappings in state VFIO_PV_UNFLUSHED
- * @spare: struct vfio_pv_dma that stand for nothing, so that mapping and
- *	unmapping in turns allocates nothing
+ * @spare: unused struct vfio_pv_dma, kept so that mapping and unmapping in turn
+ *	need not allocate
  * @nr_spare: number of @spare
  * @nr_flushing: number of mappings in state VFIO_PV_FLUSHING
- * @sweeping: a thread makes all that are unflushed its own; nobody else takes any
+ * @sweeping: a thread is taking all that are unflushed, and no other may take any
  * @avail: number of mappings that may still be made
  * @nr_uncharged: number of mappings that are @uncharged
- * @nr_vaddr_invalid: number of mappings that have no user address
+ * @nr_vaddr_invalid: number of mappings with @vaddr_invalid
  * @settled: counts the times that a mapping ceased to be busy
  * @wait: woken when @settled changes
  * @devices_lock: see the lock order; with it or @tree_lock @devices can be
@@ -245,9 +245,9 @@ struct vfio_pv_container {
 
 /**
  * struct vfio_pv_run - consecutive page frames
- * @pfn: the first; of another machine, if the memory is
+ * @pfn: the first one; of the other VM, if it is another VM's memory
  * @npages: how many
- * @pinned: they are pinned pages; if not, they are memory without pages here
+ * @pinned: they are pinned pages; if false, memory that has no pages here
  */
 struct vfio_pv_run {
 	unsigned long pfn;
@@ -259,8 +259,8 @@ struct vfio_pv_run {
  * struct vfio_pv_chunk - some runs of a mapping
  * @next: the chunk that follows, or NULL
  * @prev: the one before; the first one has itself
- * @jump: one further before, such that from any chunk to any before it there are
- *	no more steps than some times the logarithm of their number
+ * @jump: one further before, such that any earlier chunk can be reached in O(log n) steps,
+ *	see vfio_pv_link_chunk()
  * @depth: number of chunks before this one
  * @start: number of the first page
  * @npages: pages in all runs of this chunk
@@ -285,20 +285,18 @@ struct vfio_pv_chunk {
 
 /**
  * struct vfio_pv_mem - the memory behind a mapping
- * @mm: address space that it was pinned in and is accounted to; grabbed. NULL for
- *	memory of another machine, which the host pins and accounts
- * @vm: number of that machine, 0 for this one
- * @vaddr: where it starts; in another machine its guest physical address
+ * @mm: address space that it was pinned in and is accounted to; mmgrab()ed. NULL for
+ *	memory of another VM, which the host pins and accounts
+ * @vm: number of that VM, 0 for this one
+ * @vaddr: where it starts; for another VM's memory a guest physical address there
  * @npages: number of pages
  * @write: devices may write to it
  * @locked: number of pages accounted
- * @first: the first of the chunks that hold the runs in order; it needs no
- *	memory of its own
+ * @first: the first of the chunks that hold the runs in order; the others are allocated
  * @first_runs: its runs
  * @last: the last chunk
  *
- * Belongs to the thread that made the mapping busy, and does not change while
- * it is not busy.
+ * Only the thread that has made the mapping busy may change it.
  */
 struct vfio_pv_mem {
 	struct mm_struct *mm;
@@ -315,12 +313,12 @@ struct vfio_pv_mem {
 /**
  * struct vfio_pv_dma - a mapping
  * @node: its IOVAs, and its place in the tree
- * @link: on a list of the thread that made it busy, or that of the unflushed
- * @spare: on the list of the spare
- * @state: what it is
- * @vaddr_invalid: the user has taken its address back; tree_lock
+ * @link: on a list of the thread that has made it busy, or on @unflushed of the container
+ * @spare: on @spare of the container
+ * @state: see above
+ * @vaddr_invalid: the user has given up its address (VFIO_DMA_UNMAP_FLAG_VADDR); tree_lock
  * @uncharged: it has no page that counts against RLIMIT_MEMLOCK; tree_lock
- * @stuck: it may still be reachable by a device: never unpin it
+ * @stuck: a device may still reach it, so it must never be unpinned
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @mem: the memory behind it
  * @holds: how often each page is held by a mediated device, by page number
@@ -356,12 +354,12 @@ static inline unsigned long vfio_pv_min_pgsize(const struct vfio_pv_layout *layo
 }
 
 /*
- * Say why an ioctl is refused, to who wants to know: the error, a negative errno, is
- * the value of this. @what is which ioctl, without its prefix, @why what is wrong, and
- * @value with which value. Each place has a limit of its own for how often. One line
- * for each refusal: who passes an error on says nothing. An entry of a batch is told of
- * as the ioctl that it stands for, MAP_DMA or UNMAP_DMA, unless that could not have it.
- * Of -EINTR nothing is said: the process is being killed.
+ * Log at debug level why an ioctl is refused. The value of this is @error, a negative errno.
+ * @what is the ioctl, without its prefix; @why what is wrong, and @value the value that is.
+ * Each place has a rate limit of its own. There is one line for each refusal, from where it is
+ * found: callers that pass an error on log nothing. An entry of a batch is logged as the ioctl
+ * that it stands for, MAP_DMA or UNMAP_DMA, unless that could not fail in this way. -EINTR is
+ * not logged, as the process is being killed.
  */
 #define vfio_pv_refuse(error, what, why, value) ({				\
 	int __error = (error);							\

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: page tables of the user's own.
+ * Paravirtual IOMMU, VFIO backend: page tables that the user keeps.
  *
- * Their entries are physical addresses of this machine, which the host looks up
- * in the VM's memory. That keeps other VMs safe, but not this one: who binds a
- * table has devices reach any memory. Hence the capability. A user without it has
- * memory mapped page by page, each of which is looked up in the user's own address
- * space and pinned.
+ * Their entries are physical addresses of this VM, which the host looks up in the VM's
+ * memory. This protects other VMs, but not this one: by a table devices can reach any of
+ * its memory. So binding a table needs a capability. Other users have to map memory, whose
+ * pages are then looked up in their own address space, and pinned.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -22,7 +21,7 @@ struct vfio_pv_table_request {
 	struct iommu_domain *domain;
 };
 
-/* For the first device: it is there until we return */
+/* Called for each device of a group: allocates for the first one */
 static int vfio_pv_table_alloc_for(struct device *dev, void *data)
 {
 	struct vfio_pv_table_request *req = data;
@@ -54,8 +53,8 @@ static struct iommu_domain *vfio_pv_table_alloc(struct iommu_group *group,
 }
 
 /*
- * Move all groups from one domain to another. On failure they are where they were; one
- * that the host doesn't let back is in none, and can do no DMA.
+ * Move all groups from one domain to another. On failure they are moved back. A group that
+ * the host does not take back is in no domain, and can't do DMA.
  */
 static int vfio_pv_move_groups(struct vfio_pv_domain *d, struct iommu_domain *from,
 			       struct iommu_domain *to)
@@ -97,7 +96,7 @@ bool vfio_pv_has_table(struct vfio_pv_container *c)
 	return d && d->table;
 }
 
-/* Is there anything mapped, or not yet flushed, that devices could lose? */
+/* Whether anything is mapped, or unmapped but not flushed */
 static bool vfio_pv_has_mappings(struct vfio_pv_container *c)
 {
 	bool has;
@@ -131,7 +130,7 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 		return vfio_pv_refuse(PTR_ERR(domain), "BIND_TABLE",
 				      "no such table, or the host refuses, root", bind->root);
 	old = d->domain;
-	/* What happens to a device from the moment that it is there is heard of */
+	/* Before the attach, so that no event is missed */
 	vfio_pv_events_watch(c, domain);
 	ret = vfio_pv_move_groups(d, old, domain);
 	if (ret) {
@@ -145,7 +144,7 @@ static int vfio_pv_bind(struct vfio_pv_container *c,
 	d->coherent = domain->ops->enforce_cache_coherency(domain);
 	if (c->dirty)
 		pv_iommu_dirty_start(domain);
-	/* We were its owner; there is nothing that it could have asked of us */
+	/* The container was its owner, but as nothing was mapped there is nothing to replay */
 	iommu_domain_free(old);
 	return 0;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: the tree of mappings, and whose they are.
+ * Paravirtual IOMMU, VFIO backend: the tree of mappings, and their states.
  *
- * The tree lock is a spinlock. Whoever works on many mappings lets it go now and
+ * The tree lock is a spinlock. A thread that works on many mappings drops it now and
  * then, and goes on behind the last one.
  */
 #include <linux/sched/signal.h>
@@ -31,14 +31,13 @@ static struct vfio_pv_dma *vfio_pv_next(struct vfio_pv_dma *dma,
 }
 
 /**
- * vfio_pv_first() - the first mapping in a range that is in one of these states
- * @c: the container
+ * vfio_pv_first() - the first mapping in a range that is in one of some states
+ * @c: the container; the caller holds its tree lock
  * @start: first IOVA
  * @last: last IOVA, inclusive
  * @states: one or more of enum vfio_pv_state
  *
- * The caller holds the tree lock, all the time: the range is a single IOVA, or has a
- * bound.
+ * Does not drop the lock, so the range must be a single IOVA, or small.
  *
  * Return: the mapping or NULL.
  */
@@ -56,10 +55,10 @@ struct vfio_pv_dma *vfio_pv_first(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_set_state() - a mapping has another state
+ * vfio_pv_set_state() - set the state of a mapping
  * @c: the container; the caller holds its tree lock
- * @dma: the caller's
- * @state: the new one; 0 when it is out of the tree
+ * @dma: the mapping, which belongs to the caller
+ * @state: the new state; 0 when it is removed from the tree
  */
 void vfio_pv_set_state(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 		       enum vfio_pv_state state)
@@ -71,7 +70,7 @@ void vfio_pv_set_state(struct vfio_pv_container *c, struct vfio_pv_dma *dma,
 }
 
 /**
- * vfio_pv_wake() - a mapping is not busy any more: tell who waits for that
+ * vfio_pv_wake() - wake threads in vfio_pv_settle(), as a mapping is not busy any more
  * @c: the container; the caller holds its tree lock
  */
 void vfio_pv_wake(struct vfio_pv_container *c)
@@ -85,10 +84,10 @@ void vfio_pv_wake(struct vfio_pv_container *c)
 /**
  * vfio_pv_settle() - wait until some mapping is not busy any more
  * @c: the container; the caller holds its tree lock, which is dropped to sleep
- * @wait: false: say -EAGAIN instead
+ * @wait: if false, return -EAGAIN instead of waiting
  *
- * Nobody who is waited for waits for us: who makes several mappings busy does
- * so in ascending order, or does not wait but gets -EAGAIN.
+ * There is no deadlock, as a thread that makes several mappings busy does so in
+ * ascending order, or does not wait but gets -EAGAIN.
  *
  * Return: 0, -EAGAIN, or -EINTR for a fatal signal.
  */
@@ -119,9 +118,9 @@ static void vfio_pv_pick_one(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_pick_all() - make many mappings the caller's
+ * vfio_pv_pick_all() - take many mappings
  * @c: the container; the caller holds its tree lock, which is dropped now and then
- * @pick: which
+ * @pick: which ones
  * @taken: they are added here, in ascending order
  *
  * Return: 0, -EAGAIN or -EINTR; then some may be on the list.
@@ -154,11 +153,13 @@ int vfio_pv_pick_all(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_give_back() - what the caller made busy is so no more
+ * vfio_pv_give_back() - end the busy state of mappings
  * @c: the container
  * @dmas: the mappings; empty on return
- * @state: what they are now: VFIO_PV_MAPPED, or VFIO_PV_UNFLUSHED to be put aside
- *	until they are flushed
+ * @state: their new state: VFIO_PV_MAPPED; or VFIO_PV_UNFLUSHED, which puts them on the list
+ *	of those
+ *
+ * Context: process; takes c->tree_lock.
  */
 void vfio_pv_give_back(struct vfio_pv_container *c, struct list_head *dmas,
 		       enum vfio_pv_state state)

@@ -47,7 +47,7 @@ int vfio_pv_unmap_check(struct vfio_pv_container *c,
 /* ------------------------------------------------------------------ */
 /* Whose mappings these are */
 
-/* The mapping at an IOVA, when nobody is making or removing it */
+/* Find the mapping at an IOVA, waiting while it is being made, changed or removed */
 static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait,
 		      struct vfio_pv_dma **dma)
 {
@@ -63,9 +63,9 @@ static int vfio_pv_at(struct vfio_pv_container *c, unsigned long iova, bool wait
 }
 
 /*
- * Version 2 of the interface refuses to cut a mapping. Version 1 takes every
- * range, but stops without an error at a mapping that begins before it, and
- * removes the whole of one that ends after it.
+ * Version 2 of the interface refuses a range that cuts a mapping. Version 1 accepts any
+ * range: if a mapping begins before it, nothing is removed and that is no error; a mapping
+ * that ends after it is removed as a whole.
  */
 static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 				unsigned long start, unsigned long last,
@@ -91,7 +91,7 @@ static int vfio_pv_check_bounds(struct vfio_pv_container *c,
 	return 0;
 }
 
-/* What most programs do: unmap what was mapped. Is it that? */
+/* The common case: the range is exactly one mapping. Takes it; false if it is not that case. */
 static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 			     unsigned long last, struct list_head *taken)
 {
@@ -110,7 +110,7 @@ static bool vfio_pv_take_one(struct vfio_pv_container *c, unsigned long start,
 	return good;
 }
 
-/* From here on they are not brought back any more, and will be gone. */
+/* From here on the mappings are not replayed in a restart, and can't be given back any more. */
 static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
 {
 	struct vfio_pv_dma *dma;
@@ -126,14 +126,14 @@ static void vfio_pv_commit(struct vfio_pv_container *c, struct list_head *taken)
 }
 
 /**
- * vfio_pv_take() - make all mappings in a range the caller's, to be unmapped
+ * vfio_pv_take() - take all mappings in a range, to unmap or to change them
  * @c: the container, locked
  * @start: first IOVA
  * @last: last IOVA, inclusive
- * @wait: wait while others are busy with mappings in the range; only for a
- *	caller that has taken nothing
- * @taken: they are added here, for vfio_pv_unmap_taken()
- * @size: set to the sum of their sizes
+ * @wait: wait while mappings in the range are busy; only for a caller that has taken no
+ *	others
+ * @taken: they are added here, for vfio_pv_unmap_taken() or vfio_pv_untake()
+ * @size: set to the sum of their sizes, in bytes
  *
  * Return: 0; -EAGAIN if the range is busy and @wait is false; -EINVAL if the
  * range cuts a mapping; -EINTR. On failure nothing is taken.
@@ -173,9 +173,9 @@ int vfio_pv_take(struct vfio_pv_container *c, unsigned long start,
 }
 
 /**
- * vfio_pv_untake() - undo vfio_pv_take()
+ * vfio_pv_untake() - undo vfio_pv_take(): the mappings are MAPPED again
  * @c: the container
- * @taken: the mappings, which are as they were before; empty on return
+ * @taken: the mappings; empty on return
  */
 void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
 {
@@ -183,8 +183,8 @@ void vfio_pv_untake(struct vfio_pv_container *c, struct list_head *taken)
 }
 
 /*
- * The first that is mapped when nobody is making or removing it; those that wait to be
- * flushed, of which there may be any number, are passed over.
+ * Find the first mapping in a range that is MAPPED, waiting for busy ones. Those that are
+ * unflushed are skipped, of which there may be any number.
  */
 static int vfio_pv_first_mapped(struct vfio_pv_container *c, unsigned long start,
 				unsigned long last, struct vfio_pv_dma **dma)
@@ -210,7 +210,7 @@ static int vfio_pv_first_mapped(struct vfio_pv_container *c, unsigned long start
 }
 
 /**
- * vfio_pv_claim() - make the first mapping in a range the caller's, to be changed
+ * vfio_pv_claim() - take the first mapping in a range, to change it
  * @c: the container
  * @start: first IOVA
  * @last: last IOVA, inclusive
@@ -237,9 +237,10 @@ struct vfio_pv_dma *vfio_pv_claim(struct vfio_pv_container *c,
 /**
  * vfio_pv_unmap_taken() - unmap what vfio_pv_take() has taken
  * @c: the container, locked
- * @taken: the mappings, at least one; its entries are gone or on another list
- *	afterwards
- * @flush: make it effective and unpin; else they wait to be flushed
+ * @taken: the mappings, at least one; on return they are freed, or on another list
+ * @flush: flush and unpin; if false, they become unflushed
+ *
+ * Context: process, may sleep; calls mediated devices.
  */
 void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
 			 bool flush)
@@ -265,8 +266,9 @@ void vfio_pv_unmap_taken(struct vfio_pv_container *c, struct list_head *taken,
  * @unmap: from the user; flags are known ones, other fields are unchecked
  * @unmapped: how many bytes were unmapped
  *
- * Unless the flags say not to flush, the pages are unpinned when it returns.
+ * The pages are unpinned on return, unless the flags say not to flush.
  *
+ * Context: process, may sleep.
  * Return: 0 or the errors of type1; nothing is changed on failure.
  */
 int vfio_pv_unmap(struct vfio_pv_container *c,
@@ -296,8 +298,8 @@ int vfio_pv_unmap(struct vfio_pv_container *c,
 }
 
 /**
- * vfio_pv_drop_all() - unmap and release everything
- * @c: the container, with no device that could reach a domain
+ * vfio_pv_drop_all() - unmap and unpin everything
+ * @c: the container, locked for writing; no device is attached any more
  */
 void vfio_pv_drop_all(struct vfio_pv_container *c)
 {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Paravirtual IOMMU, VFIO backend: memory that moves to another address, or to
- * another process, while it stays mapped.
+ * Paravirtual IOMMU, VFIO backend: memory that gets another user address, or belongs
+ * to another process, while it stays mapped.
  *
- * A program that execs, or hands its devices to another one, gives up the user
- * addresses of its mappings (VFIO_DMA_UNMAP_FLAG_VADDR), and new ones are given
- * later (VFIO_DMA_MAP_FLAG_VADDR). The pages stay pinned and mapped all the time.
+ * A program that execs, or hands its devices to another program, gives up the user
+ * addresses of its mappings (VFIO_DMA_UNMAP_FLAG_VADDR). New ones are set later
+ * (VFIO_DMA_MAP_FLAG_VADDR). The pages stay pinned and mapped all the time.
  */
 #define pr_fmt(fmt) "vfio_pv: " fmt
 
@@ -32,7 +32,7 @@ static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
 	list_for_each_entry(dma, &taken, link) {
 		if (ret)
 			break;
-		/* Another machine's memory never had an address here */
+		/* Another VM's memory never had an address here */
 		if (dma->mem.vm)
 			continue;
 		spin_lock(&c->tree_lock);
@@ -48,8 +48,8 @@ static int vfio_pv_vaddr_drop_range(struct vfio_pv_container *c,
 /**
  * vfio_pv_vaddr_drop() - VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_VADDR
  * @c: the container
- * @unmap: from the user; flags are good, other fields are unchecked
- * @size: set to how many bytes it is about
+ * @unmap: from the user; flags are valid, other fields are unchecked
+ * @size: set to the bytes of the mappings that were affected
  *
  * Return: 0, the errors of vfio_pv_unmap(), -EBUSY with mediated devices; nothing
  * is changed on failure.
@@ -124,7 +124,7 @@ static int vfio_pv_vaddr_set_locked(struct vfio_pv_container *c,
 /**
  * vfio_pv_vaddr_set() - VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR
  * @c: the container
- * @map: from the user; flags are known ones, that one among them, other fields are
+ * @map: from the user; flags are known ones and include that one, other fields are
  *	unchecked
  *
  * The pages are accounted to this process from now on.

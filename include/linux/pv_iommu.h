@@ -13,7 +13,7 @@ struct iommu_domain;
 struct iommu_group;
 
 /**
- * pv_iommu_group() - is this group behind the paravirtual IOMMU
+ * pv_iommu_group() - is a group behind the paravirtual IOMMU
  * @group: the group
  *
  * Return: true if all its devices are.
@@ -21,7 +21,7 @@ struct iommu_group;
 bool pv_iommu_group(struct iommu_group *group);
 
 /**
- * pv_iommu_msi_isolated() - does the host isolate the group's interrupts
+ * pv_iommu_msi_isolated() - does the host isolate interrupts of a group
  * @group: a group for which pv_iommu_group() is true
  *
  * Return: true if it does.
@@ -29,27 +29,26 @@ bool pv_iommu_group(struct iommu_group *group);
 bool pv_iommu_msi_isolated(struct iommu_group *group);
 
 /**
- * struct pv_iommu_batch - maps of which is asked together whether they were done
- * @error: 0, or the error with which the host refused one of them
+ * struct pv_iommu_batch - maps whose outcome is asked for together
+ * @error: 0, or the negative errno with which the host refused one of them
  *
- * Initialized to 0. It has to stay where it is until pv_iommu_sync_map() of all
- * that was queued with it.
+ * Initialize it to 0. It must stay in place until pv_iommu_sync_map() has been called for
+ * everything that was queued with it.
  */
 struct pv_iommu_batch {
 	int error;
 };
 
-/* Maps of different batches are never joined: one is not refused for another */
+/* Maps of different batches never share an op, so that one is not refused for another */
 #define PV_IOMMU_REPLAY_BATCHES	2
 
 /**
- * struct pv_iommu_owner_ops - what the owner of a domain does
- * @replay: put into the domain all that was mapped, with pv_iommu_map_nosync()
- *	and these batches, PV_IOMMU_REPLAY_BATCHES, in turn: the host has
- *	forgotten it. Called with interrupts disabled and all other CPUs stopped:
- *	what they hold is at most a mutex or the like. Returns 0 or a negative
- *	errno.
- * @iova_to_phys: where an IOVA leads; 0 if nothing is mapped there
+ * struct pv_iommu_owner_ops - callbacks of the owner of a domain
+ * @replay: map everything again, as the host has forgotten it: with pv_iommu_map_nosync()
+ *	and the batches given (PV_IOMMU_REPLAY_BATCHES of them), in turn. Called with
+ *	interrupts disabled and all other CPUs stopped, at a point where no thread
+ *	holds a spinlock. Returns 0 or a negative errno.
+ * @iova_to_phys: look up the physical address that is mapped at an IOVA; 0 for none
  */
 struct pv_iommu_owner_ops {
 	int (*replay)(void *owner, struct pv_iommu_batch *batches);
@@ -57,10 +56,10 @@ struct pv_iommu_owner_ops {
 };
 
 /**
- * pv_iommu_own() - keep the record of a domain's mappings
- * @domain: a domain just made, in which nothing is mapped
- * @ops: what the owner does
- * @owner: passed to them; stays until the domain is freed
+ * pv_iommu_own() - become the owner of a domain, who keeps the record of its mappings
+ * @domain: a domain that was just allocated, with nothing mapped
+ * @ops: callbacks
+ * @owner: passed to the callbacks; must be valid until the domain is freed
  *
  * From then on, mappings are changed by the functions below, not by iommu_map()
  * and iommu_unmap().
@@ -72,46 +71,49 @@ int pv_iommu_own(struct iommu_domain *domain,
 		 const struct pv_iommu_owner_ops *ops, void *owner);
 
 /**
- * pv_iommu_restarts() - how often the host has been told anew of all mappings
+ * pv_iommu_restarts() - how often all mappings have been replayed to the host
  * @domain: a domain of the caller
  *
- * When that changes between the first map of a batch and the moment from which
- * on the owner would replay it, part of it may be lost: the owner unmaps all of
- * it and maps it again. It does not change while preemption is disabled.
+ * If this changes between the first map of a batch and the time from which on the owner
+ * would replay it, a part of it may be lost: the owner has to unmap all of it and map it
+ * again. It does not change while preemption is disabled.
  *
  * Return: a count.
  */
 u32 pv_iommu_restarts(struct iommu_domain *domain);
 
 /**
- * pv_iommu_map() - map a range of which the memory is contiguous
+ * pv_iommu_map() - map contiguous memory
  * @domain: a domain of the caller
  * @iova: page aligned
  * @paddr: guest physical address, page aligned
  * @size: bytes, page aligned, not 0; the range does not wrap
  * @prot: IOMMU_READ and so on
  *
- * What was mapped in the range before must have been flushed. May sleep.
+ * What was mapped in the range before must have been flushed.
  *
- * Return: 0; -EAGAIN if it takes pages of several sizes, and several ops: use
- * pv_iommu_map_nosync(); another negative errno: the caller unmaps the range.
+ * Context: process, may sleep.
+ * Return: 0; -EAGAIN if that takes several ops, as for pages of several sizes: nothing is
+ * mapped, use pv_iommu_map_nosync(); -EINVAL; or another negative errno, then a part may be
+ * mapped and the caller unmaps the range.
  */
 int pv_iommu_map(struct iommu_domain *domain, unsigned long iova,
 		 phys_addr_t paddr, size_t size, int prot);
 
 /**
- * pv_iommu_make_table() - have a domain translate what a page table says
- * @domain: a paging domain of pv-iommu that was never attached nor used, and has no
+ * pv_iommu_make_table() - make a domain translate what a page table says
+ * @domain: a paging domain of pv-iommu that was neither attached nor used, and has no
  *	owner
  * @dev: the device that it was made for
  * @format: PVIOMMU_TABLE_*
  * @root: guest physical address of the table's first page
- * @watch: have the host watch the table's pages, so that what CPUs add to them needs no
- *	pv_iommu_invalidate() once the host has looked at the table
+ * @watch: have the host watch the table's pages: once it has looked at the table, entries
+ *	that CPUs add need no pv_iommu_invalidate()
  *
- * It takes no mappings any more, nor an owner: what brings it back after the host has
- * forgotten it is the table. pv_iommu_invalidate() makes the host look at the
- * table. May sleep.
+ * From then on it takes neither mappings nor an owner. After the host has forgotten it, it is
+ * restored from the table. pv_iommu_invalidate() makes the host look at the table.
+ *
+ * Context: process, may sleep.
  *
  * Return: 0; -EOPNOTSUPP the host has no such domains or formats, or can't watch; -EINVAL @root is
  * not aligned; -EFAULT it is not RAM; -ENOMEM; -EIO. After an error the domain can
@@ -121,9 +123,9 @@ int pv_iommu_make_table(struct iommu_domain *domain, struct device *dev, u32 for
 			u64 root, bool watch);
 
 /**
- * pv_iommu_map_nosync() - queue a mapping without leaving the guest
+ * pv_iommu_map_nosync() - queue a mapping, as a rule without a VM exit
  * @domain: a domain of the caller
- * @batch: what it belongs to
+ * @batch: the batch that it belongs to
  * @iova: page aligned
  * @paddr: guest physical address, page aligned
  * @size: bytes, page aligned; the range does not wrap
@@ -141,7 +143,7 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 			bool may_sleep);
 
 /**
- * pv_iommu_features() - what the host offers, and this machine uses
+ * pv_iommu_features() - the features that the host offers and this VM uses
  * @domain: a domain of pv-iommu
  *
  * Return: PVIOMMU_F_*; the same until the domain is freed.
@@ -149,22 +151,21 @@ int pv_iommu_map_nosync(struct iommu_domain *domain,
 u64 pv_iommu_features(struct iommu_domain *domain);
 
 /**
- * pv_iommu_map_foreign_nosync() - queue a mapping of another machine's memory
+ * pv_iommu_map_foreign_nosync() - queue a mapping of another VM's memory
  * @domain: a domain of the caller
- * @batch: what it belongs to
+ * @batch: the batch that it belongs to
  * @iova: page aligned
- * @vm: the host's number of the other machine
- * @gpa: address there, page aligned
+ * @vm: the host's number of the other VM
+ * @gpa: guest physical address there, page aligned
  * @size: bytes, page aligned; neither range wraps
  * @prot: IOMMU_READ and so on
  * @may_sleep: the caller may sleep
  *
- * As pv_iommu_map_nosync(), and unmapped as any other. The host's administrator
- * must have granted the memory to this machine: else pv_iommu_sync_map() says
- * -EACCES, whatever the reason. There is nothing to be pinned here: the host holds
- * the memory, until the grant is taken back or the memory leaves the other machine.
- * Then it is not mapped any more, nobody is asked, and the event handler of the
- * domain hears of PVIOMMU_EV_REVOKED.
+ * As pv_iommu_map_nosync(), and unmapped like any other mapping. The host's administrator
+ * must have granted the memory to this VM: else pv_iommu_sync_map() returns -EACCES,
+ * whatever the reason. Nothing has to be pinned here. The host pins the memory until the
+ * grant is taken back, or the memory leaves the other VM. Then the host unmaps it without
+ * asking, and the event handler of the domain gets PVIOMMU_EV_REVOKED.
  *
  * Return: 0; -EOPNOTSUPP the host has no such mappings; -EINVAL @vm is
  * PVIOMMU_VM_SELF, or alignment; another negative errno, then part of it may be
@@ -178,12 +179,13 @@ int pv_iommu_map_foreign_nosync(struct iommu_domain *domain,
 /**
  * pv_iommu_sync_map() - make queued mappings effective
  * @domain: a domain of the caller
- * @batch: what they belong to
+ * @batch: the batch that they belong to
  * @iova: start of a range that covers them
  * @size: its size in bytes, not 0
  *
- * May sleep. The batch is not used any more on return.
+ * On return the batch is not used any more, if all of it was in the range.
  *
+ * Context: process, may sleep.
  * Return: 0, or the error with which the host refused one of them; then the range
  * may be mapped in part and the caller unmaps it.
  */
@@ -192,7 +194,7 @@ int pv_iommu_sync_map(struct iommu_domain *domain,
 		      size_t size);
 
 /**
- * pv_iommu_unmap_nosync() - queue a removal without leaving the guest
+ * pv_iommu_unmap_nosync() - queue a removal, as a rule without a VM exit
  * @domain: a domain of the caller
  * @iova: page aligned
  * @size: bytes, page aligned, not 0; no page is cut
@@ -248,7 +250,7 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 			enum pviommu_granularity granularity, u32 pasid,
 			u64 addr, u64 size, u32 flags);
 
-/** PV_IOMMU_DIRTY_PAGES: most pages of 4 KiB that are asked of at a time */
+/** PV_IOMMU_DIRTY_PAGES: how many pages of 4 KiB can be asked about at a time */
 #define PV_IOMMU_DIRTY_PAGES	PVIOMMU_DIRTY_PAGES
 
 /**
@@ -263,7 +265,7 @@ int pv_iommu_invalidate(struct iommu_domain *domain,
 int pv_iommu_dirty_start(struct iommu_domain *domain);
 
 /**
- * pv_iommu_dirty_stop() - end that
+ * pv_iommu_dirty_stop() - stop logging
  * @domain: a paging domain of pv-iommu
  *
  * May sleep.
@@ -287,7 +289,7 @@ int pv_iommu_dirty_stop(struct iommu_domain *domain);
 int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
 			size_t npages, __le64 *bits);
 
-/** PV_IOMMU_RELEASE_MAX: most pages that are given back at a time */
+/** PV_IOMMU_RELEASE_MAX: how many pages can be given back at a time */
 #define PV_IOMMU_RELEASE_MAX	((unsigned long)PVIOMMU_LIST_MAX)
 
 /**
@@ -296,35 +298,37 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
  * @count: how many, 1 to PV_IOMMU_RELEASE_MAX
  * @freed: set to how many bytes the host has freed
  *
- * The pages stay the caller's, and what they hold is lost: who touches one later finds
- * a new page of zeroes. Who maps one for a device, in this machine or another, hears of
- * it (PVIOMMU_EV_RELEASE) and is cut off some time later (PVIOMMU_EV_REVOKED), which
- * is what this waits for. May sleep, with nothing held that an event handler needs.
+ * The pages still belong to the caller, but their contents are lost: an access later finds
+ * a new page of zeroes. Whoever maps one for a device, in this VM or another, gets an event
+ * (PVIOMMU_EV_RELEASE) and is cut off some time later (PVIOMMU_EV_REVOKED). This waits for
+ * that.
  *
- * Return: 0; then @freed may still be less, as the host can't free all kinds of memory.
- * -EOPNOTSUPP the host can't; -EBUSY a device is in the bypass domain, or a page is the
- * IOMMU's; -EINVAL; -EFAULT no memory of this machine; -ENOSPC too many at a time;
- * -ENOMEM; -EAGAIN the interface was restarted meanwhile: what the pages hold may be
- * lost, and the host has forgotten of them. -EIO, -ETIMEDOUT: the host does not say what
- * has become of them: they may be taken at any time and must never be used again.
+ * Context: process, may sleep for long; no lock held that an event handler needs.
+ * Return: 0, but @freed may be less than all, as the host can't free all kinds of memory;
+ * -EOPNOTSUPP the host can't do this; -EBUSY a device is in the bypass domain, or a page is
+ * in use by the IOMMU; -EINVAL; -EFAULT not memory of this VM; -ENOSPC too many releases at
+ * a time; -ENOMEM; -EAGAIN the interface was restarted meanwhile: the contents of the pages
+ * may be lost, but the host will not take them any more. -EIO, -ETIMEDOUT: the host does not
+ * say what has become of them. It may take them at any time, so they must never be used
+ * again.
  */
 int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
 
 /**
- * struct pv_iommu_event - something that concerns a domain
- * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: so many
- *	events were lost, of this domain or others, as @size says; with @size 0
- *	some mapping of the domain was not brought back after the host had forgotten all
+ * struct pv_iommu_event - an event of a domain
+ * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: @size events were
+ *	lost, of this domain or others; or, with @size 0, some mapping of the domain was not
+ *	restored after the host had forgotten everything
  * @write: of PVIOMMU_EV_FAULT: it was a write
- * @bad: of PVIOMMU_EV_FAULT: not 0 if there was no DMA yet, but the host found a bad
- *	entry when it looked at the domain's table: PVIOMMU_BAD_*
- * @dev: the device, NULL where none is meant
+ * @bad: of PVIOMMU_EV_FAULT: PVIOMMU_BAD_* if no DMA was refused, but the host has found a
+ *	bad entry when it looked at the domain's table; else 0
+ * @dev: the device, NULL if the event is not about one
  * @pasid: PVIOMMU_PASID_NONE or the PASID
  * @vm: of PVIOMMU_EV_REVOKED and _RELEASE: whose memory, PVIOMMU_VM_SELF or another's
  * @iova: of PVIOMMU_EV_FAULT, _REVOKED and _RELEASE
- * @gpa: of PVIOMMU_EV_REVOKED and _RELEASE: the memory that it led to; with @bad:
+ * @gpa: of PVIOMMU_EV_REVOKED and _RELEASE: the memory that is mapped there; with @bad:
  *	where the entry is
- * @size: bytes, of PVIOMMU_EV_REVOKED and _RELEASE; with @bad: that fault
+ * @size: bytes, of PVIOMMU_EV_REVOKED and _RELEASE; with @bad: that are not translated
  */
 struct pv_iommu_event {
 	u16 type;
@@ -339,20 +343,20 @@ struct pv_iommu_event {
 };
 
 /**
- * typedef pv_iommu_event_fn - who wants to know of events
+ * typedef pv_iommu_event_fn - handler of a domain's events
  * @token: as given to pv_iommu_set_event_handler()
  * @event: the event, valid during the call
  *
- * Called in process context with the lock of the IOMMU driver held: it must not
- * call the IOMMU API, nor wait for who does.
+ * Called in process context with the lock of the IOMMU driver held: it must neither call
+ * the IOMMU API, nor wait for a thread that does.
  */
 typedef void (*pv_iommu_event_fn)(void *token, const struct pv_iommu_event *event);
 
 /**
- * pv_iommu_set_event_handler() - be told of the events of a domain
+ * pv_iommu_set_event_handler() - set or remove the event handler of a domain
  * @domain: a paging domain of pv-iommu
- * @fn: the handler, or NULL for none any more
- * @token: handed to it
+ * @fn: the handler, or NULL for none
+ * @token: passed to it
  *
  * May sleep. When it returns the handler before is not running and will not be
  * called again.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The administrator's interface: generic netlink, what is on the wire.
+ * The administrator's interface, by generic netlink.
  *
- * Dumps look at one VM at a time, which they hold meanwhile. What they wait for
- * may be held up by a VMM, so they can be killed while they wait, and the family
- * does not keep the lock that it would share with others.
+ * A dump looks at one VM at a time, and holds a reference on it meanwhile. As a VMM may
+ * hold up the locks that it waits for, it can be killed while it waits, and the family uses
+ * parallel_ops, so that it does not wait under the lock of all of generic netlink.
  */
 #include <linux/capability.h>
 #include <linux/sched/task.h>
@@ -15,7 +15,7 @@
 
 static struct genl_family admin_family;
 
-/* Puts what is to be told of a VM into @skb, from item number @*item on */
+/* Puts messages about a VM into @skb, from item number *@item on */
 typedef int (*dump_fn)(struct sk_buff *skb, struct netlink_callback *cb,
 		       struct pviommu_vm *vm, long *item);
 
@@ -36,7 +36,7 @@ static void *admin_put(struct sk_buff *skb, struct netlink_callback *cb, u8 cmd)
 			   &admin_family, NLM_F_MULTI, cmd);
 }
 
-/* Close a message, or take back what there is of it */
+/* Finish a message, or cancel it if @ret is not 0 */
 static int admin_end(struct sk_buff *skb, void *msg, int ret)
 {
 	if (ret)
@@ -47,8 +47,8 @@ static int admin_end(struct sk_buff *skb, void *msg, int ret)
 }
 
 /*
- * A message of a dump: @attrs puts what is in it. A macro, for that is to be done when the
- * message has been begun, and not at all if there is no room for one.
+ * A message of a dump. @attrs is an expression that puts its attributes. This is a macro, as
+ * that has to be evaluated after the header was put, and not at all if there was no room.
  */
 #define admin_message(skb, cb, cmd, attrs) ({					\
 	struct sk_buff *__skb = (skb);						\
@@ -58,8 +58,8 @@ static int admin_end(struct sk_buff *skb, void *msg, int ret)
 })
 
 /*
- * Dump all VMs, or the one that is asked for. cb->args[0] is the VM where the
- * dump goes on, cb->args[1] the item of it.
+ * Dump all VMs, or the one that is asked for. The dump goes on with VM number cb->args[0],
+ * and in it with item number cb->args[1].
  */
 static int admin_dump(struct sk_buff *skb, struct netlink_callback *cb, dump_fn fn)
 {
@@ -213,7 +213,7 @@ static int put_domain(struct sk_buff *skb, struct netlink_callback *cb,
 			     nla_put_u32(skb, PVIOMMU_ADMIN_A_PASIDS, domain->nr_pasids));
 }
 
-/* Bypass domains, of which there is one or another, share the number 0 */
+/* All bypass domains of a VM have the id 0. There are few of them: they are one item. */
 static int dump_bypass(struct sk_buff *skb, struct netlink_callback *cb,
 		       struct pviommu_vm *vm)
 {
@@ -235,7 +235,7 @@ static int dump_made_domains(struct sk_buff *skb, struct netlink_callback *cb,
 	unsigned long id = *item;
 	int ret = 0;
 
-	/* FREE erases them with a lock of their own */
+	/* cfg_lock does not keep FREE from erasing them, hence the references */
 	for (; !ret && (domain = pviommu_domain_next(vm, &id)); id++) {
 		ret = put_domain(skb, cb, domain);
 		pviommu_domain_put(domain);
@@ -329,7 +329,7 @@ static int admin_grant_new(struct sk_buff *skb, struct genl_info *info)
 				nla_get_u32(info->attrs[PVIOMMU_ADMIN_A_FLAGS]), &id);
 	if (ret)
 		goto err_free;
-	/* It has room for that */
+	/* Can't fail: a new skb has room for this */
 	msg = genlmsg_put_reply(reply, info, &admin_family, 0,
 				PVIOMMU_ADMIN_CMD_GRANT_NEW);
 	nla_put_u32(reply, PVIOMMU_ADMIN_A_GRANT, id);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The only file that programs the physical IOMMU's page tables.
+ * The only file that programs the page tables of the physical IOMMU. It uses nothing
+ * but the generic IOMMU API.
  *
- * It uses the generic IOMMU API alone. Removals are gathered and made
- * effective by pviommu_hw_sync(); pages may be unpinned only after that.
+ * Unmapped ranges are gathered, and flushed together by pviommu_hw_sync(). Their pages may
+ * be unpinned only after that.
  */
 #include <linux/error-injection.h>
 #include <linux/memcontrol.h>
@@ -48,8 +49,8 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 	if (IS_ERR(hw))
 		return hw;
 	/*
-	 * KVM assumes coherent DMA of every device that is capable of it. Asked
-	 * before a device is attached, VT-d promises it for any.
+	 * KVM assumes coherent DMA of every device that is capable of it. The domain has
+	 * no device yet, and VT-d then claims coherency for any: so ask the device, too.
 	 */
 	if (hw->ops->enforce_cache_coherency &&
 	    device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY))
@@ -61,15 +62,15 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
 }
 
 /**
- * pviommu_try_again() - memory was wanting with locks held: is another try worth it
+ * pviommu_try_again() - decide whether to repeat what has failed with locks held
  * @ret: how it ended
- * @tries: how often it was tried before, counted here; 0 at first
+ * @tries: counts the tries; 0 at first
  *
- * Some is reclaimed, of the VMM's cgroup or of all: see PVIOMMU_GFP_LOCKED.
+ * After -ENOMEM this reclaims some memory, of the VMM's cgroup or of the machine.
  *
- * Context: process, none of the locks held that PVIOMMU_GFP_LOCKED names. May sleep for as
- * long as a cgroup has it sleep.
- * Return: true if it is.
+ * Context: process, with none of the locks that PVIOMMU_GFP_LOCKED names. May sleep, for seconds
+ * if the cgroup is over its limit.
+ * Return: true to try again.
  */
 bool pviommu_try_again(int ret, u32 *tries)
 {
@@ -83,9 +84,10 @@ bool pviommu_try_again(int ret, u32 *tries)
 }
 
 /*
- * All mapping is done here, and may be made to fail. A large entry may take the place of a
- * table, which the driver flushes, and frees: see gather_sync(). A failed map has been undone,
- * with a flush: after a detach that was under way, no device reaches what was undone.
+ * The only caller of iommu_map(); fault injection can make it fail. A large entry may
+ * replace a page table, which makes the driver flush and free that table: for why this
+ * needs attach_lock see gather_sync(). A map that fails is undone by the IOMMU core, with a
+ * flush. That may miss a group that is just being detached, so wait until it is.
  */
 static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 iova,
 					   u64 hpa, u64 size, u8 prot, gfp_t gfp)
@@ -106,9 +108,9 @@ static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 io
 ALLOW_ERROR_INJECTION(hw_map_piece, ERRNO);
 
 /*
- * Undo a map of [iova, end) that failed: what is there is the first part of it.
- * No more may be unmapped. Asked for an address that it has no table for, VT-d
- * clears as much from there on as the table would hold, also beyond @end.
+ * Undo a failed map of [iova, end): unmap the part at its start that was mapped, and no
+ * more. Given an address that it has no table for, VT-d clears everything that such a
+ * table would cover, even beyond @end.
  */
 static void hw_undo(struct pviommu_domain *domain, u64 iova, u64 end)
 {
@@ -118,15 +120,15 @@ static void hw_undo(struct pviommu_domain *domain, u64 iova, u64 end)
 		size += PAGE_SIZE;
 	if (!size)
 		return;
-	/* It flushes, too */
+	/* iommu_unmap() flushes, which needs attach_lock: see gather_sync() */
 	mutex_lock(&domain->vm->attach_lock);
 	iommu_unmap(domain->hw, iova, size);
 	mutex_unlock(&domain->vm->attach_lock);
 }
 
 /*
- * Map one run. With small pages, in pieces too short to hold a large one: the
- * guest may unmap any page, and a large entry can't be taken apart.
+ * Map one run. Small pages are mapped in pieces of 1 MiB, so that the driver makes no large
+ * entry of them: the guest may unmap any single page, and drivers can't split an entry.
  */
 static int hw_map_run(struct pviommu_domain *domain, u64 iova,
 		      const struct pviommu_run *run, const struct pviommu_mapping *map,
@@ -166,7 +168,7 @@ static int hw_map(struct pviommu_domain *domain, const struct pviommu_mapping *m
 	return 0;
 
 err_unmap:
-	/* The run that failed may be there in part */
+	/* The run that failed may have been mapped in part */
 	hw_undo(domain, map->it.start, map->it.last + 1);
 	return ret == -ENOMEM ? -ENOMEM : -EIO;
 }
@@ -199,14 +201,14 @@ static void gather_sync(struct pviommu_domain *domain)
 		return;
 	domain->gather.start = domain->gather_start;
 	domain->gather.end = domain->gather_last;
-	/* Drivers compute the size, and that of all there is would be 0 */
+	/* Drivers compute end - start + 1, which would be 0 for the whole address space */
 	if (!domain->gather.start && domain->gather_last == U64_MAX)
 		domain->gather.end--;
 	compat_gather_set_pgsize(domain->hw, &domain->gather, PAGE_SIZE);
 	domain->gather.queued = false;
 	/*
-	 * A group that is just being detached may be off the driver's list of what to flush,
-	 * and not yet off the IOMMU's tables. So a flush is before that or after.
+	 * While a group is being detached, it may be off the driver's list of devices to
+	 * flush but not yet off the IOMMU's tables. So a flush must not run at the same time.
 	 */
 	mutex_lock(&domain->vm->attach_lock);
 	iommu_iotlb_sync(domain->hw, &domain->gather);
@@ -231,7 +233,7 @@ void pviommu_hw_unmap(struct pviommu_domain *domain,
 	gather_unmap(domain, map->it.start, map->npages << PAGE_SHIFT);
 }
 
-/* A mapping of one large page: can it be one entry? */
+/* Whether a mapping of one large page may be a single page table entry */
 static bool hw_may_be_large(const struct pviommu_domain *domain,
 			    const struct pviommu_mapping *map)
 {
@@ -240,8 +242,9 @@ static bool hw_may_be_large(const struct pviommu_domain *domain,
 }
 
 /*
- * Put a mapping back, for which there is no thread of the VM to charge. The VM's cgroup is
- * charged, but none of its processes is killed for it: other VMs may wait for us.
+ * Map again what was just unmapped. current need not be a thread of the VM: the VM's cgroup
+ * is charged all the same. __GFP_NORETRY keeps the OOM killer out, as other VMs may be
+ * waiting for us.
  */
 static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mapping *map)
 {
@@ -256,19 +259,20 @@ static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mappi
 }
 
 /**
- * pviommu_hw_take_apart() - have no large entries in a mapping any more
+ * pviommu_hw_split_large() - replace a large page table entry by small ones
  * @domain: the domain, locked
- * @map: the mapping, of one large page, whose size is set to PAGE_SHIFT
+ * @map: a mapping of one large page; its page size is set to PAGE_SHIFT
  *
- * The IOMMU API has no call for it, and drivers clear all of a large entry that a part is
- * unmapped of: so the page is unmapped, then mapped anew. In between, a device that does
- * not have it in its IOTLB reaches nothing there, and its DMA is refused. Where IOMMUs can't
- * have both sizes in their IOTLB (SMMUv3), that is flushed then, and with it what else waits.
+ * The IOMMU API has no call for this, and drivers clear a whole large entry when a part
+ * of it is unmapped. So the page is unmapped and mapped again in small pieces. Meanwhile
+ * DMA of a device that does not have the page in its IOTLB is refused. IOMMUs whose
+ * IOTLB must not hold both sizes at a time (SMMUv3) are flushed in between, which also
+ * flushes everything else in limbo.
  *
- * Return: 0; -ENOMEM or -EIO: the page table has nothing of the mapping any more, of which
- * devices may still reach all until pviommu_hw_sync().
+ * Return: 0; -ENOMEM or -EIO: nothing of the mapping is left in the page table, and
+ * devices may still reach its pages until pviommu_hw_sync().
  */
-int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map)
+int pviommu_hw_split_large(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
 	bool large = hw_may_be_large(domain, map);
 
@@ -278,7 +282,7 @@ int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping 
 	if (!large)
 		return 0;
 	pviommu_hw_unmap(domain, map);
-	/* Those of x86 can, and then devices whose accesses are in it are not disturbed */
+	/* On x86 it may hold both, and devices that have the page in it are not disturbed */
 	if (!PVIOMMU_GATHER_QUEUED)
 		pviommu_flush(domain, 0, U64_MAX);
 	return hw_map_back(domain, map);
@@ -288,8 +292,8 @@ int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping 
  * pviommu_hw_sync() - make all removals effective
  * @domain: the domain, locked
  *
- * One flush of the range that holds them all. The gather must keep the page
- * table pages that became free until then, so it is the same for all removals.
+ * One flush of the range that spans them all. All removals share one gather, as it also
+ * holds the page table pages that they freed, which must not be reused before the flush.
  */
 void pviommu_hw_sync(struct pviommu_domain *domain)
 {
@@ -356,7 +360,7 @@ err_unpin:
 	return ret;
 }
 
-/* The next run of mapped pages from @iova on, no longer than up to @end */
+/* Set @run to the host pages that @iova and what follows it map to, up to @end; its bytes */
 static u64 bypass_run(struct pviommu_domain *domain, u64 iova, u64 end,
 		      struct hw_run *run)
 {
@@ -404,7 +408,7 @@ static void bypass_unmap_range(struct pviommu_domain *domain, u64 gpa, u64 end,
 /**
  * pviommu_bypass_map() - pin a slot and map it at its GPA
  * @domain: a bypass domain
- * @slot: the slot; what is not RAM is passed over
+ * @slot: the slot; ignored unless it is RAM
  *
  * Context: process; vm->cfg_lock and vm->mem_lock held.
  * Return: 0, -ENOMEM, -EFAULT, -EIO; on failure nothing of the slot is mapped.
@@ -428,7 +432,7 @@ int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot)
 	if (!pages)
 		return -ENOMEM;
 	while (gpa < end && !ret) {
-		/* End chunks where large pages may end */
+		/* Chunks end at 2 MiB boundaries, so that large pages can be used */
 		u64 n = PVIOMMU_CHUNK - ((gpa >> PAGE_SHIFT) % PVIOMMU_CHUNK);
 
 		n = min(n, (end - gpa) >> PAGE_SHIFT);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The container backend: what a VMM sees of us.
+ * The container backend: the engine's face to the VMM.
  *
- * It answers VFIO_TYPE1v2_IOMMU, like type1, and is asked first because it was
- * registered later. Groups whose devices are not bound to the variant driver
- * are refused, and the VFIO core goes on to type1.
+ * It implements VFIO_TYPE1v2_IOMMU, as type1 does. The VFIO core asks it before type1,
+ * because it was registered later. It refuses groups whose devices are not bound to the
+ * variant driver, and for these the core goes on to type1.
  */
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -16,10 +16,9 @@
 #include "vfio.h"
 
 /*
- * The VFIO core calls ioctl() without a lock, so it may come while another
- * thread takes the last group away and with it the VM. Hence what the core
- * holds is the VM's number, which is looked up under a lock, and a VM goes only
- * when nobody uses it.
+ * The VFIO core calls ioctl() without a lock: meanwhile another thread may take away the
+ * last group, which frees the VM. So the core is given the VM's number, which is looked up
+ * for each call, and a VM is freed only when no call uses it.
  */
 static struct pviommu_vm *vm_get(void *data)
 {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty page logging: which pages of a domain may a device have written to.
+ * Dirty page logging: which pages of a domain may a device have written to?
  *
- * The answer must not leave out a page that was written. No use is made of dirty
- * bits that a physical IOMMU may have: all that is mapped writable is reported,
- * each time. So a page stays dirty as long as it is mapped, and there is nothing
- * to be cleared.
+ * The answer must not leave out a page that was written. Dirty bits of the physical IOMMU
+ * are not used: every page that is mapped writable is reported each time. So a page stays
+ * dirty for as long as it is mapped, and there is nothing to clear.
  */
 #include "pviommu_private.h"
 
@@ -15,9 +14,10 @@ static_assert(PVIOMMU_LIST_MAX * BITS_PER_TYPE(__le64) == PVIOMMU_DIRTY_PAGES);
 static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool on)
 {
 	struct pviommu_domain *domain;
+	int ret = pviommu_op_no_args(op);
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	domain = pviommu_domain_named(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
@@ -30,7 +30,7 @@ static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool 
 
 /**
  * pviommu_op_dirty_start() - DIRTY_START
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
@@ -44,7 +44,7 @@ int pviommu_op_dirty_start(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 /**
  * pviommu_op_dirty_stop() - DIRTY_STOP
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
@@ -95,7 +95,7 @@ static u64 dirty_collect(struct pviommu_domain *domain, u64 iova, u64 last,
 
 /**
  * pviommu_op_dirty_read() - DIRTY_READ
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: set to how many pages are dirty
  *

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Giving pages of a VMM back to the host: what madvise(MADV_DONTNEED) does to private
- * memory, and MADV_REMOVE to shared memory. The VMM has no part in it.
+ * Giving pages of a VMM back to the host, as madvise() does: MADV_DONTNEED for private
+ * memory, MADV_REMOVE for shared memory. The VMM is not involved.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -15,18 +15,21 @@
 #include "pviommu_private.h"
 
 /*
- * Memory that others than the page tables know of. Nor is a hole punched into a file that is
- * not of shmem: its file system may be a process, which could have us wait for ever.
+ * Memory of which not only page tables keep track: it is left alone. So are files that are not
+ * of shmem: their file system may be a process (FUSE), which could block the hole punch for ever.
  */
 #define KEPT	(VM_LOCKED | VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP | VM_IO)
 
-/* A shared file's part that is to be punched out, when mmap_lock is not held */
+/* A part of a shared file to punch a hole into, once mmap_lock is dropped */
 struct hole {
 	struct file *file;
 	loff_t offset;
 };
 
-/* One VMA's part of a range: bytes of it, 0 if there is nothing. mmap_lock held */
+/*
+ * The part of a range that is in one VMA: discard it, or fill in @hole for the caller to do
+ * that. mmap_lock is held. Return: its size in bytes, 0 if nothing is mapped there.
+ */
 static u64 discard_vma(struct mm_struct *mm, unsigned long hva, u64 size,
 		       struct hole *hole, bool *done)
 {
@@ -65,10 +68,11 @@ static bool punch(const struct hole *hole, u64 size)
  * @hva: start, page aligned
  * @size: bytes, page aligned
  *
- * The addresses stay mapped and read as zeroes. What is freed is anonymous memory and shared
- * memory of shmem (memfd, tmpfs). Memory that is locked, of huge pages of hugetlbfs, a private
- * mapping of a file, or that of another file system is left as it is.
+ * The addresses stay mapped and read as zeroes. Anonymous memory is freed, and shared memory of
+ * shmem (memfd, tmpfs). Memory that is locked or from hugetlbfs, private mappings of files, and
+ * files of other file systems are left alone.
  *
+ * Context: process; takes mmap_lock of the VMM. May sleep for long.
  * Return: bytes that were freed.
  */
 u64 pviommu_discard(struct pviommu_vm *vm, unsigned long hva, u64 size)

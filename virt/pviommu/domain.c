@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Life of domains, and removal of mappings from them.
+ * Creating and freeing domains, and removing mappings from them.
  *
- * A guest's domain is in vm->domains from ALLOC to FREE and is referenced by
- * each group and each PASID that is attached to it, and by ops that are using it. A bypass
- * domain is made when a group needs one and dies with the last group in it.
+ * A domain of the guest is in vm->domains from ALLOC to FREE. It is referenced by each
+ * group and each PASID that it is attached to, and by the ops that use it. A bypass domain
+ * is created when a group needs one, and freed when the last group leaves it.
  */
 #include <linux/slab.h>
 
@@ -29,7 +29,7 @@ static struct pviommu_domain *domain_alloc(struct pviommu_vm *vm,
 	domain->kind = kind;
 	domain->hw = hw;
 	iommu_iotlb_gather_init(&domain->gather);
-	/* We keep the range ourselves, so that nothing is flushed before its time */
+	/* Drivers must not flush on their own: see pviommu_hw_sync() */
 	domain->gather.queued = PVIOMMU_GATHER_QUEUED;
 	domain->gather_start = U64_MAX;
 	return domain;
@@ -69,13 +69,13 @@ static void bypass_drain(struct pviommu_domain *domain)
 }
 
 /**
- * pviommu_domain_create() - make a domain that has no id yet
+ * pviommu_domain_create() - create a domain that has no id yet
  * @vm: the VM, cfg_lock and mem_lock held
- * @kind: a bypass domain is filled with all memory
+ * @kind: what it is for; all memory of the VM is mapped in a bypass domain
  * @dev: a device that will be attached
  * @flags: see pviommu_hw_alloc()
  *
- * Return: the domain with one reference, or ERR_PTR.
+ * Return: the domain with one reference, or ERR_PTR; on failure nothing stays pinned.
  */
 struct pviommu_domain *pviommu_domain_create(struct pviommu_vm *vm,
 					     enum pviommu_domain_kind kind,
@@ -115,7 +115,7 @@ err_free_hw:
 	return ERR_PTR(ret);
 }
 
-/* Needs vm->mem_lock, and vm->cfg_lock for a bypass domain */
+/* Called with vm->mem_lock held, and for a bypass domain also vm->cfg_lock */
 static void domain_release(struct kref *kref)
 {
 	struct pviommu_domain *domain = container_of(kref, struct pviommu_domain,
@@ -154,13 +154,11 @@ struct pviommu_domain *pviommu_domain_get(struct pviommu_vm *vm, u32 id)
 }
 
 /**
- * pviommu_domain_named() - the domain of the guest that an op names
+ * pviommu_domain_named() - look up the domain of the guest that an op names
  * @vm: the VM
- * @op: the op
+ * @op: the op, which changes what the domain translates: so it can't be a fixed one
  *
- * The fixed domains are none: what they translate is not the guest's to change.
- *
- * Return: the domain with a reference; ERR_PTR: -EINVAL a fixed one, -ENOENT.
+ * Return: the domain with a reference; ERR_PTR: -EINVAL a fixed domain, -ENOENT.
  */
 struct pviommu_domain *pviommu_domain_named(struct pviommu_vm *vm,
 					    const struct pviommu_op *op)
@@ -175,9 +173,9 @@ struct pviommu_domain *pviommu_domain_named(struct pviommu_vm *vm,
 }
 
 /**
- * pviommu_domain_next() - look for a domain of the guest
+ * pviommu_domain_next() - find the next domain of the guest
  * @vm: the VM
- * @id: least id; set to that of the domain
+ * @id: lowest id to look for; set to the domain's id
  *
  * Return: the domain with a reference, or NULL.
  */
@@ -208,9 +206,9 @@ void pviommu_domain_put(struct pviommu_domain *domain)
 }
 
 /**
- * pviommu_domain_drop() - a mapping is in the page table no more
+ * pviommu_domain_drop() - take a mapping out of its tree and put it into limbo
  * @domain: the domain, locked
- * @map: the mapping, in its tree; waits for a flush on return
+ * @map: the mapping, which has been removed from the page table
  */
 void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
@@ -218,18 +216,18 @@ void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *
 
 	interval_tree_remove(&map->it, &domain->mappings);
 	pviommu_limbo_add(domain, map);
-	/* It counts as a mapping until it is freed */
+	/* NR_MAPPINGS counts it until it is freed */
 	pviommu_count(domain->vm, PVIOMMU_NR_PAGES_MAPPED, -(s64)map->npages);
 }
 
 /**
- * pviommu_domain_cut() - have a part of a mapping be a mapping of its own
+ * pviommu_domain_cut() - make a part of a mapping a mapping of its own
  * @domain: the domain, locked
  * @map: the mapping, in its tree
  * @iova: first IOVA of the part, or less than that of the mapping
  * @last: last IOVA of the part, or more than that of the mapping
  *
- * As pviommu_mapping_split(): it can't fail, and the parts count as mappings.
+ * Can't fail, as pviommu_mapping_split(). All parts stay in the tree.
  *
  * Return: the mapping of the part.
  */
@@ -248,13 +246,13 @@ struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
 }
 
 /**
- * pviommu_domain_unmap() - remove mappings; they stay pinned until a flush
+ * pviommu_domain_unmap() - remove mappings from the page table and put them into limbo
  * @domain: the domain, locked
- * @iova: first IOVA, at the start of a page if mapped
- * @last: last IOVA, at the end of a page if mapped
+ * @iova: first IOVA; does not cut a page that is mapped
+ * @last: last IOVA; does not cut a page that is mapped
  * @budget: work that may be done, reduced by what was; NULL for all
  *
- * Return: bytes removed. When @budget is 0 afterwards there may be more.
+ * Return: bytes removed. If @budget is used up there may be more to remove.
  */
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget)
@@ -277,7 +275,7 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 	return done;
 }
 
-/* Remove everything, flush, unpin; true when it is all done */
+/* Remove everything from a domain that is freed; false if the budget did not suffice */
 static bool domain_empty(struct pviommu_domain *domain, u32 *budget)
 {
 	bool more;
@@ -315,7 +313,7 @@ void pviommu_domains_destroy(struct pviommu_vm *vm)
 	}
 }
 
-/* The table that ALLOC names, NULL for none */
+/* The record of the table that ALLOC names; NULL if it asks for a paging domain */
 static struct pviommu_table *alloc_table(struct pviommu_op_ctx *ctx,
 					 const struct pviommu_op *op)
 {
@@ -338,7 +336,7 @@ static struct pviommu_table *alloc_table(struct pviommu_op_ctx *ctx,
 	}
 }
 
-/* A domain for an endpoint, with an id; it owns the table from then on */
+/* Create a domain for an endpoint, with an id. It owns the table, unless this fails. */
 static struct pviommu_domain *alloc_domain(struct pviommu_vm *vm, u32 endpoint,
 					   struct pviommu_table *table)
 {
@@ -354,7 +352,7 @@ static struct pviommu_domain *alloc_domain(struct pviommu_vm *vm, u32 endpoint,
 				       ep->dev, NULL);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain) == -ENOMEM ? domain : ERR_PTR(-EIO);
-	/* It need not know its width yet: see learn_window() */
+	/* Its driver may not know the width of its addresses yet: see learn_window() */
 	domain->hw->geometry.aperture_end = min(domain->hw->geometry.aperture_end,
 						ep->group->window_last);
 	domain->table = table;
@@ -371,7 +369,7 @@ static struct pviommu_domain *alloc_domain(struct pviommu_vm *vm, u32 endpoint,
 
 /**
  * pviommu_op_alloc() - ALLOC
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the domain's id
  *
@@ -394,7 +392,7 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	domain = ERR_PTR(pviommu_quota_domains(vm));
 	if (!domain)
 		domain = alloc_domain(vm, le32_to_cpu(op->endpoint), table);
-	/* Before the lock is dropped: once it has an id, others may free it */
+	/* With the lock held: as it has an id, another ring may free it after that */
 	if (!IS_ERR(domain))
 		*result = domain->id;
 	mutex_unlock(&vm->cfg_lock);
@@ -406,7 +404,7 @@ int pviommu_op_alloc(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 /**
  * pviommu_op_free() - FREE
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
@@ -417,10 +415,10 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_domain *domain;
-	int ret = 0;
+	int ret = pviommu_op_no_args(op);
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	domain = pviommu_domain_named(vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);

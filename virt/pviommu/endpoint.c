@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Endpoints: the opened devices of a VM, and what the guest does with them.
+ * Endpoints: the open devices of a VM, and the ops that are about them.
  *
- * A guest knows endpoints by numbers that it is given, never by host address.
+ * A guest knows endpoints by numbers that it is given, never by host address (BDF).
  * Attaching an endpoint moves its whole group.
  */
 #include <linux/slab.h>
@@ -10,7 +10,7 @@
 
 #include "pviommu_private.h"
 
-/* Regions that one PROBE can tell of */
+/* Reserved regions in the answer of PROBE, at most */
 #define PROBE_MAX_REGIONS	64
 
 struct probe_reply {
@@ -80,7 +80,7 @@ static bool is_last_of_group(const struct pviommu_endpoint *closing)
 	return true;
 }
 
-/* Errors are of devices, but what they cost is the group's */
+/* Whether the host is still handling an error of any device of a group */
 static bool group_in_error(const struct pviommu_group *grp)
 {
 	struct pviommu_endpoint *ep;
@@ -98,15 +98,15 @@ void pviommu_endpoint_close(struct pviommu_endpoint *ep)
 	struct pviommu_vm *vm = ep->vm;
 	bool none_left;
 
-	/* Its error handler runs no more; what it began comes to its end */
+	/* The error handler of this device does not run any more, but its work may be queued */
 	flush_work(&ep->group->cut_work);
 	down_read(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
-	/* The guest can't take it out of a domain any more */
+	/* Without an open device the guest has no way to move the group any more */
 	if (is_last_of_group(ep)) {
 		pviommu_pasids_end(ep->group);
 		pviommu_group_attach(ep->group, NULL);
-		/* Whoever opens it next resets it */
+		/* It need not be recovered: the next open of a device resets it */
 		ep->group->held = false;
 	}
 	xa_erase(&vm->endpoints, ep->id);
@@ -224,7 +224,7 @@ bool pviommu_endpoint_handled(struct pviommu_endpoint *ep)
 EXPORT_SYMBOL_GPL(pviommu_endpoint_handled);
 
 /**
- * pviommu_endpoint_by_dev() - the number of a device
+ * pviommu_endpoint_by_dev() - the endpoint id of a device
  * @vm: the VM
  * @dev: the device
  *
@@ -267,15 +267,15 @@ static bool in_bypass(const struct pviommu_group *grp)
 	return grp->domain && grp->domain->kind == PVIOMMU_KIND_BYPASS;
 }
 
-/* Who knows nothing of RECOVER attaches, as it always did, to recover */
+/* A guest driver that does not know RECOVER recovers a group by attaching it */
 static bool must_recover(const struct pviommu_group *grp, u32 id)
 {
 	return id != PVIOMMU_DOMAIN_BLOCKED && pviommu_group_isolated(grp) &&
 	       READ_ONCE(grp->vm->recovers);
 }
 
-/* To enter or leave bypass may pin or unpin all memory, once in a doorbell */
-static int move(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
+/* Entering or leaving bypass may pin or unpin all memory, so it ends the doorbell */
+static int move_group(struct pviommu_op_ctx *ctx, struct pviommu_group *grp, u32 id)
 {
 	bool was = in_bypass(grp);
 	int ret;
@@ -298,15 +298,15 @@ static bool has_pasid(const struct pviommu_op *op)
 	return le32_to_cpu(op->pasid) != PVIOMMU_PASID_NONE;
 }
 
-/* What ATTACH and DETACH take: a PASID only if there are such, and nothing else */
+/* ATTACH and DETACH take a PASID if that feature is in use, and have no arguments else */
 static int check_fields(const struct pviommu_op_ctx *ctx, const struct pviommu_op *op)
 {
 	if (has_pasid(op) && !(ctx->features & PVIOMMU_F_PASID))
 		return -EOPNOTSUPP;
-	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
+	return pviommu_op_no_args(op);
 }
 
-/* What a move of a PASID begins with: the endpoint has it, and the records say what was cut off */
+/* Check a PASID that an op names, and bring the records of its group up to date */
 static int settle_pasid(struct pviommu_endpoint *ep, u32 pasid)
 {
 	int ret = pviommu_pasid_check(ep, pasid);
@@ -316,7 +316,10 @@ static int settle_pasid(struct pviommu_endpoint *ep, u32 pasid)
 	return ret;
 }
 
-/* As move(), of a PASID; it can't be in bypass, and nothing but RECOVER or move() ends a cut */
+/*
+ * As move_group(), for a PASID: which can't be in bypass. Attaching one does not end
+ * the isolation of a group; RECOVER and move_group() do.
+ */
 static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 {
 	struct pviommu_domain *domain;
@@ -338,7 +341,7 @@ static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 
 /**
  * pviommu_op_attach() - ATTACH
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
@@ -360,12 +363,12 @@ int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep) {
-		/* A device that the VMM reset before it plugged it in is used now */
+		/* The VMM may have reset the device before it plugged it in: now it is in use */
 		ep->quiesced = false;
 		if (has_pasid(op))
 			ret = move_pasid(ep, le32_to_cpu(op->pasid), le32_to_cpu(op->domain));
 		else
-			ret = move(ctx, ep->group, le32_to_cpu(op->domain));
+			ret = move_group(ctx, ep->group, le32_to_cpu(op->domain));
 	} else {
 		ret = -ENOENT;
 	}
@@ -377,7 +380,7 @@ static int detach(struct pviommu_op_ctx *ctx, struct pviommu_endpoint *ep, u32 i
 {
 	if (pviommu_group_domain_id(ep->group) != id)
 		return -EINVAL;
-	return move(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
+	return move_group(ctx, ep->group, PVIOMMU_DOMAIN_BLOCKED);
 }
 
 static int detach_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
@@ -394,8 +397,8 @@ static int detach_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
 }
 
 /**
- * pviommu_op_detach() - DETACH: to the blocked domain
- * @ctx: where
+ * pviommu_op_detach() - DETACH: move an endpoint to the blocked domain
+ * @ctx: context of the op
  * @op: the op; its domain must be the one that the endpoint is attached to
  * @result: unused
  *
@@ -432,12 +435,12 @@ static int recover(struct pviommu_group *grp)
 }
 
 /**
- * pviommu_op_recover() - RECOVER: the guest knows that it was cut off
- * @ctx: where
+ * pviommu_op_recover() - RECOVER: the guest knows that an endpoint was cut off
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
- * The endpoint's group stays blocked, but can be attached from now on. One that is
+ * The endpoint's group stays blocked, but can be attached from now on. A group that is
  * not cut off is left as it is.
  *
  * Return: 0; -EINVAL; -ENOENT; -EBUSY the host is still handling the error.
@@ -447,14 +450,13 @@ int pviommu_op_recover(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 {
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
-	int ret = -ENOENT;
+	int ret = pviommu_op_no_args(op);
 
-	if (memchr_inv(op->raw, 0, sizeof(op->raw)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
-	if (ep)
-		ret = recover(ep->group);
+	ret = ep ? recover(ep->group) : -ENOENT;
 	mutex_unlock(&vm->cfg_lock);
 	return ret;
 }
@@ -482,6 +484,7 @@ static u32 probe_regions(const struct pviommu_vm *vm, struct pviommu_region *out
 	return n;
 }
 
+/* Return: how many regions the answer has */
 static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 {
 	struct pviommu_group *grp = ep->group;
@@ -502,7 +505,7 @@ static u32 probe_fill(struct pviommu_endpoint *ep, struct probe_reply *reply)
 
 /**
  * pviommu_op_probe() - PROBE
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes that the answer has
  *
@@ -514,28 +517,24 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_vm *vm = ctx->vm;
 	struct pviommu_endpoint *ep;
 	struct probe_reply *reply;
-	int ret = -ENOENT;
-	u64 size;
+	int ret = pviommu_op_check_buf(op);
+	u32 n = 0;
 
-	if (op->buf.reserved0 ||
-	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	reply = kzalloc(sizeof(*reply), GFP_KERNEL_ACCOUNT);
 	if (!reply)
 		return -ENOMEM;
 	mutex_lock(&vm->cfg_lock);
 	ep = xa_load(&vm->endpoints, le32_to_cpu(op->endpoint));
 	if (ep)
-		ret = probe_fill(ep, reply);
+		n = probe_fill(ep, reply);
 	mutex_unlock(&vm->cfg_lock);
-	if (ret >= 0) {
-		size = offsetof(struct probe_reply, regions[ret]);
-		ret = pviommu_guest_write(vm, le64_to_cpu(op->buf.gpa), reply,
-					  min_t(u64, size,
-						le32_to_cpu(op->buf.size)));
-		if (!ret)
-			*result = size;
-	}
+	if (ep)
+		ret = pviommu_op_fill_buf(ctx, op, reply,
+					  offsetof(struct probe_reply, regions[n]), result);
+	else
+		ret = -ENOENT;
 	kfree(reply);
 	return ret;
 }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the host tells the guest unasked: the event ring, and the counters.
+ * Events and counters: what the host tells the guest.
  *
- * The event ring is one page that stays pinned, because events come from
- * contexts that can't reach the VMM's memory. It is not waited for. What finds no
- * room there is kept in a backlog, which moves on into the ring with each doorbell and
- * each new event. The backlog is made with the interface, as there are contexts that can't
- * allocate, and those that can must not fail for want of memory. It has room for
- * max_events, and for the end of each release beyond these: only that tells a guest
- * what has become of its pages. An event that finds no room there either is counted as
- * lost, in the ring too; so is a refused DMA that finds the ring full, as a device can
- * have those without end.
+ * The event ring is one page that stays pinned, because events come from contexts that
+ * can't reach the VMM's memory. Nobody waits for room in it. Events that find the ring
+ * full are kept in a backlog, and move on into the ring with each doorbell and each new
+ * event. The backlog is allocated with the interface: some contexts can't allocate, and
+ * the others must not fail for lack of memory. It has room for max_events, plus one for
+ * the end of each release, as nothing else tells a guest what has become of the pages
+ * that it released. An event that finds the backlog full, too, is counted as lost, also
+ * in the ring. So is a refused DMA that finds the ring full, as a device can cause these
+ * without limit.
  */
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* What is read of the ring's header, at once, and how many words that is */
+/* The part of the ring's header that is read, in one go */
 struct event_ring_head {
 	__le64 cookie;
 	__le32 prod;
@@ -27,12 +27,12 @@ struct event_ring_head {
 #define EVENT_WORDS	(sizeof(struct pviommu_event) / sizeof(u64))
 
 /**
- * pviommu_events_start() - begin to write events
+ * pviommu_events_start() - start writing events
  * @vm: the VM, control_lock and mem_lock held
  * @gpa: the event ring, page aligned
- * @cookie: must stand in the ring
+ * @cookie: what the ring's header has to hold for as long as it is used
  *
- * Return: 0, -EFAULT, -ENOMEM.
+ * Return: 0; -EFAULT it is not writable RAM; -ENOMEM. After an error no events are written.
  */
 int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 {
@@ -69,8 +69,8 @@ int pviommu_events_start(struct pviommu_vm *vm, u64 gpa, u64 cookie)
 }
 
 /**
- * pviommu_events_stop() - write no more events, let go of the page
- * @vm: the VM, mem_lock held, for writing or with control_lock
+ * pviommu_events_stop() - stop writing events, and unpin the ring
+ * @vm: the VM, mem_lock held, either for writing or together with control_lock
  */
 void pviommu_events_stop(struct pviommu_vm *vm)
 {
@@ -91,7 +91,7 @@ void pviommu_events_stop(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_events_leave() - memory leaves, and perhaps the event ring with it
+ * pviommu_events_leave() - stop writing events if the ring is in memory that leaves
  * @vm: the VM, mem_lock held for writing
  * @slot: the memory
  */
@@ -104,7 +104,7 @@ void pviommu_events_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 		pviommu_events_stop(vm);
 }
 
-/* How many events the ring has room for; -1: it is no ring any more */
+/* How many events the ring has room for; -1 if the guest has overwritten its cookie */
 static int ring_room(struct pviommu_events *events)
 {
 	struct event_ring_head head;
@@ -119,8 +119,8 @@ static int ring_room(struct pviommu_events *events)
 	return used < PVIOMMU_EVENT_SLOTS ? PVIOMMU_EVENT_SLOTS - used : 0;
 }
 
-/* Write an event for which there is room, behind @n others that the guest is not told of yet */
-static void ring_put(struct pviommu_events *events, u32 n, const struct pviommu_event *ev)
+/* Write an event, for which there is room, behind @n others that are not published yet */
+static void ring_write(struct pviommu_events *events, u32 n, const struct pviommu_event *ev)
 {
 	u32 slot = (events->prod + n) % PVIOMMU_EVENT_SLOTS;
 
@@ -129,19 +129,19 @@ static void ring_put(struct pviommu_events *events, u32 n, const struct pviommu_
 			     ev, EVENT_WORDS);
 }
 
-/* Tell the guest of @n events more */
-static void ring_tell_prod(struct pviommu_events *events, u32 n)
+/* Publish @n more events */
+static void ring_publish_prod(struct pviommu_events *events, u32 n)
 {
 	u32 prod = events->prod + n;
 
 	pviommu_window_publish(&events->ring,
 			       offsetof(struct pviommu_event_ring, prod),
 			       cpu_to_le32(prod));
-	/* Not before: who says it in the header of a ring does not take the lock */
+	/* After that: publish_events() reads it without the lock */
 	smp_store_release(&events->prod, prod);
 }
 
-static void ring_tell_waiting(struct pviommu_events *events)
+static void ring_publish_waiting(struct pviommu_events *events)
 {
 	if (events->waiting == events->waiting_told)
 		return;
@@ -162,7 +162,7 @@ static bool is_refused_dma(const struct pviommu_event *ev)
 	       !(ev->flags & cpu_to_le16(PVIOMMU_EV_F_ENTRY));
 }
 
-/* How many events may wait, if one more of this kind is to */
+/* How many events may be in the backlog for another one of this kind to be added */
 static u32 backlog_room(const struct pviommu_events *events, const struct pviommu_event *ev)
 {
 	if (is_refused_dma(ev))
@@ -188,34 +188,35 @@ static void backlog_move(struct pviommu_events *events)
 	for (i = 0; i < n; i++) {
 		const struct pviommu_event *ev = &events->backlog[events->first];
 
-		ring_put(events, i, ev);
+		ring_write(events, i, ev);
 		events->first = (events->first + 1) % events->room;
 		WRITE_ONCE(events->waiting, events->waiting - 1);
 		if (is_end_of_release(ev))
 			WRITE_ONCE(events->ends_waiting, events->ends_waiting - 1);
 	}
-	ring_tell_prod(events, n);
+	ring_publish_prod(events, n);
 }
 
 /*
- * The guest makes room, then looks whether anything waits. So we say that something does,
- * then look for room once more: one of the two sees what the other has done.
+ * The guest makes room first, then looks whether events are waiting. Here it is the other
+ * way round: publish that events are waiting, then look for room again. So at least one of
+ * the two sees what the other has done.
  */
 static void backlog_serve(struct pviommu_events *events)
 {
 	lockdep_assert_held(&events->lock);
 
 	backlog_move(events);
-	ring_tell_waiting(events);
+	ring_publish_waiting(events);
 	if (!events->waiting)
 		return;
 	/* Pairs with the guest's barrier between cons and waiting */
 	smp_mb();
 	backlog_move(events);
-	ring_tell_waiting(events);
+	ring_publish_waiting(events);
 }
 
-/* Put an event where there is room, behind all others; false: it is lost */
+/* Put an event behind all others, into the ring or the backlog; false: it is lost */
 static bool event_put(struct pviommu_events *events, const struct pviommu_event *ev)
 {
 	int room;
@@ -226,8 +227,8 @@ static bool event_put(struct pviommu_events *events, const struct pviommu_event 
 	if (room < 0)
 		return false;
 	if (room && !events->waiting) {
-		ring_put(events, 0, ev);
-		ring_tell_prod(events, 1);
+		ring_write(events, 0, ev);
+		ring_publish_prod(events, 1);
 		return true;
 	}
 	if (events->waiting < backlog_room(events, ev)) {
@@ -242,13 +243,13 @@ static bool event_put(struct pviommu_events *events, const struct pviommu_event 
 }
 
 /**
- * pviommu_event_post() - tell the guest
+ * pviommu_event_post() - send an event to the guest
  * @vm: the VM
- * @ev: the event, but for its number
+ * @ev: the event; its sequence number is filled in here
  *
- * Context: any.
- * Return: true if it is in the guest's ring, or will be there when the guest has made
- * room; false if it is lost, or there is no ring.
+ * Context: any, including interrupts.
+ * Return: true if it is in the guest's ring, or will be once the guest has made room;
+ * false if it is lost, or there is no ring.
  */
 bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 {
@@ -269,7 +270,7 @@ bool pviommu_event_post(struct pviommu_vm *vm, const struct pviommu_event *ev)
 }
 
 /**
- * pviommu_events_serve() - a doorbell rang: more events may find room
+ * pviommu_events_serve() - move events from the backlog to the ring, as a doorbell rang
  * @vm: the VM
  *
  * Context: any.
@@ -279,7 +280,7 @@ void pviommu_events_serve(struct pviommu_vm *vm)
 	struct pviommu_events *events = &vm->events;
 	unsigned long flags;
 
-	/* Who has seen that events wait rings after they began to */
+	/* A guest that rings because events are waiting has seen this number */
 	if (!READ_ONCE(events->waiting))
 		return;
 	spin_lock_irqsave(&events->lock, flags);
@@ -289,8 +290,8 @@ void pviommu_events_serve(struct pviommu_vm *vm)
 }
 
 /*
- * What the IOMMU's driver hands to the fault handler. No pointers: it may look at a device's
- * domain, without a lock of its own, just before that is detached and freed.
+ * The fault handler is given ids, not pointers. An IOMMU driver may look up a device's domain
+ * without a lock, just before the device is detached and the domain is freed.
  */
 #define FAULT_DOMAIN_BITS	16
 
@@ -336,7 +337,7 @@ void pviommu_faults_watch(struct pviommu_domain *domain)
 
 /**
  * pviommu_op_stats() - STATS
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes that the answer has
  *
@@ -348,21 +349,15 @@ int pviommu_op_stats(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	struct pviommu_stats stats = {};
 	__le64 *field = &stats.kicks_tracked;
 	u32 i;
-	int ret;
+	int ret = pviommu_op_check_buf(op);
 
 	static_assert(sizeof(stats) >= PVIOMMU_NR_COUNTERS * sizeof(__le64));
 	static_assert(offsetof(struct pviommu_stats, pages_lent) ==
 		      PVIOMMU_NR_PAGES_LENT * sizeof(__le64));
 
-	if (op->buf.reserved0 ||
-	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
-		return -EINVAL;
+	if (ret)
+		return ret;
 	for (i = 0; i < PVIOMMU_NR_COUNTERS; i++)
 		field[i] = cpu_to_le64(atomic64_read(&ctx->vm->counters[i]));
-	ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), &stats,
-				  min_t(u64, sizeof(stats),
-					le32_to_cpu(op->buf.size)));
-	if (!ret)
-		*result = sizeof(stats);
-	return ret;
+	return pviommu_op_fill_buf(ctx, op, &stats, sizeof(stats), result);
 }

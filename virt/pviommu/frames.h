@@ -15,7 +15,7 @@ struct pviommu_frames {
 	u32 nr;
 };
 
-/* How many frames of a list are less than one */
+/* How many frames of a list are lower than @gfn */
 static inline u32 pviommu_frames_below(const struct pviommu_frames *f, u64 gfn)
 {
 	u32 lo = 0, hi = f->nr;
@@ -32,12 +32,12 @@ static inline u32 pviommu_frames_below(const struct pviommu_frames *f, u64 gfn)
 }
 
 /**
- * pviommu_frames_next() - the first stretch of a set that lies in a range
+ * pviommu_frames_next() - find the first contiguous frames of a set in a range
  * @f: the set
  * @from: first frame of the range
- * @to: its last frame
- * @lo: set to the first frame of the stretch
- * @hi: set to its last frame
+ * @to: last frame of the range
+ * @lo: set to the first of the frames found
+ * @hi: set to the last of them
  *
  * Return: false if there is none.
  */

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Grants: the administrator's word that one VM may map memory of another.
+ * Grants: the administrator's permission for one VM to map memory of another.
  *
- * A grant is on the list of the VM that it is given to, and a VM looks for one
- * there only: whether the other VM exists, or has memory at a place, makes no
- * difference to who has no grant. It ends when it is taken back, or with either
- * VM, and with it what was mapped by it.
+ * A grant is on the list of the VM that it is given to, and only that list is searched.
+ * So a VM without a grant can't tell whether the other VM exists, or where it has memory.
+ * A grant ends when it is taken back, or when either VM ends. What was mapped by it is
+ * unmapped then.
  */
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* A list that is looked through by each op that names another VM */
+/* Grants to one VM: each op that names another VM goes through all of them */
 #define MAX_GRANTS	256
 
-/* All grants of all VMs, by number, and which VMs have which */
+/* All grants of all VMs, by number; the lock also protects which VMs have which */
 static DEFINE_MUTEX(pviommu_grants_lock);
 static DEFINE_XARRAY_ALLOC1(pviommu_grants);
 static u32 next_grant;
@@ -35,17 +35,17 @@ static bool grant_covers(const struct pviommu_grant *grant, u32 from, u64 gpa,
 }
 
 /**
- * pviommu_grant_find() - may a VM map memory of another
- * @to: the VM that wants to
- * @from: number of the other, which need not exist
+ * pviommu_grant_find() - find a grant by which a VM may map memory of another
+ * @to: the VM that wants to map
+ * @from: number of the other VM, which need not exist
  * @gpa: first address of the memory
- * @last: last address
+ * @last: last address of the memory
  * @prot: PVIOMMU_PROT_* that are wanted
  *
- * Does the same work whatever the answer.
+ * Does the same work whatever the answer, so that timing tells nothing.
  *
- * Return: a grant that covers it, to be given back by pviommu_grant_release(),
- * until which grant->from stays; or NULL.
+ * Return: a grant that covers all of it, held until pviommu_grant_release(), as is
+ * grant->from; or NULL.
  */
 struct pviommu_grant *pviommu_grant_find(struct pviommu_vm *to, u32 from,
 					 u64 gpa, u64 last, u8 prot)
@@ -63,8 +63,8 @@ struct pviommu_grant *pviommu_grant_find(struct pviommu_vm *to, u32 from,
 }
 
 /**
- * pviommu_grant_hold() - use a grant, and the VM that it is from
- * @grant: a grant that is held already, or on a list that is locked
+ * pviommu_grant_hold() - take references on a grant and on the VM that it is from
+ * @grant: a grant that is held already, or is on a list that is locked
  */
 void pviommu_grant_hold(struct pviommu_grant *grant)
 {
@@ -113,7 +113,7 @@ static int grant_publish(struct pviommu_grant *grant)
 }
 
 /**
- * pviommu_grant_add() - the administrator makes a grant
+ * pviommu_grant_add() - create a grant
  * @from: number of the VM whose memory it is
  * @to: number of the VM that may map it
  * @gpa: first address, page aligned
@@ -121,10 +121,11 @@ static int grant_publish(struct pviommu_grant *grant)
  * @prot: PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE
  * @id: set to the grant's number
  *
- * There need not be memory (yet).
+ * @from need not have memory there (yet).
  *
+ * Context: process.
  * Return: 0; -ENOENT no such VM; -EINVAL a bad value, or twice the same VM;
- * -ENOSPC @to has too many; -ENOMEM.
+ * -ENOSPC @to has too many grants; -ENOMEM.
  */
 int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
 {
@@ -143,7 +144,7 @@ int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
 	grant->last = last;
 	grant->prot = prot;
 
-	/* With the lock held, for pviommu_grants_end() */
+	/* Under the lock: pviommu_grants_end() of a VM comes before this or sees the grant */
 	mutex_lock(&pviommu_grants_lock);
 	grant->from = pviommu_vm_get(from);
 	grant->to = pviommu_vm_get(to);
@@ -151,7 +152,7 @@ int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
 		ret = grant_publish(grant);
 	if (!ret)
 		*id = grant->id;
-	/* A VM that goes takes its grants along */
+	/* A grant needs no references: a VM that ends first ends its grants */
 	if (grant->from)
 		pviommu_vm_put(grant->from);
 	if (grant->to)
@@ -162,12 +163,12 @@ int pviommu_grant_add(u32 from, u32 to, u64 gpa, u64 last, u8 prot, u32 *id)
 	return ret;
 }
 
-/* Nobody finds it any more; both VMs stay until grant_end() */
+/* Take a grant off all lists; keeps both its VMs until grant_end() */
 static void grant_withdraw(struct pviommu_grant *grant)
 {
 	lockdep_assert_held(&pviommu_grants_lock);
 
-	/* A VM that goes waits for this lock before it gives up its own reference */
+	/* Not 0 yet: a VM that ends takes this lock before it drops its own reference */
 	refcount_inc(&grant->from->users);
 	refcount_inc(&grant->to->users);
 	xa_erase(&pviommu_grants, grant->id);
@@ -177,8 +178,8 @@ static void grant_withdraw(struct pviommu_grant *grant)
 }
 
 /*
- * On return nothing is mapped by it, and nothing will be. That may wait for the
- * owner's VMM, and so is done without the lock that all VMs share.
+ * End a withdrawn grant: on return nothing is mapped by it. That may wait for the owner's
+ * VMM, and so must not be done under pviommu_grants_lock, which all VMs share.
  */
 static void grant_end(struct pviommu_grant *grant)
 {
@@ -191,11 +192,13 @@ static void grant_end(struct pviommu_grant *grant)
 }
 
 /**
- * pviommu_grant_remove() - the administrator takes a grant back
+ * pviommu_grant_remove() - take a grant back
  * @id: its number
  *
- * On return what was mapped by it is unmapped, flushed and unpinned; the mapper
- * has got events that name it.
+ * On return what was mapped by it is unmapped, flushed and unpinned, and the borrower has
+ * got events that name it.
+ *
+ * Context: process; may sleep.
  *
  * Return: 0, or -ENOENT.
  */
@@ -214,7 +217,7 @@ int pviommu_grant_remove(u32 id)
 	return 0;
 }
 
-/* Take one of a VM's grants out, from a number on; NULL if there is none */
+/* Withdraw the next grant, from number @id on, that is from or to a VM; NULL if there is none */
 static struct pviommu_grant *withdraw_next(struct pviommu_vm *vm, unsigned long id)
 {
 	struct pviommu_grant *grant;
@@ -230,10 +233,12 @@ static struct pviommu_grant *withdraw_next(struct pviommu_vm *vm, unsigned long 
 }
 
 /**
- * pviommu_grants_end() - a VM goes: grants from it and to it end
- * @vm: the VM, which nobody can look up any more
+ * pviommu_grants_end() - end all grants from and to a VM that ends
+ * @vm: the VM, which can't be looked up any more
  *
- * One that is just being taken back uses the VM until it has ended.
+ * A grant that another thread is just ending holds a reference on the VM.
+ *
+ * Context: process; may sleep.
  */
 void pviommu_grants_end(struct pviommu_vm *vm)
 {
@@ -247,11 +252,11 @@ void pviommu_grants_end(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_grant_next() - tell of a grant
- * @id: least number; set to that of the grant
+ * pviommu_grant_next() - describe the next grant to the administrator
+ * @id: lowest number to look for; set to that of the grant
  * @info: filled in
  *
- * Return: true, or false if there is no further one.
+ * Return: false if there is no further one.
  */
 bool pviommu_grant_next(unsigned long *id, struct pviommu_grant_info *info)
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Isolation groups: what a VM was given, and which domain each is in.
+ * Isolation groups: which ones a VM was given, and which domain each is attached to.
  *
- * Groups exist on the host before any VM. The VMM adds them to its container;
- * the guest moves them, by their endpoints, between domains and can neither
- * make nor reshape them. A group is always in exactly one domain.
+ * Groups exist on the host before any VM. The VMM adds them to its container. The guest
+ * moves them between domains, by way of their endpoints, but can neither make nor change
+ * them. A group is always in exactly one domain, of which "blocked" is one.
  */
 #include <linux/device/driver.h>
 #include <linux/error-injection.h>
@@ -13,7 +13,7 @@
 
 #include "pviommu_private.h"
 
-/* All groups of all VMs: which VM does a device belong to? */
+/* All groups of all VMs, to find the VM that a device belongs to */
 static DEFINE_MUTEX(pviommu_groups_lock);
 static LIST_HEAD(pviommu_groups);
 static struct device_driver *variant_driver;
@@ -46,11 +46,10 @@ void pviommu_host_unregister_driver(struct device_driver *drv)
 }
 EXPORT_SYMBOL_GPL(pviommu_host_unregister_driver);
 
-
-/* What the devices of a group are bound to */
+/* Which drivers the devices of a group are bound to */
 struct group_scan {
-	struct device *ours;
-	bool others;
+	struct device *ours;	/* the first one that is bound to our driver, referenced */
+	bool others;		/* another driver has one of them */
 };
 
 static int scan_device(struct device *dev, void *data)
@@ -65,7 +64,7 @@ static int scan_device(struct device *dev, void *data)
 	return 0;
 }
 
-/* A device of ours in the group, if there is no device of others; to be put */
+/* A device of the group that is bound to our driver, referenced; NULL if others have one */
 static struct device *group_device(struct iommu_group *group)
 {
 	struct group_scan scan = {};
@@ -79,7 +78,7 @@ static struct device *group_device(struct iommu_group *group)
 	return NULL;
 }
 
-/* Any device of the group, which may be one without a driver that is unplugged now */
+/* Takes any device of the group, even one without a driver; referenced, as it may be unplugged */
 static int first_device(struct device *dev, void *data)
 {
 	*(struct device **)data = get_device(dev);
@@ -92,12 +91,12 @@ static bool region_counts(const struct iommu_resv_region *region)
 }
 
 /**
- * pviommu_range_reserved() - can a range of IOVAs not be mapped
+ * pviommu_range_reserved() - does a range of IOVAs overlap a reserved region
  * @vm: the VM, mem_lock held
  * @iova: first IOVA
  * @last: last IOVA
  *
- * Return: true if it has an address of a reserved region of any group.
+ * Return: true if it overlaps one of any group of the VM, and so can't be mapped.
  */
 bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last)
 {
@@ -115,11 +114,11 @@ bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last)
 }
 
 /**
- * pviommu_domain_conflicts() - does a mapping lie in a reserved region of a group
+ * pviommu_domain_conflicts() - does a mapping overlap a reserved region of a group
  * @domain: the domain, locked
  * @grp: the group
  *
- * Return: whether one does.
+ * Return: true if one does, and the group can't be attached.
  */
 bool pviommu_domain_conflicts(struct pviommu_domain *domain,
 			      const struct pviommu_group *grp)
@@ -137,17 +136,19 @@ bool pviommu_domain_conflicts(struct pviommu_domain *domain,
 }
 
 /**
- * pviommu_group_is_cut() - is a group being cut off, and its records don't say so yet
+ * pviommu_group_is_cut() - has a group been cut off, or is it being, and is not settled yet
  * @grp: the group
  *
- * Return: whether it is. Then no domain but blocked is attached to it.
+ * Context: any; but what it says stays true only with attach_lock held.
+ * Return: true from pviommu_group_cut() to pviommu_group_settle(). Until then no domain
+ * can be attached to it.
  */
 bool pviommu_group_is_cut(const struct pviommu_group *grp)
 {
 	return atomic_read(&grp->cut) != PVIOMMU_CUT_NONE;
 }
 
-/* A handle that the kernel still has must not change, so there are two */
+/* The kernel uses the handle of the current domain until the next one is in place */
 static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
 {
 	int ret = iommu_replace_group_handle(grp->group, hw,
@@ -158,7 +159,7 @@ static int hw_replace(struct pviommu_group *grp, struct iommu_domain *hw)
 	return ret;
 }
 
-/* May be made to fail */
+/* Fault injection can make it fail */
 static noinline __noclone int hw_move_group(struct pviommu_group *grp,
 					    struct iommu_domain *hw)
 {
@@ -168,8 +169,8 @@ static noinline __noclone int hw_move_group(struct pviommu_group *grp,
 ALLOW_ERROR_INJECTION(hw_move_group, ERRNO);
 
 /*
- * The domain is locked: VT-d may take a level away from its page table to fit the
- * device, and no other ring must be walking it then.
+ * The domain is locked, as VT-d may remove a level from its page table to fit the device:
+ * nobody may map or unmap at that time.
  */
 static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 {
@@ -179,7 +180,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(domain, grp))
 		goto out_unlock;
-	/* Who cuts it off from now on waits for us */
+	/* A cut that has not begun by now waits for attach_lock */
 	ret = pviommu_group_is_cut(grp) ? -EBUSY : hw_move_group(grp, domain->hw);
 	if (ret && ret != -EINVAL && ret != -ENOMEM && ret != -EBUSY)
 		ret = -EIO;
@@ -201,11 +202,12 @@ static void hw_detach(struct pviommu_group *grp, struct pviommu_domain *domain)
  * @grp: the group
  * @domain: where to; NULL for blocked, which can't fail
  *
- * Context: vm->cfg_lock and vm->mem_lock held.
+ * Context: process, vm->cfg_lock and vm->mem_lock held; takes domain->lock and
+ * vm->attach_lock.
  * Return: 0; -ENOENT the domain is being freed; -ERANGE it has mappings in
- * reserved regions of the group; -EINVAL the physical IOMMUs don't fit; -EIO;
- * -EBUSY it is being cut off, or the host's kernel is resetting a device of it.
- * On failure the group is where it was, or has been cut off.
+ * reserved regions of the group; -EINVAL it does not fit the group's physical IOMMU;
+ * -EBUSY the group is being cut off, or the host's kernel is resetting a device of it;
+ * -ENOMEM; -EIO. On failure the group is where it was, or has been cut off.
  */
 int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain)
@@ -216,7 +218,7 @@ int pviommu_group_attach(struct pviommu_group *grp,
 	lockdep_assert_held(&grp->vm->cfg_lock);
 	lockdep_assert_held(&grp->vm->mem_lock);
 
-	/* Where the records say that it is it is not any more */
+	/* Before the test for @old: the group has left it, whatever the records say */
 	if (domain && pviommu_group_is_cut(grp))
 		return -EBUSY;
 	if (old == domain)
@@ -267,17 +269,19 @@ void pviommu_group_cut(struct pviommu_group *grp, struct device *dev)
 }
 
 /**
- * pviommu_group_settle() - let the records say that a group has been cut off
+ * pviommu_group_settle() - bring the records of a group up to date after a cut
  * @grp: the group
  *
- * From then on it is in the blocked domain as any other, and held there.
- * Context: vm->cfg_lock and vm->mem_lock held.
+ * From then on it is in the blocked domain like any other group there, but held: it has to
+ * be recovered before it can leave. Nothing happens if it was not cut off.
+ *
+ * Context: process, vm->cfg_lock and vm->mem_lock held.
  */
 void pviommu_group_settle(struct pviommu_group *grp)
 {
 	lockdep_assert_held(&grp->vm->cfg_lock);
 
-	/* Another one who has only begun settles later, and then it is cut off again */
+	/* Not while another cut is in progress, which will queue the work again */
 	if (atomic_cmpxchg(&grp->cut, PVIOMMU_CUT_DONE, PVIOMMU_CUT_NONE) !=
 	    PVIOMMU_CUT_DONE)
 		return;
@@ -298,10 +302,10 @@ static void cut_work(struct work_struct *work)
 }
 
 /**
- * pviommu_group_isolated() - was a group cut off after an error
+ * pviommu_group_isolated() - has a group been cut off after an error
  * @grp: the group, its VM's cfg_lock held
  *
- * Return: true until it is recovered.
+ * Return: true from the cut until the group is recovered.
  */
 bool pviommu_group_isolated(const struct pviommu_group *grp)
 {
@@ -311,12 +315,11 @@ bool pviommu_group_isolated(const struct pviommu_group *grp)
 }
 
 /**
- * pviommu_group_domain_id() - where a group is, as guest and administrator are told
+ * pviommu_group_domain_id() - the id of the domain that a group is in
  * @grp: the group, its VM's cfg_lock held
  *
- * One that was cut off is in blocked, also while the records don't say so yet.
- *
- * Return: the number of its domain.
+ * Return: the id for guest and administrator. For a group that was cut off that is
+ * PVIOMMU_DOMAIN_BLOCKED, even if it is not settled yet.
  */
 u32 pviommu_group_domain_id(const struct pviommu_group *grp)
 {
@@ -330,8 +333,9 @@ u32 pviommu_group_domain_id(const struct pviommu_group *grp)
  * pviommu_group_bypass() - move a group to bypass
  * @grp: the group
  *
- * The VM has one bypass domain unless its groups need different ones.
- * Context: vm->cfg_lock and vm->mem_lock held.
+ * A VM has one bypass domain, unless its groups need different ones.
+ *
+ * Context: process, vm->cfg_lock and vm->mem_lock held. May pin all memory of the VM.
  * Return: 0, or a negative errno; then the group is where it was.
  */
 int pviommu_group_bypass(struct pviommu_group *grp)
@@ -344,7 +348,7 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 		return 0;
 	list_for_each_entry(domain, &grp->vm->bypass, bypass_entry) {
 		ret = pviommu_group_attach(grp, domain);
-		/* Only this says that the domain is not for it; memory may just be short */
+		/* Only -EINVAL means that the group needs another domain */
 		if (ret != -EINVAL)
 			return ret;
 	}
@@ -358,20 +362,21 @@ int pviommu_group_bypass(struct pviommu_group *grp)
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	ret = pviommu_group_attach(grp, domain);
-	/* The group holds it now; if it doesn't, nobody does */
+	/* The group has a reference now; if attaching it failed, this frees the domain */
 	pviommu_domain_put(domain);
 	return ret;
 }
 
 /**
- * pviommu_group_default() - move a group to where groups are without a driver
+ * pviommu_group_default() - move a group to where it is without a guest driver
  * @grp: the group
  *
- * Bypass, or blocked if the administrator wants that. When bypass can't be had
- * the group is blocked. One that was cut off after an error stays so. PASIDs are
- * what a driver has attached: there are none.
- * Context: vm->cfg_lock and vm->mem_lock held.
- * Return: 0, or why it is not in bypass.
+ * That is bypass; or blocked, if the administrator wants that (default_blocked), if bypass
+ * is not possible, or if the group was cut off after an error. What is attached by PASID
+ * is detached.
+ *
+ * Context: process, vm->cfg_lock and vm->mem_lock held. May pin all memory of the VM.
+ * Return: 0; or a negative errno: why it is blocked instead of in bypass.
  */
 int pviommu_group_default(struct pviommu_group *grp)
 {
@@ -388,7 +393,7 @@ int pviommu_group_default(struct pviommu_group *grp)
 }
 
 /**
- * pviommu_groups_default() - put all groups where they are without a driver
+ * pviommu_groups_default() - move all groups to where they are without a guest driver
  * @vm: the VM, mem_lock and cfg_lock held
  */
 void pviommu_groups_default(struct pviommu_vm *vm)
@@ -397,14 +402,17 @@ void pviommu_groups_default(struct pviommu_vm *vm)
 
 	lockdep_assert_held(&vm->cfg_lock);
 
-	list_for_each_entry(grp, &vm->groups, entry)
-		if (pviommu_group_default(grp))
-			pr_warn_ratelimited("VM %u: no memory for bypass, group %d is blocked\n",
-					    vm->id, iommu_group_id(grp->group));
+	list_for_each_entry(grp, &vm->groups, entry) {
+		int ret = pviommu_group_default(grp);
+
+		if (ret)
+			pr_warn_ratelimited("VM %u: group %d is blocked, as bypass failed: %d\n",
+					    vm->id, iommu_group_id(grp->group), ret);
+	}
 }
 
 /**
- * pviommu_groups_block() - put all groups in the blocked domain
+ * pviommu_groups_block() - move all groups to the blocked domain
  * @vm: the VM, mem_lock and cfg_lock held
  */
 void pviommu_groups_block(struct pviommu_vm *vm)
@@ -438,8 +446,8 @@ static int group_check(struct pviommu_group *grp)
 }
 
 /*
- * What domains of this group are like. Some IOMMU drivers tell the width of a
- * domain only once a device is attached.
+ * Find out which IOVAs domains of this group can translate, by attaching one: some IOMMU
+ * drivers set the width of a domain only when a device is attached.
  */
 static int learn_window(struct pviommu_group *grp)
 {
@@ -447,7 +455,7 @@ static int learn_window(struct pviommu_group *grp)
 	struct iommu_domain *hw;
 	int ret;
 
-	/* Unbound since group_check() */
+	/* The driver may have been unbound since group_check() */
 	if (!dev)
 		return -ENODEV;
 	hw = pviommu_hw_alloc(dev, &grp->flags);
@@ -505,12 +513,12 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 	if (ret)
 		goto err_free;
 
-	/* Other VMs don't wait while all memory of this one is pinned */
+	/* Without pviommu_groups_lock, as all memory of this VM may be pinned now */
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
-	/* The VM's own number: how many groups there are besides is not its affair */
+	/* A number of this VM's own: the guest must not learn of other groups of the host */
 	grp->id = ++vm->last_group;
-	/* A guest that has a driver will attach it; it need not pin all memory */
+	/* A guest driver that runs will attach it: don't pin all memory for bypass */
 	if (!READ_ONCE(vm->iface))
 		ret = pviommu_group_default(grp);
 	if (!ret) {
@@ -532,10 +540,10 @@ err_free:
 }
 
 /**
- * pviommu_group_find() - the group of a device that is in a container of ours
+ * pviommu_group_find() - find the record of a group that is in a container of ours
  * @group: the isolation group
  *
- * Return: the group, or NULL. It stays while a device of it is open.
+ * Return: the record, which stays while a device of the group is open; or NULL.
  */
 struct pviommu_group *pviommu_group_find(struct iommu_group *group)
 {

@@ -2,12 +2,12 @@
 /*
  * The only file that reads or writes guest memory.
  *
- * Guest memory is hostile: other vCPUs change it at any time. Callers copy
- * what they need once, with these functions, and check the copy.
+ * Other vCPUs may change guest memory at any time. Callers copy what they need once,
+ * with these functions, and check the copy.
  *
- * What is used seldom is reached through the VMM's page tables, which works only
- * in threads of the VMM. Doorbells arrive in these; in any other thread it is
- * -EFAULT. What each doorbell uses is a window: pinned pages.
+ * Memory that is used now and then is accessed through the VMM's page tables. That works
+ * only in threads of the VMM, in which doorbells arrive; any other thread gets -EFAULT.
+ * Memory that every doorbell uses is accessed through a window, that is pinned pages.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>
@@ -19,7 +19,7 @@
 
 #include "pviommu_private.h"
 
-/* The user address of a GPA, and how many bytes from there on are in the slot */
+/* The user address of a GPA, and how many bytes from there on are in the same slot; or NULL */
 static void __user *guest_uaddr(struct pviommu_vm *vm, u64 gpa, bool write,
 				u64 *room)
 {
@@ -66,8 +66,9 @@ static int guest_copy(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len,
  * @buf: destination
  * @len: bytes
  *
- * Return: 0, or -EFAULT when part of the source is not RAM of the guest; then
- * @buf is undefined.
+ * Context: process, a thread of the VMM, may sleep.
+ * Return: 0; -EFAULT part of the source is not RAM of the guest, or this is another
+ * thread; then @buf is undefined.
  */
 int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 {
@@ -75,16 +76,17 @@ int pviommu_guest_read(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 }
 
 /**
- * pviommu_guest_read_words() - copy words from guest memory, each of them at once
+ * pviommu_guest_read_words() - copy words from guest memory, each by a single access
  * @vm: the VM, mem_lock held
  * @gpa: source, aligned to 8 bytes
  * @buf: destination
  * @words: words of 8 bytes, all within a page
  *
- * A word that the guest writes meanwhile is what it was before or what it is
- * after, never a mixture.
+ * If the guest writes to a word meanwhile, the copy is its old or its new value, never
+ * a mixture of both.
  *
- * Return: 0, or -EFAULT when the source is not RAM of the guest.
+ * Context: process, a thread of the VMM, may sleep.
+ * Return: 0; -EFAULT the source is not RAM of the guest, or this is another thread.
  */
 int pviommu_guest_read_words(struct pviommu_vm *vm, u64 gpa, u64 *buf, u32 words)
 {
@@ -116,8 +118,9 @@ err_fault:
  * @buf: source
  * @len: bytes
  *
- * Return: 0, or -EFAULT when part of the destination is not writable RAM of
- * the guest; then a part of it may have been written.
+ * Context: process, a thread of the VMM, may sleep.
+ * Return: 0; -EFAULT part of the destination is not writable RAM of the guest, or this is
+ * another thread; then a part of it may have been written.
  */
 int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 			size_t len)
@@ -125,12 +128,12 @@ int pviommu_guest_write(struct pviommu_vm *vm, u64 gpa, const void *buf,
 	return guest_copy(vm, gpa, (void *)buf, len, true);
 }
 
-/* The user address of a GPA */
+/* The user address of a GPA, for a thread without any lock */
 static int find_hva(struct pviommu_vm *vm, u64 gpa, unsigned long *hva)
 {
 	u64 room;
 
-	/* A stalled VMM may have it, and somebody wait for it */
+	/* Killable: a VMM that is stalled may hold it up */
 	if (down_read_killable(&vm->mem_lock))
 		return -EINTR;
 	*hva = (unsigned long)guest_uaddr(vm, gpa, false, &room);
@@ -138,7 +141,7 @@ static int find_hva(struct pviommu_vm *vm, u64 gpa, unsigned long *hva)
 	return *hva ? 0 : -EFAULT;
 }
 
-/* The page at a user address of the VMM, brought in if need be; to be put */
+/* Get the page at a user address of the VMM, faulting it in if need be; takes a reference */
 static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **page)
 {
 	int locked = 1;
@@ -159,17 +162,17 @@ static int get_page_of(struct mm_struct *mm, unsigned long hva, struct page **pa
 }
 
 /**
- * pviommu_guest_peek() - copy from guest memory in any thread
- * @vm: the VM, mem_lock not held
+ * pviommu_guest_peek() - copy from guest memory in a thread that need not be the VMM's
+ * @vm: the VM
  * @gpa: source
  * @buf: destination
  * @len: bytes, all within a page
  *
- * The page is brought in with no lock of the VM held: that may take as long as
- * the VMM likes. A page that has left the VM meanwhile is not read.
+ * The page is faulted in with no lock of the VM held, as this may take as long as the VMM
+ * likes. A page that has left the VM meanwhile is not read.
  *
- * Context: process, sleeps.
- * Return: 0; -EFAULT; -EINTR the thread is being killed.
+ * Context: process, vm->mem_lock not held; may sleep for long.
+ * Return: 0; -EFAULT it is not RAM of the guest; -EINTR the thread is being killed.
  */
 int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 {
@@ -190,7 +193,7 @@ int pviommu_guest_peek(struct pviommu_vm *vm, u64 gpa, void *buf, size_t len)
 }
 
 /**
- * pviommu_guest_check() - is this writable RAM of the guest
+ * pviommu_guest_check() - check that a range is writable RAM of the guest
  * @vm: the VM, mem_lock held
  * @gpa: start
  * @len: bytes, not 0
@@ -225,15 +228,17 @@ static void window_unpin(struct pviommu_vm *vm, struct pviommu_window *win)
 
 /**
  * pviommu_window_open() - pin guest memory that the kernel will use often
- * @vm: the VM, mem_lock held; one window is opened or closed at a time
+ * @vm: the VM, mem_lock held; windows are opened and closed by one thread at a time
  * @win: the window, not open
  * @gpa: start
  * @len: bytes, not 0
  *
- * While it is open, it can be read and written in any context, and needs no
- * more checks. It is charged to the VMM. Memory that leaves the VM closes it.
+ * While it is open, it can be read and written in any context and without further checks.
+ * Its pages are charged to the VMM. It is closed if its memory leaves the VM.
  *
- * Return: 0; -EFAULT when it is not writable RAM of the guest; -ENOMEM.
+ * Context: process, may sleep.
+ * Return: 0; -EFAULT it is not writable RAM of the guest; -ENOMEM, also if the VMM may not
+ * lock so much. On failure the window is not open.
  */
 int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 			u64 gpa, u64 len)
@@ -264,9 +269,8 @@ int pviommu_window_open(struct pviommu_vm *vm, struct pviommu_window *win,
 
 /**
  * pviommu_window_close() - undo pviommu_window_open()
- * @vm: the VM, mem_lock held; one window is opened or closed at a time
- * @win: the window, which nobody uses any more; nothing happens if it was not
- *	opened, or closed already
+ * @vm: the VM, mem_lock held; windows are opened and closed by one thread at a time
+ * @win: the window, not in use any more; nothing happens if it is not open
  */
 void pviommu_window_close(struct pviommu_vm *vm, struct pviommu_window *win)
 {
@@ -281,7 +285,7 @@ void pviommu_window_close(struct pviommu_vm *vm, struct pviommu_window *win)
 }
 
 /**
- * pviommu_windows_leave() - close the windows on memory that leaves
+ * pviommu_windows_leave() - close all windows that are in memory that leaves
  * @vm: the VM, mem_lock held for writing
  * @slot: the memory
  */
@@ -299,7 +303,7 @@ void pviommu_windows_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	}
 }
 
-/* Where an offset of an open window is; no access crosses a page */
+/* The address of an offset in an open window; good up to the end of its page */
 static void *window_at(const struct pviommu_window *win, size_t offset)
 {
 	size_t at = offset_in_page(win->gpa) + offset;
@@ -308,15 +312,15 @@ static void *window_at(const struct pviommu_window *win, size_t offset)
 }
 
 /**
- * pviommu_window_read() - copy from a window, each word of it once
+ * pviommu_window_read() - copy from a window, each word by a single access
  * @win: the window
  * @offset: source, aligned to 8 bytes
  * @buf: destination
  * @words: words of 8 bytes, all within a page
  *
- * Context: any in which the window stays open or closed: mem_lock held, or the
- * caller's own lock.
- * Return: 0, or -EFAULT when it is not open.
+ * Context: any; the caller holds mem_lock, or a lock of its own that it also takes to close
+ * the window.
+ * Return: 0, or -EFAULT if the window is not open.
  */
 int pviommu_window_read(const struct pviommu_window *win, size_t offset,
 			void *buf, u32 words)
@@ -359,13 +363,13 @@ int pviommu_window_write(const struct pviommu_window *win, size_t offset,
 }
 
 /**
- * pviommu_window_publish() - write one number, after all written before
+ * pviommu_window_publish() - write a number, with release semantics
  * @win: the window
  * @offset: destination, aligned to 4 bytes
  * @value: the number, as the guest sees it
  *
- * Who sees it sees what was written to windows before. Pairs with a read
- * barrier of the guest.
+ * A guest that reads the number, then has a read barrier, sees everything that was written
+ * to windows before.
  *
  * Context: as pviommu_window_read().
  * Return: 0, or -EFAULT when it is not open.

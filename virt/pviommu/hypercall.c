@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The only file that knows the numbers of ops: a table that says, for each,
- * which of the common fields and flags it takes, which feature it belongs to,
- * and who does it.
+ * Dispatch of ops, and the only file that knows their numbers: a table says for each op
+ * which flags and common fields it takes, which feature it belongs to, and its handler.
  *
- * Checks come in this order: number and feature, flags, fields that the op
- * does not take, then the op's own.
+ * An op is checked in this order: its number and feature, flags, common fields that it
+ * does not take, then what its handler checks.
  */
 #include <linux/errno.h>
 
@@ -25,27 +24,69 @@ struct op_desc {
 	pviommu_op_fn fn;
 };
 
-static int no_args(const struct pviommu_op *op)
+/**
+ * pviommu_op_no_args() - check an op that takes nothing but common fields
+ * @op: the op
+ *
+ * Return: 0, or -EINVAL if there is anything in its arguments.
+ */
+int pviommu_op_no_args(const struct pviommu_op *op)
 {
 	return memchr_inv(op->raw, 0, sizeof(op->raw)) ? -EINVAL : 0;
 }
 
+/**
+ * pviommu_op_check_buf() - check the arguments of an op that takes a buffer for its answer
+ * @op: the op
+ *
+ * Return: 0, or -EINVAL if there is anything in reserved fields.
+ */
+int pviommu_op_check_buf(const struct pviommu_op *op)
+{
+	if (op->buf.reserved0 ||
+	    memchr_inv(op->buf.reserved, 0, sizeof(op->buf.reserved)))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * pviommu_op_fill_buf() - write the answer of an op into the buffer that it takes
+ * @ctx: context of the op
+ * @op: the op
+ * @answer: the answer; a buffer that is too small gets the beginning of it
+ * @size: its size in bytes
+ * @result: on success set to @size
+ *
+ * Context: as pviommu_guest_write().
+ * Return: 0, or -EFAULT: then a part may have been written.
+ */
+int pviommu_op_fill_buf(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+			const void *answer, u64 size, u64 *result)
+{
+	int ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->buf.gpa), answer,
+				      min_t(u64, size, le32_to_cpu(op->buf.size)));
+
+	if (!ret)
+		*result = size;
+	return ret;
+}
+
 static int op_nop(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *result)
 {
-	return no_args(op);
+	return pviommu_op_no_args(op);
 }
 
 static int op_features(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		       u64 *result)
 {
-	int ret = no_args(op);
+	int ret = pviommu_op_no_args(op);
 
 	if (!ret)
 		*result = pviommu_features(ctx->vm);
 	return ret;
 }
 
-/* Looked through from the start: the frequent ones stand first */
+/* Searched from the start, so the frequent ones come first */
 static const struct op_desc ops[] = {
 	{ PVIOMMU_OP_MAP, 0, TAKES_DOMAIN | TAKES_VM, 0, pviommu_op_map },
 	{ PVIOMMU_OP_MAP_LIST, 0, TAKES_DOMAIN | TAKES_VM, PVIOMMU_F_MAP_LIST,
@@ -101,11 +142,12 @@ static int check_common(const struct op_desc *desc, const struct pviommu_op *op)
 
 /**
  * pviommu_op_execute() - execute one op
- * @ctx: where and how much; vm->mem_lock held
- * @features: what the guest accepted
- * @op: our copy of the op; LOOKUP answers in it
+ * @ctx: context of the op
+ * @features: PVIOMMU_F_* that the guest has accepted
+ * @op: the host's copy of the op; LOOKUP puts its answer there
  * @result: set to the op's result
  *
+ * Context: process, a thread of the VMM, vm->iface_lock and vm->mem_lock held.
  * Return: as pviommu_op_fn.
  */
 int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
@@ -127,7 +169,7 @@ int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
  * pviommu_status() - the status that the guest gets for an errno
  * @err: 0 or a negative errno
  *
- * Return: PVIOMMU_OK or PVIOMMU_E*; EIO for what the ABI has no number for.
+ * Return: PVIOMMU_OK or PVIOMMU_E*; PVIOMMU_EIO for an errno that the ABI does not have.
  */
 u32 pviommu_status(int err)
 {

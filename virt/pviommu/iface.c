@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The interface: from START to RESET.
+ * The interface of a VM: starting it (START), stopping it (RESET), and doorbells.
  *
- * Stopping frees everything that the guest made. vm->control_lock is taken
- * outside of all other locks and never by a doorbell, so that a doorbell can
- * be created and destroyed (which may wait for the doorbells that are being
- * served) with only this lock held.
+ * Stopping frees everything that the guest has made. vm->control_lock is the outermost
+ * lock and never taken while a doorbell is served. So a doorbell can be created and
+ * destroyed with this lock held, although that may wait for doorbells that are being
+ * served.
  */
 #include <linux/kmod.h>
 #include <linux/module.h>
@@ -53,8 +53,8 @@ static const struct pviommu_doorbell_ops *get_doorbell_ops(void)
 }
 
 /**
- * pviommu_features() - what this host offers
- * @vm: to this VM; F_PASID depends on its devices
+ * pviommu_features() - the features that this host offers to a VM
+ * @vm: the VM; whether PVIOMMU_F_PASID is offered depends on its devices
  *
  * Return: PVIOMMU_F_*.
  */
@@ -87,7 +87,7 @@ static int check_start(const struct pviommu_vm *vm, const struct pviommu_start *
 	return 0;
 }
 
-/* Needs control_lock and mem_lock; no doorbell is being served any more */
+/* Called with control_lock and mem_lock held, when no doorbell is being served any more */
 static void iface_exit_rings(struct pviommu_iface *iface)
 {
 	u32 i;
@@ -117,7 +117,7 @@ static int init_rings(struct pviommu_iface *iface, u64 descs)
 	return 0;
 }
 
-/* All that START says, but for the doorbell */
+/* Create the interface that START describes, except for its doorbell */
 static struct pviommu_iface *iface_make(struct pviommu_vm *vm,
 					const struct pviommu_start *start)
 {
@@ -149,7 +149,7 @@ static struct pviommu_iface *iface_make(struct pviommu_vm *vm,
 	return iface;
 }
 
-/* Have stores to the doorbell page reported, if that can be had */
+/* Have stores to the doorbell page reported. False: the guest has to use the register. */
 static bool watch_doorbell(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 {
 	const struct pviommu_doorbell_ops *ops;
@@ -196,7 +196,7 @@ static int write_start_reply(struct pviommu_vm *vm, u64 gpa, bool tracked)
 	return ret;
 }
 
-/* @closed: the last device was closed, so that no group needs memory in bypass */
+/* @closed: the last device was closed, so no group needs to be in bypass, with memory pinned */
 static void iface_stop(struct pviommu_vm *vm, bool closed)
 {
 	struct pviommu_iface *iface;
@@ -223,7 +223,7 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	kvfree(iface);
 	pviommu_events_stop(vm);
 	mutex_lock(&vm->cfg_lock);
-	/* Meanwhile one may have been opened, which wants to be in bypass */
+	/* A device may have been opened again meanwhile: its group has to be in bypass */
 	if (closed && xa_empty(&vm->endpoints))
 		pviommu_groups_block(vm);
 	else
@@ -234,13 +234,14 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 }
 
 /**
- * pviommu_iface_stop() - stop, at the VMM's word
+ * pviommu_iface_stop() - stop the interface because of what the VMM did
  * @vm: the VM
  * @closed: no device of the VM is open any more
  *
- * The guest's rings, domains and mappings are no more, its endpoints are where
- * endpoints are without a guest driver (blocked if @closed).
- * Context: process, not within a doorbell.
+ * On return the guest's rings, domains and mappings are gone, and its endpoints are where
+ * endpoints are without a guest driver; in the blocked domain if @closed.
+ *
+ * Context: process, not within a doorbell; no lock held. May wait for doorbells and servers.
  */
 void pviommu_iface_stop(struct pviommu_vm *vm, bool closed)
 {
@@ -250,12 +251,12 @@ void pviommu_iface_stop(struct pviommu_vm *vm, bool closed)
 }
 
 /**
- * pviommu_iface_reset() - RESET by the guest
+ * pviommu_iface_reset() - stop the interface for the guest: RESET
  * @vm: the VM
- * @cookie: what the guest says its start's cookie was
+ * @cookie: the cookie that it was started with, according to the guest
  *
  * Context: as pviommu_iface_stop().
- * Return: 0, or -EACCES: whoever asks did not start the interface.
+ * Return: 0, also if it is not running; -EACCES the cookie is another one, and it runs on.
  */
 int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie)
 {
@@ -271,14 +272,14 @@ int pviommu_iface_reset(struct pviommu_vm *vm, u64 cookie)
 }
 
 /**
- * pviommu_iface_start() - START
+ * pviommu_iface_start() - start the interface: START
  * @vm: the VM
  * @kvm: its KVM, or NULL
  * @gpa: GPA of the struct pviommu_start
  *
- * Context: process, a thread of the VMM, not within a doorbell.
- * Return: 0; -EBUSY; or as said at struct pviommu_start. On failure the
- * interface is stopped (or, with -EBUSY, runs on).
+ * Context: process, a thread of the VMM, not within a doorbell; no lock held.
+ * Return: 0; -EBUSY it is running, and runs on; or as documented at struct pviommu_start,
+ * then it is stopped.
  */
 int pviommu_iface_start(struct pviommu_vm *vm, struct kvm *kvm, u64 gpa)
 {
@@ -319,9 +320,11 @@ out_unlock:
  * pviommu_iface_kick() - a doorbell rang
  * @vm: the VM
  * @source: how it arrived
- * @value: what was written
+ * @value: what was written; ignored unless it is a doorbell
  *
- * Context: process, a thread of the VMM.
+ * Serves the ring, or all rings, that @value names, within the budget of one doorbell.
+ *
+ * Context: process, a thread of the VMM; no lock of the engine held. May sleep.
  */
 void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 			u32 value)
@@ -337,7 +340,7 @@ void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 	up_read(&vm->iface_lock);
 }
 
-/* The page is no doorbell any more; the interface goes on without it */
+/* The guest uses the page for something else: the interface goes on without a tracked page */
 static void take_doorbell_down(struct pviommu_vm *vm)
 {
 	down_read(&vm->iface_lock);
@@ -361,7 +364,7 @@ EXPORT_SYMBOL_GPL(pviommu_doorbell_write);
 
 void pviommu_doorbell_gone(void *ctx)
 {
-	/* The transport has stopped watching; the register is what is left */
+	/* The transport has stopped watching it. The guest falls back to the register. */
 	pr_debug("VM %u: the doorbell page has left\n",
 		 ((struct pviommu_vm *)ctx)->id);
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Flushing, and what waits for it.
+ * Flushing, and the unpinning that has to wait for it.
  *
- * A mapping that was taken out of the page table sits in its domain's limbo,
- * then (the IOTLB has been flushed) in its flushed list, and is then unpinned
- * and freed. A flush covers everything in limbo: page table pages that became
- * free may be shared by neighbours, so a partial one would not be safe.
+ * A mapping that was removed from the page table is in its domain's limbo until the
+ * IOTLB has been flushed, then on its list of flushed mappings, from which it is
+ * unpinned and freed. A flush covers everything in limbo: page table pages that became
+ * free may have served neighbouring mappings, too, so a partial flush is not safe.
  */
 #include "pviommu_private.h"
 
 /**
- * pviommu_limbo_add() - a mapping waits for a flush
+ * pviommu_limbo_add() - keep a mapping until the domain has been flushed
  * @domain: the domain, locked
  * @map: the mapping, out of the tree and the page table
  */
@@ -24,7 +24,7 @@ void pviommu_limbo_add(struct pviommu_domain *domain,
 		list_add_tail(&map->lent, &map->loan->limbo);
 }
 
-/* Give back all that a mapping has but itself, which is about to be freed */
+/* Unpin and uncharge the pages of a mapping that is about to be freed */
 static void mapping_release(struct pviommu_domain *domain,
 			    struct pviommu_mapping *map)
 {
@@ -48,13 +48,15 @@ static void mapping_release(struct pviommu_domain *domain,
 }
 
 /**
- * pviommu_flush() - make removals effective
+ * pviommu_flush() - flush the IOTLB for what was unmapped
  * @domain: the domain, locked
- * @iova: first IOVA of what the caller cares for
- * @last: last IOVA
+ * @iova: first IOVA that must be flushed
+ * @last: last IOVA that must be flushed
  *
- * When anything in the range is in limbo, all of the limbo is flushed. The
- * pages are unpinned by pviommu_flush_finish().
+ * If anything in the range may be in limbo, all of the limbo is flushed. Then devices
+ * reach none of it, and its pages can be unpinned by pviommu_flush_finish().
+ *
+ * Context: process; takes vm->attach_lock.
  */
 void pviommu_flush(struct pviommu_domain *domain, u64 iova, u64 last)
 {
@@ -68,10 +70,11 @@ void pviommu_flush(struct pviommu_domain *domain, u64 iova, u64 last)
 
 /**
  * pviommu_flush_finish() - unpin what has been flushed
- * @domain: the domain, not locked; vm->mem_lock held
+ * @domain: the domain
  * @budget: work that may be done, reduced by what was; NULL for all
  *
- * Return: true when nothing is left.
+ * Context: process, vm->mem_lock held; domain->lock not held. May sleep.
+ * Return: false if the budget did not suffice for all of it.
  */
 bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 {
@@ -101,7 +104,7 @@ bool pviommu_flush_finish(struct pviommu_domain *domain, u32 *budget)
 	}
 }
 
-/* The range of an INVALIDATE, checked; one of a PASID goes with a PASID, of a domain without */
+/* Check an INVALIDATE, and work out its range. Only granularities PASID and PAGE take a PASID */
 static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u64 *iova,
 		     u64 *last)
 {
@@ -135,22 +138,22 @@ static int inv_range(struct pviommu_op_ctx *ctx, const struct pviommu_op *op, u6
 	}
 }
 
-/* Is the domain the one that is attached at the PASID that the op names, if it names one? */
+/* If the op names a PASID, whether the domain is the one that is attached there */
 static bool pasid_matches(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 			  const struct pviommu_domain *domain)
 {
 	u32 pasid = le32_to_cpu(op->pasid);
 
-	/* What has begun comes to its end, whoever detaches it meanwhile */
+	/* An op that has begun is finished even if the PASID is detached meanwhile */
 	return ctx->resumed || pasid == PVIOMMU_PASID_NONE ||
 	       pviommu_pasid_leads_to(ctx->vm, pasid, domain);
 }
 
 /*
- * Look at the table, then flush all that the look has removed: that may be beside the range,
- * in a large page of which a part was asked for. Also when the look was of no success. It
- * does not look again, then, once unpinning has made room: how large doorbells are makes no
- * difference to the guest.
+ * Look at the table, then flush everything that this has removed, which may be outside the
+ * range if that covers a part of a large page. A look that fails has removed mappings, too,
+ * so it is flushed as well. It is not tried again when the op is resumed, although
+ * unpinning may have made room by then: the outcome must not depend on the budget.
  */
 static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			  struct pviommu_op *op, u64 *result)
@@ -160,7 +163,7 @@ static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *dom
 	if (ctx->resumed && !pviommu_flush_finish(domain, ctx->budget))
 		return -EINPROGRESS;
 	if (ctx->failed) {
-		/* The range is what the look has made of it */
+		/* In our copy of the op, the range is the one that was looked at */
 		*result = le64_to_cpu(op->inv.addr) + ctx->done;
 		return ctx->failed;
 	}
@@ -189,9 +192,9 @@ static int flush_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 
 /**
  * pviommu_op_invalidate() - INVALIDATE
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
- * @result: set to where a look at a guest-owned table failed
+ * @result: of a guest-owned table: set to the IOVA where the look failed, or 0
  *
  * Return: 0, -EINPROGRESS, -EINVAL, -ERANGE, -EOPNOTSUPP, -ENOENT; and of a
  * guest-owned table -ENOSPC, -ENOMEM, -EIO.
@@ -207,7 +210,7 @@ int pviommu_op_invalidate(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	ret = inv_range(ctx, op, &iova, &last);
 	if (ret)
 		return ret;
-	/* The fixed domains never have anything to flush */
+	/* The fixed domains never have anything in limbo */
 	if (id < PVIOMMU_DOMAIN_FIRST)
 		return 0;
 	domain = pviommu_domain_get(ctx->vm, id);

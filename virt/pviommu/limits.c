@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What one VM may use of the host. Pinned memory is limited by RLIMIT_MEMLOCK
- * of the VMM (pin.c), memory for book-keeping by its memory cgroup too.
+ * Limits on what one VM may use of the host. Pinned memory is limited by RLIMIT_MEMLOCK
+ * of the VMM instead (pin.c); memory for bookkeeping also by the VMM's memory cgroup.
  */
 #include <linux/moduleparam.h>
 
@@ -19,7 +19,7 @@ static ulong max_mappings = 64UL << 20;
 module_param(max_mappings, ulong, 0644);
 MODULE_PARM_DESC(max_mappings, "Number of mappings that one VM may have, including unflushed ones");
 
-/* As many as type 1 allows */
+/* As many as type1 allows */
 static uint max_slots = U16_MAX;
 module_param(max_slots, uint, 0644);
 MODULE_PARM_DESC(max_slots, "Number of memory ranges that one VM may have, one for each MAP_DMA");
@@ -46,7 +46,7 @@ u32 pviommu_max_domains(void)
 /**
  * pviommu_doorbell_budget() - how much work one doorbell may do
  *
- * Return: the work, in the units of PVIOMMU_COST_*, at least one page's.
+ * Return: the work, in units of PVIOMMU_COST_*; enough for one page at least.
  */
 u32 pviommu_doorbell_budget(void)
 {
@@ -56,7 +56,8 @@ u32 pviommu_doorbell_budget(void)
 /**
  * pviommu_max_events() - how many events wait for room in the event ring
  *
- * Return: the number, that of 4 MiB at most; not counted are those that end a release.
+ * Return: the number, at most 65536 (4 MiB of events). Room for the events that end a
+ * release comes on top.
  */
 u32 pviommu_max_events(void)
 {
@@ -68,8 +69,8 @@ u32 pviommu_max_events(void)
  * @vm: the VM
  * @nr: how many more
  *
- * What was unmapped counts until it is flushed and freed: till then it has its pins
- * and its record.
+ * A mapping that was unmapped counts until it has been flushed and freed, as it keeps its
+ * pins and its record until then.
  *
  * Return: 0 or -ENOSPC.
  */
@@ -97,7 +98,7 @@ int pviommu_quota_domains(struct pviommu_vm *vm)
  * pviommu_slots_left() - how many more ranges of memory the VM may have
  * @vm: the VM
  *
- * Return: the number. It may change at once unless mem_lock is held.
+ * Return: the number, which is stable only with mem_lock held.
  */
 u32 pviommu_slots_left(const struct pviommu_vm *vm)
 {

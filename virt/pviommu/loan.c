@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Loans: pages of one VM (the owner) that another (the borrower) maps.
+ * Loans: pages of one VM (the owner) that another VM (the borrower) maps.
  *
- * A loan is made with a mapping, and holds what the mapping and the pieces that
- * it is cut into later have in common. It is in the owner's tree of loans, by
- * GPA, until the last of its pages has been unpinned; so an owner finds whoever
- * maps its pages without looking at any other VM.
+ * A loan is created with a mapping. The mapping and the pieces that it is split into later
+ * share it. It is in the owner's tree of loans, by GPA, until the last of its pages has
+ * been unpinned. So an owner finds all who map its pages without searching other VMs.
  *
- * Either side may end a piece of a loan: the borrower by unmapping it, the owner
- * by a recall. Whoever takes the piece off the borrower's list of flushed ones
- * unpins it. A recall waits for those that the borrower has taken, which are
- * unpinned without waiting for anybody; a borrower that frees a domain waits for
- * those that a recall has taken. Nobody is asked.
+ * Either side may end a piece of a loan, without asking the other: the borrower by
+ * unmapping it, the owner by a recall. Whoever takes the piece off the borrower's list of
+ * flushed mappings unpins it. A recall waits for pieces that the borrower has taken; these
+ * are unpinned without waiting for anything. A borrower that frees a domain waits for
+ * pieces that a recall has taken.
  */
 #include <linux/slab.h>
 #include <linux/wait.h>
 
 #include "pviommu_private.h"
 
-/* One for all: who waits here does so seldom and briefly */
+/* One wait queue for all loans, as waits are rare and short */
 static DECLARE_WAIT_QUEUE_HEAD(loan_wait);
 
 /* ---- making -------------------------------------------------------- */
 
-/* Where memory of the owner is in its VMM, and how many pages from there on */
+/* The address of the owner's memory in its VMM, and how many pages from there on are there */
 static int lent_hva(struct pviommu_vm *owner, u64 gfn, bool write,
 		    unsigned long *hva, u64 *room)
 {
@@ -46,7 +45,7 @@ static int lent_hva(struct pviommu_vm *owner, u64 gfn, bool write,
 	return 0;
 }
 
-/* The same, if nothing was recalled since the first pin: then all is pinned anew */
+/* The same. -EAGAIN if anything was recalled since the first pin: all has to be pinned anew. */
 static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
 		      unsigned long *hva, u64 *room)
 {
@@ -67,18 +66,19 @@ static int borrow_hva(struct pviommu_borrow *borrow, u64 gfn, bool write,
 /**
  * pviommu_borrow_pin() - charge and pin memory of another VM
  * @vm: the borrower, which is charged
- * @borrow: by which grant, which covers the pages
+ * @borrow: holds the grant, which covers the pages
  * @gfn: first frame
  * @npages: how many
  * @write: whether devices may write to them
  * @pages: filled with the pages
  *
- * No lock of the owner is held while its pages are brought in; pviommu_loan_begin()
- * finds out what has changed meanwhile, and whether the grant is still one.
+ * No lock of the owner is held while its pages are faulted in. pviommu_loan_begin() finds
+ * out whether its memory has changed meanwhile, or the grant was taken back.
  *
+ * Context: process; takes the owner's loans_lock. May sleep for long.
  * Return: 0; -EACCES read-only memory; -EFAULT not RAM of the owner (any more);
- * -ENOMEM; -EAGAIN the owner's memory changes, try again. On failure nothing is
- * pinned or charged.
+ * -ENOMEM; -EAGAIN the owner's memory has changed, pin all of it anew. On failure nothing
+ * is pinned or charged.
  */
 int pviommu_borrow_pin(struct pviommu_vm *vm, struct pviommu_borrow *borrow,
 		       u64 gfn, u32 npages, bool write, struct page **pages)
@@ -111,19 +111,19 @@ err_unpin:
 }
 
 /**
- * pviommu_loan_begin() - make a loan of pages that are pinned
- * @borrow: how they were pinned
+ * pviommu_loan_begin() - create a loan of pages that are pinned
+ * @borrow: as given to pviommu_borrow_pin()
  * @domain: where they will be mapped
- * @iova: at which IOVA
+ * @iova: where in the domain
  * @npages: how many
  * @first: the lowest of their frames
- * @last: the highest
+ * @last: the highest of their frames
  *
- * When it succeeds, pviommu_loan_end() has to follow, and nothing can be recalled
- * between the two.
+ * If it succeeds, pviommu_loan_end() has to follow. Nothing can be recalled in between.
  *
- * Return: the loan, the owner's loans_lock held; -EACCES the grant was taken back;
- * -EAGAIN something was recalled, pin anew; -ENOMEM.
+ * Context: process; takes the owner's loans_lock, and on success returns with it held.
+ * Return: the loan; ERR_PTR: -EACCES the grant was taken back; -EAGAIN something was
+ * recalled, pin anew; -ENOMEM.
  */
 struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 					struct pviommu_domain *domain, u64 iova,
@@ -161,12 +161,12 @@ static void count_lent(struct pviommu_loan *loan, s64 npages)
 }
 
 /**
- * pviommu_loan_end() - the pages are mapped, or can't be
- * @borrow: as in pviommu_loan_begin()
- * @loan: what that returned; it is gone if @ret is not 0
- * @ret: 0 if they are mapped, with the loan as the mapping's
+ * pviommu_loan_end() - publish or free a loan, now that mapping the pages has ended
+ * @borrow: as given to pviommu_loan_begin()
+ * @loan: what that returned; freed unless @ret is 0
+ * @ret: 0 if the pages are mapped, by a mapping that has this loan
  *
- * Unlocks the owner's loans_lock.
+ * Context: process, the owner's loans_lock held; drops it.
  */
 void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 		      int ret)
@@ -181,7 +181,10 @@ void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 		interval_tree_insert(&loan->it, &owner->loans);
 		count_lent(loan, loan->npages);
 	}
-	/* What is pinned next begins anew; for want of memory it is tried again with these pins */
+	/*
+	 * The next chunk is checked against recalls from its own first pin on. Without memory,
+	 * this one is tried again with the pins that it has.
+	 */
 	if (ret != -ENOMEM)
 		borrow->epoch = 0;
 	mutex_unlock(&owner->loans_lock);
@@ -191,12 +194,12 @@ void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 
 /* ---- ending, a piece at a time -------------------------------------- */
 
-/* The last piece is gone, and the loan is in no tree */
+/* The last piece is gone, and the loan is not in the tree any more */
 static void loan_free(struct pviommu_loan *loan)
 {
 	struct pviommu_grant *grant = loan->grant;
 
-	/* From here on the domain may go */
+	/* From here on the domain may be freed, see pviommu_loans_settle() */
 	atomic_dec(&loan->domain->nr_loans);
 	wake_up_all(&loan_wait);
 	kfree(loan);
@@ -204,8 +207,8 @@ static void loan_free(struct pviommu_loan *loan)
 }
 
 /*
- * Unpin a piece that was flushed, and that the caller has taken off all lists. The
- * borrower's VMM is not waited for, as the owner is waiting for us.
+ * Unpin a piece that was flushed, and that the caller has taken off all lists. This must not
+ * wait for the borrower's VMM, as the owner may be waiting for it.
  */
 static void piece_unpin(const struct pviommu_mapping *map)
 {
@@ -221,8 +224,8 @@ static void piece_unpin(const struct pviommu_mapping *map)
 }
 
 /**
- * pviommu_loan_take() - the borrower will give back a piece
- * @map: a flushed piece, which is being taken off its domain's list; locked
+ * pviommu_loan_take() - keep a recall from taking a piece that the borrower gives back
+ * @map: a flushed piece, being taken off its domain's list, with the domain locked
  */
 void pviommu_loan_take(struct pviommu_mapping *map)
 {
@@ -233,10 +236,12 @@ void pviommu_loan_take(struct pviommu_mapping *map)
 }
 
 /**
- * pviommu_loan_return() - the borrower gives back a piece
- * @map: a piece, after pviommu_loan_take(); no loan's any more on return
+ * pviommu_loan_return() - unpin a piece that the borrower gives back
+ * @map: the piece, after pviommu_loan_take(); on return it has no loan any more
  *
- * What the VMM was charged for it is left to the next pviommu_uncharge().
+ * The borrower's VMM is not credited before the next pviommu_uncharge().
+ *
+ * Context: process; takes the owner's loans_lock for the last piece; domain not locked.
  */
 void pviommu_loan_return(struct pviommu_mapping *map)
 {
@@ -245,7 +250,7 @@ void pviommu_loan_return(struct pviommu_mapping *map)
 
 	piece_unpin(map);
 	map->loan = NULL;
-	/* Who waits for that keeps the loan, the count does not */
+	/* A recall that waits for this has loans_lock, which keeps the loan */
 	if (!atomic_dec_return(&loan->taken))
 		wake_up_all(&loan_wait);
 	if (!refcount_dec_and_test(&loan->pieces))
@@ -257,8 +262,8 @@ void pviommu_loan_return(struct pviommu_mapping *map)
 }
 
 /**
- * pviommu_loans_settle() - wait until a domain has no loans
- * @domain: a domain without mappings, all of them flushed and released
+ * pviommu_loans_settle() - wait until a domain that is being freed has no loans
+ * @domain: the domain, all its mappings removed, flushed and released
  */
 void pviommu_loans_settle(struct pviommu_domain *domain)
 {
@@ -280,7 +285,7 @@ static void take_flushed(struct pviommu_loan *loan, struct list_head *pieces)
 	}
 }
 
-/* Give back pieces; true if the loan has none any more */
+/* Unpin and free pieces; true if they were the last ones of the loan */
 static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 {
 	struct pviommu_domain *domain = loan->domain;
@@ -299,7 +304,7 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 	return refcount_sub_and_test(n, &loan->pieces);
 }
 
-/* End what a loan has of these frames; they wait for loan_settle() */
+/* Unmap what a loan maps of these frames; loan_settle() flushes and unpins it */
 static void loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *frames)
 {
 	mutex_lock(&loan->domain->lock);
@@ -308,8 +313,9 @@ static void loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *f
 }
 
 /*
- * Flush and unpin what a loan has unmapped, now or before. Frees the loan if nothing
- * is left of it. Who borrows decides how long its limbo is, so nobody looks through that.
+ * Flush and unpin all pieces of a loan that are unmapped, and free the loan if no piece is
+ * left. The loan has a list of its own for these pieces, as the borrower's limbo may be as
+ * long as the borrower likes.
  */
 static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *frames)
 {
@@ -320,7 +326,7 @@ static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *
 	lockdep_assert_held(&owner->loans_lock);
 
 	mutex_lock(&domain->lock);
-	/* One flush for all loans of the domain, as they have all been unmapped */
+	/* The first one flushes for all loans of the domain, as all have been unmapped */
 	if (!list_empty(&loan->limbo))
 		pviommu_flush(domain, 0, U64_MAX);
 	take_flushed(loan, &pieces);
@@ -334,7 +340,7 @@ static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *
 	wait_event(loan_wait, !atomic_read(&loan->taken));
 }
 
-/* Do something with each loan of these frames (by a grant), which may free it */
+/* Call @fn, which may free the loan, for each loan (by one grant, or by any) of some frames */
 static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
 		      const struct pviommu_frames *frames,
 		      void (*fn)(struct pviommu_loan *loan,
@@ -359,15 +365,16 @@ static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
 }
 
 /**
- * pviommu_loans_recall() - nobody else shall map these pages
- * @owner: whose pages they are, loans_lock held; the caller sees to it that
- *	they are not lent again
- * @grant: only loans by this one, or NULL
+ * pviommu_loans_recall() - take pages back from all VMs that map them
+ * @owner: the VM whose pages they are, loans_lock held; the caller prevents that they are
+ *	lent again
+ * @grant: only what is lent by this grant; NULL for all
  * @frames: the pages
  *
- * On return the pages that others had mapped are unmapped, flushed and unpinned,
- * and the borrowers got events that name them. What was being pinned meanwhile
- * will not be mapped.
+ * On return the pages are unmapped, flushed and unpinned in all other VMs, and these got
+ * events that name them. Pages that are being pinned at this time will not be mapped.
+ *
+ * Context: process; takes locks of the borrowers, from domain->lock on. May sleep.
  */
 void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 			  const struct pviommu_frames *frames)
@@ -380,11 +387,12 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 }
 
 /**
- * pviommu_loans_announce() - tell all borrowers that they should unmap
- * @owner: whose pages they are, loans_lock held
+ * pviommu_loans_announce() - ask all borrowers to unmap pages that will leave
+ * @owner: the VM whose pages they are, loans_lock held
  * @frames: the pages
  *
- * Return: whether anybody maps any of them.
+ * Context: process; takes domain->lock of the borrowers.
+ * Return: whether any other VM maps any of them.
  */
 bool pviommu_loans_announce(struct pviommu_vm *owner,
 			    const struct pviommu_frames *frames)
@@ -404,8 +412,12 @@ bool pviommu_loans_announce(struct pviommu_vm *owner,
 }
 
 /**
- * pviommu_loans_end() - a grant is taken back
- * @grant: the grant, whose VMs are there
+ * pviommu_loans_end() - end a grant, and take back what was lent by it
+ * @grant: the grant; the caller keeps both its VMs
+ *
+ * On return nothing is mapped by it, and nothing can be.
+ *
+ * Context: process; takes the owner's loans_lock. May sleep.
  */
 void pviommu_loans_end(struct pviommu_grant *grant)
 {

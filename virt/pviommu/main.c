@@ -20,8 +20,8 @@ MODULE_PARM_DESC(default_blocked,
 atomic64_t pviommu_totals[PVIOMMU_NR_COUNTERS];
 
 /*
- * All VMs by number. A VM is in it from its making until its container is being
- * released; numbers are not used again soon.
+ * All VMs, by number, from when a container is opened until it is released. Numbers are not
+ * reused soon.
  */
 static DEFINE_XARRAY_ALLOC1(vms);
 static u32 next_vm;
@@ -72,8 +72,8 @@ struct pviommu_vm *pviommu_vm_get(u32 id)
 }
 
 /**
- * pviommu_vm_next() - look for a VM
- * @id: least number; set to that of the VM
+ * pviommu_vm_next() - find the next VM
+ * @id: lowest number to look for; set to that of the VM
  *
  * Return: the VM, which stays until pviommu_vm_put(), or NULL.
  */
@@ -90,8 +90,8 @@ struct pviommu_vm *pviommu_vm_next(unsigned long *id)
 }
 
 /**
- * pviommu_vm_put() - a VM is not used any more
- * @vm: from pviommu_vm_get() and its like
+ * pviommu_vm_put() - drop a reference on a VM
+ * @vm: the VM
  */
 void pviommu_vm_put(struct pviommu_vm *vm)
 {
@@ -100,10 +100,10 @@ void pviommu_vm_put(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_vm_create() - a container has come to be
+ * pviommu_vm_create() - create the VM of a container
  * @mm: of the VMM, the current process
  *
- * Return: the VM, which can be looked up, or NULL.
+ * Return: the VM, which can be looked up from now on; or NULL without memory.
  */
 struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 {
@@ -148,7 +148,7 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	snprintf(name, sizeof(name), "vm%u", vm->id);
 	vm->debugfs = debugfs_create_dir(name, debugfs_root);
 	debugfs_create_file("stats", 0400, vm->debugfs, vm->counters, &counters_fops);
-	/* The place was reserved: it can't fail */
+	/* Can't fail, as the entry was reserved */
 	xa_store(&vms, vm->id, vm, GFP_KERNEL);
 	return vm;
 
@@ -160,16 +160,19 @@ err_free:
 }
 
 /**
- * pviommu_vm_withdraw() - nobody shall find this VM any more
+ * pviommu_vm_withdraw() - make sure that a VM can't be looked up, and is not used, any more
  * @id: its number
  *
- * Return: the VM, which nobody uses now.
+ * Ends its grants, and waits until all references have been dropped.
+ *
+ * Context: process; may sleep.
+ * Return: the VM.
  */
 struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 {
 	struct pviommu_vm *vm = xa_erase(&vms, id);
 
-	/* Loans hold the VM too */
+	/* Loans have references on the VM */
 	pviommu_grants_end(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->unused);
@@ -177,13 +180,13 @@ struct pviommu_vm *pviommu_vm_withdraw(u32 id)
 }
 
 /**
- * pviommu_vm_destroy() - the container is gone
+ * pviommu_vm_destroy() - free a VM
  * @vm: the VM, withdrawn, without groups and memory
  */
 void pviommu_vm_destroy(struct pviommu_vm *vm)
 {
 	debugfs_remove_recursive(vm->debugfs);
-	/* What owners of memory took back from us */
+	/* Give back what pviommu_uncharge_later() has left */
 	pviommu_uncharge(vm, 0);
 	pviommu_types_exit(vm);
 	destroy_workqueue(vm->release_wq);
@@ -226,7 +229,7 @@ static void __exit pviommu_host_exit(void)
 	pviommu_container_exit();
 	pviommu_servers_exit();
 	pviommu_admin_exit();
-	/* Fault handlers and debugfs readers are through; endpoints are freed by RCU */
+	/* No VM is left, so no fault handler runs; endpoints are freed by RCU */
 	rcu_barrier();
 	debugfs_remove_recursive(debugfs_root);
 	xa_destroy(&vms);
@@ -238,5 +241,5 @@ module_exit(pviommu_host_exit);
 COMPAT_IMPORT_IOMMUFD_INTERNAL;
 MODULE_DESCRIPTION("Paravirtual IOMMU, host engine");
 MODULE_LICENSE("GPL");
-/* Registered later than type1, we are asked first */
+/* The VFIO core asks the newest backend first: type1 has to be registered before */
 MODULE_SOFTDEP("pre: vfio_iommu_type1");

@@ -2,10 +2,10 @@
 /*
  * The ops that make, remove and look up mappings.
  *
- * Memory is worked on in chunks of up to PVIOMMU_CHUNK pages, each its own
- * mapping: pin, then, under the domain's lock, check for overlap and map. A
- * MAP that spans chunks and fails is undone as a whole, over several doorbells
- * if it was made over several.
+ * MAP works in chunks of up to PVIOMMU_CHUNK pages, each a mapping of its own: pin the
+ * pages, then check for overlap and map them with the domain locked. A MAP of several
+ * chunks that fails is undone as a whole, which may take several doorbells, as making it
+ * may have.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -39,7 +39,7 @@ static int check_iova(struct pviommu_vm *vm, struct pviommu_domain *domain,
 	return pviommu_range_reserved(vm, args->iova, args->last) ? -ERANGE : 0;
 }
 
-/* Put a mapping into the tree and the page table */
+/* Put a mapping into the page table and the tree */
 static int insert_mapping(struct pviommu_domain *domain,
 			  struct pviommu_mapping *map)
 {
@@ -133,15 +133,18 @@ static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_
 
 /**
  * pviommu_map_pinned() - map pages that are pinned
- * @domain: the domain, not locked; vm->mem_lock held
- * @args: page size and protection
+ * @domain: the domain
+ * @args: page size, protection, and of which VM the pages are
  * @iova: where
  * @gfns: their frames, or NULL
  * @gfn: without @gfns, the first of contiguous frames
- * @pages: the pages, as pviommu_pin_guest() gave them
+ * @pages: the pages, as pinned by pviommu_pin_list() or pviommu_pin_guest()
  * @n: how many, up to PVIOMMU_CHUNK
  *
- * Return: 0, -ENOENT, -EEXIST, -ENOMEM, -EIO; on failure they are unpinned.
+ * Context: process, vm->mem_lock held; domain->lock not held.
+ * Return: 0; -ENOENT the domain is being freed; -EEXIST overlap; -ENOMEM; -EIO. For pages
+ * of another VM also -EACCES the grant was taken back; -EAGAIN its memory has changed. On
+ * failure nothing is mapped, and the pages are unpinned.
  */
 int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
@@ -160,8 +163,8 @@ int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_a
 	return ret;
 }
 
-/* An owner whose memory is changing: the op goes on with the next doorbell */
-static int again(const struct pviommu_map_args *args, u32 *budget)
+/* The owner's memory is changing: pin anew with the next doorbell */
+static int retry_later(const struct pviommu_map_args *args, u32 *budget)
 {
 	args->borrow->epoch = 0;
 	*budget = 0;
@@ -169,8 +172,8 @@ static int again(const struct pviommu_map_args *args, u32 *budget)
 }
 
 /*
- * Unmap a chunk again. Between chunks, another ring may have put a large page across a
- * bound. That one stays: half of it can't be unmapped.
+ * Unmap a chunk of a MAP that fails. Another ring may have mapped a large page across one of
+ * its bounds since. That page stays, as half of it can't be unmapped.
  */
 static void undo_chunk(struct pviommu_domain *domain, u64 iova, u64 size, u32 *budget)
 {
@@ -188,9 +191,9 @@ static void undo_chunk(struct pviommu_domain *domain, u64 iova, u64 size, u32 *b
 }
 
 /*
- * A MAP at @iova fails: take back what its chunks did, the last one first: unmap, flush,
- * unpin, each for as long as the budget lasts. Where chunks have been unmapped others
- * may map meanwhile. Return: why it fails, or -EINPROGRESS.
+ * Undo the chunks of a MAP at @iova that fails with @ret, the last one first: unmap, flush,
+ * unpin, as far as the budget allows. Where chunks have been unmapped, others may map
+ * meanwhile. Return: @ret, or -EINPROGRESS.
  */
 static int undo_map(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
 		    int ret)
@@ -214,7 +217,7 @@ static int undo_map(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u
 	return pviommu_flush_finish(domain, ctx->budget) ? ret : -EINPROGRESS;
 }
 
-/* MAP from ctx->done on, until it is done or the budget is used up; nothing is undone */
+/* Go on with a MAP, from ctx->done on; a failure is for the caller to undo */
 static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		     const struct pviommu_map_args *args, u64 gpa)
 {
@@ -236,7 +239,7 @@ static int map_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			ret = pviommu_map_pinned(domain, args, args->iova + ctx->done,
 						 NULL, gfn, pages, n);
 		if (ret == -EAGAIN)
-			return again(args, ctx->budget);
+			return retry_later(args, ctx->budget);
 		if (ret)
 			return ret;
 		ctx->done += (u64)n << PAGE_SHIFT;
@@ -274,7 +277,7 @@ static struct pviommu_domain *map_domain(struct pviommu_vm *vm,
 {
 	struct pviommu_domain *domain = pviommu_domain_named(vm, op);
 
-	/* What it translates may be in the guest's table */
+	/* Mappings of such a domain come from the guest's table alone */
 	if (!IS_ERR(domain) && domain->table) {
 		pviommu_domain_put(domain);
 		return ERR_PTR(-EOPNOTSUPP);
@@ -288,8 +291,8 @@ static int check_vm(const struct pviommu_op_ctx *ctx, const struct pviommu_op *o
 }
 
 /*
- * Whether the VM may map [gpa, last], and of which VM that is. It makes no
- * difference why it may not.
+ * Find the grant by which the VM may map [gpa, last] of the VM that the op names, if it
+ * names one. The guest can't tell why it has none.
  */
 static int find_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
 		      struct pviommu_map_args *args, struct pviommu_borrow *borrow,
@@ -313,7 +316,7 @@ static void put_owner(const struct pviommu_map_args *args)
 
 /**
  * pviommu_op_map() - MAP
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes mapped
  *
@@ -371,7 +374,7 @@ static int list_args(const struct pviommu_op *op, struct pviommu_map_args *args)
 	return 0;
 }
 
-/* Turn the guest's list of frames, in place, into frames of our page size */
+/* Read the guest's list, and convert it in place to frames of 4 KiB */
 static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 		     const struct pviommu_map_args *args, u32 count)
 {
@@ -388,7 +391,7 @@ static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	for (i = 0; i < count; i++) {
 		u64 gfn = le64_to_cpu(list[i]);
 
-		/* Beyond any address that could be RAM */
+		/* The address would overflow, so it is not RAM */
 		if (gfn >> (64 - args->pgshift))
 			return -EFAULT;
 		gfns[i] = gfn << shift;
@@ -397,14 +400,15 @@ static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 }
 
 /**
- * pviommu_pin_list() - pin scattered pages, contiguous ones together
- * @vm: the VM, mem_lock held
+ * pviommu_pin_list() - pin scattered pages, runs of contiguous ones at a time
+ * @vm: the VM that maps them, mem_lock held
  * @args: whether devices may write to them, and of which VM they are
  * @gfns: their frames
  * @count: how many
  * @pages: filled with the pages
  *
- * Return: as pviommu_pin_guest(), or pviommu_borrow_pin().
+ * Return: as pviommu_pin_guest(), or pviommu_borrow_pin() for pages of another VM. On
+ * failure none is pinned.
  */
 int pviommu_pin_list(struct pviommu_vm *vm, const struct pviommu_map_args *args,
 		     const u64 *gfns, u32 count, struct page **pages)
@@ -437,10 +441,10 @@ static int map_small_list(struct pviommu_op_ctx *ctx,
 	if (!ret)
 		ret = pviommu_map_pinned(domain, args, args->iova, gfns, 0, pages,
 					 count);
-	return ret == -EAGAIN ? again(args, ctx->budget) : ret;
+	return ret == -EAGAIN ? retry_later(args, ctx->budget) : ret;
 }
 
-/* Large pages one by one, until the budget is used up */
+/* Map large pages one by one */
 static int map_large_list(struct pviommu_op_ctx *ctx,
 			  struct pviommu_domain *domain,
 			  const struct pviommu_map_args *args, const u64 *gfns, u32 count)
@@ -457,7 +461,7 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 			return -EINPROGRESS;
 		one.iova = args->iova + done;
 		one.npages = size >> PAGE_SHIFT;
-		/* One page is one chunk: it ends in this doorbell */
+		/* A large page is one chunk, and so never done in part */
 		ctx->done = 0;
 		ret = map_range(ctx, domain, &one, gfns[i] << PAGE_SHIFT);
 		ctx->done = done;
@@ -468,7 +472,7 @@ static int map_large_list(struct pviommu_op_ctx *ctx,
 	return 0;
 }
 
-/* All pages of a list lie within one grant */
+/* As find_owner(): one grant has to cover all pages of a list */
 static int find_list_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
 			   struct pviommu_map_args *args, struct pviommu_borrow *borrow,
 			   const u64 *gfns, u32 count)
@@ -484,11 +488,12 @@ static int find_list_owner(struct pviommu_vm *vm, const struct pviommu_op *op,
 
 /**
  * pviommu_op_map_list() - MAP_LIST
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes mapped
  *
- * The list is read once for each doorbell that the op takes.
+ * If it takes several doorbells, each reads the list again. Only what a doorbell has read
+ * counts for it.
  *
  * Return: as pviommu_op_map().
  */
@@ -525,12 +530,12 @@ int pviommu_op_map_list(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	return ret;
 }
 
-/* Would the removal of a range cut a page at one of its ends */
+/* Whether unmapping a range would cut a large page at one of its ends */
 static bool unmap_cuts_page(struct pviommu_domain *domain, u64 iova, u64 last)
 {
 	struct pviommu_mapping *map = pviommu_mapping_first(domain, iova, last);
 
-	/* The common case: just what was mapped, or nothing */
+	/* The common cases: the range is one whole mapping, or nothing is mapped there */
 	if (!map || (map->it.start >= iova && map->it.last == last))
 		return false;
 	return pviommu_mapping_cuts_page(domain, iova) ||
@@ -539,7 +544,7 @@ static bool unmap_cuts_page(struct pviommu_domain *domain, u64 iova, u64 last)
 
 /**
  * pviommu_op_unmap() - UNMAP
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes removed
  *
@@ -621,7 +626,7 @@ static int lookup_domain(struct pviommu_domain *domain, struct pviommu_op *op,
 
 /**
  * pviommu_op_lookup() - LOOKUP
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op; the answer is put into it
  * @result: unused
  *

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tree of a domain's mappings: pure book-keeping, no I/O.
+ * The tree of a domain's mappings: bookkeeping only. Pages are pinned, and page tables
+ * changed, elsewhere.
  *
- * Mappings don't overlap. A mapping holds the pages of [it.start, it.last] as
- * runs in ascending order of IOVA; it may be split at any multiple of its page
- * size, and the parts have room for no more than twice the runs that they hold.
- * IOVAs and page counts are in the units of the host's pages.
+ * Mappings don't overlap. A mapping holds the pages of [it.start, it.last] as runs, in
+ * ascending order of IOVA. It can be split at any multiple of its page size, and the
+ * parts have room for no more than twice the runs that they hold. IOVAs are aligned to
+ * 4 KiB, and pages counted in that unit.
  */
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* Mappings that a domain keeps, so that map and unmap in turns allocate nothing */
+/* How many freed mappings a domain keeps, so that map and unmap in turn need no allocator */
 #define MAX_SPARE	64
 
 static struct pviommu_mapping *take_spare(struct pviommu_domain *domain)
@@ -80,9 +81,9 @@ static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
  * @pages: the pages
  * @n: how many, not 0
  *
- * What it is not told here is for the caller to fill in: page size, protection, loan.
+ * The caller fills in the rest: page size, protection, loan.
  *
- * Return: the mapping, or NULL: see PVIOMMU_GFP_LOCKED.
+ * Return: the mapping, or NULL without memory, see PVIOMMU_GFP_LOCKED.
  */
 struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
 					     const u64 *gfns, u64 gfn,
@@ -134,7 +135,7 @@ void pviommu_mapping_free(struct pviommu_domain *domain,
 }
 
 /**
- * pviommu_mapping_drop_spare() - free what is kept for mappings to come
+ * pviommu_mapping_drop_spare() - free the mappings that are kept for reuse
  * @domain: the domain, about to be freed
  */
 void pviommu_mapping_drop_spare(struct pviommu_domain *domain)
@@ -199,7 +200,7 @@ const struct pviommu_run *pviommu_mapping_run(const struct pviommu_mapping *map,
 	return run;
 }
 
-/* How many pages from a frame on, in runs from number @i on, are consecutive */
+/* How many pages from @gfn on, in run @i and those after it, are in @frames without a gap */
 static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn,
 		       const struct pviommu_frames *frames)
 {
@@ -220,16 +221,15 @@ static u64 consecutive(const struct pviommu_mapping *map, u32 i, u64 gfn,
 }
 
 /**
- * pviommu_mapping_leads_to() - the first pages of a mapping that lead somewhere
+ * pviommu_mapping_leads_to() - find the first pages of a mapping that map any of some frames
  * @map: the mapping, its domain locked or known to nobody else
- * @from: number of the page to begin at
- * @frames: where to
+ * @from: number of the page in the mapping to begin at, from 0
+ * @frames: the frames
  * @page: set to the number of the first of these pages in the mapping
- * @npages: set to how many there are; they lie one after the other for the guest
+ * @npages: set to how many there are; they are contiguous in guest memory, but need not be
+ *	in host memory
  *
- * How they lie in host memory does not matter.
- *
- * Return: false if there is none; what was to be set is as it was.
+ * Return: false if there is none; then @page and @npages are not set.
  */
 bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
 			      const struct pviommu_frames *frames, u64 *page,
@@ -254,8 +254,8 @@ bool pviommu_mapping_leads_to(const struct pviommu_mapping *map, u64 from,
 }
 
 /*
- * What a part of a mapping becomes: the mapping itself if @keep, or a new one. Runs are
- * those from @first on. Memory for it is never many times what it needs.
+ * Make a mapping of a part of @map, with its runs from @first on: @map itself if @keep, else
+ * a new one.
  */
 static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 					 struct pviommu_mapping *map, bool keep,
@@ -277,7 +277,7 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 	part->it.start = iova;
 	part->it.last = iova + (npages << PAGE_SHIFT) - 1;
 	part->npages = npages;
-	/* While @map still says how many it has */
+	/* Before nr_runs changes, which bounds what may be accessed */
 	memmove(part->runs, map->runs + first, nr_runs * sizeof(*map->runs));
 	part->nr_runs = nr_runs;
 	return part;
@@ -286,12 +286,12 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 /**
  * pviommu_mapping_split() - cut a mapping in two
  * @domain: the domain, locked
- * @map: a mapping in its tree; gone on return, unless it is one of the two
+ * @map: a mapping in its tree; freed on return, unless it is one of the two
  * @iova: page aligned, within @map but not at its start
  * @tail: set to the mapping from @iova on, in the tree too
  *
- * Can't fail: unmapping must not depend on memory. @map remains what has more runs,
- * but not for less than half of what it has room for.
+ * Can't fail, as unmapping must not: memory is allocated with __GFP_NOFAIL. @map becomes
+ * the part that has more runs, unless these would fill no more than half of its room.
  *
  * Return: the mapping of what is before @iova.
  */
@@ -308,7 +308,7 @@ struct pviommu_mapping *pviommu_mapping_split(struct pviommu_domain *domain,
 	lockdep_assert_held(&domain->lock);
 
 	interval_tree_remove(&map->it, &domain->mappings);
-	/* Who remains is cut last */
+	/* @map may become the second part made: the first one copies from it before */
 	if (nr_head < nr_tail) {
 		head = make_part(domain, map, false, map->it.start, keep, 0, nr_head);
 		*tail = make_part(domain, map, fits, iova, rest, first, nr_tail);

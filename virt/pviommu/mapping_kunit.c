@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tree of mappings against a model: an array with an entry for each page.
+ * Test of the tree of mappings against a model: an array with an entry for each page.
  *
- * Pages of the host are numbers here, and are never touched.
+ * Host pages are only numbers here, and are never accessed.
  */
 #include <kunit/test.h>
 #include <linux/prandom.h>
 
-/* A copy of what is tested: the engine keeps it for itself */
+/* The engine does not export what is tested, so the test has a copy of it */
 #include "mapping.c"
 
 #define NR_PAGES	2048
@@ -379,7 +379,7 @@ static u32 total_room(struct mapping_test *t)
 	return room;
 }
 
-/* However it is cut, what there is does not take many times the memory that it did */
+/* However a mapping is split, its parts don't take many times the memory that it took */
 static void test_room(struct kunit *test)
 {
 	struct mapping_test *t = test->priv;

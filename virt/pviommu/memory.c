@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The memory of a VM: which host virtual address stands behind a GPA.
+ * The memory of a VM: which host virtual address is behind a guest physical address.
  *
- * The VMM tells of it by VFIO_IOMMU_MAP_DMA of each range ("slot"), and this
- * is the only record that we have. Memory that leaves takes every mapping of
- * its pages along.
+ * The VMM registers each range ("slot") by VFIO_IOMMU_MAP_DMA, and the slots are the
+ * only record of it here. When memory leaves the VM, every mapping of its pages is
+ * removed, in any domain of any VM.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -37,9 +37,8 @@ struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa)
 }
 
 /*
- * Whether pages of this range can be pinned: 1 or 0, or an errno. What can't, such
- * as the BARs of other devices, is part of the guest's address space but not of
- * its memory.
+ * Whether the pages of a range can be pinned: 1, 0, or a negative errno. A range that can't,
+ * such as the BAR of another device, is part of the guest's address space but not RAM.
  */
 static int slot_is_ram(struct pviommu_vm *vm, unsigned long hva, bool writable)
 {
@@ -72,18 +71,21 @@ err_unmap:
 }
 
 /**
- * pviommu_memory_add() - memory has come to the VM
+ * pviommu_memory_add() - add a slot to the memory of a VM
  * @vm: the VM
- * @gpa: where, page aligned
+ * @gpa: where in the VM, page aligned
  * @hva: the address in the VMM, page aligned
  * @size: bytes, page aligned, @gpa + @size - 1 and @hva + @size - 1 don't wrap
  * @writable: whether devices may write to it
  *
- * Endpoints in bypass reach it when this returns.
+ * On return endpoints in bypass reach it.
  *
- * Return: 0; -EEXIST overlap; -ENOSPC there are too many slots; -ENOMEM memory or
- * RLIMIT_MEMLOCK; -EFAULT; or why it could not be pinned.
- * On failure nothing has changed.
+ * Context: process, a thread of the VMM; takes mem_lock for writing, cfg_lock and
+ * loans_lock. May pin all of it.
+ * Return: 0; -EEXIST overlap; -ENOSPC there are too many slots; -ENOMEM no memory, or
+ * RLIMIT_MEMLOCK; -EFAULT it has to be mapped in bypass, but a part of it can't be pinned or
+ * is beyond the IOMMU's aperture; -EIO; or another errno from pinning. On failure nothing has
+ * changed.
  */
 int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 		       u64 size, bool writable)
@@ -108,7 +110,7 @@ int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 	ret = -EEXIST;
 	if (interval_tree_iter_first(&vm->slots, slot->it.start, slot->it.last))
 		goto err_unlock;
-	/* What is no RAM is pinned by nobody, but its record takes memory, too */
+	/* A limit also for what is not RAM: it is not charged, but its record takes memory */
 	ret = -ENOSPC;
 	if (!pviommu_slots_left(vm))
 		goto err_unlock;
@@ -130,7 +132,7 @@ err_unlock:
 	return ret;
 }
 
-/* Every device of any VM loses this slot; on return none of its pages is pinned */
+/* Cut every device of any VM off from a slot; on return none of its pages is pinned */
 static void slot_remove(struct pviommu_vm *vm, struct pviommu_slot *slot)
 {
 	const struct pviommu_frames frames = {
@@ -170,16 +172,17 @@ static bool range_cuts_slot(struct pviommu_vm *vm, u64 first, u64 last)
 }
 
 /**
- * pviommu_memory_remove() - memory leaves the VM
+ * pviommu_memory_remove() - remove slots from the memory of a VM
  * @vm: the VM
  * @gpa: start of the range
  * @size: bytes, not 0 unless @all
- * @all: all memory leaves
- * @removed: set to the bytes that have left
+ * @all: remove all slots, and ignore @gpa and @size
+ * @removed: set to the bytes that were removed
  *
  * Mappings of these pages in any domain of any VM are removed and flushed, the
- * pages unpinned, and the guest gets an event for each range of IOVAs.
+ * pages unpinned, and the guests get an event for each range of IOVAs.
  *
+ * Context: process; takes mem_lock for writing, cfg_lock and loans_lock. May sleep for long.
  * Return: 0; -EINVAL a slot would be cut in two, then nothing has changed.
  */
 int pviommu_memory_remove(struct pviommu_vm *vm, u64 gpa, u64 size, bool all,

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PASIDs: which domain each one of a group leads to.
+ * Domains that are attached to a group by PASID.
  *
- * A device that has PASIDs can mark a request with one, and the physical IOMMU
- * then translates it by the domain that is attached there, whichever domain the
- * group itself is in. A PASID that nothing is attached at is blocked. As the
- * kernel attaches a PASID to a group as a whole, so do we; devices of the group
- * that have no PASIDs don't come into it.
+ * A device that has PASIDs can tag a request with one. The physical IOMMU then translates
+ * the request by the domain that is attached at this PASID, whichever domain the group
+ * itself is in. If none is attached there, the request is blocked. The kernel attaches a
+ * PASID to a group as a whole, so this is done here, too; devices of the group that have no
+ * PASIDs are not affected.
  *
- * There are two sides to an attachment. The record (what holds the domain) changes with
- * vm->cfg_lock held. The IOMMU's changes with vm->attach_lock held as well, which
- * takes no lock of the engine: so a group can be cut off, its PASIDs too, without
- * any other lock. A record whose PASID has been cut off is only waiting to be dropped.
+ * An attachment has two sides. The record, which holds a reference on the domain, changes
+ * with vm->cfg_lock held. The IOMMU's side changes with vm->attach_lock held as well. As
+ * no other lock of the engine is taken under attach_lock, a group can be cut off, with its
+ * PASIDs, under that lock alone. What is left then are records that are not attached, until
+ * the group is settled.
  */
 #include <linux/error-injection.h>
 #include <linux/log2.h>
@@ -21,12 +22,12 @@
 
 #include "pviommu_private.h"
 
-/* PASID 0 stands, for the kernel, for requests without one */
+/* To the kernel, PASID 0 stands for requests without a PASID */
 #define PASID_FIRST	1
 
 /*
- * IOMMU drivers keep tables, which nobody pays for, for each few PASIDs that were ever
- * attached, as long as the device is there: VT-d's a page for 64.
+ * IOMMU drivers keep tables for all PASIDs that were ever attached, as long as the device is
+ * there, and charge them to nobody: VT-d's driver a page for each 64 PASIDs.
  */
 #define PASID_MAX_BITS	16
 
@@ -50,9 +51,9 @@ static bool pasids_flushable(struct device *dev)
 }
 #else
 /*
- * VT-d's driver of these kernels knows from when a PASID is attached whether the device
- * has its translation cache on, which depends on where the group is at that time: later on
- * it leaves flushes of that cache out.
+ * VT-d's driver of these kernels decides when a PASID is attached whether it will flush the
+ * device's translation cache (ATS), by whether that is on at this time. Which depends on the
+ * domain that the group is in, so flushes would be left out later on.
  */
 static bool pasids_flushable(struct device *dev)
 {
@@ -60,7 +61,7 @@ static bool pasids_flushable(struct device *dev)
 }
 #endif
 
-/* What the kernel takes for the whole group: the least that a device with PASIDs has */
+/* The number of PASIDs of a group is the least that any of its devices with PASIDs has */
 static int scan_pasids(struct device *dev, void *data)
 {
 	u32 max = dev->iommu->max_pasids, *least = data;
@@ -72,11 +73,12 @@ static int scan_pasids(struct device *dev, void *data)
 
 /**
  * pviommu_pasids_learn() - find out how many PASIDs a group has
- * @grp: the group, of which nobody else knows yet
- * @hw: a domain that it is attached to for the time being
- * @dev: a device of it that is bound to our driver
+ * @grp: the group, which is not known to others yet; its pasid_bits are set
+ * @hw: a domain that the group is attached to for the moment
+ * @dev: a device of the group that is bound to our driver
  *
- * Whether the IOMMU's driver takes PASIDs only an attempt tells.
+ * A PASID is attached and detached again, as only this tells whether the IOMMU's driver
+ * supports it.
  */
 void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 			  struct device *dev)
@@ -94,7 +96,9 @@ void pviommu_pasids_learn(struct pviommu_group *grp, struct iommu_domain *hw,
 
 /**
  * pviommu_endpoint_learn_pasids() - find out whether an endpoint has PASIDs
- * @ep: the endpoint, just opened: later, an error may have switched them off for a while
+ * @ep: the endpoint, just opened; its pasid_bits are set
+ *
+ * Not to be asked later, when an error may have switched PASIDs off for a while.
  */
 void pviommu_endpoint_learn_pasids(struct pviommu_endpoint *ep)
 {
@@ -122,7 +126,7 @@ int pviommu_pasid_check(const struct pviommu_endpoint *ep, u32 pasid)
 }
 
 /**
- * pviommu_pasid_domain() - the domain that a PASID of a group leads to
+ * pviommu_pasid_domain() - the domain that is attached at a PASID of a group
  * @grp: the group, its VM's cfg_lock held
  * @pasid: the PASID
  *
@@ -138,10 +142,10 @@ struct pviommu_domain *pviommu_pasid_domain(struct pviommu_group *grp, u32 pasid
 }
 
 /**
- * pviommu_pasids_attached() - at how many PASIDs of a group there is a domain
+ * pviommu_pasids_attached() - count the PASIDs of a group that have a domain
  * @grp: the group, its VM's cfg_lock held
  *
- * Return: how many; none of a group that was cut off, whatever the records say.
+ * Return: how many; 0 if the group was cut off, even if it is not settled yet.
  */
 u32 pviommu_pasids_attached(struct pviommu_group *grp)
 {
@@ -159,7 +163,7 @@ u32 pviommu_pasids_attached(struct pviommu_group *grp)
 }
 
 /**
- * pviommu_pasid_leads_to() - is a domain attached by a PASID to any endpoint
+ * pviommu_pasid_leads_to() - is a domain attached at a PASID of any group of the VM
  * @vm: the VM, mem_lock held
  * @pasid: the PASID
  * @domain: the domain
@@ -203,7 +207,7 @@ static int hw_replace_pasid(struct pviommu_group *grp, struct device *dev, u32 p
 	return ret;
 }
 #else
-/* There is a moment without a translation; on failure the old one comes back if it can */
+/* For a moment nothing is attached. On failure the old domain is put back, if possible. */
 static int hw_replace_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
 			    struct pviommu_pasid *old, struct pviommu_pasid *new)
 {
@@ -218,7 +222,7 @@ static int hw_replace_pasid(struct pviommu_group *grp, struct device *dev, u32 p
 }
 #endif
 
-/* May be made to fail */
+/* Fault injection can make it fail */
 static noinline __noclone int hw_attach_pasid(struct pviommu_group *grp, struct device *dev,
 					      u32 pasid, struct pviommu_pasid *old,
 					      struct pviommu_pasid *new)
@@ -228,8 +232,8 @@ static noinline __noclone int hw_attach_pasid(struct pviommu_group *grp, struct 
 }
 ALLOW_ERROR_INJECTION(hw_attach_pasid, ERRNO);
 
-/* The domain is locked for the same reason as when a group is attached to it */
-static int move_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
+/* The domain is locked for the same reason as in hw_attach() */
+static int pasid_move(struct pviommu_group *grp, struct device *dev, u32 pasid,
 		      struct pviommu_pasid *old, struct pviommu_pasid *new)
 {
 	int ret = -ERANGE;
@@ -238,7 +242,7 @@ static int move_pasid(struct pviommu_group *grp, struct device *dev, u32 pasid,
 	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(new->domain, grp))
 		goto out_unlock;
-	/* Who cuts it off from now on waits for us, and finds the record */
+	/* A cut that has not begun by now waits for attach_lock, and then finds the record */
 	ret = pviommu_group_is_cut(grp) ? -EBUSY :
 					  hw_attach_pasid(grp, dev, pasid, old, new);
 	if (!ret) {
@@ -292,16 +296,17 @@ static void pasid_end(struct pviommu_group *grp, struct device *dev, u32 pasid,
 }
 
 /**
- * pviommu_pasid_attach() - attach a domain to the group of an endpoint by a PASID
+ * pviommu_pasid_attach() - attach a domain to the group of an endpoint by PASID
  * @ep: the endpoint
- * @pasid: a PASID that it has
+ * @pasid: a PASID that it has, see pviommu_pasid_check()
  * @domain: the domain; NULL for blocked, which can't fail
  *
- * Context: vm->cfg_lock and vm->mem_lock held.
+ * Context: process, vm->cfg_lock and vm->mem_lock held; takes domain->lock and
+ * vm->attach_lock.
  * Return: 0; -EBUSY the group is being cut off, or a device of it reset; -ENOENT the
  * domain is being freed; -ENOSPC the quota; -ERANGE the domain has mappings in reserved
  * regions of the group; -EINVAL the physical IOMMU does not take it; -ENOMEM; -EIO.
- * On failure the PASID leads to where it led, or is blocked.
+ * On failure the PASID has the domain that it had, or is blocked.
  */
 int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
 			 struct pviommu_domain *domain)
@@ -330,7 +335,7 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
 	if (!new)
 		return -ENOMEM;
 	ret = xa_reserve(&grp->pasids, pasid, GFP_KERNEL_ACCOUNT) ?:
-	      move_pasid(grp, ep->dev, pasid, old, new);
+	      pasid_move(grp, ep->dev, pasid, old, new);
 	if (!ret) {
 		if (old)
 			pasid_free(old);
@@ -338,18 +343,18 @@ int pviommu_pasid_attach(struct pviommu_endpoint *ep, u32 pasid,
 	}
 	xa_release(&grp->pasids, pasid);
 	pasid_free(new);
-	/* It could not be put back, or has been cut off */
+	/* The old domain could not be put back, or was cut off: the PASID is blocked */
 	if (old && !old->attached)
 		pasid_end(grp, ep->dev, pasid, old);
 	return ret;
 }
 
 /**
- * pviommu_pasids_cut() - block all PASIDs of a group, now
- * @grp: the group, marked as being cut off
- * @dev: a device of it that is open
+ * pviommu_pasids_cut() - detach all PASIDs of a group from the IOMMU, but keep the records
+ * @grp: the group, which is being cut off
+ * @dev: a device of the group that is open
  *
- * Context: vm->attach_lock held, and no other lock needed.
+ * Context: process, vm->attach_lock held; needs no other lock.
  */
 void pviommu_pasids_cut(struct pviommu_group *grp, struct device *dev)
 {
@@ -362,7 +367,7 @@ void pviommu_pasids_cut(struct pviommu_group *grp, struct device *dev)
 		hw_detach_pasid(grp, dev, pasid, at);
 }
 
-/* An open device of the group; with the last one its PASIDs end */
+/* An open device of the group. While anything is attached by PASID there is one. */
 static struct device *open_device(struct pviommu_group *grp)
 {
 	struct pviommu_endpoint *ep;
@@ -375,10 +380,10 @@ static struct device *open_device(struct pviommu_group *grp)
 }
 
 /**
- * pviommu_pasids_end() - end all attachments by PASID of a group
- * @grp: the group; has a device that is open, if anything is attached
+ * pviommu_pasids_end() - detach all domains that are attached to a group by PASID
+ * @grp: the group; one of its devices is open if there are any
  *
- * Context: vm->cfg_lock and vm->mem_lock held.
+ * Context: process, vm->cfg_lock and vm->mem_lock held.
  */
 void pviommu_pasids_end(struct pviommu_group *grp)
 {

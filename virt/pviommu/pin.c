@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pinning of guest memory, and its account.
+ * Pinning and accounting of guest memory.
  *
  * Every pinned page is charged to the VMM (RLIMIT_MEMLOCK) once for each pin.
  * Charging takes the VMM's mmap_lock, so it is done for some hundred pages at
- * a time and the VM keeps a small credit: used <= charged. The VMM may hold that
- * lock for as long as it likes: only who works for this VM waits for it. Another
- * VM that takes its pages back leaves the credit to the next who does.
+ * a time and the VM keeps a small credit: used <= charged. As the VMM may hold
+ * mmap_lock for as long as it likes, only threads that work for this VM wait for it.
+ * Another VM that takes its own pages back only lowers @used, and leaves it to the next
+ * charge or uncharge of this VM to give the credit back.
  */
 #include <linux/capability.h>
 #include <linux/error-injection.h>
@@ -23,19 +24,19 @@ static int account(struct pviommu_vm *vm, u64 npages, bool inc)
 {
 	int ret;
 
-	/* A VMM that is gone takes its account along */
+	/* If the address space is gone, so is its account */
 	if (!mmget_not_zero(vm->mm))
 		return inc ? -ESRCH : 0;
 	mmap_write_lock(vm->mm);
 	ret = __account_locked_vm(vm->mm, npages, inc, current,
 				  inc && capable(CAP_IPC_LOCK));
 	mmap_write_unlock(vm->mm);
-	/* Not here: to take a whole address space down may wait, and locks are held */
+	/* Async: tearing down a whole address space may wait, and locks are held here */
 	mmput_async(vm->mm);
 	return ret;
 }
 
-/* Give back what credit there is beyond a small one */
+/* Give back the credit, but for a small one */
 static void give_back(struct pviommu_vm *vm)
 {
 	u64 used = atomic64_read(&vm->used), keep = used ? ACCOUNT_BATCH : 0;
@@ -50,11 +51,13 @@ static void give_back(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_charge() - reserve pages of the VMM's account before pinning them
+ * pviommu_charge() - charge pages to the VMM before they are pinned
  * @vm: the VM
  * @npages: how many
  *
- * Return: 0, or -ENOMEM when RLIMIT_MEMLOCK is exhausted.
+ * Context: process; takes account_lock and mmap_lock of the VMM.
+ * Return: 0; -ENOMEM when RLIMIT_MEMLOCK is exhausted or the VMM's memory is gone, then
+ * nothing is charged.
  */
 noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 {
@@ -62,7 +65,7 @@ noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 	int ret = 0;
 
 	mutex_lock(&vm->account_lock);
-	/* It may grow meanwhile, but not shrink */
+	/* Another VM may lower @used meanwhile: the credit may grow, but not shrink */
 	credit = vm->charged - atomic64_read(&vm->used);
 	if (credit < npages) {
 		need = npages - credit;
@@ -86,11 +89,13 @@ noinline __noclone int pviommu_charge(struct pviommu_vm *vm, u64 npages)
 ALLOW_ERROR_INJECTION(pviommu_charge, ERRNO);
 
 /**
- * pviommu_uncharge_later() - the same as pviommu_uncharge(), without waiting
+ * pviommu_uncharge_later() - as pviommu_uncharge(), but without waiting for the VMM
  * @vm: the VM
  * @npages: how many
  *
- * They are given back by the next pviommu_charge() or pviommu_uncharge().
+ * The VMM's account is credited by the next pviommu_charge() or pviommu_uncharge().
+ *
+ * Context: any.
  */
 void pviommu_uncharge_later(struct pviommu_vm *vm, u64 npages)
 {
@@ -101,10 +106,10 @@ void pviommu_uncharge_later(struct pviommu_vm *vm, u64 npages)
 /**
  * pviommu_uncharge() - give pages back to the VMM's account
  * @vm: the VM
- * @npages: how many; 0: what was left by pviommu_uncharge_later()
+ * @npages: how many; 0: only what pviommu_uncharge_later() has left
  *
- * Context: takes mmap_lock of the VMM, which may hold it for long: with no lock
- * of another VM held, and nobody of another VM waiting.
+ * Context: process; takes account_lock and mmap_lock of the VMM, which may hold that for
+ * long. So no lock of another VM may be held, and no other VM may wait for the caller.
  */
 void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
 {
@@ -115,14 +120,15 @@ void pviommu_uncharge(struct pviommu_vm *vm, u64 npages)
 }
 
 /**
- * pviommu_pin_hva() - pin pages of the VMM, without an account
+ * pviommu_pin_hva() - pin pages of the VMM, without charging them
  * @vm: the VM
  * @hva: page aligned
  * @npages: how many
  * @write: whether devices may write to them
  * @pages: filled with the pages
  *
- * Return: number of pages pinned, at least 1, or a negative errno: -EFAULT when
+ * Context: process; takes mmap_lock of the VMM; sleeps until the pages are there.
+ * Return: number of pages pinned, at least 1; or a negative errno, -EFAULT if
  * the first page is no memory that can be pinned.
  */
 noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva,
@@ -142,7 +148,7 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 		return -EFAULT;
 	ret = mmap_read_lock_killable(vm->mm);
 	if (!ret) {
-		/* Waits for pages without the lock, and only as long as we live */
+		/* With @locked, mmap_lock is dropped while it waits; a fatal signal ends that */
 		ret = pin_user_pages_remote(vm->mm, hva, npages, flags, pages, &locked);
 		if (locked)
 			mmap_read_unlock(vm->mm);
@@ -153,8 +159,8 @@ noinline __noclone long pviommu_pin_hva(struct pviommu_vm *vm, unsigned long hva
 ALLOW_ERROR_INJECTION(pviommu_pin_hva, ERRNO);
 
 /*
- * Whether a page is pinned so often that the count of its references, of which a
- * pin takes up to a thousand, may overflow soon. The kernel warns when it does.
+ * Whether the reference count of a page is near its limit: a pin may add 1024 to it
+ * (GUP_PIN_COUNTING_BIAS), and the kernel warns if it overflows.
  */
 static bool pinned_too_often(struct page **pages, long n)
 {
@@ -167,14 +173,16 @@ static bool pinned_too_often(struct page **pages, long n)
 }
 
 /**
- * pviommu_pin_ram() - pin pages of a VMM that are known as RAM, without an account
+ * pviommu_pin_ram() - pin pages of the VMM that are RAM, without charging them
  * @vm: whose VMM
  * @hva: page aligned
  * @npages: how many
  * @write: whether devices may write to them
  * @pages: filled with the pages
  *
- * Return: number of pages pinned, at least 1; -EFAULT they can't be; -ENOMEM.
+ * Context: as pviommu_pin_hva().
+ * Return: number of pages pinned, at least 1; -EFAULT they can't be pinned; -ENOMEM, also
+ * if one of them is pinned too often.
  */
 long pviommu_pin_ram(struct pviommu_vm *vm, unsigned long hva,
 		     unsigned long npages, bool write, struct page **pages)
@@ -252,12 +260,14 @@ err_unpin:
 }
 
 /**
- * pviommu_unpin_pages() - unpin and uncharge
+ * pviommu_unpin_pages() - unpin and uncharge pages, without marking them dirty
  * @vm: the VM
  * @pages: the pages
  * @npages: how many
  *
- * The caller has dropped the pins of the slots.
+ * The caller has dropped the pins of their slots.
+ *
+ * Context: as pviommu_uncharge().
  */
 void pviommu_unpin_pages(struct pviommu_vm *vm, struct page **pages, u32 npages)
 {
@@ -266,7 +276,7 @@ void pviommu_unpin_pages(struct pviommu_vm *vm, struct page **pages, u32 npages)
 }
 
 /**
- * pviommu_unpin_pfns() - unpin contiguous pages, without the account
+ * pviommu_unpin_pfns() - unpin contiguous pages, without uncharging them
  * @vm: the VM
  * @hpfn: first frame
  * @npages: how many
@@ -280,7 +290,7 @@ void pviommu_unpin_pfns(struct pviommu_vm *vm, u64 hpfn, u64 npages, bool dirty)
 }
 
 /**
- * pviommu_slot_put_pins() - mappings no longer hold these pages of the guest
+ * pviommu_slot_put_pins() - drop pins of pages in the count of their slots
  * @vm: the VM, mem_lock held
  * @gfn: first frame
  * @npages: how many
@@ -293,7 +303,7 @@ void pviommu_slot_put_pins(struct pviommu_vm *vm, u64 gfn, u64 npages)
 		u64 gpa = gfn << PAGE_SHIFT, n;
 		struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
 
-		/* A slot stays for as long as a mapping holds one of its pages */
+		/* Removing a slot first ends all mappings and windows that pin its pages */
 		if (WARN_ON_ONCE(!slot))
 			return;
 		n = min((slot->it.last - gpa + 1) >> PAGE_SHIFT, npages);

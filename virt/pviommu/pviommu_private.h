@@ -2,20 +2,21 @@
 /*
  * Host engine of the paravirtual IOMMU: data model and locking.
  *
- * A struct pviommu_vm is one VFIO container. It knows the VM's memory (slots,
- * from MAP_DMA), the isolation groups that the VM was given, the endpoints in
- * them (opened devices), the domains that the guest made, and, while the guest
+ * A struct pviommu_vm stands for one VFIO container, that is for one VM. It has the VM's
+ * memory (slots, from MAP_DMA), the isolation groups that the VM was given, the endpoints
+ * in them (open devices), the domains that the guest has made, and, while the guest
  * driver runs, the interface (rings, doorbell, event ring).
  *
- * A mapping is what one MAP or MAP_LIST made, or what an unmap left of it. It
- * owns one pin for each of its pages. Unmapping takes it out of the tree and
- * the page table and puts it into the domain's limbo, where it keeps its pins
- * until the IOTLB has been flushed: unmap, flush, then unpin. A mapping of another
- * VM's pages has a loan, by which that VM can end it.
+ * A mapping is made by a MAP or MAP_LIST, for up to PVIOMMU_CHUNK pages, and may be split
+ * by an UNMAP. It owns one pin for each of its pages. Unmapping removes it from the page
+ * table and the tree and puts it into the domain's limbo. There it keeps its pins until
+ * the IOTLB has been flushed: unmap, flush, then unpin. A mapping of another VM's pages
+ * has a loan, by which that VM can end it.
  *
- * Words: GPA guest physical address, GFN its frame number; HVA address in the
- * VMM; HPA host physical address; IOVA address that a device uses. `last' is
- * inclusive, `end' exclusive. Pages are host pages (4 KiB) unless said.
+ * Terms: GPA is a guest physical address, GFN its frame number; HVA an address in the
+ * VMM; HPA a host physical address; IOVA an address that a device uses. `last' is
+ * inclusive, `end' exclusive. Pages have 4 KiB unless said otherwise. "Context of the op"
+ * is the struct pviommu_op_ctx.
  *
  * Lock order, outermost first:
  *
@@ -29,9 +30,9 @@
  *   owner->loans_lock       what other VMs map of this VM's memory
  *   table->lock             one look at a guest-owned table at a time
  *   domain->lock            mappings, limbo, page table
- *   vm->attach_lock         what the IOMMU has attached, and flushes; taken alone to cut
- *                           a group off
- *   vm->account_lock        what is charged to the VMM; not taken for another VM
+ *   vm->attach_lock         what is attached in the IOMMU, and flushes; taken without any
+ *                           other lock to cut a group off
+ *   vm->account_lock        what is charged to the VMM; never taken by another VM
  *   mmap_lock of the VMM    taken by pinning and accounting
  *   vm->types.change_lock   a page gets a type, and the server is told; which pages
  *                           of tables are watched; never waits
@@ -41,13 +42,12 @@
  *   vm->grants_lock         spinlock: grants to this VM; takes nothing
  *   vm->events.lock         irq-safe spinlock, innermost
  *
- * Of two VMs, the one that maps (the borrower) may hold its locks down to
- * mem_lock and then takes the owner's loans_lock; with an owner's loans_lock held
- * a borrower's locks are taken from domain->lock on. No other lock of a VM is
- * taken while one of another VM is held.
+ * Two VMs: the one that maps (the borrower) may hold its own locks down to mem_lock when
+ * it takes the owner's loans_lock. With an owner's loans_lock held, a borrower's locks
+ * may be taken from domain->lock on. In no other case are locks of two VMs held.
  *
- * A doorbell through a tracked page runs under KVM's SRCU read locks. None of
- * these locks is held while a doorbell is destroyed (which waits for SRCU).
+ * A doorbell through a tracked page is served under KVM's SRCU read lock. Of these locks
+ * only control_lock is held while a doorbell is destroyed, which waits for SRCU.
  */
 #ifndef _PVIOMMU_PRIVATE_H
 #define _PVIOMMU_PRIVATE_H
@@ -67,13 +67,12 @@
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
-#include <linux/workqueue.h>
 #include <uapi/linux/pv_iommu.h>
 #include <uapi/linux/pv_iommu_server.h>
 
 #include "frames.h"
 
-/* Page sizes of MAP: what can be unmapped again page by page */
+/* Page sizes that MAP takes: with these, every page can be unmapped again on its own */
 #define PVIOMMU_PGSIZES	(SZ_4K | SZ_2M)
 
 /* More than any device can address. One past it does not wrap. */
@@ -83,8 +82,8 @@
 #define PVIOMMU_CHUNK	512
 
 /*
- * Have IOMMU drivers leave all flushing to our sync. Those of x86 then flush the
- * range that we name; others, such as that of SMMUv2, would flush nothing.
+ * Make IOMMU drivers leave all flushing to pviommu_hw_sync(). Those of x86 then flush the
+ * range that it names. Others, such as SMMUv2's, would flush nothing then.
  */
 #define PVIOMMU_GATHER_QUEUED	IS_ENABLED(CONFIG_X86)
 
@@ -96,7 +95,7 @@ struct pviommu_slot {
 	unsigned long hva;
 	bool writable;
 	bool ram;			/* pages can be pinned */
-	atomic64_t pins;		/* pages that mappings and windows hold */
+	atomic64_t pins;		/* of its pages, by mappings and windows of this VM */
 };
 
 /* Guest memory that is pinned for the kernel's own use (guest_mem.c) */
@@ -127,31 +126,31 @@ struct pviommu_mapping {
 	};
 	u64 npages;
 	u32 nr_runs;
-	u8 pgshift : 7;			/* UNMAP may cut at multiples of this */
-	u8 was_large : 1;		/* in a mirror: of a large page that was taken apart */
+	u8 pgshift : 7;			/* log2 of the page size: UNMAP may cut at multiples */
+	u8 was_large : 1;		/* in a mirror: part of a large page that was split */
 	u8 prot;			/* PVIOMMU_PROT_* */
-	u16 room;			/* runs that it has memory for */
+	u16 room;			/* how many runs there is memory for */
 	struct pviommu_loan *loan;	/* another VM's pages; NULL: our own */
 	struct pviommu_run runs[] __counted_by(nr_runs);
 };
 
 /* ---- memory of other VMs (grant.c, loan.c) -------------------------- */
 
-/* The administrator's word that a VM may map memory of another */
+/* The administrator's permission for a VM to map memory of another */
 struct pviommu_grant {
 	refcount_t refs;
 	u32 id;
-	struct pviommu_vm *from;	/* there while the grant is, or is held */
-	struct pviommu_vm *to;		/* there while the grant is not dead */
+	struct pviommu_vm *from;	/* valid until the grant has ended, and while it is held */
+	struct pviommu_vm *to;		/* valid until the grant has ended */
 	struct list_head entry;		/* entry of to->grants; to->grants_lock */
 	u64 gpa;			/* of @from */
 	u64 last;
 	u8 prot;			/* PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE */
 	bool dead;			/* taken back; from->loans_lock */
-	atomic64_t pages;		/* that are mapped by it */
+	atomic64_t pages;		/* how many are mapped by it */
 };
 
-/* What the administrator is told of a grant */
+/* A grant, as described to the administrator */
 struct pviommu_grant_info {
 	u32 id;
 	u32 from;
@@ -162,22 +161,22 @@ struct pviommu_grant_info {
 	u64 pages;
 };
 
-/* An op on its way to map another VM's pages */
+/* State of an op that maps another VM's pages */
 struct pviommu_borrow {
 	struct pviommu_grant *grant;
 	u64 epoch;			/* of the owner, at the first pin; 0 before */
 };
 
-/* What one mapping, and the pieces it was cut into, hold of another VM's pages */
+/* Another VM's pages that one mapping, and the pieces it was split into, hold */
 struct pviommu_loan {
 	struct interval_tree_node it;	/* GPAs of the owner; in owner->loans */
 	struct pviommu_grant *grant;	/* held; grant->from is the owner */
-	struct pviommu_domain *domain;	/* there while domain->nr_loans counts us */
-	u64 iova;			/* where it was mapped, and how much */
-	u64 npages;
+	struct pviommu_domain *domain;	/* valid while domain->nr_loans counts this one */
+	u64 iova;			/* where it was mapped */
+	u64 npages;			/* how much was mapped */
 	struct list_head limbo;		/* pieces that are unmapped; domain->lock */
 	refcount_t pieces;		/* mappings that have it as their loan */
-	atomic_t taken;			/* of these, being given back */
+	atomic_t taken;			/* how many of these the borrower is giving back */
 };
 
 /* ---- domains (domain.c) -------------------------------------------- */
@@ -188,15 +187,15 @@ enum pviommu_domain_kind {
 	PVIOMMU_KIND_TABLE,	/* mirrors a guest-owned table */
 };
 
-/* A guest-owned table; what was seen of it are the domain's mappings */
+/* A guest-owned table; the domain's mappings are the mirror of what was seen of it */
 struct pviommu_table {
-	struct mutex lock;		/* who looks, until what it saw is mapped */
+	struct mutex lock;		/* one look at a time, until what it saw is mapped */
 	u64 root;			/* GPA */
 	u8 levels;
 	struct pviommu_scratch *scratch; /* NULL: its pages are not watched */
 	struct xarray places;		/* watched pages; vm->types.change_lock */
-	bool ended;			/* no page is watched any more; as places */
-	bool taken_apart;		/* a large page was, once; domain->lock */
+	bool ended;			/* no page may be watched any more; as places */
+	bool has_split;			/* a large page was split, once; domain->lock */
 };
 
 struct pviommu_domain {
@@ -206,7 +205,7 @@ struct pviommu_domain {
 	enum pviommu_domain_kind kind;
 	u32 id;
 	u32 nr_groups;			/* vm->cfg_lock */
-	u32 nr_pasids;			/* by which it is attached; vm->cfg_lock */
+	u32 nr_pasids;			/* at which it is attached; vm->cfg_lock */
 	struct iommu_domain *hw;
 	atomic_t nr_loans;		/* see pviommu_loans_settle() */
 	struct pviommu_table *table;	/* of PVIOMMU_KIND_TABLE, else NULL */
@@ -214,23 +213,23 @@ struct pviommu_domain {
 	struct mutex lock;		/* protects the rest */
 	struct rb_root_cached mappings;
 	struct list_head limbo;		/* unmapped, not flushed */
-	struct list_head flushed;	/* not yet unpinned */
-	struct hlist_head spare;	/* of one run; stand for nothing */
+	struct list_head flushed;	/* flushed, not unpinned */
+	struct hlist_head spare;	/* unused mappings of one run, for reuse */
 	u32 nr_spare;
 	bool dead;			/* being freed: takes no mappings */
 	bool dirty;			/* the guest has switched the log on */
 	struct iommu_iotlb_gather gather;
-	u64 gather_start;		/* IOVAs in limbo: start > last when none */
+	u64 gather_start;		/* IOVAs to flush: start > last if there are none */
 	u64 gather_last;
 };
 
 /* ---- groups and endpoints (endpoint.c) ----------------------------- */
 
-/* An error cuts a group off at once; the VM's records follow when its locks are free */
+/* An error cuts a group off at once; its record is updated when the VM's locks are free */
 enum pviommu_cut {
 	PVIOMMU_CUT_NONE,
-	PVIOMMU_CUT_BEGUN,	/* may be cut off or not */
-	PVIOMMU_CUT_DONE,	/* is cut off, and still in grp->domain for the records */
+	PVIOMMU_CUT_BEGUN,	/* may be cut off already or not */
+	PVIOMMU_CUT_DONE,	/* is cut off, but its record (grp->domain) is out of date */
 };
 
 struct pviommu_group {
@@ -239,12 +238,12 @@ struct pviommu_group {
 	struct pviommu_vm *vm;
 	struct iommu_group *group;
 	struct pviommu_domain *domain;	/* NULL: blocked; vm->cfg_lock */
-	/* By which the kernel knows the domain, and will know the next one */
+	/* What the kernel has for the current domain, and will have for the next one */
 	struct iommu_attach_handle handles[2];
 	u32 next_handle;		/* vm->cfg_lock */
-	atomic_t cut;			/* enum pviommu_cut; not attached unless NONE */
+	atomic_t cut;			/* enum pviommu_cut; can't be attached unless NONE */
 	struct work_struct cut_work;	/* settles it */
-	bool held;			/* after an error, in blocked; vm->cfg_lock */
+	bool held;			/* was cut off: must be recovered first; vm->cfg_lock */
 	u32 id;				/* for the guest; counts from 1 in each VM */
 	u32 flags;			/* PVIOMMU_PROBE_* */
 	u64 window_start;		/* IOVAs that its domains can translate */
@@ -262,28 +261,28 @@ struct pviommu_endpoint {
 	u32 id;
 	u32 pasid_bits;			/* 0: no PASIDs */
 	struct kvm *kvm;		/* NULL without KVM; VFIO holds it */
-	bool quiesced;			/* the VMM took bus mastering; vm->cfg_lock */
+	bool quiesced;			/* the VMM switched bus mastering off; vm->cfg_lock */
 	bool in_error;			/* the host is handling one; no lock */
 };
 
 /* ---- ops (hypercall.c) --------------------------------------------- */
 
-/* What an op handler is given besides the op */
+/* Context of an op: what its handler is given besides the op */
 struct pviommu_op_ctx {
 	struct pviommu_vm *vm;
 	struct pviommu_scratch *scratch;
-	u64 features;			/* what the guest accepted */
+	u64 features;			/* PVIOMMU_F_* that the guest has accepted */
 	u32 *budget;			/* work left in this doorbell */
 	u64 done;			/* bytes done by the op so far */
-	int failed;			/* why the op fails, once it is being ended; or 0 */
-	bool resumed;			/* the op used up a doorbell before */
+	int failed;			/* negative errno: the op fails, and is being undone */
+	bool resumed;			/* the op has used up a doorbell before */
 	bool answered;			/* the op's arguments hold an answer */
 };
 
 /*
- * A handler returns 0, a negative errno (then nothing has changed unless the
- * op's description says otherwise), or -EINPROGRESS when the budget is used up
- * and it must be called again with the same op and ctx->done.
+ * A handler returns 0; a negative errno, and then nothing has changed unless the
+ * op's description says otherwise; or -EINPROGRESS when the budget is used up. Then it
+ * is called again with the same op, ctx->done and ctx->failed by the next doorbell.
  */
 typedef int (*pviommu_op_fn)(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 			     u64 *result);
@@ -292,10 +291,10 @@ typedef int (*pviommu_op_fn)(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 #define PVIOMMU_COST_MAP	4
 #define PVIOMMU_COST_UNMAP	1
 #define PVIOMMU_COST_UNPIN	1
-/* and that of reading so many entries of a table */
-#define PVIOMMU_LOOK_ENTRIES	8
-/* To watch a page; KVM flushes TLBs each time */
+/* KVM flushes TLBs each time */
 #define PVIOMMU_COST_WATCH	64
+/* Reading so many entries of a guest-owned table costs 1 */
+#define PVIOMMU_LOOK_ENTRIES	8
 
 static inline void pviommu_spend(u32 *budget, u64 cost)
 {
@@ -305,7 +304,7 @@ static inline void pviommu_spend(u32 *budget, u64 cost)
 
 /* ---- rings (ring.c) ------------------------------------------------ */
 
-/* What the execution of an op may use without allocating */
+/* Memory that an op may use, so that it need not allocate any */
 struct pviommu_scratch {
 	struct page *pages[PVIOMMU_CHUNK];
 	__le64 list[PVIOMMU_LIST_MAX];
@@ -317,10 +316,10 @@ struct pviommu_ring {
 	struct pviommu_window ops;
 	u32 nr;				/* number of ops, a power of two */
 	u32 cons;			/* our own copy is the one that counts */
-	u32 events;			/* what the header says of events */
-	u32 served;			/* and how often it was served */
-	u64 done;			/* bytes that a begun op has done */
-	int failed;			/* why it fails, once it is being ended; or 0 */
+	u32 events;			/* as published in the header */
+	u32 served;			/* as published in the header */
+	u64 done;			/* ctx->done of an op that is begun */
+	int failed;			/* ctx->failed of an op that is begun */
 	bool begun;			/* the op at cons has used up a doorbell */
 	bool cancel;			/* the op before failed and was chained */
 	bool dead;
@@ -342,14 +341,14 @@ struct pviommu_iface {
 /* ---- events (event.c) ---------------------------------------------- */
 
 /*
- * For memory that is allocated with domain->lock, an owner's loans_lock or attach_lock held:
- * other VMs, and the handler of errors, wait for these. A thread over memory.high of its cgroup
- * sleeps as it is charged, for seconds at a time, unless it may not sleep; it does so later, on
- * its way to user space. Failure is no reason to give up: see pviommu_map_pinned().
+ * To allocate with domain->lock, an owner's loans_lock or attach_lock held: other VMs, and the
+ * handler of PCIe errors, wait for these. When a thread whose cgroup is over memory.high is
+ * charged, it is put to sleep for seconds at a time. An allocation that may not sleep defers
+ * that until the thread returns to user space. It fails more easily: see pviommu_try_again().
  */
 #define PVIOMMU_GFP_LOCKED	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
 
-/* Lists of one VM that are being released, or whose end waits for room */
+/* Releases of one VM that are under way, or whose last event is in the backlog */
 #define PVIOMMU_MAX_RELEASES	64
 /* Of these, how many may be at work, or wait for the VMM, at a time */
 #define PVIOMMU_RELEASE_WORKERS	4
@@ -362,27 +361,27 @@ struct pviommu_events {
 	u32 prod;
 	u32 lost;
 	u64 seq;
-	struct pviommu_event *backlog;	/* what the ring has no room for, in a circle */
+	struct pviommu_event *backlog;	/* circular buffer of what the ring has no room for */
 	u32 room;			/* entries of @backlog */
-	u32 first;			/* the oldest of them */
+	u32 first;			/* the oldest one */
 	u32 waiting;			/* how many are in use */
-	u32 waiting_told;		/* what the ring says of that */
-	u32 ends_waiting;		/* how many of these are EV_RELEASED */
+	u32 waiting_told;		/* @waiting, as published in the ring */
+	u32 ends_waiting;		/* how many of those in use are EV_RELEASED */
 };
 
 /* ---- memory types (types.c) ---------------------------------------- */
 
 struct pviommu_types {
 	spinlock_t lock;		/* server, tag, lost_* */
-	struct pviommu_server *server;	/* who has the claim, NULL: nobody */
-	unsigned long tag;		/* of the claim's pages; the next has another */
-	u64 lost_first;			/* GPAs of which the server is to be told */
-	u64 lost_last;			/* first > last when none */
+	struct pviommu_server *server;	/* has the claim; NULL: there is none */
+	unsigned long tag;		/* of the claim's pages; each claim has another one */
+	u64 lost_first;			/* GPAs that have to be reported to the server as lost */
+	u64 lost_last;			/* first > last if there are none */
 	atomic_t plain;			/* changes before pages of the type become plain */
-	bool hurry;			/* no write waits; control_lock */
-	atomic_t dropped;		/* claims that ended as the server did not keep up */
+	bool hurry;			/* writes don't wait for the server; control_lock */
+	atomic_t dropped;		/* claims ended because the server did not keep up */
 	u32 nr_tables;			/* entries of @tables; change_lock */
-	struct mutex change_lock;	/* see above; takes the transport's locks, too */
+	struct mutex change_lock;	/* see lock order; the transport's locks nest inside */
 	struct xarray tables;		/* watched pages of tables by GFN; change_lock */
 	struct work_struct work;	/* stale and lost pages */
 };
@@ -416,7 +415,7 @@ struct pviommu_vm {
 	bool kvm_asked_for;		/* the module for the doorbell page; control_lock */
 	struct rw_semaphore iface_lock;
 	struct pviommu_iface *iface;	/* NULL: stopped */
-	bool recovers;			/* the guest hears of errors and recovers; as iface */
+	bool recovers;			/* the guest gets events and knows RECOVER; as iface */
 	u16 control_error;
 
 	struct mutex cfg_lock;		/* groups, endpoints, domains */
@@ -425,19 +424,19 @@ struct pviommu_vm {
 	struct list_head bypass;	/* domains of PVIOMMU_KIND_BYPASS */
 	struct xarray endpoints;
 	u32 next_endpoint;		/* ids are not used again soon */
-	u32 nr_pasids;			/* that domains are attached at */
-	u32 nr_pasid_groups;		/* that have PASIDs; read without lock */
+	u32 nr_pasids;			/* at which domains are attached */
+	u32 nr_pasid_groups;		/* groups that have PASIDs; read without lock */
 	struct xarray domains;		/* guest's, by id */
 
 	struct rw_semaphore mem_lock;
 	struct rb_root_cached slots;
 	u32 nr_slots;
 	struct pviommu_slot *last_slot;	/* found last; one of @slots, or NULL */
-	struct list_head windows;	/* with control_lock, or held for writing */
+	struct list_head windows;	/* changes with control_lock or mem_lock for writing */
 
 	struct mutex loans_lock;	/* with mem_lock for writing, @slots too */
 	struct rb_root_cached loans;	/* to other VMs */
-	u64 epoch;			/* counts when pages cease to be lent */
+	u64 epoch;			/* counts recalls */
 
 	spinlock_t grants_lock;		/* the list */
 	struct list_head grants;	/* to this VM */
@@ -586,7 +585,7 @@ bool pviommu_try_again(int ret, u32 *tries);
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_unmap(struct pviommu_domain *domain,
 		      struct pviommu_mapping *map);
-int pviommu_hw_take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map);
+int pviommu_hw_split_large(struct pviommu_domain *domain, struct pviommu_mapping *map);
 void pviommu_hw_sync(struct pviommu_domain *domain);
 int pviommu_bypass_map(struct pviommu_domain *domain, struct pviommu_slot *slot);
 void pviommu_bypass_unmap(struct pviommu_domain *domain,
@@ -633,21 +632,21 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 /* table_walk.c */
 
-/* What a guest-owned table says from an IOVA on, as long as it says the same */
+/* A view: consecutive entries of a guest-owned table that are of the same kind */
 enum pviommu_view_kind {
-	PVIOMMU_VIEW_NOTHING,
-	PVIOMMU_VIEW_BAD,	/* one entry */
+	PVIOMMU_VIEW_NOTHING,	/* not present */
+	PVIOMMU_VIEW_BAD,
 	PVIOMMU_VIEW_PAGES,
 };
 
 struct pviommu_view {
 	enum pviommu_view_kind kind;
-	u64 iova;		/* below what was asked for within a large page */
+	u64 iova;		/* for a large page, its start: may be below what was asked for */
 	u64 last;
 	u64 entry;		/* GPA of the first entry */
 	u16 reason;		/* PVIOMMU_BAD_* */
 	u8 level;		/* of the table that the entry is in; 1: of 4 KiB pages */
-	u8 pgshift;		/* PAGES; of 2 MiB it is one page */
+	u8 pgshift;		/* of PAGES; if they are of 2 MiB it is one page */
 	u8 prot;
 	u64 *gfns;		/* up to PVIOMMU_CHUNK */
 };
@@ -664,7 +663,7 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget,
 		       u32 *tries);
 
-/* Bits of IOVA below an entry of a table of a level; 1: it points to pages of 4 KiB */
+/* log2 of the size of the IOVA range that an entry translates; level 1: of a 4 KiB page */
 static inline u32 pviommu_level_shift(u32 level)
 {
 	return PAGE_SHIFT + 9 * (level - 1);
@@ -757,12 +756,12 @@ int pviommu_op_probe(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 
 /* types.c */
 
-/* What the administrator is told of the types of a VM's memory */
+/* Types of a VM's memory, as described to the administrator */
 struct pviommu_types_info {
 	struct pid *pid;		/* of the server, referenced; NULL: there is none */
 	u32 entries;			/* of its ring */
-	u32 waiting;			/* that it has not taken */
-	u64 records;			/* that it was sent */
+	u32 waiting;			/* records that it has not taken yet */
+	u64 records;			/* how many it was sent */
 	u32 dropped;			/* claims that were taken from servers */
 	unsigned long pages;		/* of the server's type */
 	u32 tables;			/* pages of tables that are watched */
@@ -791,7 +790,7 @@ void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_inf
 int pviommu_server_keep_room(struct pviommu_server *server);
 void pviommu_server_use_room(struct pviommu_server *server,
 			     const struct pviommu_server_record *rec);
-ktime_t pviommu_server_patience(void);
+ktime_t pviommu_server_deadline(void);
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
 			ktime_t end, const bool *hurry);
 int pviommu_servers_init(void);
@@ -813,6 +812,10 @@ void pviommu_iface_kick(struct pviommu_vm *vm, enum pviommu_kick_source source,
 			u32 value);
 
 /* hypercall.c */
+int pviommu_op_no_args(const struct pviommu_op *op);
+int pviommu_op_check_buf(const struct pviommu_op *op);
+int pviommu_op_fill_buf(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+			const void *answer, u64 size, u64 *result);
 int pviommu_op_execute(struct pviommu_op_ctx *ctx, u64 features,
 		       struct pviommu_op *op, u64 *result);
 u32 pviommu_status(int err);

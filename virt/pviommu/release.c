@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Release of pages: a guest gives them back, and they become free host memory.
+ * Release of pages: a guest gives pages back, and they become free memory of the host.
  *
- * The op only takes the list. A work then tells everyone who maps the pages, in
- * this VM and in others, and the server that watches them; some time later whoever
- * still does is cut off, the VMM's pages are discarded, and the guest is told.
- * Whoever touches such a page after that, guest or device, gets a new one, of zeroes.
+ * The op only takes the list. A work item then tells everyone who maps the pages, in this
+ * VM and in others, and the server that watches them. Some time later those who still map
+ * them are cut off, the VMM's pages are discarded, and the guest gets an event. Whoever
+ * accesses such a page after that, guest or device, gets a new one, of zeroes.
  */
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
@@ -18,23 +18,23 @@ module_param(release_ms, uint, 0644);
 MODULE_PARM_DESC(release_ms,
 		 "Milliseconds that users of pages have before a RELEASE cuts them off");
 
-/* A guest gives up after a minute, and can't tell then what has become of its pages */
+/* The guest driver gives up after a minute, and then does not know what became of its pages */
 #define MAX_RELEASE_MS	30000U
 
 /*
- * So whatever server_timeout_ms is, a server is not waited for longer than this for all that
- * it is told of a list, or a quarter more if it took most of that at first
+ * For the same reason, whatever server_timeout_ms is: how long to wait for a server to take
+ * all records about a list. It may be a quarter more if announcing the pages took most of it.
  */
-#define MAX_PATIENCE_MS	20000
+#define MAX_SERVER_MS	20000
 
-/* A list that is under way */
+/* A list of pages that is being released */
 struct release {
 	struct delayed_work work;
 	struct list_head entry;		/* of vm->releases; vm->release_lock */
 	struct pviommu_vm *vm;
 	u64 token;
-	bool told;			/* those who map or watch the pages */
-	ktime_t patience;		/* what is left for the server, once they are */
+	bool told;			/* those who map or watch the pages know */
+	ktime_t server_time;		/* how long to wait for the server, once @told */
 	struct pviommu_frames frames;
 	u64 gfns[];
 };
@@ -60,8 +60,9 @@ static void post_released(struct release *rel, u64 size)
 	pviommu_event_post(rel->vm, &ev);
 }
 
-/* Does any mapping or window of this VM hold a page of the list, as far as can be
- * told without looking at the mappings
+/*
+ * Whether a mapping or window of this VM may hold a page of the list: any page of its slot is
+ * pinned. The mappings themselves are not searched for this.
  */
 static bool may_be_mapped(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
@@ -77,7 +78,7 @@ static bool may_be_mapped(struct pviommu_vm *vm, const struct pviommu_frames *fr
 	return false;
 }
 
-/* Tell everyone who maps them; true if there is anyone */
+/* Ask everyone who maps the pages to unmap them; false if nobody does */
 static bool tell_all(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
 	struct pviommu_domain *domain;
@@ -98,7 +99,7 @@ static bool tell_all(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 	return any;
 }
 
-/* Take one stretch of pages, which nothing holds, from the VMM; bytes that went */
+/* Discard contiguous pages, which nobody maps any more. Return: bytes that were freed */
 static u64 discard(struct pviommu_vm *vm, u64 gfn, u64 npages)
 {
 	u64 gpa = gfn << PAGE_SHIFT, done = 0, n;
@@ -127,7 +128,7 @@ static u64 discard_all(struct pviommu_vm *vm, const struct pviommu_frames *frame
 	return done;
 }
 
-/* Cut other VMs off */
+/* Cut other VMs off from the pages */
 static void recall(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
 	mutex_lock(&vm->loans_lock);
@@ -136,10 +137,10 @@ static void recall(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 }
 
 /*
- * Cut everyone off and free the pages. This VM does not map them anew in between: it
- * needs mem_lock for that. Other VMs may, as to free them takes as long as the VMM
- * likes, in which nobody else shall wait: what they have mapped then is not the VMM's
- * page any more and is taken from them, too.
+ * Cut everyone off and free the pages. This VM can't map them again in between, as mem_lock
+ * is held for writing. Other VMs can: freeing may take as long as the VMM likes, and they
+ * must not wait for that. They may have pinned a page that is not the VMM's any more, so it
+ * is taken from them once more at the end.
  */
 static u64 release_now(struct pviommu_vm *vm, const struct pviommu_frames *frames)
 {
@@ -149,7 +150,7 @@ static u64 release_now(struct pviommu_vm *vm, const struct pviommu_frames *frame
 
 	down_write(&vm->mem_lock);
 	mutex_lock(&vm->cfg_lock);
-	/* Bypass has no way to give up single pages */
+	/* A bypass domain can't give up single pages */
 	if (!list_empty(&vm->bypass))
 		goto out_unlock;
 	if (may_be_mapped(vm, frames)) {
@@ -167,15 +168,15 @@ out_unlock:
 	return size;
 }
 
-/* Announce the pages to the server that watches them; whether it does any */
+/* Announce the pages to the server, if it watches any of them; whether it does */
 static bool tell_server(struct release *rel)
 {
 	ktime_t begun = ktime_get(), all;
 	bool any;
 
-	all = min(ktime_sub(pviommu_server_patience(), begun), ms_to_ktime(MAX_PATIENCE_MS));
+	all = min(ktime_sub(pviommu_server_deadline(), begun), ms_to_ktime(MAX_SERVER_MS));
 	any = pviommu_types_announce(rel->vm, &rel->frames, ktime_add(begun, all));
-	rel->patience = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
+	rel->server_time = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
 	return any;
 }
 
@@ -199,16 +200,19 @@ static void release_work(struct work_struct *work)
 			return;
 		}
 	}
-	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->patience));
+	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->server_time));
 	post_released(rel, release_now(vm, &rel->frames));
 	release_free(rel);
 }
 
 /**
- * pviommu_releases_stop() - forget the releases that are under way
+ * pviommu_releases_stop() - cancel the releases that are under way
  * @vm: the VM, control_lock held; no doorbell is being served
  *
- * The pages of those that have not come to their end stay.
+ * The pages of releases that are cancelled stay. Waits for one that can't be cancelled any
+ * more.
+ *
+ * Context: process; may sleep for long.
  */
 void pviommu_releases_stop(struct pviommu_vm *vm)
 {
@@ -220,7 +224,7 @@ void pviommu_releases_stop(struct pviommu_vm *vm)
 		mutex_lock(&vm->release_lock);
 		rel = list_first_entry_or_null(&vm->releases, struct release, entry);
 		next = rel;
-		/* Its work frees it, unless that is cancelled */
+		/* If its work runs and can't be cancelled, the work frees it */
 		if (rel && !cancel_delayed_work(&rel->work))
 			rel = NULL;
 		mutex_unlock(&vm->release_lock);
@@ -240,7 +244,7 @@ static int compare_gfns(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* All are memory of the guest, and none is what the host uses itself */
+/* All must be writable RAM of the guest, and none in use by the host itself (a window) */
 static int check_pages(struct pviommu_vm *vm, const struct release *rel)
 {
 	struct pviommu_window *win;
@@ -263,8 +267,8 @@ static int check_pages(struct pviommu_vm *vm, const struct release *rel)
 	return 0;
 }
 
-static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
-		      struct release *rel, u32 count)
+static int read_list(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
+		     struct release *rel, u32 count)
 {
 	u32 i;
 	int ret;
@@ -288,7 +292,7 @@ static int read_pages(struct pviommu_op_ctx *ctx, const struct pviommu_op *op,
 	return check_pages(ctx->vm, rel);
 }
 
-/* A release counts until its end is in the event ring */
+/* A release counts towards the limit until the event that ends it is in the ring */
 static int release_queue(struct release *rel)
 {
 	struct pviommu_vm *vm = rel->vm;
@@ -308,11 +312,13 @@ static int release_queue(struct release *rel)
 
 /**
  * pviommu_op_release() - RELEASE
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: unused
  *
- * Return: 0, the rest is told by events; -EINVAL, -EFAULT, -EBUSY, -ENOSPC, -ENOMEM.
+ * Return: 0, and the outcome will be told by an event; -EINVAL also if a page is there twice;
+ * -EFAULT not writable RAM; -EBUSY a group is in bypass, or a page is in use by the host;
+ * -ENOSPC too many releases; -ENOMEM.
  */
 int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		       u64 *result)
@@ -336,7 +342,7 @@ int pviommu_op_release(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	mutex_lock(&vm->cfg_lock);
 	ret = list_empty(&vm->bypass) ? 0 : -EBUSY;
 	mutex_unlock(&vm->cfg_lock);
-	ret = ret ?: read_pages(ctx, op, rel, count) ?: release_queue(rel);
+	ret = ret ?: read_list(ctx, op, rel, count) ?: release_queue(rel);
 	if (ret)
 		kvfree(rel);
 	return ret;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that is leaving: a domain's mappings that lead to it are announced to the
- * guest, which may then unmap them itself, or removed, of which it is told.
+ * Memory that leaves a VM: mappings of it are announced to the guest, which may then
+ * unmap them itself, or are removed, and the guest gets an event for each.
  *
- * Mappings know where they lead, memory does not know who maps it: a domain's tree
- * is gone through once for each set of frames. Nothing scans host memory.
+ * A mapping records which frames it maps, but there is no reverse map. So the tree of a
+ * domain is searched once for each set of frames that leaves.
  */
 #include "pviommu_private.h"
 
-/* Tell of pages of a mapping */
+/* Post an event that names pages of a mapping */
 static void post_pages(struct pviommu_domain *domain, u16 type,
 		       const struct pviommu_mapping *map, u64 page, u64 npages)
 {
@@ -28,7 +28,7 @@ static void post_pages(struct pviommu_domain *domain, u16 type,
 	pviommu_event_post(domain->vm, &ev);
 }
 
-/* Unmap pages of a mapping, and tell the guest; the last IOVA that is done with */
+/* Unmap pages of a mapping, and tell the guest. Return: their last IOVA */
 static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *map,
 			u64 page, u64 npages)
 {
@@ -40,8 +40,8 @@ static u64 revoke_pages(struct pviommu_domain *domain, struct pviommu_mapping *m
 	return last;
 }
 
-/* How many of these pages, from @page on, are all of the pages of the mapping's size there */
-static u64 whole_pages(const struct pviommu_mapping *map, u64 page, u64 npages)
+/* How many of @npages from @page on make up whole pages of the mapping's page size */
+static u64 whole_pages_of(const struct pviommu_mapping *map, u64 page, u64 npages)
 {
 	u64 size = 1ULL << (map->pgshift - PAGE_SHIFT);
 
@@ -49,27 +49,27 @@ static u64 whole_pages(const struct pviommu_mapping *map, u64 page, u64 npages)
 }
 
 /*
- * Make small pages of the large one that a page of a mapping is in. If that can't be had
- * all of it goes, which is told.
+ * Split the large page that holds a page of a mapping. If that fails, all of the large
+ * page is revoked.
  */
-static void take_apart(struct pviommu_domain *domain, struct pviommu_mapping *map, u64 page)
+static void split_large_page(struct pviommu_domain *domain, struct pviommu_mapping *map, u64 page)
 {
 	u64 mask = (1ULL << map->pgshift) - 1;
 	u64 iova = (map->it.start + (page << PAGE_SHIFT)) & ~mask;
 
 	map = pviommu_domain_cut(domain, map, iova, iova | mask);
-	/* The guest's table may have a large one still: an INVALIDATE has to look at all of it */
+	/* The guest's table may still have a large page: INVALIDATE must look at all of it */
 	if (domain->table) {
-		domain->table->taken_apart = true;
+		domain->table->has_split = true;
 		map->was_large = true;
 	}
-	if (!pviommu_hw_take_apart(domain, map))
+	if (!pviommu_hw_split_large(domain, map))
 		return;
 	post_pages(domain, PVIOMMU_EV_REVOKED, map, 0, map->npages);
 	pviommu_domain_drop(domain, map);
 }
 
-/* Unmap what leads to frames of a loan, or of the VM's own memory */
+/* Unmap in [pos, end] what maps any of these frames, of a loan or (NULL) of the VM itself */
 static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
 			 u64 pos, u64 end, const struct pviommu_frames *frames)
 {
@@ -82,9 +82,9 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 		done = map->it.last;
 		if (map->loan == loan &&
 		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages)) {
-			npages = whole_pages(map, page, npages);
+			npages = whole_pages_of(map, page, npages);
 			if (!npages) {
-				take_apart(domain, map, page);
+				split_large_page(domain, map, page);
 				cond_resched();
 				continue;
 			}
@@ -97,7 +97,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 	}
 }
 
-/* Tell of what leads there; whether there is anything */
+/* Announce what maps any of these frames, as above. Return: whether anything does */
 static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
 			   u64 pos, u64 end, const struct pviommu_frames *frames)
 {
@@ -125,12 +125,14 @@ static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *l
 }
 
 /**
- * pviommu_domain_revoke() - remove all mappings of memory that is leaving
+ * pviommu_domain_revoke() - remove all mappings of memory that leaves
  * @domain: the domain
- * @frames: the memory; vm->mem_lock held for writing
+ * @frames: the VM's own memory that leaves
  *
- * On return the pages are flushed and unpinned; the guest got an event for each
- * range.
+ * On return nothing of it is mapped here, the IOTLB is flushed and the pages are unpinned.
+ * The guest got an event (PVIOMMU_EV_REVOKED) for each range of IOVAs.
+ *
+ * Context: process, vm->mem_lock held for writing; domain->lock not held.
  */
 void pviommu_domain_revoke(struct pviommu_domain *domain,
 			   const struct pviommu_frames *frames)
@@ -145,11 +147,14 @@ void pviommu_domain_revoke(struct pviommu_domain *domain,
 }
 
 /**
- * pviommu_domain_announce() - tell the guest that it should unmap
- * @domain: the domain; vm->mem_lock held
- * @frames: memory of the guest
+ * pviommu_domain_announce() - ask the guest to unmap memory that will leave
+ * @domain: the domain
+ * @frames: the VM's own memory
  *
- * Return: whether any of it is mapped.
+ * The guest gets an event (PVIOMMU_EV_RELEASE) for each range of IOVAs.
+ *
+ * Context: process, vm->mem_lock held; domain->lock not held.
+ * Return: whether any of it is mapped here.
  */
 bool pviommu_domain_announce(struct pviommu_domain *domain,
 			     const struct pviommu_frames *frames)
@@ -168,11 +173,12 @@ static u64 loan_last(const struct pviommu_loan *loan)
 }
 
 /**
- * pviommu_domain_recall() - remove mappings of a loan
+ * pviommu_domain_recall() - remove the mappings of a loan
  * @loan: the loan, its domain locked
  * @frames: memory of the owner
  *
- * The guest got an event for each range; the pages wait for a flush.
+ * The borrower got an event (PVIOMMU_EV_REVOKED) for each range of IOVAs. The pages stay
+ * pinned until the caller has flushed the domain.
  */
 void pviommu_domain_recall(struct pviommu_loan *loan,
 			   const struct pviommu_frames *frames)
@@ -183,10 +189,13 @@ void pviommu_domain_recall(struct pviommu_loan *loan,
 }
 
 /**
- * pviommu_loan_announce() - tell a borrower that it should unmap
- * @loan: the loan; the owner's loans_lock held
+ * pviommu_loan_announce() - ask a borrower to unmap memory that will leave
+ * @loan: the loan; the owner's loans_lock held, its domain not locked
  * @frames: memory of the owner
  *
+ * The borrower gets an event (PVIOMMU_EV_RELEASE) for each range of IOVAs.
+ *
+ * Context: process.
  * Return: whether any of it is mapped by the loan.
  */
 bool pviommu_loan_announce(struct pviommu_loan *loan,

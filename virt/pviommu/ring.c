@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Rings: taking ops from guest memory and writing back what became of them.
+ * Rings: taking ops from guest memory, and writing back their outcome.
  *
- * A doorbell has a budget of work. An op that does not fit stays at the head
- * of its ring, in our copy, and goes on with the next doorbell. Our own index
- * and copy count; what the guest writes to memory meanwhile does not.
+ * Each doorbell has a budget of work. An op that exceeds it stays at the head of its
+ * ring, and is resumed by the next doorbell. Then the host's own copy of the op counts,
+ * as does its own index; what the guest has written to the ring meanwhile does not.
  */
 #include <linux/nospec.h>
 #include <linux/sched/signal.h>
@@ -12,23 +12,23 @@
 
 #include "pviommu_private.h"
 
-/* What is read of a header, at once */
+/* The part of a ring's header that is read, in one go */
 struct ring_head {
 	__le64 cookie;
 	__le32 prod;
 	__le32 cons;
 };
 
-/* Where the op at cons is in the ring's memory */
+/* Offset of the op at cons in the ring's memory */
 static size_t op_offset(const struct pviommu_ring *ring)
 {
 	return (ring->cons & (ring->nr - 1)) * sizeof(struct pviommu_op);
 }
 
-/* How many words an op has from one of its fields on */
+/* Size of an op in words, from a field of it on */
 #define OP_WORDS(from)	((sizeof(struct pviommu_op) - (from)) / sizeof(u64))
 
-/* The ring is no good any more; say so in its header if that is still there */
+/* Give up a ring that can't be used, and say so in its header if that is still there */
 static void ring_stop(struct pviommu_ring *ring, u32 status)
 {
 	ring->dead = true;
@@ -111,10 +111,10 @@ static int ring_run(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	return 0;
 }
 
-/* Say in the header how many events there are */
-static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
+/* Publish in the header how many events there are, so that the guest need not look for them */
+static void publish_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 {
-	/* Pairs with ring_tell_prod(): the guest can see as many */
+	/* Pairs with ring_publish_prod(): the guest can see as many */
 	u32 events = smp_load_acquire(&vm->events.prod);
 
 	if (events == ring->events)
@@ -125,8 +125,8 @@ static void tell_of_events(struct pviommu_vm *vm, struct pviommu_ring *ring)
 			       cpu_to_le32(events));
 }
 
-/* Tells the guest a doorbell that works from one that does not */
-static void tell_of_service(struct pviommu_ring *ring)
+/* Publish that the ring was served: the guest tells a doorbell that works by that */
+static void publish_served(struct pviommu_ring *ring)
 {
 	pviommu_window_publish(&ring->hdr,
 			       offsetof(struct pviommu_ring_hdr, served),
@@ -154,8 +154,8 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 	}
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
-	tell_of_events(vm, ring);
-	tell_of_service(ring);
+	publish_events(vm, ring);
+	publish_served(ring);
 	if (ring->cons != before)
 		ret = pviommu_window_publish(&ring->hdr,
 					     offsetof(struct pviommu_ring_hdr, cons),
@@ -169,13 +169,16 @@ err_stop:
 }
 
 /**
- * pviommu_rings_serve() - a doorbell rang
+ * pviommu_rings_serve() - execute the ops of one ring, or of all
  * @vm: the VM
  * @iface: its interface; vm->iface_lock held for reading
- * @value: a ring's number, or PVIOMMU_DOORBELL_ALL; others are ignored
+ * @value: a ring's number, or PVIOMMU_DOORBELL_ALL; other values are ignored
  *
- * Context: process, a thread of the VMM (others can't reach guest memory and
- * are ignored).
+ * Stops when the budget of the doorbell is used up. A ring that can't be used any more is
+ * given up, with an error in its header.
+ *
+ * Context: process, may sleep; a thread of the VMM. Nothing happens in other threads, as
+ * they can't reach guest memory.
  */
 void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 			 u32 value)
@@ -203,13 +206,13 @@ void pviommu_rings_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 }
 
 /**
- * pviommu_ring_init() - make a ring of what START says
+ * pviommu_ring_init() - set up a ring as described by START
  * @vm: the VM, control_lock and mem_lock held
  * @ring: the ring
  * @desc: our copy of its description
  *
- * Return: 0, -EINVAL, -ERANGE, -EFAULT, -ENOMEM; on failure pviommu_ring_exit()
- * still has to be called.
+ * Return: 0; -EINVAL alignment or a reserved field; -ERANGE the size; -EFAULT it is not
+ * writable RAM; -ENOMEM. pviommu_ring_exit() has to be called even after an error.
  */
 int pviommu_ring_init(struct pviommu_vm *vm, struct pviommu_ring *ring,
 		      const struct pviommu_ring_desc *desc)

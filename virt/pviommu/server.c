@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Servers: processes of the host that are told what VMs write. The control
- * device, claims, and the rings.
+ * Servers: processes of the host that are told what VMs write. This is the control
+ * device, with claims and rings.
  *
- * A ring has one producer at a time (server->lock) and our own count is the one
- * that matters. A CPU that writes and finds it full waits for room, asleep, and
- * looks again now and then: servers make room by writing to memory. An op, which
- * has locks, does not wait: it has room kept before it changes anything.
+ * A ring has one producer at a time (server->lock), whose own count is the one that
+ * matters. A vCPU that writes and finds the ring full sleeps and polls for room, as a
+ * server makes room by just writing to memory. An op, which holds locks, does not wait:
+ * it reserves room before it changes anything.
  */
 #include <linux/anon_inodes.h>
 #include <linux/capability.h>
@@ -29,23 +29,23 @@ module_param(server_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(server_timeout_ms,
 		 "Milliseconds that a server may leave its ring full before its claim ends");
 
-/* How often one that waits looks for room */
+/* How often a vCPU that waits polls for room */
 #define LOOK_US		200
 
-/* So many records taken in the time-out, or half of the ring, are work */
+/* A server works if it takes so many records, or half of its ring, within the timeout */
 #define WORTH_WAITING	64U
 
-/* A write waits so many times the time-out for a server that works, but for others */
-#define PATIENCE	4
+/* A write waits so many timeouts for a server that works, but makes room for others first */
+#define WRITE_TIMEOUTS	4
 
-/* So often the guest may make pages plain while one is read */
+/* How often a read is tried again because the guest made some page plain meanwhile */
 #define MAX_TRIES	100
 
 /* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
 #define MAX_READ	SZ_16M
 
 struct pviommu_server {
-	struct kref kref;		/* its file, the VM, who tells it */
+	struct kref kref;		/* held by its file, its VM, and calls that use it */
 	u32 vm_id;
 	struct pid *pid;		/* who made the claim */
 	u32 entries;
@@ -57,8 +57,8 @@ struct pviommu_server {
 	u32 prod;
 	u32 kept;			/* room that is kept for records to come */
 	u64 seq;
-	ktime_t full_from;		/* when it was full; 0: the server has worked since */
-	u32 full_cons;			/* what the server had taken then */
+	ktime_t full_from;		/* since when it is full; 0: the server works */
+	u32 full_cons;			/* cons at that time */
 	bool ended;
 };
 
@@ -72,7 +72,7 @@ struct server_file {
 /* ---- the ring -------------------------------------------------------- */
 
 /**
- * pviommu_server_get() - hold a server
+ * pviommu_server_get() - take a reference on a server
  * @server: the server
  */
 void pviommu_server_get(struct pviommu_server *server)
@@ -92,7 +92,7 @@ static void server_release(struct kref *kref)
 }
 
 /**
- * pviommu_server_put() - let go of a server
+ * pviommu_server_put() - drop a reference on a server
  * @server: the server
  *
  * Context: process.
@@ -109,23 +109,23 @@ static void signal_server(struct pviommu_server *server)
 }
 
 /**
- * pviommu_server_end() - the claim is no more
- * @server: the server, which is told
+ * pviommu_server_end() - tell a server that its claim has ended
+ * @server: the server; gets no records any more
  */
 void pviommu_server_end(struct pviommu_server *server)
 {
 	spin_lock(&server->lock);
 	server->ended = true;
-	/* Who sees it sees the last record, too */
+	/* A server that sees the state also sees the last record */
 	smp_store_release(&server->ring->state, PVIOMMU_SERVER_ENDED);
 	spin_unlock(&server->lock);
 	signal_server(server);
 }
 
 /*
- * Has the server taken as much since the ring was full as one that works takes in that
- * time? An entry now and then would do for each write, but not for one instruction
- * that makes a thousand of them; nor does a count that only pretends to move.
+ * Whether the server has taken as many records since the ring was full as one that works
+ * takes in the timeout. It is not enough to take one now and then: a single instruction may
+ * make a thousand records. Nor is a cons that is beyond prod.
  */
 static bool has_worked(const struct pviommu_server *server, u32 cons)
 {
@@ -133,7 +133,7 @@ static bool has_worked(const struct pviommu_server *server, u32 cons)
 	       cons - server->full_cons >= min(server->entries / 2, WORTH_WAITING);
 }
 
-/* -EAGAIN: no room; -ETIMEDOUT: the server does not work, or not enough */
+/* -EAGAIN: no room now; -ETIMEDOUT: the server takes no records, or too few */
 static int find_room(struct pviommu_server *server)
 {
 	u32 cons = READ_ONCE(server->ring->cons);
@@ -168,11 +168,11 @@ static void fill(struct pviommu_server *server, const struct pviommu_server_reco
 	*slot = *rec;
 	slot->seq = server->seq++;
 	slot->thread = current->flags & PF_KTHREAD ? 0 : task_pid_nr(current);
-	/* Who sees the count sees the record */
+	/* A server that sees the count also sees the record */
 	smp_store_release(&ring->prod, ++server->prod);
 }
 
-static int ring_put(struct pviommu_server *server, const struct pviommu_server_record *rec)
+static int put_record(struct pviommu_server *server, const struct pviommu_server_record *rec)
 {
 	int ret;
 
@@ -185,14 +185,14 @@ static int ring_put(struct pviommu_server *server, const struct pviommu_server_r
 }
 
 /**
- * pviommu_server_keep_room() - have room for one record kept
+ * pviommu_server_keep_room() - reserve room for one record
  * @server: the server
  *
- * To be followed by pviommu_server_use_room().
+ * If it succeeds, pviommu_server_use_room() has to follow.
  *
  * Context: any in which spinlocks may be taken; does not wait.
- * Return: 0; -EAGAIN no room now, the server is reminded; -ETIMEDOUT nor has it
- * made enough for server_timeout_ms; -ESHUTDOWN the claim has ended.
+ * Return: 0; -EAGAIN no room now, and the server was signalled; -ETIMEDOUT the server has
+ * not made enough room for server_timeout_ms; -ESHUTDOWN the claim has ended.
  */
 int pviommu_server_keep_room(struct pviommu_server *server)
 {
@@ -209,9 +209,9 @@ int pviommu_server_keep_room(struct pviommu_server *server)
 }
 
 /**
- * pviommu_server_use_room() - put a record where room was kept for it
+ * pviommu_server_use_room() - put a record into room that was reserved
  * @server: the server
- * @rec: the record, but for number and thread; NULL: there is none after all
+ * @rec: the record; its number and thread are filled in here. NULL gives the room back.
  *
  * Context: as pviommu_server_keep_room().
  */
@@ -230,36 +230,36 @@ void pviommu_server_use_room(struct pviommu_server *server,
 }
 
 /**
- * pviommu_server_patience() - until when a write may wait
+ * pviommu_server_deadline() - until when a write that begins now may wait for a server
  *
- * Return: the time for pviommu_server_tell(), the same for all records of a write.
+ * Return: the time, for pviommu_server_tell() of all records of this write.
  */
-ktime_t pviommu_server_patience(void)
+ktime_t pviommu_server_deadline(void)
 {
-	return ktime_add_ms(ktime_get(), (u64)PATIENCE * READ_ONCE(server_timeout_ms));
+	return ktime_add_ms(ktime_get(), (u64)WRITE_TIMEOUTS * READ_ONCE(server_timeout_ms));
 }
 
 /**
  * pviommu_server_tell() - put a record into a server's ring
  * @server: the server
- * @rec: the record, but for number and thread
- * @end: from pviommu_server_patience()
- * @hurry: set when it can't be waited for
+ * @rec: the record; its number and thread are filled in here
+ * @end: from pviommu_server_deadline()
+ * @hurry: may be set at any time: stop waiting
  *
  * Waits while the ring is full. Records of one thread arrive in the order of the
  * calls.
  *
  * Context: process; may sleep until @end.
  * Return: 0; -ESHUTDOWN the claim has ended; -ETIMEDOUT the server has not made
- * enough room for server_timeout_ms, or none for us until @end; -EINTR the thread
- * is being killed, or @hurry.
+ * enough room for server_timeout_ms, or none for this record until @end; -EINTR the thread
+ * is being killed, or @hurry was set. After an error the record is not in the ring.
  */
 int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_server_record *rec,
 			ktime_t end, const bool *hurry)
 {
 	int ret;
 
-	while ((ret = ring_put(server, rec)) == -EAGAIN) {
+	while ((ret = put_record(server, rec)) == -EAGAIN) {
 		if (ktime_after(ktime_get(), end))
 			return -ETIMEDOUT;
 		if (fatal_signal_pending(current) || READ_ONCE(*hurry))
@@ -274,7 +274,7 @@ int pviommu_server_tell(struct pviommu_server *server, const struct pviommu_serv
 
 /* ---- claims ----------------------------------------------------------- */
 
-/* Memory for a ring: the caller's account, for as long as anybody maps it */
+/* Memory for a ring. It is charged to the caller's cgroup for as long as anybody maps it. */
 static void *ring_alloc(size_t size)
 {
 	unsigned int n = size >> PAGE_SHIFT, i;
@@ -336,9 +336,9 @@ err_free:
 }
 
 /**
- * pviommu_server_info() - what there is to tell of a server
+ * pviommu_server_info() - describe a server to the administrator
  * @server: the server
- * @info: its part of this is set
+ * @info: pid, entries, waiting and records are filled in; the caller puts @info->pid
  */
 void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_info *info)
 {
@@ -346,7 +346,7 @@ void pviommu_server_info(struct pviommu_server *server, struct pviommu_types_inf
 	info->entries = server->entries;
 	spin_lock(&server->lock);
 	info->records = server->seq;
-	/* The server may have written anything */
+	/* The server may have written nonsense to cons */
 	info->waiting = min(server->prod - READ_ONCE(server->ring->cons), server->entries);
 	spin_unlock(&server->lock);
 }
@@ -370,7 +370,7 @@ static void give_up(struct server_file *file)
 
 	if (!file->server)
 		return;
-	/* A VM that is gone has ended all claims */
+	/* If the VM is gone, the claim has ended with it */
 	vm = pviommu_vm_get(file->server->vm_id);
 	if (vm) {
 		pviommu_types_disclaim(vm, file->server);
@@ -390,7 +390,7 @@ static int do_claim(struct server_file *file, const struct pviommu_server_claim 
 	    claim->entries > PVIOMMU_SERVER_MAX_ENTRIES ||
 	    !is_power_of_2(claim->entries) || claim->eventfd < -1)
 		return -EINVAL;
-	/* Who is given the file is given one VM, and learns nothing of others */
+	/* A process that was passed the file may claim the same VM again, but no other */
 	if (file->vm_id != claim->vm && !capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	if (file->server && !has_ended(file->server))
@@ -449,8 +449,8 @@ static long ioctl_claim(struct server_file *file, unsigned long arg)
 /* ---- reading ----------------------------------------------------------- */
 
 /*
- * The VM is held for this page only: its end waits for whoever holds it, and to
- * write to the server's memory may take as long as the server likes.
+ * References on the VM are held for one page at a time, as releasing the VM waits for them:
+ * copying to the server's memory may take as long as the server likes.
  */
 static int read_page(struct pviommu_server *server, u64 gpa, void *page, u32 len)
 {
@@ -557,14 +557,14 @@ static long server_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	}
 }
 
-/* What a mapped ring is a mapping of, instead of the control device */
+/* A mapped ring is a mapping of such a file, instead of the control device */
 static const struct file_operations ring_fops = {
 	.owner = THIS_MODULE,
 };
 
 /*
- * The mapping holds the pages, so that it outlives the server. It does not hold the file:
- * to close that ends the claim.
+ * The mapping holds references on the pages, so it may outlive the server. It must not hold
+ * one on the control device's file, as the last close of that ends the claim.
  */
 static int map_ring(struct pviommu_server *server, struct vm_area_struct *vma)
 {

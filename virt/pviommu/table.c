@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned page tables as domains: the host's mirror of them.
+ * Domains that translate what a guest-owned page table says: the host's mirror of it.
  *
- * The guest's table is never given to the physical IOMMU, whose tables hold
- * host addresses. INVALIDATE makes us look at a range of it, and what it says
- * there is pinned and mapped as MAP would do it: the domain's mappings are the
- * mirror. What the mirror has already stays as it is, so that devices which use
- * it are not disturbed. A bad entry is a hole, and the guest gets an event.
+ * The physical IOMMU never uses the guest's table, as its own tables hold host
+ * addresses. INVALIDATE makes the host walk ("look at") a range of the guest's table,
+ * and pin and map what it finds there as MAP would: the domain's mappings are the
+ * mirror. Mappings that are up to date are left alone, so that devices which use them
+ * are not disturbed. A bad entry maps nothing, and the guest gets an event.
  *
- * The guest may have asked that the pages of the table are watched. Then each store
- * to them makes us look, too, but only for what has come: what it removes or changes
- * may be in use until an INVALIDATE, as with any IOMMU that caches.
+ * The guest may have asked for the pages of the table to be watched. Then each store to
+ * them makes the host look as well, but only for new entries: what a store removes or
+ * changes may stay in use until an INVALIDATE, as with any IOMMU that caches.
  *
- * table->lock is held from when an entry is read until it is mapped: of two
- * looks at an entry, the one that saw the newer value has the last word.
+ * table->lock is held from the time an entry is read until it is mapped. So if two walks
+ * read the same entry, the one that saw the newer value maps last.
  */
 #include <linux/delay.h>
 #include <linux/overflow.h>
@@ -24,11 +24,11 @@
 
 #define NO_FRAME	U64_MAX
 
-/* When a page can't be watched because another is just being, or memory changes */
+/* Retries when a page can't be watched now: another one is being watched, or memory changes */
 #define LOOK_TRIES	20
 #define LOOK_AGAIN_US	50
 
-/* A place in the mirror; to ask for IOVAs one after the other is cheap */
+/* A position in the mirror, which makes it cheap to look up consecutive IOVAs */
 struct cursor {
 	struct pviommu_domain *domain;
 	const struct pviommu_mapping *map;
@@ -37,11 +37,11 @@ struct cursor {
 };
 
 /**
- * pviommu_table_create() - a table that a domain shall mirror
+ * pviommu_table_create() - create the record of a table that a domain will mirror
  * @vm: the VM, mem_lock held
  * @format: PVIOMMU_TABLE_*
  * @root: GPA of its first page
- * @watch: whether its pages are watched once they have been looked at
+ * @watch: whether its pages are to be watched, each from the first look at it on
  *
  * Return: the table; ERR_PTR: -EOPNOTSUPP the format, -EINVAL alignment, -EFAULT
  * the root is not RAM of the guest, -ENOMEM.
@@ -97,7 +97,7 @@ static u64 table_last(const struct pviommu_table *table)
 
 /* ---- what the mirror has ------------------------------------------- */
 
-/* The frame that is mirrored at an IOVA, or NO_FRAME */
+/* The frame that the mirror maps at an IOVA, or NO_FRAME; IOVAs are asked for in order */
 static u64 mirrored(struct cursor *cur, u64 iova)
 {
 	if (!cur->map || iova > cur->map->it.last) {
@@ -114,7 +114,7 @@ static u64 mirrored(struct cursor *cur, u64 iova)
 	return cur->run->gfn + cur->offset;
 }
 
-/* Is a page of a view in the mirror already? */
+/* Whether a page of a view is in the mirror already, with the same size and protection */
 static bool page_alike(struct cursor *cur, const struct pviommu_view *view, u32 page)
 {
 	return mirrored(cur, view->iova + ((u64)page << PAGE_SHIFT)) == view->gfns[page] &&
@@ -126,7 +126,10 @@ static u32 view_pages(const struct pviommu_view *view)
 	return (view->last - view->iova + 1) >> PAGE_SHIFT;
 }
 
-/* From @page on, how many pages are in the mirror already, or all are not (@alike) */
+/*
+ * How many pages of a view, from @page on, have the same answer to: is it in the mirror
+ * already? That answer is @alike.
+ */
 static u32 compare(struct pviommu_domain *domain, const struct pviommu_view *view,
 		   u32 page, bool *alike)
 {
@@ -138,7 +141,7 @@ static u32 compare(struct pviommu_domain *domain, const struct pviommu_view *vie
 	while (page + n < npages && page_alike(&cur, view, page + n) == *alike)
 		n++;
 	mutex_unlock(&domain->lock);
-	/* A large page is one; so is, hence, what is mapped with it */
+	/* A large page is replaced as a whole */
 	if (view->pgshift != PAGE_SHIFT && n < npages) {
 		*alike = false;
 		n = npages;
@@ -148,8 +151,8 @@ static u32 compare(struct pviommu_domain *domain, const struct pviommu_view *vie
 
 /* ---- changing it ---------------------------------------------------- */
 
-/* The bounds of the pages that are mapped at the ends of a range */
-static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+/* Widen a range to whole pages, of the sizes that are mapped at its ends */
+static void widen_to_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 {
 	struct pviommu_mapping *map;
 
@@ -164,10 +167,11 @@ static void whole_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 }
 
 /*
- * Is any page left of the large one around an IOVA, if that was taken apart? Also when the
- * guest has small ones there now: a look that can be interrupted can't tell for all of them.
+ * Whether the 2 MiB around an IOVA hold a page that is left of a large one that was split.
+ * The answer may be true although the guest has small pages there by now: a look may be
+ * interrupted, and then can't check them all.
  */
-static bool was_large(struct pviommu_domain *domain, u64 iova)
+static bool was_split(struct pviommu_domain *domain, u64 iova)
 {
 	u64 first = round_down(iova, SZ_2M), last = iova | (SZ_2M - 1);
 	struct interval_tree_node *node;
@@ -181,26 +185,26 @@ static bool was_large(struct pviommu_domain *domain, u64 iova)
 	return false;
 }
 
-/* The bounds of the large pages that were taken apart at the ends of a range */
-static void once_large_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
+/* Widen a range to the bounds of large pages that were split, at its ends */
+static void widen_to_split_pages(struct pviommu_domain *domain, u64 *iova, u64 *last)
 {
 	lockdep_assert_held(&domain->lock);
 
-	if (!domain->table->taken_apart)
+	if (!domain->table->has_split)
 		return;
-	if (was_large(domain, *iova))
+	if (was_split(domain, *iova))
 		*iova = round_down(*iova, SZ_2M);
-	if (was_large(domain, *last))
+	if (was_split(domain, *last))
 		*last |= SZ_2M - 1;
 }
 
-/* Take a range out of the mirror; true when all of it is */
+/* Remove a range from the mirror; false if the budget did not suffice for all of it */
 static bool forget(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
 {
 	bool done;
 
 	mutex_lock(&domain->lock);
-	whole_pages(domain, &iova, &last);
+	widen_to_pages(domain, &iova, &last);
 	pviommu_domain_unmap(domain, iova, last, budget);
 	done = !pviommu_mapping_first(domain, iova, last);
 	mutex_unlock(&domain->lock);
@@ -237,8 +241,8 @@ static void post_bad_pages(struct pviommu_domain *domain, const struct pviommu_v
 }
 
 /*
- * Map @n pages of a view from @page on, where nothing is mapped, as one mapping. 0 also if
- * that can't be, as any of them is bad: then @reason says why, else it is set to 0.
+ * Map @n pages of a view from @page on, where nothing is mapped, as one mapping. Return: a
+ * negative errno; or 0 with *reason 0 on success, or PVIOMMU_BAD_* if one of them is bad.
  */
 static int mirror_together(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			   const struct pviommu_view *view, u32 page, u32 n, u16 *reason)
@@ -266,8 +270,8 @@ static int mirror_together(struct pviommu_op_ctx *ctx, struct pviommu_domain *do
 }
 
 /*
- * What can't be had together may be had one by one, but for those that are bad: of
- * neighbours that are for one reason, the guest is told at once.
+ * Map pages one by one, as one of them is bad. Neighbours that are bad for the same
+ * reason are reported by one event.
  */
 static int mirror_singly(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			 const struct pviommu_view *view, u32 page, u32 n)
@@ -276,7 +280,7 @@ static int mirror_singly(struct pviommu_op_ctx *ctx, struct pviommu_domain *doma
 	u32 bad = 0, i;
 	int ret = 0;
 
-	/* @bad pages before @i are bad for @last_reason */
+	/* The last @bad pages before @i are bad, for @last_reason, and not reported yet */
 	for (i = 0; i < n && !ret; i++) {
 		ret = mirror_together(ctx, domain, view, page + i, 1, &reason);
 		if (bad && (ret || reason != last_reason)) {
@@ -326,7 +330,10 @@ static int adopt_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	return 0;
 }
 
-/* From @page on, how many pages have nothing in the mirror, or all have something (@has) */
+/*
+ * How many pages of a view, from @page on, have the same answer to: is anything mapped
+ * there? That answer is @has.
+ */
 static u32 mirror_has(struct pviommu_domain *domain, const struct pviommu_view *view,
 		      u32 page, bool *has)
 {
@@ -355,7 +362,7 @@ static int mirror_new_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *d
 		n = mirror_has(domain, view, page, &has);
 		if (has)
 			continue;
-		/* A large page whose place is not free yet */
+		/* A large page needs all of its place, which is not free until an INVALIDATE */
 		if (view->pgshift != PAGE_SHIFT && n < npages)
 			return 0;
 		ret = mirror_pages(ctx, domain, view, page, n);
@@ -365,9 +372,9 @@ static int mirror_new_pages(struct pviommu_op_ctx *ctx, struct pviommu_domain *d
 	return 0;
 }
 
-/* Add to the mirror what was seen, and leave what it has */
-static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-	       const struct pviommu_view *view)
+/* Add what a view shows to the mirror, and keep what is there */
+static int add_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		    const struct pviommu_view *view)
 {
 	bool has;
 
@@ -383,13 +390,13 @@ static int add(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 	return 0;
 }
 
-/* Make the mirror what was seen; -EINPROGRESS: see it anew with more budget */
-static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-		 const struct pviommu_view *view)
+/* Make the mirror what a view shows; -EINPROGRESS: read the view again with more budget */
+static int adopt_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+		      const struct pviommu_view *view)
 {
-	/* However small the budget, a look gets on */
+	/* Reading the entry may have used up the budget: make progress all the same */
 	*ctx->budget = max(*ctx->budget, 1U);
-	/* Pages of tables that are none any more */
+	/* Pages below, that are no tables any more */
 	if (!pviommu_watch_forget(domain, view->iova, view->last, view->level, ctx->budget))
 		return -EINPROGRESS;
 	if (view->kind == PVIOMMU_VIEW_PAGES)
@@ -403,9 +410,9 @@ static int adopt(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 }
 
 /*
- * Where to look: at what was asked for, as far as there can be something, and at
- * all of a large page that part of it is asked for, also if it was taken apart since. That
- * is found out once and kept in our copy of the op.
+ * The range to look at: what was asked for, within the domain's aperture, and widened to
+ * whole large pages, including those that were split since. It is worked out when the op
+ * begins, and kept in our copy of the op. False: there is nothing to look at.
  */
 static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *iova, u64 *last)
@@ -424,8 +431,8 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	if (ctx->resumed)
 		return true;
 	mutex_lock(&domain->lock);
-	whole_pages(domain, iova, last);
-	once_large_pages(domain, iova, last);
+	widen_to_pages(domain, iova, last);
+	widen_to_split_pages(domain, iova, last);
 	mutex_unlock(&domain->lock);
 	op->inv.granularity = cpu_to_le32(PVIOMMU_INV_PAGE);
 	op->inv.addr = cpu_to_le64(*iova);
@@ -434,13 +441,13 @@ static bool look_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 }
 
 /*
- * Look at a range of which @ctx->done bytes have been looked at, and do something with
- * each view. -EINPROGRESS: the budget is used up.
+ * Walk a range, of which @ctx->done bytes have been walked, and hand each view to @use.
+ * -EINPROGRESS: the budget is used up.
  */
-static int look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
-		u64 last, u64 *gfns,
-		int (*use)(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
-			   const struct pviommu_view *view))
+static int walk_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		      u64 last, u64 *gfns,
+		      int (*use)(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
+				 const struct pviommu_view *view))
 {
 	struct pviommu_view view = { .gfns = gfns };
 	int ret = 0;
@@ -460,18 +467,19 @@ static int look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 i
 }
 
 /**
- * pviommu_table_look() - make the mirror of a range what the table says
- * @ctx: where and how much; @ctx->done counts the bytes that were looked at
+ * pviommu_table_look() - bring the mirror of a range up to date with the table
+ * @ctx: context of the op; @ctx->done counts the bytes that were looked at
  * @domain: a domain with a table, not locked
  * @op: our copy of the INVALIDATE, its range checked; the range may be changed
  * @result: when it fails, set to the first IOVA that was not looked at
  *
- * What has left the mirror is in limbo: the caller flushes.
+ * What was removed from the mirror is in limbo: the caller flushes, also on failure.
  *
- * Context: a thread of the VMM, vm->mem_lock held.
- * Return: 0 all is looked at; -EINPROGRESS; -ENOENT the domain is being freed;
- * -ENOSPC, -ENOMEM, -EIO something good could not be mapped. Then what comes
- * before *@result is as in the table, and devices may reach more than that.
+ * Context: process, a thread of the VMM, vm->mem_lock held; may sleep.
+ * Return: 0 all of the range was looked at; -EINPROGRESS call again with more budget;
+ * -ENOENT the domain is being freed; -ENOSPC, -ENOMEM, -EIO a good entry could not be
+ * mapped. After an error the mirror is up to date below *@result, and from there on as
+ * it was.
  */
 int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       struct pviommu_op *op, u64 *result)
@@ -483,29 +491,30 @@ int pviommu_table_look(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 	lockdep_assert_held(&ctx->vm->mem_lock);
 
 	if (!look_range(ctx, domain, op, &iova, &last)) {
+		/* Nor is there if the op is resumed, to unpin what else was flushed */
 		ctx->done = U64_MAX;
 		return 0;
 	}
 	mutex_lock(&table->lock);
-	ret = look(ctx, domain, iova, last, (u64 *)ctx->scratch->list, adopt);
+	ret = walk_range(ctx, domain, iova, last, (u64 *)ctx->scratch->list, adopt_view);
 	mutex_unlock(&table->lock);
 	*result = ret ? iova + ctx->done : 0;
-	/* Others get on when the thread has left KVM, and then so do we */
+	/* Whoever holds slots_lock waits for this thread to leave KVM: try again after that */
 	return ret == -EAGAIN ? -EINPROGRESS : ret;
 }
 
 /**
- * pviommu_table_add() - mirror what has come into a range of a table that is watched
+ * pviommu_table_add() - mirror new entries of a table that is watched
  * @domain: the domain, not locked
  * @iova: first IOVA
  * @last: last IOVA
  * @budget: work that may be done, reduced by what was
- * @tries: how often was waited for others, for one store
+ * @tries: how often this store has waited for others so far; at most LOOK_TRIES
  *
- * What the mirror has already stays as it is. The guest is told of bad entries, and of
- * what could not be done now, which an INVALIDATE will do.
+ * What the mirror has already stays as it is. The guest gets an event for bad entries, and
+ * one for the range that could not be mirrored now: an INVALIDATE will do that.
  *
- * Context: a thread of the VMM, vm->iface_lock and vm->mem_lock held; sleeps.
+ * Context: process, a thread of the VMM, vm->iface_lock and vm->mem_lock held; sleeps.
  */
 void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget,
 		       u32 *tries)
@@ -528,9 +537,13 @@ void pviommu_table_add(struct pviommu_domain *domain, u64 iova, u64 last, u32 *b
 		return;
 	do {
 		mutex_lock(&table->lock);
-		ret = look(&ctx, domain, iova, last, (u64 *)table->scratch->list, add);
+		ret = walk_range(&ctx, domain, iova, last, (u64 *)table->scratch->list,
+				 add_view);
 		mutex_unlock(&table->lock);
-		/* Of who waits for all CPUs to leave KVM the guest has to be told */
+		/*
+		 * Whoever holds slots_lock may be done soon. If it waits for this thread to
+		 * leave KVM, the tries run out and the guest is told.
+		 */
 		if (ret == -EAGAIN)
 			usleep_range(LOOK_AGAIN_US, 2 * LOOK_AGAIN_US);
 	} while (ret == -EAGAIN && ++*tries < LOOK_TRIES &&

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reading guest-owned page tables: what they say from an IOVA on.
+ * Reading guest-owned page tables.
  *
- * Each entry is copied, at once and once, and the copy is checked. A walk goes
- * down by at most the levels of the format, so that it ends whatever the guest
- * has linked to what. Nothing is changed here.
+ * Each entry is read once, by a single access, and the copy is checked. A walk goes down
+ * at most as many levels as the format has, so it ends whatever the guest has linked.
+ * Nothing is written to the table.
  *
- * The format is that of the CPU. Of an entry the host uses P, R/W, PS, the
- * address and XD; U/S, the types of caching, A, D, G and all that is left to
- * software or to protection keys are ignored, and nothing is ever set.
+ * The format is that of the CPU. The host uses the bits P, R/W, PS, XD and the address of
+ * an entry. It ignores U/S, the memory type, A, D, G, protection keys and the bits that
+ * are left to software.
  */
 #include "pviommu_private.h"
 
@@ -24,15 +24,15 @@
 
 static_assert(ENTRIES <= PVIOMMU_CHUNK && ENTRIES <= PVIOMMU_LIST_MAX);
 
-/* One way down */
+/* A walk from the root to the entries that translate an IOVA */
 struct walk {
 	struct pviommu_op_ctx *ctx;
 	struct pviommu_domain *domain;
 	u64 iova;
-	u64 last;		/* nobody asks beyond */
-	u64 tables[MAX_LEVELS];	/* GPAs, of the level below the root at [1] */
-	u32 depth;		/* how many there are */
-	bool write;		/* what all entries so far permit */
+	u64 last;		/* end of the range that the caller asks for */
+	u64 tables[MAX_LEVELS];	/* GPAs of the tables on the way: [0] is the root */
+	u32 depth;		/* how many of them there are */
+	bool write;		/* all entries on the way permit it */
 	bool noexec;
 };
 
@@ -58,7 +58,7 @@ static int read_entries(struct walk *walk, u32 index, u32 n, u64 *entries)
 					entries, n);
 }
 
-/* Entries of the table at @level from the IOVA on that somebody asks for */
+/* How many entries of the table at @level, from the IOVA on, the caller asks for */
 static u32 entries_wanted(const struct walk *walk, u32 level)
 {
 	u32 shift = pviommu_level_shift(level);
@@ -87,9 +87,9 @@ static void set_bad(struct pviommu_view *view, const struct walk *walk, u32 leve
 }
 
 /*
- * Have the current table watched before it is read: what is written to it from then on
- * is seen later, if not now. What can't be watched is a hole, with all below, and no reason
- * to leave what was there. 1: it may be read; 0: the view is that hole; or an error.
+ * Have the current table watched before it is read, so that no later store is missed. A
+ * table that can't be watched is bad, with all below. Return: 1, it may be read; 0, the
+ * view says that it is bad; or a negative errno.
  */
 static int watch_table(struct walk *walk, u32 level, struct pviommu_view *view)
 {
@@ -112,7 +112,7 @@ static u8 walk_prot(const struct walk *walk, u64 entry)
 	       (walk->noexec || entry & ENTRY_XD ? PVIOMMU_PROT_NOEXEC : 0);
 }
 
-/* An entry that is not there: neither are, perhaps, those that follow */
+/* An entry that is not present, and those after it that are not present either */
 static void view_hole(struct walk *walk, u32 level, struct pviommu_view *view)
 {
 	u32 index = level_index(walk->iova, level), n = 1;
@@ -124,7 +124,7 @@ static void view_hole(struct walk *walk, u32 level, struct pviommu_view *view)
 	set_view(view, PVIOMMU_VIEW_NOTHING, walk, level, n);
 }
 
-/* A page of 2 MiB, or that much of one of 1 GiB */
+/* A page of 2 MiB, or a part of that size of one of 1 GiB */
 static void view_large(struct walk *walk, u32 level, u64 entry, struct pviommu_view *view)
 {
 	u64 mask = (1ULL << pviommu_level_shift(level)) - 1, gfn;
@@ -144,7 +144,7 @@ static void view_large(struct walk *walk, u32 level, u64 entry, struct pviommu_v
 		view->gfns[i] = gfn + i;
 }
 
-/* Pages of 4 KiB, as many as are alike */
+/* Entries for pages of 4 KiB, as many as agree in presence and protection */
 static int view_small(struct walk *walk, struct pviommu_view *view)
 {
 	u32 wanted = entries_wanted(walk, 1), n;
@@ -184,7 +184,7 @@ static bool in_walk(const struct walk *walk, u64 table)
 	return false;
 }
 
-/* Look at one entry that is no page of 4 KiB; 1: there is a table below */
+/* Read an entry above the last level. Return: 1 there is a table below; 0 the view is set */
 static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
 {
 	u64 entry, next, probe;
@@ -215,20 +215,20 @@ static int descend(struct walk *walk, u32 level, struct pviommu_view *view)
 }
 
 /**
- * pviommu_table_view() - what a table says from an IOVA on
- * @ctx: where; the budget is spent for each entry that is read
- * @domain: whose table, which is locked, so that what is seen becomes effective in order
+ * pviommu_table_view() - read what a table says from an IOVA on
+ * @ctx: context of the op; reading entries spends its budget
+ * @domain: whose table it is; table->lock is held until the view has been made effective
  * @iova: the IOVA, page aligned
  * @last: the last IOVA that the caller cares for, the end of a page
- * @view: set to it, but for @view->gfns, which has room for PVIOMMU_CHUNK frames
+ * @view: filled in; @view->gfns has room for PVIOMMU_CHUNK frames
  *
- * A view covers @iova and as much after it as is alike and was easily seen. It
- * does not end within a page. Frames are what the table says and may be no RAM.
- * Of a table that is not RAM (any more), such as the root, all entries are bad.
+ * A view covers @iova and the entries after it, in the same table, that are of the same
+ * kind. It does not end within a page. Frames are what the table says, and need not be
+ * RAM. If a table, or the root, is not RAM (any more), all its entries are bad.
  *
- * Context: vm->mem_lock held; in threads of the VMM, others see nothing.
- * Return: 0; of a table whose pages are watched also -EAGAIN one can't be just now, by
- * this thread as long as it is in KVM; -ENOMEM; -ENOENT the domain goes.
+ * Context: vm->mem_lock held; a thread of the VMM, for others no table is RAM.
+ * Return: 0. If the table is watched also -EAGAIN a page can't be watched now, perhaps not
+ * before this thread has left KVM; -ENOMEM; -ENOENT the domain is being freed.
  */
 int pviommu_table_view(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 		       u64 iova, u64 last, struct pviommu_view *view)

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned page tables whose pages are watched: which pages these are, and where a
- * store to one has us look.
+ * Guest-owned page tables whose pages are watched: which pages these are, and which IOVAs
+ * a store to one of them is about.
  *
- * A place is where a look has found a table: a level, and the first IOVA that the
- * table there translates. A page may be in several places, of one domain or of more.
- * Places only tell where to look. A look walks from the root, and so a place that is
- * out of date (an entry above it was changed, and nobody asked us to look) does no harm.
+ * A place is where a walk has found a table: its level, and the first IOVA that it
+ * translates. A page may be in several places, of one domain or of several. A place only
+ * says where to look. As each look walks from the root, a place that is out of date (an
+ * entry above it has changed since) does no harm.
  *
- * All is under types.change_lock, which also keeps a server's pages and these apart.
+ * types.change_lock protects all of this. It also makes sure that no page is watched both
+ * as a table and for a server.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "pviommu_private.h"
 
-/* More places than that of a page would make a store to it too much work */
+/* Places of one page: each of them is looked at for each store to the page */
 #define MAX_PLACES	8
 
-/* Pages of one VM; memory that leaves lets go of what KVM has, but not of places */
+/* Pages of one VM. KVM's limit does not do for them: places outlive memory that leaves */
 #define MAX_TABLES	65536
 
 struct table_page {
@@ -30,19 +31,19 @@ struct table_page {
 struct place {
 	struct list_head entry;		/* entry of page->places */
 	struct table_page *page;
-	struct pviommu_domain *domain;	/* not referenced: it ends its places first */
+	struct pviommu_domain *domain;	/* no reference: it drops its places before it goes */
 	u64 iova;
 	u8 level;			/* 1: its entries are pages of 4 KiB */
 };
 
-/* What one store has us look at */
+/* IOVAs of a domain that one store is about */
 struct table_range {
 	struct pviommu_domain *domain;
 	u64 iova;
 	u64 last;
 };
 
-/* By IOVA, and of one IOVA by level: all in a range of IOVAs are together */
+/* Index in table->places: by IOVA, then level, so that a range of IOVAs is a range of keys */
 static unsigned long place_key(u64 iova, u32 level)
 {
 	return iova >> pviommu_level_shift(2) << 3 | level;
@@ -50,7 +51,7 @@ static unsigned long place_key(u64 iova, u32 level)
 
 /* ---- pages ------------------------------------------------------------ */
 
-/* Have a page watched; it may have been, and have left the VM meanwhile */
+/* Have a page watched, unless it is: it is not any more if its memory had left the VM */
 static int watch_page(struct pviommu_op_ctx *ctx, u64 gfn)
 {
 	struct pviommu_iface *iface = ctx->vm->iface;
@@ -74,7 +75,7 @@ static void unwatch_page(struct pviommu_vm *vm, u64 gfn)
 	struct pviommu_iface *iface = vm->iface;
 	u64 gpa = gfn << PAGE_SHIFT;
 
-	/* When the interface goes, all that is watched has gone before */
+	/* Without a doorbell nothing is watched any more */
 	if (iface && iface->doorbell &&
 	    iface->doorbell_ops->watched(iface->doorbell, gpa) == PVIOMMU_TAG_TABLE)
 		iface->doorbell_ops->unwatch(iface->doorbell, gpa);
@@ -103,7 +104,7 @@ static struct table_page *page_get(struct pviommu_vm *vm, u64 gfn)
 	return page;
 }
 
-/* Let go of a page that is in no place (any more) */
+/* Stop watching a page, and forget it, if it is in no place (any more) */
 static void page_put(struct pviommu_vm *vm, struct table_page *page)
 {
 	if (page->nr_places)
@@ -186,19 +187,19 @@ static int watch_place(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 }
 
 /**
- * pviommu_watch_table() - a look has come to a table: watch its page
- * @ctx: of the look
- * @domain: whose table
+ * pviommu_watch_table() - watch a page of a table that a walk has reached
+ * @ctx: context of the op that walks
+ * @domain: whose table it is
  * @gpa: the page
  * @iova: the first IOVA that it translates
- * @level: what it is a table of; 1: pages of 4 KiB
+ * @level: its level; 1: its entries are pages of 4 KiB
  *
- * From now on pviommu_table_written() is called for each store to it by a CPU.
+ * From now on pviommu_table_written() is called for each store to it by a vCPU.
  *
- * Context: vm->iface_lock and the table's lock held.
- * Return: 0, also if no CPU can store there; -EBUSY a server watches the page, or it is in
- * too many places; -EAGAIN not now, while this thread is in KVM; -ENOENT the domain goes;
- * -ENOSPC; -ENOMEM.
+ * Context: process, vm->iface_lock and the table's lock held; does not wait.
+ * Return: 0, also if no vCPU can store there; -EBUSY the page is watched for a server, or
+ * is in too many places; -EAGAIN not now, perhaps not before this thread has left KVM;
+ * -ENOENT the domain is being freed; -ENOSPC too many pages; -ENOMEM.
  */
 int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain,
 			u64 gpa, u64 iova, u8 level)
@@ -215,18 +216,18 @@ int pviommu_watch_table(struct pviommu_op_ctx *ctx, struct pviommu_domain *domai
 }
 
 /**
- * pviommu_watch_forget() - there are no tables below a level
- * @domain: whose table, locked
+ * pviommu_watch_forget() - drop the places below a level
+ * @domain: whose table it is, table->lock held
  * @iova: first IOVA
  * @last: last IOVA
- * @level: a look has ended in tables of this level, whose entries there, also those that
- *	are there in part only, lead to no table
+ * @level: the walk ended at this level: the entries for the range, including those that
+ *	it covers in part only, lead to no table
  * @budget: work that may be done, reduced by what was
  *
- * Pages that were in this range only have their type back when it is done.
+ * A page that was in no other place is not watched any more, and is plain RAM again.
  *
- * Context: vm->iface_lock held.
- * Return: true when it is done.
+ * Context: process, vm->iface_lock held.
+ * Return: false if the budget did not suffice for all of them.
  */
 bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 level,
 			  u32 *budget)
@@ -237,9 +238,12 @@ bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 
 	unsigned long key;
 	u64 entry;
 
+	lockdep_assert_held(&domain->vm->iface_lock);
+	lockdep_assert_held(&domain->table->lock);
+
 	if (!domain->table->scratch || level < 2)
 		return true;
-	/* All below an entry, of which a part may be asked for: so none is met twice */
+	/* Whole entries, so that the next part of a range need not look here again */
 	entry = 1ULL << pviommu_level_shift(level);
 	mutex_lock(lock);
 	xa_for_each_range(&domain->table->places, key, place,
@@ -258,12 +262,12 @@ bool pviommu_watch_forget(struct pviommu_domain *domain, u64 iova, u64 last, u8 
 }
 
 /**
- * pviommu_watch_end() - watch no page of a domain's table any more
- * @domain: the domain, which goes; it need not have a table
+ * pviommu_watch_end() - drop all places of a domain, for good
+ * @domain: the domain, which is being freed; it need not have a table
  * @budget: work that may be done, reduced by what was; NULL for all
  *
- * Context: vm->iface_lock held, or there is no interface.
- * Return: true when it is done.
+ * Context: process, vm->iface_lock held, or there is no interface.
+ * Return: false if the budget did not suffice for all of them.
  */
 bool pviommu_watch_end(struct pviommu_domain *domain, u32 *budget)
 {
@@ -290,7 +294,7 @@ bool pviommu_watch_end(struct pviommu_domain *domain, u32 *budget)
 
 /* ---- stores ----------------------------------------------------------- */
 
-/* What the entries that were written translate; the domains are referenced */
+/* The IOVAs that the entries in [gpa, gpa + len) translate; takes references on domains */
 static u32 find_ranges(struct pviommu_vm *vm, u64 gpa, int len, struct table_range *ranges)
 {
 	u32 first = offset_in_page(gpa) / sizeof(u64);
@@ -317,13 +321,13 @@ static u32 find_ranges(struct pviommu_vm *vm, u64 gpa, int len, struct table_ran
 }
 
 /**
- * pviommu_table_written() - a vCPU stored to a page that is a table
+ * pviommu_table_written() - a vCPU has stored to a page of a guest-owned table
  * @vm: the VM
- * @gpa: where
- * @len: bytes, all in the page
+ * @gpa: where it stored to
+ * @len: bytes, all in one page
  *
- * On return devices reach what the entries there say, if that could be done with what
- * one doorbell may use; if not, the guest has been told.
+ * On return devices reach what new entries there say, if the budget of one doorbell
+ * suffices for that; else the guest got an event.
  *
  * Context: the vCPU's thread, under KVM's SRCU read lock; sleeps.
  */
@@ -334,7 +338,7 @@ void pviommu_table_written(struct pviommu_vm *vm, u64 gpa, int len)
 
 	down_read(&vm->iface_lock);
 	down_read(&vm->mem_lock);
-	/* One instruction may store a thousand times; nobody waits for who is killed */
+	/* One instruction may store a thousand times: don't hold up a thread that is killed */
 	if (vm->iface && current->mm == vm->mm && !fatal_signal_pending(current))
 		n = find_ranges(vm, gpa, len, ranges);
 	for (i = 0; i < n; i++) {

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Doorbell through KVM: the guest's stores to one page of its memory reach the
- * engine in the vCPU's thread, by KVM's page write tracking. So do stores to
- * pages that a server watches.
+ * Doorbell through KVM: by KVM's page write tracking, the guest's stores to one page of its
+ * memory reach the engine, in the vCPU's thread. So do stores to pages that are watched for
+ * a server, or as a guest-owned table.
  *
- * KVM keeps a count of trackers for each page of a memory slot. The count
- * lives and dies with the slot, and taking from a page whose count is zero is
- * a bug that KVM complains about. Hence the rule that @tracked follows: it is
- * true if, and only if, the slot that is at the page now was given our count,
- * or that slot has just been deleted and we have not been told yet.
+ * KVM counts the trackers of each page of a memory slot. The count is freed with the
+ * slot, and to remove a tracker from a page whose count is zero is a bug that KVM warns
+ * about. Hence the invariant for @tracked: it is true if, and only if, the slot that is at
+ * the page now has our count, or that slot has just been deleted and we have not been told
+ * yet.
  *
- * - It is set with slots_lock held, so that no slot is on its way out.
+ * - It is set with slots_lock held, so that no slot is being deleted.
  * - KVM tells us of a deletion with slots_lock held, so no other slot can take
- *   the place before we have cleared @tracked. Until then the page is in the
- *   slot that has our count or in none, and taking from none is harmless.
+ *   the place before we have cleared @tracked. Until then the page is in the slot that has
+ *   our count or in none, and to remove a tracker from none is harmless.
  * - KVM does not move slots while there are notifiers.
- * - It tells of slots of the address space of system management mode, too. Counts
- *   are those of the other address space, whose slots stay then.
+ * - KVM also tells us of slots of the address space of system management mode. The counts
+ *   are those of the other address space, whose slots stay in this case.
  *
- * The same holds for each page in @pages, which is what is watched besides. They
- * are added in doorbells, under KVM's SRCU, where slots_lock can't be waited for:
- * who holds it may wait for that SRCU. If it is not free the guest tries again.
+ * The same holds for each page in @pages, which are the other pages that are watched. They
+ * are added while a doorbell is served, under KVM's SRCU, where slots_lock can only be
+ * tried: its holder may be waiting for that SRCU. If it is not free the guest has to try
+ * again.
  *
  * Locks: slots_lock, or the SRCU read locks that a vCPU holds, or none; then
  * those that the engine takes in pviommu_doorbell_write(); then @lock; then
@@ -69,7 +70,7 @@ struct pv_kvm_doorbell {
 	unsigned int nr_pages;
 };
 
-/* Pages that are looked at with the lock held, at a time */
+/* How many pages are looked at without dropping the lock */
 #define LOOK_PAGES	64
 
 static uint max_watched = 65536;
@@ -168,7 +169,7 @@ static unsigned long pv_kvm_count(void *doorbell, unsigned long tag)
 	unsigned long gfn, count = 0;
 	void *entry;
 
-	/* As many as there may be, and each under RCU on its own */
+	/* There may be many; xa_for_each() takes the RCU read lock for each step only */
 	xa_for_each(&db->pages, gfn, entry) {
 		count += entry == xa_mk_value(tag);
 		cond_resched();
@@ -177,15 +178,15 @@ static unsigned long pv_kvm_count(void *doorbell, unsigned long tag)
 }
 
 /*
- * Is the slot that has our count at the page there still, and not being deleted.
- * For who has slots_lock.
+ * Whether the slot that has our count of a page is there still, and not being deleted. Called
+ * with slots_lock held.
  */
 static bool slot_stays(struct kvm *kvm, gfn_t gfn)
 {
 	return kvm_is_visible_memslot(__gfn_to_memslot(__kvm_memslots(kvm, 0), gfn));
 }
 
-/* Whether to let go of a page, asked with the lock held: no page gets a tag then */
+/* Whether to unwatch a page. Called with db->lock held, so that tags can't change. */
 typedef bool (*pv_kvm_choice)(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag);
 
 static bool is_any(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
@@ -204,8 +205,9 @@ static bool is_stale(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
 }
 
 /*
- * A look at some pages of [*at, last], no more: others wait for the lock meanwhile,
- * TYPE_SET with slots_lock. True: there are more, from *at on.
+ * Unwatch those of the next LOOK_PAGES pages in [*at, last] that @choice says. No more at a
+ * time, as others wait for the lock, pv_kvm_watch() even with slots_lock held. True: there
+ * are more, from *at on.
  */
 static bool unwatch_some(struct pv_kvm_doorbell *db, gfn_t *at, gfn_t last,
 			 pv_kvm_choice choice)
@@ -242,9 +244,7 @@ static bool pv_kvm_unwatch_stale(void *doorbell, u64 *gpa)
 	return more;
 }
 
-/*
- * A stale page is let go of by who writes to it, unless it has a new tag by then
- */
+/* Unwatch a stale page that was written to, unless it has got a new tag meanwhile */
 static void unwatch_if(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
 {
 	guard(mutex)(&db->lock);
@@ -255,8 +255,8 @@ static void unwatch_if(struct pv_kvm_doorbell *db, gfn_t gfn, unsigned long tag)
 /* ---- what KVM tells ---------------------------------------------------- */
 
 /*
- * KVM tells of each store that it emulates, to any page, after it was made.
- * One that crosses into another page comes in two parts.
+ * Called for each store that KVM emulates, to any page, after it was made. A store that
+ * crosses into another page comes in two parts.
  */
 static void pv_kvm_write(gpa_t gpa, const u8 *data, int bytes,
 			 struct kvm_page_track_notifier_node *node)
@@ -286,7 +286,7 @@ static void pv_kvm_remove_region(gfn_t gfn, unsigned long nr_pages,
 
 	before = READ_ONCE(db->nr_pages);
 	unwatch_range(db, gfn, gfn + nr_pages - 1, is_deleted);
-	/* Nothing is added meanwhile, that needs slots_lock; others may take pages away */
+	/* None was added meanwhile, as that needs slots_lock; others may have removed some */
 	if (READ_ONCE(db->nr_pages) != before)
 		pviommu_pages_lost(db->ctx, gfn_to_gpa(gfn),
 				   gfn_to_gpa(gfn + nr_pages) - 1);
@@ -308,7 +308,7 @@ static void pv_kvm_free(struct pv_kvm_doorbell *db)
 	kfree(db);
 }
 
-/* Only threads of the process that made the VM get a doorbell: -ESRCH */
+/* Registering fails with -ESRCH in threads of a process that has not made the VM */
 static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
 {
 	struct pv_kvm_doorbell *db;
@@ -329,7 +329,7 @@ static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
 	mutex_init(&db->lock);
 	xa_init(&db->pages);
 
-	/* The first to register has KVM walk its slots */
+	/* The first notifier of a VM makes KVM walk its slots, which needs SRCU */
 	scoped_guard(srcu, &kvm->srcu)
 		ret = kvm_page_track_register_notifier(kvm, &db->node);
 	if (ret)

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Types of a VM's pages: plain memory, or memory of which a server on the host
- * is told each write.
+ * Types of a VM's pages: plain memory, or memory of which a server on the host is told
+ * each write.
  *
- * Which pages are of the server's type is known to the doorbell transport, which
- * watches them: each has a tag, the number of the claim under which it got its
- * type. When a claim ends its tag is stale, and the pages are plain from then
- * on. They are let go of lazily: by a work item, and by whoever writes to them.
+ * The doorbell transport watches the pages of the server's type, and its record of them
+ * is the only one. Each has a tag: the number of the claim under which it got its type.
+ * When a claim ends, its tag is stale and its pages are plain memory at once. They are
+ * unwatched lazily, by a work item and by whoever writes to them.
  *
- * Pages of guest-owned tables may be watched, too, by the engine itself
- * (table_watch.c). No claim has their tag, and they are not the guest's to change.
+ * Pages of guest-owned tables may be watched as well, for the engine itself
+ * (table_watch.c). They have a tag that no claim has, and the guest can't change their
+ * type.
  *
- * Pages also cease to be watched when memory or the interface goes. Who does that
- * can't wait for a server; the work item tells it where to look.
+ * Watching also ends when memory leaves or the interface is stopped. That must not wait
+ * for a server, so the work item tells it later which pages it has lost.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -29,7 +30,7 @@ static unsigned long current_tag(struct pviommu_vm *vm)
 	return tag;
 }
 
-/* Who claimed under @tag, referenced; NULL if that claim has ended */
+/* The server that claimed under @tag, referenced; NULL if that claim has ended */
 static struct pviommu_server *claimant(struct pviommu_vm *vm, unsigned long tag)
 {
 	struct pviommu_server *server = NULL;
@@ -51,7 +52,7 @@ static void disclaim_slow(struct pviommu_vm *vm, struct pviommu_server *server)
 		atomic_inc(&vm->types.dropped);
 }
 
-/* Tell the server that claimed under @tag; false if that claim has ended */
+/* Send a record to the server that claimed under @tag; false if that claim has ended */
 static bool tell(struct pviommu_vm *vm, unsigned long tag,
 		 const struct pviommu_server_record *rec, ktime_t end)
 {
@@ -67,7 +68,7 @@ static bool tell(struct pviommu_vm *vm, unsigned long tag,
 	return !ret;
 }
 
-/* Let go of some stale pages from *@gpa on, true if there may be more */
+/* Unwatch some stale pages, from *@gpa on; true if there may be more */
 static bool sweep_some(struct pviommu_vm *vm, u64 *gpa)
 {
 	struct pviommu_iface *iface;
@@ -87,7 +88,7 @@ static void no_lost(struct pviommu_types *types)
 	types->lost_last = 0;
 }
 
-/* The record of lost pages and under which claim they were lost; false: none were */
+/* Take the record of lost pages, and the tag of their claim; false if none were lost */
 static bool take_lost(struct pviommu_types *types, struct pviommu_server_record *rec,
 		      unsigned long *tag)
 {
@@ -118,11 +119,11 @@ static void types_work(struct work_struct *work)
 	while (sweep_some(vm, &gpa))
 		cond_resched();
 	if (take_lost(&vm->types, &rec, &tag))
-		tell(vm, tag, &rec, pviommu_server_patience());
+		tell(vm, tag, &rec, pviommu_server_deadline());
 }
 
 /**
- * pviommu_types_init() - a VM without a server
+ * pviommu_types_init() - set up the memory types of a VM; it has no server
  * @vm: the VM
  */
 void pviommu_types_init(struct pviommu_vm *vm)
@@ -135,8 +136,10 @@ void pviommu_types_init(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_types_exit() - the VM goes
- * @vm: the VM, which nobody can look up any more
+ * pviommu_types_exit() - end the claim, if there is one, and undo pviommu_types_init()
+ * @vm: the VM, which can't be looked up any more
+ *
+ * Context: process; may sleep.
  */
 void pviommu_types_exit(struct pviommu_vm *vm)
 {
@@ -147,11 +150,12 @@ void pviommu_types_exit(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_types_claim() - a server wants the type
+ * pviommu_types_claim() - claim the type for a server
  * @vm: the VM
  * @server: the server; the VM holds a reference until the claim ends
  *
- * Return: 0, or -EBUSY: there is one.
+ * Context: any in which spinlocks may be taken.
+ * Return: 0, or -EBUSY if another server has the claim.
  */
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
 {
@@ -161,7 +165,7 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
 	if (!vm->types.server) {
 		pviommu_server_get(server);
 		vm->types.server = server;
-		/* Small enough for the transport, and no claim's in living memory */
+		/* From 1 to PVIOMMU_MAX_TAG - 1, so that a tag is not reused soon */
 		vm->types.tag = vm->types.tag % (PVIOMMU_TAG_TABLE - 1) + 1;
 		no_lost(&vm->types);
 		ret = 0;
@@ -171,14 +175,14 @@ int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server)
 }
 
 /**
- * pviommu_types_disclaim() - a claim ends
+ * pviommu_types_disclaim() - end a claim
  * @vm: the VM
- * @server: whose claim; NULL for whoever has it
+ * @server: the server that has the claim; NULL for any
  *
- * All pages of the type are plain memory when this returns. The server is told
- * by its ring. Nothing happens if it has no claim (any more).
+ * On return all pages of the type are plain memory. The server is told by the state in its
+ * ring. Nothing happens if it has no claim (any more).
  *
- * Context: process; takes spinlocks only, so all but these may be held.
+ * Context: process; takes spinlocks only, so any other lock may be held.
  * Return: whether there was such a claim.
  */
 bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server)
@@ -201,10 +205,10 @@ bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server
 }
 
 /**
- * pviommu_types_hurry() - whether writes may wait for the server
+ * pviommu_types_hurry() - switch whether vCPUs that write wait for the server
  * @vm: the VM, control_lock held
- * @hurry: they may not: all pages are about to become plain, of which the server
- *	will be told, and that waits for those who write
+ * @hurry: they don't: the doorbell is being destroyed, which has to wait for them. The
+ *	server will be told that all pages have become plain.
  */
 void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry)
 {
@@ -212,7 +216,7 @@ void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry)
 	WRITE_ONCE(vm->types.hurry, hurry);
 }
 
-/* Who has the claim, referenced, and its tag; NULL for nobody */
+/* The server that has the claim, referenced, and the tag of the claim; NULL if there is none */
 static struct pviommu_server *claimant_now(struct pviommu_vm *vm, unsigned long *tag)
 {
 	*tag = current_tag(vm);
@@ -220,9 +224,9 @@ static struct pviommu_server *claimant_now(struct pviommu_vm *vm, unsigned long 
 }
 
 /**
- * pviommu_types_info() - what there is to tell of the types of a VM's memory
+ * pviommu_types_info() - describe the types of a VM's memory to the administrator
  * @vm: the VM
- * @info: set to it
+ * @info: filled in; the caller puts @info->pid
  *
  * Context: process; no lock of the VM held.
  * Return: 0, or -EINTR the thread is being killed.
@@ -254,7 +258,7 @@ int pviommu_types_info(struct pviommu_vm *vm, struct pviommu_types_info *info)
 bool pviommu_page_written(void *ctx, unsigned long tag, u64 gpa, const u8 *data, int len)
 {
 	struct pviommu_server_record rec = { .type = PVIOMMU_REC_WRITE };
-	ktime_t end = pviommu_server_patience();
+	ktime_t end = pviommu_server_deadline();
 
 	if (tag == PVIOMMU_TAG_TABLE) {
 		pviommu_table_written(ctx, gpa, len);
@@ -304,13 +308,12 @@ static int check_type(struct pviommu_vm *vm, const struct pviommu_server *server
  * pviommu_types_read() - copy from a page of the server's type
  * @vm: the VM
  * @server: the server
- * @gpa: where
+ * @gpa: where to copy from
  * @buf: destination
  * @len: bytes, all within a page
  *
- * The page was of the type all the time until it had been read: to bring it in may
- * take long, and what the guest writes after it has made the page plain is not for
- * the server.
+ * On success the page was of the type until it had been read. Faulting it in may take long,
+ * and what the guest writes to a page after it has made it plain is not for the server.
  *
  * Context: process, sleeps as long as the VMM likes; no lock of the VM held.
  * Return: 0; -EACCES the page is not of the type, or the claim has ended; -EAGAIN
@@ -331,7 +334,7 @@ int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *serve
 		ret = check_type(vm, server, page);
 	if (ret)
 		return ret;
-	/* Pairs with who makes pages plain */
+	/* Pairs with the barrier in set_plain() */
 	smp_rmb();
 	return atomic_read(&vm->types.plain) == plain ? 0 : -EAGAIN;
 }
@@ -355,12 +358,12 @@ EXPORT_SYMBOL_GPL(pviommu_pages_lost);
 /* ---- ops ------------------------------------------------------------ */
 
 /*
- * Ops run with the locks of a doorbell, which a server that reads memory may need
- * before it makes room: they don't wait for it. What is to be told has its room
- * kept before a page changes, so that an op that fails has not changed it.
+ * Ops run with the locks of a doorbell held, and a server that reads memory may need these
+ * before it makes room in its ring. So ops don't wait for the server. They reserve room for
+ * a record before they change the page, so that an op that fails has changed nothing.
  */
 
-/* -ENOENT: the claim has ended; -EAGAIN: there is no room now */
+/* Reserve room for a record. -ENOENT: the claim has ended; -EAGAIN: there is no room now */
 static int keep_room(struct pviommu_vm *vm, unsigned long tag, struct pviommu_server **server)
 {
 	int ret;
@@ -377,7 +380,7 @@ static int keep_room(struct pviommu_vm *vm, unsigned long tag, struct pviommu_se
 	return ret == -EAGAIN ? ret : -ENOENT;
 }
 
-/* After keep_room(); @type 0: nothing is to be told */
+/* Use the room that keep_room() has reserved; with @type 0 there is no record after all */
 static void use_room(struct pviommu_server *server, u16 type, u64 gpa)
 {
 	struct pviommu_server_record rec = {
@@ -406,7 +409,7 @@ static int set_plain(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa
 	if (ret == -EAGAIN)
 		return ret;
 	atomic_inc(&vm->types.plain);
-	/* Who reads the page and does not see that sees what it held before */
+	/* Before the guest can store to the plain page: see pviommu_types_read() */
 	smp_mb__after_atomic();
 	iface->doorbell_ops->unwatch(iface->doorbell, gpa);
 	if (!ret)
@@ -436,7 +439,7 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 	use_room(server, ret ? 0 : PVIOMMU_REC_PAGE, gpa);
 	if (ret)
 		return ret == -EINVAL ? -EFAULT : ret;
-	/* Who lets go of the pages of a claim that has ended may have been through */
+	/* If the claim has ended meanwhile, the work item may have missed this page */
 	if (!pviommu_page_wanted(vm, tag)) {
 		iface->doorbell_ops->unwatch(iface->doorbell, gpa);
 		return -ENOENT;
@@ -445,9 +448,8 @@ static int set_server(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gp
 }
 
 /*
- * One page at a time: the server hears of changes by other rings in the order in
- * which they were made, and no page gets the tag of a claim that another has
- * followed already.
+ * change_lock makes the records in the server's ring have the order of the changes, whichever
+ * ring they come by. And no page gets the tag of a claim that another one has followed.
  */
 static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 {
@@ -462,7 +464,7 @@ static int set_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 	return ret;
 }
 
-/* Tell the server that a page will be taken from it; 1: there is somebody to tell */
+/* Tell the server that a page will be taken from it. 1: it was told; 0: no server has it */
 static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa)
 {
 	unsigned long tag = iface->doorbell_ops->watched(iface->doorbell, gpa);
@@ -481,12 +483,12 @@ static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64
 }
 
 /*
- * Do something with a page of which the server is told. Nobody's locks are held here, so
- * that it can wait for the server to make room; a server that makes none in its time is
+ * Call @fn for a page, and again while there is no room to tell the server. That may be
+ * waited for here, as the caller holds no locks. A server that has made no room by @end is
  * disclaimed, and then there is nothing to wait for.
  */
-static int do_patiently(struct pviommu_vm *vm, u64 gpa, ktime_t end,
-			int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
+static int retry_until(struct pviommu_vm *vm, u64 gpa, ktime_t end,
+		       int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
 {
 	int ret;
 
@@ -509,16 +511,16 @@ static int do_patiently(struct pviommu_vm *vm, u64 gpa, ktime_t end,
 }
 
 /**
- * pviommu_types_announce() - pages will be given back to the host
+ * pviommu_types_announce() - tell the server that pages will be given back to the host
  * @vm: the VM
  * @frames: the pages, a list
- * @end: until when it may wait for the server to make room, for all of the pages
+ * @end: until when to wait for the server to make room, for all of the pages
  *
- * The server is told of each of its pages, which remain of its type until
- * pviommu_types_released().
+ * The server gets a record for each of its pages, which keep their type until
+ * pviommu_types_released(). A server that makes no room is disclaimed.
  *
- * Context: process, no lock of the VM held. A server that makes none is disclaimed.
- * Return: whether any is of a server's type.
+ * Context: process, no lock of the VM held; may sleep until @end.
+ * Return: whether any of the pages is of the server's type.
  */
 bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames,
 			    ktime_t end)
@@ -527,21 +529,22 @@ bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		any |= do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end,
-				    announce_page) == 1;
+		any |= retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end,
+				   announce_page) == 1;
 	return any;
 }
 
 /**
- * pviommu_types_released() - pages are about to be given back to the host
+ * pviommu_types_released() - make pages plain, as they are about to be given back to the host
  * @vm: the VM
  * @frames: the pages, a list
- * @end: until when it may wait for the server to make room, for all of the pages
+ * @end: until when to wait for the server to make room, for all of the pages
  *
- * What they hold will be gone without a write: they are plain memory on return, and the
- * server has been told of each. A page of a table remains one.
+ * Their contents will be lost without a write. On return they are plain memory, and the
+ * server got a record for each. A page of a table stays one. A server that makes no room is
+ * disclaimed.
  *
- * Context: process, no lock of the VM held. A server that makes none is disclaimed.
+ * Context: process, no lock of the VM held; may sleep until @end.
  */
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames,
 			    ktime_t end)
@@ -549,10 +552,10 @@ void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		do_patiently(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
+		retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
 }
 
-/* Can it become plain: a page that is watched may have left the VM */
+/* Whether a page can become plain: it is RAM, or is watched although it has left the VM */
 static int check_page(struct pviommu_vm *vm, u32 type, u64 gpa)
 {
 	struct pviommu_iface *iface = vm->iface;
@@ -573,9 +576,9 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 		ret = check_page(ctx->vm, type, gpa + ctx->done) ?:
 		      set_page(ctx->vm, type, gpa + ctx->done);
 		/*
-		 * Somebody waits for all CPUs to leave KVM, or the server has to
-		 * make room. How long that takes is not for those to bear whose ops
-		 * come after this one: the guest asks again.
+		 * Somebody waits for this CPU to leave KVM, or the server has to make
+		 * room. The guest has to ask again, so that the ops behind this one in
+		 * the ring need not wait.
 		 */
 		if (ret == -EAGAIN)
 			return -EBUSY;
@@ -588,7 +591,7 @@ static int set_pages(struct pviommu_op_ctx *ctx, u32 type, u64 gpa, u64 size)
 
 /**
  * pviommu_op_type_set() - TYPE_SET
- * @ctx: where and how much
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the bytes that have the type now
  *
@@ -620,7 +623,7 @@ int pviommu_op_type_set(struct pviommu_op_ctx *ctx, struct pviommu_op *op, u64 *
 
 /**
  * pviommu_op_type_get() - TYPE_GET
- * @ctx: where
+ * @ctx: context of the op
  * @op: the op
  * @result: set to the type of the page
  *

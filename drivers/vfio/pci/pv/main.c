@@ -2,11 +2,11 @@
 /*
  * VFIO PCI driver for devices behind the paravirtual IOMMU.
  *
- * Works as vfio-pci does. When the device is opened through a container that
- * the host engine serves, it is an endpoint of the VM's paravirtual IOMMU: it
- * shows a capability in its config space, through which the guest finds and
- * starts the interface, and the engine is told when the VMM resets the device
- * or the PCI core reports an error of it.
+ * This driver works as vfio-pci does. But if a device is opened through a container
+ * that the host engine serves, it becomes an endpoint of the VM's paravirtual IOMMU:
+ * it has a capability in its config space by which the guest finds and starts the
+ * interface, and the engine is told when the VMM resets the device, or when the PCI
+ * core reports an error.
  */
 #include <linux/atomic.h>
 #include <linux/err.h>
@@ -27,10 +27,10 @@ static bool enable_sriov;
 module_param(enable_sriov, bool, 0644);
 MODULE_PARM_DESC(enable_sriov, "Allow a device's virtual functions to be enabled while it is bound to this driver");
 
-/* More than the PCI core waits for a device that was reset: a minute */
+/* The PCI core waits up to a minute for a device that was reset; this is longer */
 #define PV_VFIO_ERROR_TIMEOUT	(90 * HZ)
 
-/* Errors of all devices so far: which ones did a reset come after? */
+/* Number of the last error of any device, to tell which errors were before a reset */
 static atomic64_t pv_vfio_errors = ATOMIC64_INIT(0);
 
 /**
@@ -38,16 +38,16 @@ static atomic64_t pv_vfio_errors = ATOMIC64_INIT(0);
  * @core: the device as vfio_pci_core knows it
  * @ep_lock: keeps the device from being closed while the PCI error handler uses
  *	it. Taken before all locks of the engine.
- * @idle_state: what is saved of its config space, of the time when it was bound
- * @open: the core has it open, with the state that it saved at that time; @ep_lock
+ * @idle_state: its config space, as saved when it was bound
+ * @open: the core has it open, and has saved its config space then; @ep_lock
  * @frozen: the last error was fatal; @ep_lock
  * @last_error: the number of the last error; @ep_lock
  * @ep: the endpoint, NULL while the device is closed or is plain vfio-pci.
  *	Changes in open and close only, so that the callbacks which the VFIO
  *	core runs between these read it without @ep_lock.
  * @cap: the endpoint's capability
- * @error_timeout: an error that the PCI core began to handle has not come to an end;
- *	queued only while @ep is there
+ * @error_timeout: gives up an error that the PCI core has not finished handling; queued only
+ *	while there is an @ep
  */
 struct pv_vfio_pci {
 	struct vfio_pci_core_device core;
@@ -77,7 +77,7 @@ static struct pviommu_endpoint *pv_vfio_set_endpoint(struct pv_vfio_pci *pv,
 	return ep;
 }
 
-/* Once it is not open any more, no PCI error handler uses what the core frees */
+/* After it is set to false, no PCI error handler uses the saved state that the core frees */
 static void pv_vfio_set_open(struct pv_vfio_pci *pv, bool open)
 {
 	mutex_lock(&pv->ep_lock);
@@ -86,11 +86,10 @@ static void pv_vfio_set_open(struct pv_vfio_pci *pv, bool open)
 }
 
 /*
- * Whether the VMM itself does this and not a vCPU. A guest clears bus
- * mastering whenever a driver lets go of a device, and can reset the device
- * by way of the bridge above it: neither must stop the interface, on which its
- * other drivers depend. What the guest does is done by vCPU threads, whereas a
- * VMM resets its VM from its main loop, which is the first thread.
+ * Whether the VMM does this on its own, and not a vCPU thread for the guest. A guest disables
+ * bus mastering whenever a driver is unbound, and may reset the device by way of the bridge
+ * above it. Neither must stop the interface, on which its other drivers depend. A VMM resets
+ * its VM from its main loop, which is the first thread.
  */
 static bool pv_vfio_called_by_vmm(void)
 {
@@ -125,8 +124,8 @@ static int pv_vfio_open_device(struct vfio_device *vdev)
 }
 
 /*
- * The core resets the device before the engine moves it to another domain, so
- * that no DMA of the old user goes on there.
+ * The core resets the device before the engine moves it to another domain, so that DMA of the
+ * old user can't continue there.
  */
 static void pv_vfio_close_device(struct vfio_device *vdev)
 {
@@ -162,7 +161,7 @@ static bool pv_vfio_is_command(loff_t ppos, size_t count)
 	       pos <= PCI_COMMAND && pos + count > PCI_COMMAND;
 }
 
-/* The bit is the device's own; one that does not answer reads as all ones */
+/* Read the bit from the device itself. If it does not answer it reads as set. */
 static void pv_vfio_report_command(struct pv_vfio_pci *pv)
 {
 	u16 command;
@@ -193,8 +192,8 @@ static ssize_t pv_vfio_write(struct vfio_device *vdev, const char __user *buf,
 }
 
 /*
- * The VMM has reset an open device, which ends the errors that it had before. For one that
- * came since, the device is still in the hands of the PCI core.
+ * The VMM has reset an open device, which ends the errors up to number @errors. An error that
+ * came later is still being handled by the PCI core.
  */
 static void pv_vfio_was_reset_by_vmm(struct pv_vfio_pci *pv, s64 errors)
 {
@@ -202,17 +201,17 @@ static void pv_vfio_was_reset_by_vmm(struct pv_vfio_pci *pv, s64 errors)
 	if (pv->ep && pv->last_error <= errors)
 		pviommu_endpoint_handled(pv->ep);
 	mutex_unlock(&pv->ep_lock);
-	/* The VM may be waited for now: without the lock, which the PCI core waits for */
+	/* This may wait for the VM, so not with the lock held, for which the PCI core waits */
 	if (pv->ep)
 		pviommu_endpoint_reset(pv->ep);
 }
 
-/* All devices of the slot have been reset, of which each may be ours and open */
+/* A hot reset has reset all devices of a set; some may be bound to this driver and open */
 static void pv_vfio_set_was_reset(struct vfio_device_set *set, s64 errors)
 {
 	struct vfio_device *vdev;
 
-	/* None is opened or closed meanwhile */
+	/* This keeps them from being opened or closed meanwhile */
 	mutex_lock(&set->lock);
 	list_for_each_entry(vdev, &set->device_list, dev_set_list) {
 		if (vdev->ops == &pv_vfio_ops)
@@ -244,9 +243,9 @@ static long pv_vfio_ioctl(struct vfio_device *vdev, unsigned int cmd,
 }
 
 /*
- * A driver hears no more of an error that the PCI core could not recover from. The VMM,
- * which may not know of it yet, is told; whether the device still works is the guest's to
- * find out.
+ * If the PCI core can't recover from an error, it does not tell drivers. So the error is
+ * given up after a while. The VMM, which may not know of it yet, is told. Whether the device
+ * still works is for the guest to find out.
  */
 static void pv_vfio_error_timeout(struct work_struct *work)
 {
@@ -255,7 +254,7 @@ static void pv_vfio_error_timeout(struct work_struct *work)
 	bool given_up;
 
 	mutex_lock(&pv->ep_lock);
-	/* Is there another error by now, with a time of its own? */
+	/* If it is pending, there is another error by now, with a timeout of its own */
 	given_up = pv->ep && !delayed_work_pending(&pv->error_timeout) &&
 		   pviommu_endpoint_handled(pv->ep);
 	mutex_unlock(&pv->ep_lock);
@@ -312,7 +311,7 @@ static const struct vfio_device_ops pv_vfio_ops = {
 
 /* --- PCI driver -------------------------------------------------------- */
 
-/* Devices that vfio-pci refuses: a user can bring the host down with them */
+/* Devices that vfio-pci refuses, too: by them a user can bring the host down */
 static const struct pci_device_id pv_vfio_denied[] = {
 	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX) },
 	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF) },
@@ -339,9 +338,9 @@ static int pv_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(pv))
 		return PTR_ERR(pv);
 
-	/* The core takes it to be its own device, which comes first in ours */
+	/* The core expects its own structure here */
 	dev_set_drvdata(&pdev->dev, &pv->core);
-	/* Now it is awake, and as the PCI core has set it up */
+	/* At this time it is awake, and as the PCI core has set it up */
 	pci_save_state(pdev);
 	pv->idle_state = pci_store_saved_state(pdev);
 	ret = -ENOMEM;
@@ -379,7 +378,7 @@ static int pv_vfio_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return vfio_pci_core_sriov_configure(&pv_vfio_drvdata(pdev)->core, nr_virtfn);
 }
 
-/* With ep_lock held; true if the guest was told and recovers the device itself */
+/* Cut the device's group off. True if the guest was told, and recovers the device itself */
 static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
 {
 	bool recovers;
@@ -397,10 +396,10 @@ static bool pv_vfio_isolate(struct pv_vfio_pci *pv, pci_channel_state_t state)
 }
 
 /*
- * The group is cut off before anyone hears of the error. A guest that recovers
- * devices itself is told by an event; the VMM, which would only stop the VM, is not.
- * The answer is for the device's sake, also while nobody has it open: what a reset takes
- * from it is to be given back.
+ * The group is cut off before anybody is told of the error. If the guest recovers devices
+ * itself, it gets an event, and the VMM is not told, as it would only stop the VM. The result
+ * does not depend on whether the device is open: after a reset, slot_reset has to restore it
+ * in any case.
  */
 static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 					       pci_channel_state_t state)
@@ -421,9 +420,9 @@ static pci_ers_result_t pv_vfio_error_detected(struct pci_dev *pdev,
 }
 
 /*
- * Was the device reset? After a fatal error it was. After another one it depends on the
- * kernel, and on what the drivers beside us wanted; a device that neither decodes nor
- * does DMA may be set up as one that was.
+ * Whether the device was reset. After a fatal error it was. After another one that depends on
+ * the kernel, and on what other drivers have asked for. A device that neither decodes addresses
+ * nor does DMA is taken for one that was: restoring it does no harm.
  */
 static bool pv_vfio_was_reset(struct pv_vfio_pci *pv)
 {
@@ -437,7 +436,7 @@ static bool pv_vfio_was_reset(struct pv_vfio_pci *pv)
 	       !(command & works);
 }
 
-/* BARs and interrupts become what they were when it was opened, or else when it was bound */
+/* Restore config space (BARs, interrupts): as it was when the device was opened, or else bound */
 static pci_ers_result_t pv_vfio_slot_reset(struct pci_dev *pdev)
 {
 	struct pv_vfio_pci *pv = pv_vfio_drvdata(pdev);

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The capability of an endpoint: where it stands in config space, and what
- * reads and writes of it do.
+ * Virtual capabilities of an endpoint: finding a place for them in config space,
+ * and handling reads and writes of them.
  *
- * vfio_pci_core keeps two arrays for an enabled device: pci_config_map says
- * for each byte which capability it belongs to, and vconfig holds what the
- * user sees of the bytes that are not the device's own. The pointers that
- * form the capability lists are among these, so the capability is linked by
- * writing its address there. Both arrays are made anew by each enable. The
- * bytes of the capability itself never reach the core nor the device.
+ * vfio_pci_core has two arrays for an enabled device: pci_config_map says for each
+ * byte which capability it belongs to, and vconfig holds what the user sees of the
+ * bytes that are virtualized. The pointers that form the capability lists are among
+ * these, so a capability is linked by writing its offset there. Each enable sets up
+ * both arrays anew. Accesses to the bytes of the capability itself reach neither the
+ * core nor the device.
  *
- * Room for the capability is counted in dwords, as capabilities are aligned.
- * A dword is used if the core knows a capability there. Capabilities that the
- * core does not know, and hides, are taken to reach to the next one.
+ * Room for a capability is counted in dwords, as capabilities are aligned. A dword
+ * is used if the core knows a capability there. Capabilities that the core does not
+ * know, and hides, are assumed to extend to the next one.
  */
 #include <linux/align.h>
 #include <linux/array_size.h>
@@ -34,13 +34,13 @@
 #define VCAP_STD_FIRST	(PCI_STD_HEADER_SIZEOF / 4)
 #define VCAP_EXT_FIRST	(PCI_CFG_SPACE_SIZE / 4)
 #define VCAP_DWORDS	(PCI_CFG_SPACE_EXP_SIZE / 4)
-/* How far an extended capability reaches that nobody knows, and nothing follows */
+/* Assumed size of an unknown extended capability that nothing follows */
 #define VCAP_EXT_GUESS	(256 / 4)
 
 /* The next field of an extended capability's header */
 #define VCAP_EXT_NEXT_SHIFT	20
 #define VCAP_EXT_NEXT_MASK	(0xffcU << VCAP_EXT_NEXT_SHIFT)
-/* Bytes before the registers in excess of those of a standard capability */
+/* How many bytes longer the headers of an extended capability are than a standard one's */
 #define VCAP_EXT_SHIFT	(PVIOMMU_VSEC_LEN - PVIOMMU_CAP_LEN)
 #define VCAP_VSEC_REV	1
 
@@ -103,7 +103,7 @@ static void vcap_scan_core(struct vfio_pci_core_device *core,
 			__set_bit(i / 4, room->used);
 }
 
-/* The device's own list, which holds what the core has hidden as well */
+/* Scan the device's own list, which also has the capabilities that the core hides */
 static void vcap_scan_std(struct pci_dev *pdev, struct vcap_room *room)
 {
 	int ttl = VCAP_EXT_FIRST - VCAP_STD_FIRST;
@@ -142,8 +142,8 @@ static void vcap_scan_ext(struct pci_dev *pdev, struct vcap_room *room)
 }
 
 /*
- * A capability of which the core knows no more than one dword is one that it
- * hides (and may have left as an anchor of the list): there is none so small.
+ * A capability of which the core knows at most one dword is one that it hides (and may have
+ * kept as the anchor of the list), as no capability is that small. Mark all of it as used.
  */
 static void vcap_extend_hidden(struct vcap_room *room)
 {
@@ -162,7 +162,7 @@ static void vcap_extend_hidden(struct vcap_room *room)
 	}
 }
 
-/* Bytes that belong to no capability may be registers all the same */
+/* Bytes that belong to no capability may still be registers: those that read 0 are taken as free */
 static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
 {
 	int end = pos + len;
@@ -175,9 +175,10 @@ static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
 }
 
 /*
- * The highest place in dwords [first, end) for @len bytes, or 0. Devices that
- * have registers outside of capabilities have them low; and a VMM that takes
- * a capability to reach to the next one loses least of those before ours.
+ * Find the highest place in dwords [first, end) for @len bytes. Return: its offset, or 0. The
+ * highest, as devices that have registers outside of capabilities have them at low offsets;
+ * and a VMM that assumes that a capability extends to the next one then cuts off least of the
+ * capability before ours.
  */
 static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 			 int first, int end, int len)
@@ -196,7 +197,7 @@ static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 
 /* --- linking ----------------------------------------------------------- */
 
-/* At the head of the list: no other capability changes */
+/* Link at the head of the list, so that no other capability changes */
 static bool vcap_place_std(struct pv_vcap *cap,
 			   struct vfio_pci_core_device *core,
 			   const struct vcap_room *room)
@@ -226,7 +227,7 @@ static bool vcap_ext_visible(struct vfio_pci_core_device *core, int pos)
 	       core->pci_config_map[pos] != VCAP_MAP_FREE;
 }
 
-/* The header that ends the list of extended capabilities, NULL without one */
+/* The header of the last extended capability, NULL if there is none */
 static __le32 *vcap_ext_last(struct vfio_pci_core_device *core)
 {
 	int ttl = VCAP_DWORDS - VCAP_EXT_FIRST;
@@ -241,8 +242,8 @@ static __le32 *vcap_ext_last(struct vfio_pci_core_device *core)
 }
 
 /*
- * Find room in the extended space, and append it to the list, which always starts at 256.
- * Where, or 0.
+ * Find room in extended config space, and append it to the list, which always starts at 256.
+ * Return: its offset, or 0.
  */
 static int vcap_append_ext(struct vfio_pci_core_device *core,
 			   const struct vcap_room *room, int len)
@@ -287,9 +288,9 @@ static bool vcap_is_ext(const struct pv_vcap *cap)
 }
 
 /*
- * A guest's kernel uses PASIDs of a device that shows this capability. The device's own is
- * hidden by the core, and no concern of the guest: the host's IOMMU driver switches PASIDs
- * on, and they lead nowhere that the guest has not attached something to.
+ * A guest's kernel uses PASIDs only if the device has this capability. The device's own one is
+ * hidden by the core, and the guest does not need it: the host's IOMMU driver enables PASIDs,
+ * and a PASID is blocked until the guest has attached a domain there.
  */
 static void vcap_place_pasid(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 			     struct vcap_room *room, u32 bits)
@@ -298,7 +299,7 @@ static void vcap_place_pasid(struct pv_vcap *cap, struct vfio_pci_core_device *c
 	int pos;
 
 	if (vcap_is_ext(cap)) {
-		/* Ours is the last, and its header is not in the core's array */
+		/* Our capability is the last one, and its header is not in the core's array */
 		bitmap_set(room->used, cap->pos / 4, cap->len / 4);
 		pos = vcap_find_gap(pdev, room, VCAP_EXT_FIRST, VCAP_DWORDS,
 				    PCI_EXT_CAP_PASID_SIZEOF);
@@ -324,11 +325,11 @@ static bool vcap_place_any(struct pv_vcap *cap, struct vfio_pci_core_device *cor
 
 /**
  * pv_vcap_place() - put the capabilities into a device's config space
- * @cap: what to fill in
+ * @cap: filled in
  * @core: the device, enabled and not yet accessible to the user
  * @pasid_bits: the width of its PASIDs, 0 if it has none
  *
- * Return: whether there was room; if not, @cap covers nothing.
+ * Return: false if there was no room: then pv_vcap_covers() is false for any access.
  */
 bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 pasid_bits)
 {
@@ -350,8 +351,8 @@ bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 p
 }
 
 /**
- * pv_vcap_remove() - forget the capabilities of a device that is being closed
- * @cap: the capability
+ * pv_vcap_remove() - remove the capabilities of a device that is being closed
+ * @cap: its capabilities
  */
 void pv_vcap_remove(struct pv_vcap *cap)
 {
@@ -361,13 +362,13 @@ void pv_vcap_remove(struct pv_vcap *cap)
 
 /* --- registers --------------------------------------------------------- */
 
-/* The capability as the user reads it, all of it at one time */
+/* All of the capability as the user reads it */
 union vcap_image {
 	__le32 word[PVIOMMU_VSEC_LEN / 4];
 	u8 byte[PVIOMMU_VSEC_LEN];
 };
 
-/* Fills in the headers; returns how far the registers are shifted by them */
+/* Fill in the headers. Return: by how many bytes they shift the registers */
 static int vcap_image_headers(const struct pv_vcap *cap,
 			      union vcap_image *image)
 {
@@ -415,8 +416,8 @@ static void vcap_set_gpa(struct pv_vcap *cap, u32 val, unsigned int shift)
 }
 
 /*
- * The engine is called without our lock: it may take its time, and a doorbell
- * of one vCPU does not wait for the command of another.
+ * The engine is called without cap->lock: it may take long, and a doorbell of one vCPU must
+ * not wait for the command of another.
  */
 static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 			      int reg, u32 val)
@@ -432,7 +433,7 @@ static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 		break;
 	case PVIOMMU_CAP_CONTROL_OFF:
 		mutex_lock(&cap->lock);
-		/* It may be a secret: who reads the registers must not find it */
+		/* It may be a cookie, which is a secret: nobody may read it from the registers */
 		gpa = cap->gpa;
 		cap->gpa = 0;
 		mutex_unlock(&cap->lock);
@@ -447,8 +448,8 @@ static void vcap_set_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 /* --- accesses ---------------------------------------------------------- */
 
 /*
- * Of each access, what lies in a capability of ours is taken out and the rest is left to
- * the core. The two are apart, and any access may touch both.
+ * The part of an access that is in one of our capabilities is handled here, the rest by the
+ * core. The two capabilities are not adjacent, and an access may overlap both.
  */
 
 static loff_t vcap_end(const struct pv_vcap *cap)
@@ -474,8 +475,8 @@ static bool vcap_touches_pasid(const struct pv_vcap *cap, loff_t pos, size_t cou
 }
 
 /**
- * pv_vcap_covers() - whether an access touches a capability of ours
- * @cap: the capability
+ * pv_vcap_covers() - does an access overlap one of our capabilities
+ * @cap: the capabilities
  * @ppos: offset in the device's file
  * @count: number of bytes
  *
@@ -490,7 +491,7 @@ bool pv_vcap_covers(const struct pv_vcap *cap, loff_t ppos, size_t count)
 	return vcap_touches(cap, pos, count) || vcap_touches_pasid(cap, pos, count);
 }
 
-/* How many bytes from @pos on belong all to one capability of ours, or to none */
+/* How many bytes from @pos on all belong to the same capability of ours, or to none */
 static size_t vcap_piece(const struct pv_vcap *cap, loff_t pos, size_t count)
 {
 	const loff_t bounds[] = {
@@ -505,7 +506,7 @@ static size_t vcap_piece(const struct pv_vcap *cap, loff_t pos, size_t count)
 	return count;
 }
 
-/* Put the part of an image that was asked for, of @len bytes at @start, into the user's buffer */
+/* Copy the part of an image, of @len bytes at @start, that was asked for to the user's buffer */
 static int vcap_overlay(char __user *buf, loff_t pos, size_t count, const void *image,
 			loff_t start, size_t len)
 {
@@ -546,7 +547,7 @@ ssize_t pv_vcap_read(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 	loff_t rest = *ppos;
 	ssize_t ret = 0;
 
-	/* The core reads all of it or fails */
+	/* If any of it is not ours, the core reads all of it, or fails */
 	if (vcap_piece(cap, pos, count) != count)
 		ret = vfio_pci_core_read(&core->vdev, buf, count, &rest);
 	if (ret < 0)
@@ -566,7 +567,7 @@ ssize_t pv_vcap_read(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 	return count;
 }
 
-/* A command, if it is an aligned word; a longer write, of saved config space, gives none */
+/* A register write is an aligned 32-bit word. Others, as of saved config space, are ignored. */
 static int vcap_write_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 			       const char __user *buf, size_t count, loff_t pos)
 {
@@ -583,7 +584,7 @@ static int vcap_write_register(struct pv_vcap *cap, struct pviommu_endpoint *ep,
 	return 0;
 }
 
-/* Of its registers one bit can be written, in the lower byte of the control register */
+/* The only bit that can be written is in the low byte of the control register */
 static int vcap_write_pasid(struct pv_vcap *cap, const char __user *buf, size_t count,
 			    loff_t pos)
 {
@@ -622,7 +623,7 @@ ssize_t pv_vcap_write(struct pv_vcap *cap, struct vfio_pci_core_device *core,
 	size_t done, n;
 	ssize_t ret;
 
-	/* Too long: nothing is written, as the core has it */
+	/* Beyond the end: as in the core nothing is written, so it can handle that */
 	if (pos + count > core->pdev->cfg_size)
 		return vfio_pci_core_write(&core->vdev, buf, count, ppos);
 

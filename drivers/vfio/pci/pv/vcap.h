@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a paravirtual IOMMU endpoint shows in its config space: its capability, and that of
- * PASIDs, if it has any.
+ * Virtual capabilities in the config space of a paravirtual IOMMU endpoint: the interface's
+ * own, and a PASID capability if the endpoint has PASIDs.
  */
 #ifndef _PVIOMMU_VCAP_H
 #define _PVIOMMU_VCAP_H
@@ -13,10 +13,10 @@ struct pviommu_endpoint;
 struct vfio_pci_core_device;
 
 /**
- * struct pv_vcap_pasid - the PASID capability, as a guest sees it
- * @pos: where in config space; 0: there is none
+ * struct pv_vcap_pasid - the virtual PASID capability
+ * @pos: offset in config space; 0: there is none
  * @bits: the width of PASIDs
- * @ctrl: what was written to its control register, which has no effect
+ * @ctrl: what was written to its control register; has no effect
  *
  * @pos and @bits change in open and close only.
  */
@@ -27,13 +27,13 @@ struct pv_vcap_pasid {
 };
 
 /**
- * struct pv_vcap - the capability of one opened device
+ * struct pv_vcap - the virtual capabilities of an open device
  * @lock: protects @gpa
  * @gpa: the GPA registers
- * @pos: where in config space; at or above 256 it is an extended capability
- * @len: how many bytes; 0 when the device has no capability
- * @next: the capability that follows it in the list
- * @pasid: another capability
+ * @pos: offset in config space; from 256 on it is an extended capability
+ * @len: size in bytes; 0 if the device has no capability
+ * @next: offset of the capability that follows it in the list
+ * @pasid: the other capability
  *
  * @pos, @len and @next change in open and close only.
  */
