@@ -289,7 +289,6 @@ static void pviommu_syscore_resume(void *data)
 }
 
 /*
-/*
  * Keep user space from writing to config space of a device for good. A reset in progress would
  * restore it afterwards, so wait for that, within reason.
  */

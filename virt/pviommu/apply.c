@@ -21,7 +21,7 @@ struct hw_run {
 	u64 npages;
 };
 
-/* A retry costs a doorbell little, and each has reclaimed some */
+/* Attempts to map a piece when memory is short; each has reclaimed some before the next */
 #define MAX_TRIES	16
 
 #define HW_RUNS		(PAGE_SIZE / sizeof(struct hw_run))
