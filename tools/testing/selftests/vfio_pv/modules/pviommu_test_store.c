@@ -7,6 +7,8 @@
  * The domain is attached nowhere. The checks run when the module is loaded, which fails with
  * EINVAL if one of them does; parameter "device" names a PCI device that has an IOMMU.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/pci.h>
