@@ -407,6 +407,7 @@ struct pviommu_balloon {
  * @cookie: of the last start; who knows it can stop the interface
  * @max_domains: how many domains the host grants
  * @tracked: the doorbell page works
+ * @asked: the IOMMU core has asked us for a device, whatever we said
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
  * @restarts: how often the host has been told anew of what is mapped
@@ -442,6 +443,7 @@ struct pviommu {
 	u64 cookie;
 	u32 max_domains;
 	bool tracked;
+	bool asked;
 	bool started;
 	bool broken;
 	u32 restarts;
