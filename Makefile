@@ -76,6 +76,11 @@ soak: $(if $(findstring lab,$(SOAK_KERNEL)),lab,machine)
 	@tools/testing/run-check --soak $(SOAK_TIME) \
 		$(if $(SOAK_KERNEL),--kernel $(SOAK_KERNEL)) $(SOAK_CASES)
 
+# The limits of Documentation/virt/pv-iommu/performance.rst, in boots one after the other
+.PHONY: bench
+bench: machine
+	@tools/bench $(BENCH_ARGS)
+
 .PHONY: static style
 static style:
 	@tools/build/deps build check
@@ -121,6 +126,9 @@ help:
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
 	@echo  '  make soak             life cycles, a hundred times each, and random ops, round after round'
 	@echo  '                        for an hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
+	@echo  '  make bench            what mapping costs, here, behind virtio-iommu and emulated VT-d, and'
+	@echo  '                        with type 1 on the host; fails if a limit is exceeded. Takes 10'
+	@echo  '                        minutes, and an idle machine; BENCH_ARGS="-r ROUNDS -l ROUNDS -o FILE"'
 	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
 	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
 	@echo  ''

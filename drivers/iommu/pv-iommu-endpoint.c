@@ -256,6 +256,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 
 	if (!pv || !dev_is_pci(dev))
 		return ERR_PTR(-ENODEV);
+	WRITE_ONCE(pv->asked, true);
 	id = device_endpoint_id(to_pci_dev(dev), &regs);
 	if (!id)
 		return ERR_PTR(-ENODEV);

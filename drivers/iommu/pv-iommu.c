@@ -397,6 +397,19 @@ static void stop_interface(struct pviommu *pv)
 	pviommu_destroy(pv);
 }
 
+/*
+ * Where firmware names no IOMMU for a device the core asks the driver that was registered
+ * first, and nobody else. Intel's and AMD's are built in, and register before us if the
+ * machine has such an IOMMU, whether or not that is in charge of our devices.
+ */
+static bool core_asks_us(struct pviommu *pv)
+{
+	if (READ_ONCE(pv->asked))
+		return true;
+	pr_err("the kernel asks the driver of another IOMMU for all devices, and not this one: boot with intel_iommu=off or amd_iommu=off\n");
+	return false;
+}
+
 /* With the locks of the candidates held */
 static int register_interface(struct pviommu *pv, struct candidates *c)
 {
@@ -406,12 +419,20 @@ static int register_interface(struct pviommu *pv, struct candidates *c)
 	if (ret)
 		return ret;
 	ret = iommu_device_register(&pv->iommu, pv->ops, NULL);
-	if (ret) {
-		iommu_device_sysfs_remove(&pv->iommu);
-		return ret;
+	if (ret)
+		goto err_sysfs;
+	if (!core_asks_us(pv)) {
+		ret = -ENODEV;
+		goto err_register;
 	}
 	count_bound_drivers(c);
 	return 0;
+
+err_register:
+	iommu_device_unregister(&pv->iommu);
+err_sysfs:
+	iommu_device_sysfs_remove(&pv->iommu);
+	return ret;
 }
 
 static int setup(struct candidates *c)

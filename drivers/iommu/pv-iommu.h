@@ -409,6 +409,7 @@ struct pviommu_balloon {
  * @cookie: of the last start; whoever knows it can stop the interface
  * @max_domains: how many domains the host allows
  * @tracked: the doorbell page works
+ * @asked: the IOMMU core has asked us for a device, whatever we said
  * @started: the host may use our memory
  * @broken: no op can be done: the host has stopped answering, or been stopped
  * @restarts: how often all mappings have been replayed to the host
@@ -444,6 +445,7 @@ struct pviommu {
 	u64 cookie;
 	u32 max_domains;
 	bool tracked;
+	bool asked;
 	bool started;
 	bool broken;
 	u32 restarts;

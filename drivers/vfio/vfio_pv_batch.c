@@ -228,44 +228,57 @@ static const char *vfio_pv_batch_name(bool map)
 	return map ? "MAP" : "UNMAP";
 }
 
-/* Mark entries that were not reached. False: that of @b->first can't be written. */
-static bool vfio_pv_batch_cancel_rest(struct vfio_pv_batch *b,
-				      struct vfio_pv_batch_entry __user *user)
+/*
+ * Mark entries that were not reached, also if some of them can't be written. Return: the number of
+ * the first one that can't, @b->count if there is none.
+ */
+static u32 vfio_pv_batch_cancel_rest(const struct vfio_pv_batch *b,
+				     struct vfio_pv_batch_entry __user *user)
 {
-	for (; b->first < b->count; b->first++) {
-		if (put_user(-ECANCELED, &user[b->first].result))
-			return false;
+	u32 i, bad = b->count;
+
+	for (i = b->first; i < b->count; i++) {
+		if (put_user(-ECANCELED, &user[i].result) && bad == b->count)
+			bad = i;
 		cond_resched();
 	}
-	return true;
+	return bad;
+}
+
+/* A group of entries, from the user's array and back. Those behind it are @b->first on. */
+static int vfio_pv_batch_step(struct vfio_pv_batch *b, bool map,
+			      struct vfio_pv_batch_entry __user *user)
+{
+	const char *name = vfio_pv_batch_name(map);
+	u32 first = b->first;
+	int ret;
+
+	b->nr = min_t(u32, b->count - first, VFIO_PV_BATCH_GROUP);
+	if (copy_from_user(b->entries, user + first, b->nr * sizeof(*b->entries)))
+		return vfio_pv_refuse(-EFAULT, name, "can't read the array, entry", first);
+	ret = vfio_pv_batch_group(b, map);
+	if (ret)
+		return ret;
+	/* They are done, whether or not that can be told */
+	b->first += b->nr;
+	if (copy_to_user(user + first, b->entries, b->nr * sizeof(*b->entries)))
+		return vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", first);
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 static int vfio_pv_batch_run(struct vfio_pv_batch *b, bool map,
 			     struct vfio_pv_batch_entry __user *user)
 {
-	const char *name = vfio_pv_batch_name(map);
+	u32 bad;
 	int ret = 0;
 
-	while (!ret && b->first < b->count && !vfio_pv_batch_stops(b)) {
-		b->nr = min_t(u32, b->count - b->first, VFIO_PV_BATCH_GROUP);
-		if (copy_from_user(b->entries, user + b->first,
-				   b->nr * sizeof(*b->entries)))
-			return vfio_pv_refuse(-EFAULT, name, "can't read the array, entry",
-					      b->first);
-		ret = vfio_pv_batch_group(b, map);
-		if (ret)
-			break;
-		if (copy_to_user(user + b->first, b->entries,
-				 b->nr * sizeof(*b->entries)))
-			return vfio_pv_refuse(-EFAULT, name, "can't write the array, entry",
-					      b->first);
-		b->first += b->nr;
-		if (fatal_signal_pending(current))
-			ret = -EINTR;
-	}
+	while (!ret && b->first < b->count && !vfio_pv_batch_stops(b))
+		ret = vfio_pv_batch_step(b, map, user);
 	/* An earlier error has been logged */
-	if (!vfio_pv_batch_cancel_rest(b, user) && !ret)
-		ret = vfio_pv_refuse(-EFAULT, name, "can't write the array, entry", b->first);
+	bad = vfio_pv_batch_cancel_rest(b, user);
+	if (bad < b->count && !ret)
+		ret = vfio_pv_refuse(-EFAULT, vfio_pv_batch_name(map),
+				     "can't write the array, entry", bad);
 	return ret;
 }
 

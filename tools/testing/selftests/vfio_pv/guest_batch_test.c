@@ -295,6 +295,45 @@ TEST_F(batch, errors)
 	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &arg));
 }
 
+/*
+ * Part of the array is not there: of what is, each entry says what became of it, those that
+ * were not tried, too, be they before or behind the part. The array is half a page of
+ * entries, a page that is not there, and half a page.
+ */
+static struct vfio_pv_batch_entry *array_with_hole(__u32 *count)
+{
+	char *pages = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED || munmap(pages + PAGE, PAGE))
+		return NULL;
+	*count = 2 * PAGE / sizeof(struct vfio_pv_batch_entry);
+	return (struct vfio_pv_batch_entry *)(pages + PAGE / 2);
+}
+
+TEST_F(batch, array_with_a_hole)
+{
+	struct vfio_pv_iommu_batch arg = { .argsz = sizeof(arg) };
+	struct vfio_pv_batch_entry *entry;
+	__u32 half, i;
+
+	if (variant->type != VFIO_PV_IOMMU)
+		return;
+	entry = array_with_hole(&arg.count);
+	ASSERT_NE(NULL, entry);
+	arg.entries = (uintptr_t)entry;
+	half = arg.count / 4;
+	fill(entry, self->buffer, half);
+	fill(entry + 3 * half, self->buffer, half);
+	EXPECT_EQ(-EFAULT, guest_ioctl(self->g.container, VFIO_PV_IOMMU_MAP, &arg));
+	EXPECT_EQ(0, arg.done);
+	for (i = 0; i < half; i++) {
+		ASSERT_EQ(-ECANCELED, entry[i].result);
+		ASSERT_EQ(-ECANCELED, entry[3 * half + i].result);
+	}
+	munmap((char *)entry - PAGE / 2, 3 * PAGE);
+}
+
 /* ------------------------------------------------------------------ */
 /* Threads */
 
