@@ -5,6 +5,7 @@
 
 VIOMMU=pv
 DEVICES=()
+PLACES=()
 HOST_IOMMU=intel
 HOST_IOMMU_PROPS=
 HOST_CMD=''
@@ -47,7 +48,9 @@ What is emulated
                               IOMMU of the host level (intel)
   --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
                               another PCI device of QEMU; repeat it or give a list.
-                              NAME:port puts one behind a root port that is not PCIe
+                              NAME:port puts one behind a root port that is not PCIe;
+                              NAME:with makes one a further function of the device
+                              before it, with which it shares an isolation group
   --viommu pv|virtio|intel|none
                               IOMMU that the guest sees (pv)
   --accel tcg|kvm             run the host level emulated (tcg) or with real
