@@ -23,7 +23,7 @@
 
 /**
  * struct pviommu_server_claim - argument of PVIOMMU_SERVER_CLAIM
- * @argsz: size of this structure
+ * @argsz: size of this structure; may be larger, up to a page, if the rest is zero
  * @flags: PVIOMMU_CLAIM_WRITES to claim, 0 to disclaim
  * @vm: number of the VM
  * @type: PVIOMMU_MEM_IOREQ_SERVER
@@ -32,10 +32,11 @@
  * @eventfd: signalled when there are records, and at the end; -1 for none, and to
  *           disclaim
  *
- * Errors: EINVAL a bad value, EOPNOTSUPP flags or type, EPERM the caller has no
- * CAP_SYS_ADMIN and the file's first claim was not of this VM, ENOENT no such VM,
- * EBUSY the VM's type has a server or this file has a claim, EACCES to disclaim
- * what this file has not claimed, EBADF @eventfd, ENOMEM.
+ * Errors: EINVAL a bad value, E2BIG @argsz is larger and the rest is not zero, or larger
+ * than a page, EOPNOTSUPP flags or type, EPERM the caller has no CAP_SYS_ADMIN and the
+ * file's first claim was not of this VM, ENOENT no such VM, EBUSY the VM's type has a
+ * server or this file has a claim, EACCES to disclaim what this file has not claimed,
+ * EBADF @eventfd, ENOMEM.
  */
 struct pviommu_server_claim {
 	__u32 argsz;
@@ -57,15 +58,15 @@ struct pviommu_server_claim {
 
 /**
  * struct pviommu_server_read - argument of PVIOMMU_SERVER_READ
- * @argsz: size of this structure
+ * @argsz: as of struct pviommu_server_claim
  * @flags: must be zero
  * @gpa: where in the VM's memory; all of it must be of the claimed type
  * @addr: where to
- * @size: bytes
+ * @size: bytes, 1 to PVIOMMU_SERVER_READ_MAX
  *
- * Errors: EINVAL, EOPNOTSUPP flags, ENOENT no claim (any more), EACCES pages
- * that are not of the type, EAGAIN the guest changes types all the time, EFAULT;
- * then a part may have been read.
+ * Errors: EINVAL a bad value, E2BIG as of a claim, EOPNOTSUPP flags, ENOENT no claim
+ * (any more), EACCES pages that are not of the type, EAGAIN the guest changes types all
+ * the time, EFAULT; then a part may have been read.
  */
 struct pviommu_server_read {
 	__u32 argsz;
@@ -74,6 +75,9 @@ struct pviommu_server_read {
 	__u64 addr;
 	__u64 size;
 };
+
+/** PVIOMMU_SERVER_READ_MAX: bytes that one PVIOMMU_SERVER_READ may ask for */
+#define PVIOMMU_SERVER_READ_MAX	0x1000000
 
 /** PVIOMMU_SERVER_READ: what pages hold now, all writes that were told included */
 #define PVIOMMU_SERVER_READ	_IO(PVIOMMU_SERVER_MAGIC, 1)
