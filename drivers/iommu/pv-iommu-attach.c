@@ -216,7 +216,8 @@ static int attach_locked(struct pviommu_endpoint *ep, struct iommu_domain *domai
 
 	lockdep_assert_held(&ep->pv->lock);
 	ret = attach_at_host(ep, domain);
-	if (ret && attach_pretended(ep, domain))
+	/* Who brings it back after an error is not the IOMMU core, and has to know */
+	if (ret && !ep->restoring && attach_pretended(ep, domain))
 		ret = 0;
 	if (ret || ep->isolated)
 		return ret;

@@ -41,9 +41,6 @@ MODULE_PARM_DESC(server_timeout_ms,
 /* How often a read is tried again because the guest made some page plain meanwhile */
 #define MAX_TRIES	100
 
-/* More than this in one PVIOMMU_SERVER_READ is an error of the caller */
-#define MAX_READ	SZ_16M
-
 struct pviommu_server {
 	struct kref kref;		/* held by its file, its VM, and calls that use it */
 	u32 vm_id;
@@ -425,16 +422,28 @@ static int do_disclaim(struct server_file *file, const struct pviommu_server_cla
 	return 0;
 }
 
+/* An argument, which may be longer than what is known here if nothing is said there */
+static int get_arg(void *to, size_t size, unsigned long arg)
+{
+	u32 argsz;
+
+	if (get_user(argsz, (u32 __user *)arg))
+		return -EFAULT;
+	if (argsz < size)
+		return -EINVAL;
+	if (argsz > PAGE_SIZE)
+		return -E2BIG;
+	return copy_struct_from_user(to, size, (void __user *)arg, argsz);
+}
+
 static long ioctl_claim(struct server_file *file, unsigned long arg)
 {
-	unsigned long minsz = offsetofend(struct pviommu_server_claim, eventfd);
 	struct pviommu_server_claim claim;
 	int ret;
 
-	if (copy_from_user(&claim, (void __user *)arg, minsz))
-		return -EFAULT;
-	if (claim.argsz < minsz)
-		return -EINVAL;
+	ret = get_arg(&claim, sizeof(claim), arg);
+	if (ret)
+		return ret;
 	if (claim.flags & ~PVIOMMU_CLAIM_WRITES || claim.type != PVIOMMU_MEM_IOREQ_SERVER)
 		return -EOPNOTSUPP;
 	mutex_lock(&file->lock);
@@ -492,18 +501,16 @@ static int read_pages(struct pviommu_server *server, const struct pviommu_server
 
 static long ioctl_read(struct server_file *file, unsigned long arg)
 {
-	unsigned long minsz = offsetofend(struct pviommu_server_read, size);
 	struct pviommu_server_read req;
 	struct pviommu_server *server;
 	int ret;
 
-	if (copy_from_user(&req, (void __user *)arg, minsz))
-		return -EFAULT;
-	if (req.argsz < minsz)
-		return -EINVAL;
+	ret = get_arg(&req, sizeof(req), arg);
+	if (ret)
+		return ret;
 	if (req.flags)
 		return -EOPNOTSUPP;
-	if (!req.size || req.size > MAX_READ || req.gpa + req.size - 1 < req.gpa)
+	if (!req.size || req.size > PVIOMMU_SERVER_READ_MAX || req.gpa + req.size - 1 < req.gpa)
 		return -EINVAL;
 	mutex_lock(&file->lock);
 	server = file->server;

@@ -24,7 +24,7 @@
 
 /**
  * struct pviommu_server_claim - argument of PVIOMMU_SERVER_CLAIM
- * @argsz: size of this structure
+ * @argsz: size of this structure; may be larger, up to a page, if the rest is zero
  * @flags: PVIOMMU_CLAIM_WRITES to claim, 0 to disclaim
  * @vm: number of the VM
  * @type: PVIOMMU_MEM_IOREQ_SERVER
@@ -33,8 +33,9 @@
  * @eventfd: signalled when there are records, and when the claim ends; -1 for none,
  *           and to disclaim
  *
- * Errors: EINVAL a bad value; EOPNOTSUPP flags or type; EPERM the caller has no
- * CAP_SYS_ADMIN, and the file's last claim was not of this VM; ENOENT no such VM;
+ * Errors: EINVAL a bad value; E2BIG @argsz is larger than the structure and what follows is
+ * not zero, or it is larger than a page; EOPNOTSUPP flags or type; EPERM the caller has no
+ * CAP_SYS_ADMIN, and the file's first claim was not of this VM; ENOENT no such VM;
  * EBUSY the VM's type has a server, or this file has a claim; EACCES disclaiming
  * what this file has not claimed; EBADF @eventfd; ENOMEM.
  */
@@ -58,14 +59,14 @@ struct pviommu_server_claim {
 
 /**
  * struct pviommu_server_read - argument of PVIOMMU_SERVER_READ
- * @argsz: size of this structure
+ * @argsz: as of struct pviommu_server_claim
  * @flags: must be zero
  * @gpa: guest physical address to read from; all pages must have the claimed type
  * @addr: user address to write to
- * @size: bytes, 1 to 16 MiB
+ * @size: bytes, 1 to PVIOMMU_SERVER_READ_MAX
  *
- * Errors: EINVAL a bad value; EOPNOTSUPP flags; ENOENT no claim (any more); EACCES
- * pages that are not of the type; EAGAIN the guest keeps changing types; EFAULT;
+ * Errors: EINVAL a bad value; E2BIG as for a claim; EOPNOTSUPP flags; ENOENT no claim (any
+ * more); EACCES pages that are not of the type; EAGAIN the guest keeps changing types; EFAULT;
  * ENOMEM; EINTR a fatal signal. After an error a part may have been read.
  */
 struct pviommu_server_read {
@@ -75,6 +76,9 @@ struct pviommu_server_read {
 	__u64 addr;
 	__u64 size;
 };
+
+/** PVIOMMU_SERVER_READ_MAX: bytes that one PVIOMMU_SERVER_READ may ask for */
+#define PVIOMMU_SERVER_READ_MAX	0x1000000
 
 /** PVIOMMU_SERVER_READ: read pages as they are now, with all reported writes */
 #define PVIOMMU_SERVER_READ	_IO(PVIOMMU_SERVER_MAGIC, 1)

@@ -134,14 +134,14 @@ log_leaks() {
 	cat $leaks >>"$1"
 }
 
-# Sets ADDRESS to where device number $1 is: in its slot, or behind the root port
+# Sets ADDRESS to where the device of a place is: in its slot, or behind the root port
 # in its slot.
 device_address() {
 	local place
 
 	ADDRESS=
-	place=/sys/bus/pci/devices/$(printf '0000:00:%02x.0' $((16 + $1)))
-	set -- "$place"/????:??:??.?
+	place=/sys/bus/pci/devices/0000:00:$1
+	set -- "${place%.*}.0"/????:??:??."${1#*.}"
 	[ ! -e "$1" ] || place=$1
 	[ ! -e "$place" ] || ADDRESS=${place##*/}
 }
@@ -153,13 +153,15 @@ is_dealt() {
 
 # PVVM_DEVICES: name and address of each device at this level.
 find_devices() {
-	local i=-1 name
+	local i=-1 name place places="$PLACES"
 
 	PVVM_DEVICES=
 	for name in $DEVICES; do
 		i=$((i + 1))
+		place=${places%% *}
+		places=${places#* }
 		[ "$LEVEL" = host ] || is_dealt $i "$PVVM_GUEST" || continue
-		device_address $i
+		device_address "$place"
 		[ -n "$ADDRESS" ] || return 1
 		PVVM_DEVICES="${PVVM_DEVICES:+$PVVM_DEVICES }$name:$ADDRESS"
 	done

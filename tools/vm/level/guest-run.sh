@@ -21,21 +21,29 @@ guest_machine() {
 	[ "$GUEST_REBOOTS" != 0 ] || echo -no-reboot
 }
 
+# Is there more in the slot than this?
+multifunction() {
+	case " $PLACES " in *" ${1%.*}.1 "*) echo ,multifunction=on ;; esac
+}
+
 # Same places as at the host level: see device_address.
 guest_devices() {
-	local i=-1 device slot
+	local i=-1 device place bus addr places="$PLACES"
 
 	for device in $PVVM_DEVICES; do
 		i=$((i + 1))
+		place=${places%% *}
+		places=${places#* }
 		is_dealt $i "$1" || continue
-		slot=$(printf '0x%x' $((16 + i)))
 		case ${device#*:} in
-		0000:00:*) echo "-device vfio-pci,host=${device#*:},id=dev$i,bus=pcie.0,addr=$slot" ;;
-		*)
-			echo "-device pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1))"
-			echo "-device vfio-pci,host=${device#*:},id=dev$i,bus=rp$i"
+		0000:00:*) bus=pcie.0 addr=0x$place ;;
+		*.0)
+			bus=rp$i addr=0x0.0
+			echo "-device pcie-root-port,id=rp$i,bus=pcie.0,addr=0x${place%.*},chassis=$((i + 1)),slot=$((i + 1))"
 			;;
+		*) addr=0x0.${place#*.} ;;
 		esac
+		echo "-device vfio-pci,host=${device#*:},id=dev$i,bus=$bus,addr=$addr$(multifunction "$place")"
 	done
 }
 

@@ -60,13 +60,23 @@ bind_devices() {
 	done
 }
 
-# A device that shares its isolation group could not be passed through alone.
+# A device that shares its isolation group with others than functions of its own slot could
+# not be passed through.
 check_group() {
-	local group=/sys/bus/pci/devices/$1/iommu_group
+	local group=/sys/bus/pci/devices/$1/iommu_group other
 
 	[ -d "$group" ] || fail "$1 is in no isolation group: the IOMMU is not in use"
-	set -- "$1" "$group"/devices/*
-	[ $# = 2 ] || fail "$1 is not alone in its isolation group"
+	for other in "$group"/devices/*; do
+		[ "${other##*/}" = "$1" ] || is_with "$1" "${other##*/}" ||
+			fail "$1 is not alone in its isolation group"
+	done
+}
+
+# Are both functions of one slot, and meant to be?
+is_with() {
+	[ "${1%.*}" = "${2%.*}" ] || return 1
+	case " $PVVM_DEVICES " in *":$2 "*) return 0 ;; esac
+	return 1
 }
 
 . /pvvm/guest-run.sh

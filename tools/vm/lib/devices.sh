@@ -5,8 +5,9 @@
 #
 # Device number i sits in slot 0x10+i of the root bus, at both levels: itself if
 # it is a conventional PCI device (unless "port" is said), else behind a root port of
-# its own in that slot.
-# Either way it is alone in its isolation group, and its place is known.
+# its own in that slot. Either way it is alone in its isolation group, and its place is
+# known. One of which "with" is said is a further function of the slot of the device
+# before it, and in its group: nothing keeps functions of one device apart.
 
 FIRST_SLOT=16
 MAX_DEVICES=14
@@ -34,11 +35,36 @@ device_since() {
 	esac
 }
 
+# Is WORD $2 said of device $1?
+is_said() {
+	case $1: in *:"$2":*) return 0 ;; esac
+	return 1
+}
+
+# Slot and function of each device, into PLACES.
+set_places() {
+	local i=0 device slot=0 function=0
+
+	PLACES=()
+	for device in "${DEVICES[@]}"; do
+		if is_said "$device" with; then
+			[ $i != 0 ] || usage_error "there is no device before \"$device\""
+			[ "$GUESTS" = 1 ] || usage_error "\"$device\": a group can't be dealt to several guests"
+			function=$((function + 1))
+		else
+			slot=$((FIRST_SLOT + i)) function=0
+		fi
+		PLACES+=("$(printf '%02x.%d' "$slot" "$function")")
+		i=$((i + 1))
+	done
+}
+
 check_devices() {
 	local device known version since
 
 	[ ${#DEVICES[@]} -le $MAX_DEVICES ] || usage_error "at most $MAX_DEVICES devices, not ${#DEVICES[@]}"
 	[ ${#DEVICES[@]} -gt 0 ] || return 0
+	set_places
 	known=$("$QEMU" -device help 2>&1)
 	for device in "${DEVICES[@]}"; do
 		device=${device%%:*}
@@ -60,22 +86,35 @@ outer_devices() {
 	done
 }
 
-outer_device() {
-	local i=$1 name=${2%%:*} props='' slot bus port=0
+# device_props DEVICE: sets PROPS to what is for QEMU.
+device_props() {
+	local word
 
-	case $2 in *:*) props=,${2#*:} ;; esac
-	props=${props//:/,}
-	case $props, in *,port,*) port=1 props=,${props//,port/} props=${props#,} ;; esac
-	slot=$(printf '0x%x' $((FIRST_SLOT + i)))
-	if [ $port = 0 ] && is_conventional "$name"; then
-		bus=pcie.0,addr=$slot
+	PROPS=
+	for word in $(tr : ' ' <<<"$1:" | cut -s -d ' ' -f 2-); do
+		case $word in
+		port | with) ;;
+		*) PROPS+=,$word ;;
+		esac
+	done
+}
+
+outer_device() {
+	local i=$1 name=${2%%:*} place=${PLACES[$1]} addr
+
+	device_props "$2"
+	if is_said "$2" with; then
+		[ "$BUS" = pcie.0 ] && addr=0x$place || addr=0x0.${place#*.}
+	elif ! is_said "$2" port && is_conventional "$name"; then
+		BUS=pcie.0 addr=0x$place
 	else
 		# A faster link never comes up again after a reset of the bus, the kernel finds
-		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=$slot,chassis=$((i + 1)),slot=$((i + 1)),x-speed=5")
-		bus=rp$i
+		OUTER_DEVICES+=(-device "pcie-root-port,id=rp$i,bus=pcie.0,addr=0x${place%.*},chassis=$((i + 1)),slot=$((i + 1)),x-speed=5")
+		BUS=rp$i addr=0x0.0
 	fi
+	! is_said "${DEVICES[i + 1]:-}" with || PROPS+=,multifunction=on
 	device_back_end "$i" "$name"
-	OUTER_DEVICES+=(-device "$name,id=dev$i,bus=$bus$BACK_END$props")
+	OUTER_DEVICES+=(-device "$name,id=dev$i,bus=$BUS,addr=$addr$BACK_END$PROPS")
 }
 
 # What stands behind device $1 of type $2: sets BACK_END to its properties.

@@ -45,6 +45,7 @@ write_config() {
 	done
 	printf 'CALLER_DIR=%s\n' "$(quote "$(pwd -P)")"
 	printf 'DEVICES=%s\n' "$(quote "${DEVICES[*]%%:*}")"
+	printf 'PLACES=%s\n' "$(quote "${PLACES[*]}")"
 	printf 'GUEST_KERNEL_ARGS=%s\n' "$(quote "$(at_guest kernel_args) $(place_args guest)")"
 	printf 'STOCK_MODULES=%s\n' "$(quote "$1")"
 	printf 'OWN_MODULES=%s\n' "$(quote "$2")"

@@ -5,6 +5,7 @@
 
 VIOMMU=pv
 DEVICES=()
+PLACES=()
 HOST_IOMMU=intel
 HOST_IOMMU_PROPS=
 HOST_CMD=''
@@ -48,7 +49,9 @@ What is emulated
   --device NAME[:PROP=VAL..]  device to pass through: edu, nvme, igb, e1000e, or
                               another PCI device of QEMU; repeat it or give a list.
                               NAME:port puts a device that is not PCIe behind a root
-                              port
+                              port; NAME:with makes it a further function of the
+                              device before it, with which it shares an isolation
+                              group
   --viommu pv|virtio|intel|none
                               IOMMU that the guest sees (pv)
   --accel tcg|kvm             run the host level emulated (tcg) or with real

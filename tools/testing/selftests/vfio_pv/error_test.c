@@ -16,6 +16,7 @@
 
 #include "lib/edu.h"
 #include "lib/pv_aer.h"
+#include "lib/pv_edu.h"
 #include "lib/pv_test.h"
 
 #define DEVS	3
@@ -46,52 +47,6 @@ static __u32 domain_with(struct pv_ring *r, int dev, __u64 iova, __u64 gpa)
 	return dom;
 }
 
-/* Does what the device writes to @iova arrive at @gpa? */
-static bool lands(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
-{
-	unsigned char *mem = pv_mem(vm, gpa), seen[LEN];
-	int i;
-
-	/* What is in the device's buffer is never all 0x55 and all 0xaa */
-	for (i = 0; i < 2; i++) {
-		memset(mem, i ? 0xaa : 0x55, LEN);
-		memset(seen, i ? 0xaa : 0x55, LEN);
-		if (!edu_to_ram(&vm->dev[dev].vfio, iova, 0, LEN))
-			return false;
-		if (memcmp(mem, seen, LEN))
-			return true;
-	}
-	return false;
-}
-
-/* Data through the device: from memory, and back to it */
-static bool goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
-{
-	static __u64 count;
-	__u64 data, *mem = pv_mem(vm, gpa);
-
-	data = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15ULL;
-	*mem = data;
-	if (!edu_from_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)))
-		return false;
-	*mem = 0;
-	return edu_to_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)) && *mem == data;
-}
-
-/* RECOVER, as often as the host says that it is not done */
-static __u32 recover(struct pv_ring *r, __u32 ep)
-{
-	__u32 status = PVIOMMU_EBUSY;
-	int ms;
-
-	for (ms = 0; status == PVIOMMU_EBUSY && ms < WAIT_MS; ms += 50) {
-		status = __pv_recover(r, ep);
-		if (status == PVIOMMU_EBUSY)
-			poll(NULL, 0, 50);
-	}
-	return status;
-}
-
 /* A device at work all the time */
 struct worker {
 	struct pv_vm *vm;
@@ -108,7 +63,7 @@ static void *stand_by(void *data)
 	struct worker *w = data;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
-		if (goes_through(w->vm, w->dev, w->iova, w->gpa))
+		if (pv_edu_goes_through(w->vm, w->dev, w->iova, w->gpa))
 			w->good++;
 		else
 			w->bad++;
@@ -214,7 +169,7 @@ FIXTURE_SETUP(error)
 	self->ep = self->vm.dev[VICTIM].id;
 	pv_start(&self->vm, 1, 6);
 	set_up_domains();
-	ASSERT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	ASSERT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
 FIXTURE_TEARDOWN(error)
@@ -280,19 +235,19 @@ TEST_F(error, cut_off_and_recovered)
 	EXPECT_TRUE(works_on(&victim, 5));
 	EXPECT_TRUE(is_wiped(&self->vm, TARGET));
 	end_work(&victim);
-	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_FALSE(pv_edu_lands(&self->vm, VICTIM, IOVA, TARGET));
 
 	/* Until it says that it knows, the guest can't attach it, only leave it blocked */
 	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
 	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, PVIOMMU_DOMAIN_BYPASS);
 	pv_attach(self->r, self->ep, PVIOMMU_DOMAIN_BLOCKED);
-	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
-	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_FALSE(pv_edu_lands(&self->vm, VICTIM, IOVA, TARGET));
 
 	/* Its mappings are what they were */
 	pv_attach(self->r, self->ep, self->dom);
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 	pv_lookup(self->r, self->dom, IOVA);
 	EXPECT_EQ(TARGET, self->r->last.lookup.gpa);
 	after = pv_state(self->r);
@@ -336,10 +291,10 @@ TEST_F(error, event_lost)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 
 	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
-	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
 	pv_attach(self->r, self->ep, self->dom);
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
 /* It comes when the guest has made room */
@@ -356,7 +311,7 @@ TEST_F(error, event_waits)
 	ASSERT_TRUE(pv_event_next(&self->vm, &ev));
 	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
 	EXPECT_EQ(self->ep, ev.endpoint);
-	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 }
 
 /* The host says that it is blocked as soon as the guest can know that it was cut off */
@@ -367,7 +322,7 @@ TEST_F(error, probe_says_blocked)
 	cut_off(variant->error);
 	pv_exec(self->r, pv_op_buf(PVIOMMU_OP_PROBE, self->ep, PV_AT_REPLY, PV_PAGE));
 	EXPECT_EQ(PVIOMMU_DOMAIN_BLOCKED, probe->domain);
-	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 }
 
 /* Again and again; PV_ERRORS says how often */
@@ -379,10 +334,10 @@ TEST_F_TIMEOUT(error, again, 1800)
 
 	for (i = 0; i < nr; i++) {
 		cut_off(variant->error);
-		ASSERT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+		ASSERT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 		ASSERT_EQ(0, vfio_dev_enable(self->victim, true, true));
 		pv_attach(self->r, self->ep, self->dom);
-		EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+		EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 		pv_expect_unchanged(&idle);
 	}
 	TH_LOG("%d times", i);
@@ -396,7 +351,7 @@ TEST_F(error, reset_by_the_vmm)
 		SKIP(return, "the device can't be reset");
 	pv_attach(self->r, self->ep, self->dom);
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
 /* A guest that starts the interface anew does not find it in bypass */
@@ -404,13 +359,13 @@ TEST_F(error, held_across_a_restart)
 {
 	cut_off(variant->error);
 	pv_reset(&self->vm);
-	EXPECT_FALSE(lands(&self->vm, VICTIM, TARGET, TARGET));
-	EXPECT_TRUE(goes_through(&self->vm, OTHER, TARGET + PV_PAGE, TARGET + PV_PAGE));
+	EXPECT_FALSE(pv_edu_lands(&self->vm, VICTIM, TARGET, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, OTHER, TARGET + PV_PAGE, TARGET + PV_PAGE));
 
 	pv_start(&self->vm, 1, 6);
 	self->dom = pv_new_domain(self->r, self->ep);
 	pv_err_attach(PVIOMMU_EACCES, self->r, self->ep, self->dom);
-	EXPECT_EQ(PVIOMMU_OK, recover(self->r, self->ep));
+	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 	pv_attach(self->r, self->ep, self->dom);
 }
 
@@ -421,46 +376,22 @@ TEST_F(error, closed)
 	pv_vm_close_devices(&self->vm);
 	ASSERT_EQ(0, pv_vm_open_devices(&self->vm));
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, TARGET, TARGET));
-}
-
-/* How often this kernel has said that it was done with an error */
-static int recoveries(void)
-{
-	FILE *f = popen("dmesg | grep -c 'device recovery successful'", "r");
-	int n = -1;
-
-	if (f && fscanf(f, "%d", &n) != 1)
-		n = -1;
-	if (f)
-		pclose(f);
-	return n;
-}
-
-static bool wait_recovery(int before)
-{
-	int ms;
-
-	for (ms = 0; ms < WAIT_MS; ms += 100) {
-		if (recoveries() > before)
-			return true;
-		poll(NULL, 0, 100);
-	}
-	return false;
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, TARGET, TARGET));
 }
 
 /* A device that nobody has open when the link is reset works when it is opened */
 TEST_F(error, while_closed)
 {
-	int before = recoveries();
+	int log = pv_aer_log();
 
-	ASSERT_LE(0, before);
+	ASSERT_LE(0, log);
 	pv_vm_close_devices(&self->vm);
 	ASSERT_EQ(0, pv_aer_inject(self->port, variant->error));
-	ASSERT_TRUE(wait_recovery(before));
+	EXPECT_TRUE(pv_aer_done(log));
+	close(log);
 	ASSERT_EQ(0, pv_vm_open_devices(&self->vm));
 	EXPECT_EQ(0, vfio_dev_enable(self->victim, true, true));
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, TARGET, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, TARGET, TARGET));
 }
 
 /* A guest that has not accepted RECOVER attaches to recover */
@@ -476,10 +407,10 @@ TEST_F(error, without_the_feature)
 	ASSERT_NE(0, self->dom);
 
 	cut_off(variant->error);
-	EXPECT_FALSE(lands(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_FALSE(pv_edu_lands(&self->vm, VICTIM, IOVA, TARGET));
 	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, pv_op_recover(self->ep));
 	pv_attach(self->r, self->ep, self->dom);
-	EXPECT_TRUE(goes_through(&self->vm, VICTIM, IOVA, TARGET));
+	EXPECT_TRUE(pv_edu_goes_through(&self->vm, VICTIM, IOVA, TARGET));
 }
 
 TEST_HARNESS_MAIN

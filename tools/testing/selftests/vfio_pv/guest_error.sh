@@ -3,8 +3,9 @@
 #
 # The host sees PCIe errors of the guest's disk, which host_error.sh raises when this
 # script asks for them: the disk is cut off, the guest hears of it, resets it, and its
-# driver goes on where it was, as often as PV_ERRORS says. Needs pvvm's --share for the
-# two to meet.
+# driver goes on where it was, as often as PV_ERRORS says. When it can't be put back there
+# the guest says so, and it stays cut off. host_limits.sh sees to that. Needs pvvm's --share
+# for them to meet.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -62,11 +63,44 @@ disk_again() {
 	unbind "$bdf" && nvme_up "$bdf"
 }
 
+# limit NAME VALUE: have the host set one of its limits
+limit() {
+	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"
+	mv "$PVVM_SHARE/limit-ask.new" "$PVVM_SHARE/limit-ask"
+	until_true 60 test ! -e "$PVVM_SHARE/limit-ask"
+}
+
+# is_at NAME WHERE: where the host has the disk
+is_at() {
+	ask "$1" where || return
+	cat "$PVVM_SHARE/error-$1"
+	[ "$(cat "$PVVM_SHARE/error-$1")" = "$2" ]
+}
+
+restart() {
+	echo 1 >/sys/kernel/debug/pv-iommu/restart
+}
+
+# The interface begins anew, as after a suspend, and the host makes no domain again
+no_domain() {
+	limit max_domains 0 && { restart || echo "as the restart says"; } && is_at lost "1 no"
+}
+
+not_restored() {
+	ask refused SDN &&
+		until_true 120 said "remains cut off, its mappings were not restored: -28" 1
+}
+
+# A driver that is bound has its domain, and so do the other devices
+room_again() {
+	limit max_domains 1024 && unbind "$bdf" && nvme_up "$bdf" && restart
+}
+
 no_warning() {
 	! dmesg | grep -E -A 5 'WARNING: '
 }
 
-plan $((2 * TIMES + 9))
+plan $((2 * TIMES + 17))
 check "bound" nvme_up "$bdf"
 for n in $(seq "$TIMES"); do
 	check "error $n: cut off and back" eval "ask $n SDN && back $n"
@@ -77,8 +111,16 @@ check "an error that is not fatal" eval "ask minor COMP_TIME && back $((TIMES + 
 check "an error that is not fatal: written and read back" disk_check 1
 check "told each time" said "has cut this device off" $((TIMES + 2))
 check "a user of VFIO hears of each error" vfio_user
+check "and so does the log: VFIO can't recover" said "remains cut off until a driver is bound again" 1
 check "the disk has its driver again" disk_again
 check "and is written and read back" disk_check 1
+check "the host has no room for domains any more" no_domain
+check "an error after that: said that its mappings are not back" not_restored
+check "nor said that it is back" eval '! said "back in its domain after an error" $((TIMES + 3))'
+check "the host has it in blocked" is_at refused-at "1 no"
+check "it stays there" eval 'sleep 2; is_at still-at "1 no"'
+check "room again: the disk has its driver" room_again
+check "and is written and read back, once more" disk_check 1
 check "no kernel warning" no_warning
 dmesg | grep -E "pv-iommu|$bdf" | tail -n 30 | sed 's/^/# /'
 finish

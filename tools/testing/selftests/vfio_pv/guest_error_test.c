@@ -3,7 +3,6 @@
  * A user of VFIO hears of each error of a device: also of those that come when the host
  * has cut the device off already. Run by guest_error.sh, with the disk bound to vfio-pci.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/guest_ask.h"
@@ -35,29 +34,6 @@ FIXTURE_TEARDOWN(error)
 	vfiopv_close(&self->c);
 }
 
-/* Have host_error.sh raise an error */
-static bool raise_error(int port, const char *name)
-{
-	char path[128], tmp[128];
-	FILE *file;
-	int ms;
-
-	share_path(tmp, sizeof(tmp), "error-ask.new");
-	share_path(path, sizeof(path), "error-ask");
-	file = fopen(tmp, "we");
-	if (!file)
-		return false;
-	fprintf(file, "%s rp%d SDN\n", name, port);
-	fclose(file);
-	if (rename(tmp, path))
-		return false;
-	snprintf(tmp, sizeof(tmp), "error-%s", name);
-	share_path(path, sizeof(path), tmp);
-	for (ms = 0; ms < WAIT_MS && access(path, F_OK); ms += 100)
-		usleep(100000);
-	return !access(path, F_OK);
-}
-
 static bool hears_of_it(const struct vfiopv *c)
 {
 	struct vfio_pv_event event;
@@ -72,9 +48,9 @@ static bool hears_of_it(const struct vfiopv *c)
 
 TEST_F_TIMEOUT(error, each_is_heard_of, 300)
 {
-	ASSERT_TRUE(raise_error(self->port, "vfio1"));
+	ASSERT_TRUE(share_raise_error(self->port, "vfio1"));
 	EXPECT_TRUE(hears_of_it(&self->c));
-	ASSERT_TRUE(raise_error(self->port, "vfio2"));
+	ASSERT_TRUE(share_raise_error(self->port, "vfio2"));
 	EXPECT_TRUE(hears_of_it(&self->c));
 }
 

@@ -16,6 +16,8 @@
  * must see what the model sees. Between batches entries of tables change, memory comes and
  * goes, or is given back page by page, grants too, and the VM that they are from, devices
  * are closed and opened, quotas and the doorbell's budget change, the interface restarts.
+ * A device below a root port at which the emulator raises PCIe errors has some, and is cut
+ * off until a RECOVER.
  *
  * Where the kernel tells what was reached in the host's modules, that is counted.
  *
@@ -122,7 +124,8 @@ static bool finish(struct run *run)
 #define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
 		      "%u changes of memory, %u pages released, %u restarts, " \
 		      "%llu doorbells, %ld s\n"
-#define SERVER_FORMAT "# servers: %u claims, told of %u things, %u of them writes\n"
+#define SERVER_FORMAT "# servers: %u claims, told of %u things, %u of them writes; " \
+		      "%u PCIe errors\n"
 #define TABLES_FORMAT "# tables: %u entries changed, %u more by a CPU, %u events about bad " \
 		      "ones; lent memory taken back %u times\n"
 
@@ -148,7 +151,7 @@ static void report(const struct run *run, time_t took)
 	if (run->cov.fd >= 0)
 		printf("# %u places of the host's modules reached by ops\n", run->cov.nr);
 	printf(TABLES_FORMAT, run->entries, run->stores, run->bad, run->recalls);
-	printf(SERVER_FORMAT, run->claims, run->records, run->writes);
+	printf(SERVER_FORMAT, run->claims, run->records, run->writes, run->errors);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
 }

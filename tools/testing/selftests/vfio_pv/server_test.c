@@ -106,6 +106,36 @@ TEST_F(server, claim_refuses)
 	EXPECT_EQ(ENOTTY, errno);
 }
 
+/* Longer than what the kernel knows: only if nothing is said there */
+static int do_long(int fd, unsigned long request, const void *req, __u32 size, __u32 argsz,
+		   unsigned char last)
+{
+	unsigned char arg[2 * 4096] = {};
+
+	memcpy(arg, req, size);
+	memcpy(arg, &argsz, sizeof(argsz));
+	arg[argsz - 1] = last;
+	return ioctl(fd, request, arg) ? -errno : 0;
+}
+
+#define long_args(good, request, req) do {					\
+	EXPECT_EQ(-E2BIG, do_long(self->fd, request, &(req), sizeof(req),	\
+				  sizeof(req) + 1, 1));				\
+	EXPECT_EQ(-E2BIG, do_long(self->fd, request, &(req), sizeof(req), 4096, 1)); \
+	EXPECT_EQ(-E2BIG, do_long(self->fd, request, &(req), sizeof(req), 4097, 0)); \
+	EXPECT_EQ(good, do_long(self->fd, request, &(req), sizeof(req), 4096, 0)); \
+} while (0)
+
+TEST_F(server, long_arguments)
+{
+	struct pviommu_server_claim claim = claim_of(self->id);
+	struct pviommu_server_read read = { .gpa = PV_DATA, .addr = (unsigned long)&read,
+					    .size = 8 };
+
+	long_args(-ENOENT, PVIOMMU_SERVER_READ, read);
+	long_args(0, PVIOMMU_SERVER_CLAIM, claim);
+}
+
 TEST_F(server, one_claim)
 {
 	int other = open(DEVICE, O_RDWR);

@@ -88,3 +88,24 @@ bool share_answer(const char *me, const char *format, ...)
 	va_end(args);
 	return put;
 }
+
+bool share_raise_error(int port, const char *name)
+{
+	char path[128], new[128], file_name[64];
+	FILE *file;
+	int i;
+
+	share_path(new, sizeof(new), "error-ask.new");
+	share_path(path, sizeof(path), "error-ask");
+	file = fopen(new, "we");
+	if (!file)
+		return false;
+	fprintf(file, "%s rp%d SDN\n", name, port);
+	if (fclose(file) || rename(new, path))
+		return false;
+	snprintf(file_name, sizeof(file_name), "error-%s", name);
+	share_path(path, sizeof(path), file_name);
+	for (i = 0; i < POLLS && access(path, F_OK); i++)
+		usleep(POLL_US);
+	return i < POLLS;
+}

@@ -21,4 +21,7 @@ void share_hear(const char *me, char *question, size_t size);
 bool share_answer(const char *me, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Have host_error.sh raise a PCIe error at root port number @port; each has a @name */
+bool share_raise_error(int port, const char *name);
+
 #endif /* GUEST_ASK_H */

@@ -145,6 +145,22 @@ static void block_pasids(struct model *m, const struct model_endpoint *ep)
 		attach_pasid(m, ep, p, PVIOMMU_DOMAIN_BLOCKED);
 }
 
+static void set_cut(struct model *m, const struct model_endpoint *ep, bool cut)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_endpoints; i++)
+		if (m->endpoints[i].group == ep->group)
+			m->endpoints[i].cut = cut;
+}
+
+void model_cut(struct model *m, unsigned int ep)
+{
+	set_cut(m, &m->endpoints[ep], true);
+	model_attach(m, ep, PVIOMMU_DOMAIN_BLOCKED);
+	block_pasids(m, &m->endpoints[ep]);
+}
+
 void model_close(struct model *m, unsigned int ep)
 {
 	unsigned int i;
@@ -153,6 +169,7 @@ void model_close(struct model *m, unsigned int ep)
 	for (i = 0; i < m->nr_endpoints; i++)
 		if (m->endpoints[i].group == m->endpoints[ep].group && m->endpoints[i].id)
 			return;
+	set_cut(m, &m->endpoints[ep], false);
 	model_attach(m, ep, PVIOMMU_DOMAIN_BLOCKED);
 	block_pasids(m, &m->endpoints[ep]);
 }
@@ -169,7 +186,8 @@ void model_reset(struct model *m)
 			model_forget(m, &m->domains[i]);
 	}
 	for (i = 0; i < m->nr_endpoints; i++) {
-		m->endpoints[i].domain = PVIOMMU_DOMAIN_BYPASS;
+		m->endpoints[i].domain = m->endpoints[i].cut ? PVIOMMU_DOMAIN_BLOCKED :
+							       PVIOMMU_DOMAIN_BYPASS;
 		block_pasids(m, &m->endpoints[i]);
 	}
 	m->iface_pages = 0;
@@ -348,6 +366,8 @@ static __u32 attach(struct model *m, struct pviommu_op *op)
 	status = check_pasid(m, ep, op);
 	if (status)
 		return status;
+	if (ep->cut && op->domain != PVIOMMU_DOMAIN_BLOCKED)
+		return PVIOMMU_EACCES;
 	if (op->domain >= PVIOMMU_DOMAIN_FIRST && !model_domain_of(m, op->domain))
 		return PVIOMMU_ENOENT;
 	if (has_pasid)
@@ -430,9 +450,14 @@ static __u32 stats(struct model *m, struct pviommu_op *op, struct model_reply *r
 
 static __u32 recover(struct model *m, struct pviommu_op *op)
 {
+	struct model_endpoint *ep = endpoint_of(m, op->endpoint);
+
 	if (!no_args(op))
 		return PVIOMMU_EINVAL;
-	return endpoint_of(m, op->endpoint) ? PVIOMMU_OK : PVIOMMU_ENOENT;
+	if (!ep)
+		return PVIOMMU_ENOENT;
+	set_cut(m, ep, false);
+	return PVIOMMU_OK;
 }
 
 /* Whether a page is of the server's type; NULL where no CPU can store */

@@ -114,6 +114,7 @@ struct model_endpoint {
 	__u32 domain;		/* of its group: the same in all endpoints of it */
 	__u32 pasid_bits;
 	__u32 pasids[MODEL_PASIDS];	/* the domain of each, as @domain */
+	bool cut;		/* its group was, after an error; until RECOVER */
 };
 
 /* A table that would be taken for what it is by whoever names it */
@@ -237,6 +238,8 @@ void model_claim(struct model *m, bool claimed);
 /* Is the page of the server's type? */
 bool model_typed(const struct model *m, __u64 gpa);
 
+/* The group of an endpoint is cut off after an error */
+void model_cut(struct model *m, unsigned int ep);
 /* Move the group of an endpoint; closing it moves it to blocked if it was the last */
 void model_attach(struct model *m, unsigned int ep, __u32 domain);
 void model_close(struct model *m, unsigned int ep);

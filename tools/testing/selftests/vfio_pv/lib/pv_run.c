@@ -86,6 +86,10 @@ bool run_drain_events(struct run *run)
 		} else if (ev.type == PVIOMMU_EV_RELEASED) {
 			run->done_seen = true;
 			run->done_token = ev.addr;
+		} else if (ev.type == PVIOMMU_EV_ISOLATED) {
+			if (run->isolated_seen)
+				strange_event(run, &ev);
+			run->isolated_seen = ev.endpoint;
 		}
 	}
 	/* Those that had to wait for room came with doorbells */

@@ -75,6 +75,7 @@ struct run {
 	unsigned int batches, lookups, transfers, memory, released, restarts;
 	unsigned int entries, stores, bad, recalls;
 	unsigned int claims, records, writes;
+	unsigned int errors;
 	__u64 kicks;
 	const char *doorbell_pages;
 	/* How often an op was done and refused, by the bytes of its number */
@@ -84,6 +85,7 @@ struct run {
 	unsigned int bad_seen, gone_seen, gone_sorted;
 	bool look_where;	/* counters differ, which does not tell where */
 	bool strange;		/* one that should not have come */
+	__u32 isolated_seen;	/* the endpoint of which that was told last */
 	bool done_seen;
 	__u64 done_token;
 	struct entry batch[RINGS * RING_OPS];

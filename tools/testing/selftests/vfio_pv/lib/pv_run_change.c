@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "pv_aer.h"
 #include "pv_ctl.h"
 #include "pv_op.h"
 #include "pv_run.h"
@@ -94,6 +95,58 @@ static bool change_devices(struct run *run)
 	ep->id = pv_cap_read(&run->vm, dev, PVIOMMU_CAP_ENDPOINT_OFF);
 	run->vm.dev[dev].id = ep->id;
 	return ep->id;
+}
+
+#define ISOLATED_MS	30000
+
+static bool wait_isolated(struct run *run, __u32 ep)
+{
+	unsigned int ms;
+
+	for (ms = 0; ms < ISOLATED_MS && !run->isolated_seen; ms += 10) {
+		run_drain_events(run);
+		usleep(10000);
+	}
+	if (run->isolated_seen == ep)
+		return true;
+	printf("# endpoint %u was to be isolated, not %u\n", ep, run->isolated_seen);
+	return false;
+}
+
+/* A device that is open and may have errors, and its root port; 0 if there is none */
+static unsigned int victim(const struct run *run, int *port)
+{
+	unsigned int dev;
+
+	for (dev = run->model.nr_endpoints - 1; dev; dev--) {
+		*port = pv_aer_port(run->vm.dev[dev].vfio.bdf);
+		if (*port >= 0 && run->model.endpoints[dev].id)
+			break;
+	}
+	return dev;
+}
+
+/*
+ * A PCIe error. What the host does about it takes about a second, in which a RECOVER would
+ * be refused: that is waited for.
+ */
+static bool error_comes(struct run *run)
+{
+	bool fatal = fuzz_below(&run->fuzz, 2), good;
+	int port, log;
+	unsigned int dev = victim(run, &port);
+
+	if (!dev)
+		return true;
+	log = pv_aer_log();
+	run->errors++;
+	run->isolated_seen = 0;
+	good = log >= 0 && !pv_aer_inject(port, fatal ? "SDN" : "COMP_TIME") &&
+	       wait_isolated(run, run->model.endpoints[dev].id) && pv_aer_done(log);
+	close(log);
+	run->isolated_seen = 0;
+	model_cut(&run->model, dev);
+	return good && !vfio_dev_enable(&run->vm.dev[dev].vfio, true, true);
 }
 
 static bool change_limits(struct run *run)
@@ -320,6 +373,7 @@ bool run_change(struct run *run)
 	       (fuzz_below(&run->fuzz, 12) || change_owner(run)) &&
 	       (fuzz_below(&run->fuzz, 20) || change_limits(run)) &&
 	       (fuzz_below(&run->fuzz, 40) || change_devices(run)) &&
+	       (fuzz_below(&run->fuzz, 10) || error_comes(run)) &&
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
 	       (fuzz_below(&run->fuzz, 8) || release(run)) &&
 	       (fuzz_below(&run->fuzz, 6) || run_change_server(run)) &&

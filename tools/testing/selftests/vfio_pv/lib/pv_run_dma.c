@@ -155,6 +155,10 @@ static bool dma_prepare(struct run *run, unsigned int dev, struct home *home, bo
 		return true;
 	if (!run_submit_one(run, pv_op_attach(ep->id, dom), &status))
 		return false;
+	/* Where it was cut off it is recovered, now and then */
+	if (status)
+		return fuzz_below(&run->fuzz, 2) ||
+		       run_submit_one(run, pv_op_recover(ep->id), &status);
 	if (run->model.domains[dom].levels) {
 		*able = home_in_table(run, dev, home);
 		return true;

@@ -126,6 +126,36 @@ int pv_vm_init_from(struct pv_vm *vm, int first, int max_devs, __u64 low_size)
 	       region_alloc(&vm->rom, PV_ROM, PV_ROM_SIZE, false, MADV_NOHUGEPAGE);
 }
 
+static bool same_group(const char *bdf, const char *other)
+{
+	char path[2][80], link[2][128];
+	ssize_t len[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		snprintf(path[i], sizeof(path[i]), "/sys/bus/pci/devices/%s/iommu_group",
+			 i ? other : bdf);
+		len[i] = readlink(path[i], link[i], sizeof(link[i]));
+	}
+	return len[0] > 0 && len[0] == len[1] && !memcmp(link[0], link[1], len[0]);
+}
+
+/* A group is opened once, for all of its devices. 1: it is in the container already */
+static int open_group(struct pv_vm *vm, int i)
+{
+	struct vfio_dev *dev = &vm->dev[i].vfio;
+	int j;
+
+	for (j = 0; j < i; j++) {
+		if (!same_group(dev->bdf, vm->dev[j].vfio.bdf))
+			continue;
+		dev->group = dup(vm->dev[j].vfio.group);
+		return dev->group < 0 ? -errno : 1;
+	}
+	dev->group = vfio_group_open(dev->bdf);
+	return dev->group < 0 ? dev->group : 0;
+}
+
 int pv_vm_open_container(struct pv_vm *vm)
 {
 	int i, ret;
@@ -134,12 +164,10 @@ int pv_vm_open_container(struct pv_vm *vm)
 	if (vm->container < 0)
 		return vm->container;
 	for (i = 0; i < vm->nr_devs; i++) {
-		struct vfio_dev *dev = &vm->dev[i].vfio;
-
-		dev->group = vfio_group_open(dev->bdf);
-		if (dev->group < 0)
-			return dev->group;
-		ret = vfio_group_set_container(dev->group, vm->container);
+		ret = open_group(vm, i);
+		if (ret > 0)
+			continue;
+		ret = ret ?: vfio_group_set_container(vm->dev[i].vfio.group, vm->container);
 		if (ret)
 			return ret;
 		/* The type is set when there is a group to decide by */
