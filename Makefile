@@ -59,6 +59,12 @@ check: lab
 	@tools/build/deps check
 	@tools/testing/run-check
 
+# All cases on the lab kernel, at the host level and then in the guest
+.PHONY: check-lab
+check-lab: lab
+	@tools/build/deps check
+	@tools/testing/run-check --lab $(LAB_CASES)
+
 # More of the random ops of hypercall_fuzz_test, which make check runs for a minute
 FUZZ_TIME ?= 600
 .PHONY: fuzz
@@ -119,6 +125,7 @@ help:
 	@echo  'Trying and checking:'
 	@echo  '  make demo             boot a host and a guest in QEMU and show pv-iommu at work'
 	@echo  '  make check            build everything and run all tests'
+	@echo  '  make check-lab        all tests on the lab kernel, which takes hours; LAB_CASES="..."'
 	@echo  '  make lab              build a kernel with KASAN, lockdep and the like, and modules for'
 	@echo  '                        it, and its own VFIO selftests; to run all tests on it:'
 	@echo  '                        tools/testing/run-check --kernel lab'

@@ -108,13 +108,13 @@ TEST_F(foreign, bad_values)
 	EXPECT_EQ(-EINVAL, map(fd, bad));
 	bad = self->map;
 	bad.vaddr = -GUEST_PAGE;
-	EXPECT_EQ(-EINVAL, map(fd, bad));
+	EXPECT_EQ(guest_wrap_error(), map(fd, bad));
 	bad = self->map;
 	bad.size = 0;
 	EXPECT_EQ(-EINVAL, map(fd, bad));
 	bad = self->map;
 	bad.iova = -GUEST_PAGE;
-	EXPECT_EQ(-EINVAL, map(fd, bad));
+	EXPECT_EQ(guest_wrap_error(), map(fd, bad));
 }
 
 /* An argument as long as type 1's does not say which machine. */
