@@ -119,12 +119,7 @@ static struct pviommu_server_ring *map_ring(int fd)
 
 static __u32 set_type(struct pv_ring *r, __u32 type, __u64 size)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = TYPED;
-	op.mem.size = size;
-	op.mem.type = type;
-	return __pv_exec(r, op);
+	return __pv_exec(r, pv_op_type_set(TYPED, size, type));
 }
 
 TEST_F_TIMEOUT(failures, of_a_claim, 1200)

@@ -56,11 +56,7 @@ static bool owner_released(struct pv_vm *vm, __u64 size)
 
 static bool owner_begins_release(struct pv_vm *vm, __u32 count)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = PV_AT_LIST;
-	op.release.count = count;
-	return !__pv_start(vm, 1, 6) && !__pv_exec(&vm->ring[0], op);
+	return !__pv_start(vm, 1, 6) && !__pv_exec(&vm->ring[0], pv_op_release(count, 0));
 }
 
 static bool owner_releases(struct pv_vm *vm)

@@ -18,6 +18,7 @@
 #define MSI		0xfee00000ULL
 #define MSI_SIZE	0x100000ULL
 #define TABLE		(PV_DATA + 0x300000)
+#define TOKEN		1
 
 FIXTURE(op)
 {
@@ -26,14 +27,6 @@ FIXTURE(op)
 	struct pv_ring *r;
 	__u32 ep;
 };
-
-static struct pviommu_op op_of_domain(__u16 code, __u32 domain)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.domain = domain;
-	return op;
-}
 
 FIXTURE_SETUP(op)
 {
@@ -47,7 +40,7 @@ FIXTURE_SETUP(op)
 	ASSERT_EQ(SPARE, pv_new_domain(self->r, self->ep));
 	pv_attach(self->r, self->ep, D);
 	pv_map(self->r, D, MAPPED, PV_DATA, MAPPED_SIZE, PV_RW);
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, D));
+	pv_exec(self->r, pv_op_dirty_start(D));
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_list(&self->vm)[1] = (PV_DATA + 0x5000) >> 12;
 	pv_list(&self->vm)[2] = (PV_DATA + 0x3000) >> 12;
@@ -102,35 +95,6 @@ static const struct {
 	[FREE_OP] = { "FREE", TAKES_DOMAIN, 0 },
 };
 
-static struct pviommu_op op_type_get(__u64 gpa)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
-
-	op.mem.gpa = gpa;
-	return op;
-}
-
-static struct pviommu_op op_dirty_read(void)
-{
-	struct pviommu_op op = op_of_domain(PVIOMMU_OP_DIRTY_READ, D);
-
-	op.dirty.iova = MAPPED;
-	op.dirty.size = MAPPED_SIZE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
-}
-
-static struct pviommu_op op_release(__u64 list, __u32 count)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = list;
-	op.release.count = count;
-	op.release.token = 1;
-	return op;
-}
-
 static struct pviommu_op good(enum kind kind, __u32 ep)
 {
 	switch (kind) {
@@ -165,15 +129,15 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 	case INV_DOMAIN:
 		return pv_op_inv(D);
 	case TYPE_GET:
-		return op_type_get(PV_DATA);
+		return pv_op_type_get(PV_DATA);
 	case DIRTY_START:
-		return op_of_domain(PVIOMMU_OP_DIRTY_START, D);
+		return pv_op_dirty_start(D);
 	case DIRTY_READ:
-		return op_dirty_read();
+		return pv_op_dirty_read(D, MAPPED, MAPPED_SIZE);
 	case DIRTY_STOP:
-		return op_of_domain(PVIOMMU_OP_DIRTY_STOP, D);
+		return pv_op_dirty_stop(D);
 	case RELEASE:
-		return op_release(PV_AT_LIST, 2);
+		return pv_op_release(2, TOKEN);
 	case DETACH:
 		return pv_op_detach(ep, SPARE);
 	case FREE_OP:
@@ -762,90 +726,90 @@ static void undo(struct pv_ring *r, __u32 ep)
 	__pv_inv(r, D);
 }
 
-/* What is just good, with its result */
+#define LAST_PAGE	(PV_LOW_SIZE - PV_PAGE)
+#define PROBE_LEN	(~0ULL)		/* stands for the length of a whole answer to PROBE */
+
+/* Ops at the edge of what is valid: they succeed, with this result */
+static const struct edge {
+	enum kind kind;
+	const char *what;
+	struct fields fields;
+	__u64 result;
+} edges[] = {
+	{ PROBE, "size 0", { { F32(buf.size), 0 } }, PROBE_LEN },
+	{ PROBE, "size huge", { { F32(buf.size), 0xffffffff } }, PROBE_LEN },
+	{ PROBE, "nothing to nowhere",
+	  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, PROBE_LEN },
+	{ STATS, "size 0", { { F32(buf.size), 0 } }, sizeof(struct pviommu_stats) },
+	{ STATS, "size huge", { { F32(buf.size), 0xffffffff } }, sizeof(struct pviommu_stats) },
+	{ STATS, "nothing to nowhere",
+	  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, sizeof(struct pviommu_stats) },
+	{ ALLOC_TABLE, "root in read-only memory", { { F64(alloc.root), PV_ROM } },
+	  SPARE + 1 },
+	{ ALLOC_TABLE, "root in the last page", { { F64(alloc.root), LAST_PAGE } },
+	  SPARE + 1 },
+	{ MAP, "iova behind the MSIs", { { F64(map.iova), MSI + MSI_SIZE } }, 0x4000 },
+	{ MAP, "iova before the MSIs", { { F64(map.iova), MSI - 0x4000 } }, 0x4000 },
+	{ MAP, "iova 0", { { F64(map.iova), 0 } }, 0x4000 },
+	{ MAP, "gpa of the last pages", { { F64(map.gpa), PV_LOW_SIZE - 0x4000 } }, 0x4000 },
+	{ MAP, "iova behind what is mapped", { { F64(map.iova), MAPPED + MAPPED_SIZE } },
+	  0x4000 },
+	{ MAP, "iova before what is mapped", { { F64(map.iova), MAPPED - 0x4000 } }, 0x4000 },
+	{ MAP_LIST, "list in the last page", { { F64(list.list), LAST_PAGE } }, 0x4000 },
+	{ MAP_LIST, "count 512", { { F32(list.count), PVIOMMU_LIST_MAX } }, PV_2M },
+	{ UNMAP, "the last page of all",
+	  { { F64(unmap.iova), TOP }, { F64(unmap.size), PV_PAGE } } },
+	{ UNMAP, "nothing mapped, all but a page",
+	  { { F32(domain), SPARE }, { F64(unmap.size), -MAPPED - PV_PAGE } } },
+	{ UNMAP_ALL, "nothing mapped", { { F32(domain), SPARE } } },
+	{ LOOKUP, "the last byte", { { F64(lookup.iova), MAPPED + MAPPED_SIZE - 1 } } },
+	{ INVALIDATE, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+	{ INVALIDATE, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+	{ INVALIDATE, "the last page of all",
+	  { { F64(inv.addr), TOP }, { F64(inv.size), PV_PAGE } } },
+	{ INVALIDATE, "all but a page",
+	  { { F64(inv.addr), 0 }, { F64(inv.size), TOP } } },
+	{ INV_DOMAIN, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+	{ INV_DOMAIN, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+	{ TYPE_GET, "the last page", { { F64(mem.gpa), LAST_PAGE } } },
+	{ DIRTY_START, "another domain", { { F32(domain), SPARE } } },
+	{ DIRTY_STOP, "another domain", { { F32(domain), SPARE } } },
+	{ DIRTY_STOP, "what is off", { { F32(domain), SPARE } } },
+	{ DIRTY_READ, "all that is mapped", {}, MAPPED_SIZE / PV_PAGE },
+	{ DIRTY_READ, "beyond the window", { { F64(dirty.iova), 1ULL << 60 } } },
+	{ DIRTY_READ, "the last pages of all", { { F64(dirty.iova), -MAPPED_SIZE } } },
+	{ DIRTY_READ, "to the last word", { { F64(dirty.gpa), PV_LOW_SIZE - 8 } },
+	  MAPPED_SIZE / PV_PAGE },
+};
+
+
 TEST_F(op, good_to_the_last)
 {
-	__u64 probe_len, last_page = PV_LOW_SIZE - PV_PAGE, new_domain = SPARE + 1;
-	const struct {
-		enum kind kind;
-		const char *what;
-		struct fields fields;
-		__u64 *result, value;
-	} edges[] = {
-		{ PROBE, "size 0", { { F32(buf.size), 0 } }, &probe_len },
-		{ PROBE, "size huge", { { F32(buf.size), 0xffffffff } }, &probe_len },
-		{ PROBE, "nothing to nowhere",
-		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, &probe_len },
-		{ STATS, "size 0", { { F32(buf.size), 0 } }, NULL, sizeof(struct pviommu_stats) },
-		{ STATS, "size huge", { { F32(buf.size), 0xffffffff } }, NULL,
-		  sizeof(struct pviommu_stats) },
-		{ STATS, "nothing to nowhere",
-		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, NULL,
-		  sizeof(struct pviommu_stats) },
-		{ ALLOC_TABLE, "root in read-only memory", { { F64(alloc.root), PV_ROM } },
-		  &new_domain },
-		{ ALLOC_TABLE, "root in the last page", { { F64(alloc.root), last_page } },
-		  &new_domain },
-		{ MAP, "iova behind the MSIs", { { F64(map.iova), MSI + MSI_SIZE } }, NULL,
-		  0x4000 },
-		{ MAP, "iova before the MSIs", { { F64(map.iova), MSI - 0x4000 } }, NULL, 0x4000 },
-		{ MAP, "iova 0", { { F64(map.iova), 0 } }, NULL, 0x4000 },
-		{ MAP, "gpa of the last pages", { { F64(map.gpa), PV_LOW_SIZE - 0x4000 } }, NULL,
-		  0x4000 },
-		{ MAP, "iova behind what is mapped", { { F64(map.iova), MAPPED + MAPPED_SIZE } },
-		  NULL, 0x4000 },
-		{ MAP, "iova before what is mapped", { { F64(map.iova), MAPPED - 0x4000 } }, NULL,
-		  0x4000 },
-		{ MAP_LIST, "list in the last page", { { F64(list.list), last_page } }, NULL,
-		  0x4000 },
-		{ MAP_LIST, "count 512", { { F32(list.count), PVIOMMU_LIST_MAX } }, NULL, PV_2M },
-		{ UNMAP, "the last page of all",
-		  { { F64(unmap.iova), TOP }, { F64(unmap.size), PV_PAGE } } },
-		{ UNMAP, "nothing mapped, all but a page",
-		  { { F32(domain), SPARE }, { F64(unmap.size), -MAPPED - PV_PAGE } } },
-		{ UNMAP_ALL, "nothing mapped", { { F32(domain), SPARE } } },
-		{ LOOKUP, "the last byte", { { F64(lookup.iova), MAPPED + MAPPED_SIZE - 1 } } },
-		{ INVALIDATE, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
-		{ INVALIDATE, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
-		{ INVALIDATE, "the last page of all",
-		  { { F64(inv.addr), TOP }, { F64(inv.size), PV_PAGE } } },
-		{ INVALIDATE, "all but a page",
-		  { { F64(inv.addr), 0 }, { F64(inv.size), TOP } } },
-		{ INV_DOMAIN, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
-		{ INV_DOMAIN, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
-		{ TYPE_GET, "the last page", { { F64(mem.gpa), last_page } } },
-		{ DIRTY_START, "another domain", { { F32(domain), SPARE } } },
-		{ DIRTY_STOP, "another domain", { { F32(domain), SPARE } } },
-		{ DIRTY_STOP, "what is off", { { F32(domain), SPARE } } },
-		{ DIRTY_READ, "all that is mapped", {}, NULL, MAPPED_SIZE / PV_PAGE },
-		{ DIRTY_READ, "beyond the window", { { F64(dirty.iova), 1ULL << 60 } } },
-		{ DIRTY_READ, "the last pages of all", { { F64(dirty.iova), -MAPPED_SIZE } } },
-		{ DIRTY_READ, "to the last word", { { F64(dirty.gpa), PV_LOW_SIZE - 8 } }, NULL,
-		  MAPPED_SIZE / PV_PAGE },
-	};
 	struct pv_snap before, after;
+	__u64 probe_len;
 	unsigned int i;
 
 	pv_exec(self->r, good(PROBE, self->ep));
 	probe_len = self->r->last.result;
 	before = pv_snap(self->r, self->ep);
 	for (i = 0; i < ARRAY_SIZE(edges); i++) {
-		struct pviommu_op op = changed(good(edges[i].kind, self->ep), &edges[i].fields);
+		const struct edge *edge = &edges[i];
+		struct pviommu_op op = changed(good(edge->kind, self->ep), &edge->fields);
 
 		EXPECT_EQ(PVIOMMU_OK, __pv_exec(self->r, op)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
-		EXPECT_EQ(edges[i].result ? *edges[i].result : edges[i].value,
+		EXPECT_EQ(edge->result == PROBE_LEN ? probe_len : edge->result,
 			  self->r->last.result) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
-		EXPECT_TRUE(edges[i].kind == LOOKUP || as_it_was(&op, self->r->last)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		EXPECT_TRUE(edge->kind == LOOKUP || as_it_was(&op, self->r->last)) {
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
 		undo(self->r, self->ep);
 		after = pv_snap(self->r, self->ep);
 		EXPECT_TRUE(pv_snap_same(&before, &after)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
 	}
 }
@@ -853,14 +817,16 @@ TEST_F(op, good_to_the_last)
 /* A domain with a table may have a log; its pages are those of the mirror */
 TEST_F(op, dirty_log_of_a_table)
 {
-	struct pviommu_op op = op_dirty_read();
+	struct pviommu_op op;
+	__u32 dom;
 
 	pv_exec(self->r, good(ALLOC_TABLE, self->ep));
-	op.domain = self->r->last.result;
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, op.domain));
+	dom = self->r->last.result;
+	op = pv_op_dirty_read(dom, MAPPED, MAPPED_SIZE);
+	pv_exec(self->r, pv_op_dirty_start(dom));
 	pv_exec(self->r, op);
 	EXPECT_EQ(0, self->r->last.result);
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_STOP, op.domain));
+	pv_exec(self->r, pv_op_dirty_stop(dom));
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
 }
 
@@ -950,20 +916,22 @@ TEST_F(op, one_bad_frame_of_a_release)
 		pv_list(&self->vm)[i % 3] = frames[at].frame;
 		if (frames[at].status == PVIOMMU_EINVAL)
 			pv_list(&self->vm)[(i + 1) % 3] = frames[at].frame;
-		refused(frames[at].status, op_release(PV_AT_LIST, 3), "%s, frame %u",
+		refused(frames[at].status, pv_op_release(3, TOKEN), "%s, frame %u",
 			frames[at].what, i % 3);
 	}
 }
 
 TEST_F(op, release_by_a_list_in_read_only_memory)
 {
+	struct pviommu_op op = pv_op_release(1, TOKEN);
 	struct pviommu_event ev = {};
 
 	*(__u64 *)pv_mem(&self->vm, PV_ROM) = (PV_DATA + 0x100000) >> 12;
-	pv_exec(self->r, op_release(PV_ROM, 1));
+	op.release.list = PV_ROM;
+	pv_exec(self->r, op);
 	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, 10000));
 	EXPECT_EQ(PVIOMMU_EV_RELEASED, ev.type);
-	EXPECT_EQ(1, ev.addr);
+	EXPECT_EQ(TOKEN, ev.addr);
 }
 
 /* ---- chains -------------------------------------------------------- */

@@ -32,29 +32,14 @@ FIXTURE_TEARDOWN(dirty)
 	pv_expect_unchanged(&self->before);
 }
 
-static struct pviommu_op switch_op(__u32 domain, __u16 code)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.domain = domain;
-	return op;
-}
-
 static struct pviommu_op read_op(__u32 domain, __u64 iova, __u64 npages)
 {
-	struct pviommu_op op = switch_op(domain, PVIOMMU_OP_DIRTY_READ);
-
-	op.dirty.iova = iova;
-	op.dirty.size = npages * PV_PAGE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
+	return pv_op_dirty_read(domain, iova, npages * PV_PAGE);
 }
 
 static __u32 set(struct pv_ring *r, __u32 domain, bool on)
 {
-	return __pv_exec(r, switch_op(domain, on ? PVIOMMU_OP_DIRTY_START :
-						   PVIOMMU_OP_DIRTY_STOP));
+	return __pv_exec(r, on ? pv_op_dirty_start(domain) : pv_op_dirty_stop(domain));
 }
 
 static bool bit(struct pv_vm *vm, int i)
@@ -125,7 +110,7 @@ TEST_F(dirty, largest)
 
 TEST_F(dirty, errors)
 {
-	struct pviommu_op op = switch_op(self->dom, PVIOMMU_OP_DIRTY_START);
+	struct pviommu_op op = pv_op_dirty_start(self->dom);
 
 	op.raw[1] = 1;
 	EXPECT_EQ(PVIOMMU_EINVAL, __pv_exec(self->r, op));

@@ -390,31 +390,19 @@ static struct pviommu_op op_free_table(struct pv_ring *r, __u32 ep)
 
 /* Types of memory */
 
-static struct pviommu_op type_op(__u16 code, __u32 type)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.mem.gpa = PV_SNAP_TYPED;
-	if (code == PVIOMMU_OP_TYPE_SET) {
-		op.mem.size = PV_PAGE;
-		op.mem.type = type;
-	}
-	return op;
-}
-
 static struct pviommu_op op_watch(struct pv_ring *r, __u32 ep)
 {
-	return type_op(PVIOMMU_OP_TYPE_SET, PVIOMMU_MEM_IOREQ_SERVER);
+	return pv_op_type_set(PV_SNAP_TYPED, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER);
 }
 
 static struct pviommu_op op_unwatch(struct pv_ring *r, __u32 ep)
 {
-	return type_op(PVIOMMU_OP_TYPE_SET, PVIOMMU_MEM_RAM_RW);
+	return pv_op_type_set(PV_SNAP_TYPED, PV_PAGE, PVIOMMU_MEM_RAM_RW);
 }
 
 static struct pviommu_op op_type(struct pv_ring *r, __u32 ep)
 {
-	return type_op(PVIOMMU_OP_TYPE_GET, 0);
+	return pv_op_type_get(PV_SNAP_TYPED);
 }
 
 static bool watch(struct pv_ring *r, __u32 ep)
@@ -426,10 +414,7 @@ static bool watch(struct pv_ring *r, __u32 ep)
 
 static struct pviommu_op op_log(struct pv_ring *r, __u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_START);
-
-	op.domain = D;
-	return op;
+	return pv_op_dirty_start(D);
 }
 
 static bool start_log(struct pv_ring *r, __u32 ep)
@@ -439,35 +424,22 @@ static bool start_log(struct pv_ring *r, __u32 ep)
 
 static struct pviommu_op op_read_log(struct pv_ring *r, __u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
-
-	op.domain = D;
-	op.dirty.iova = HOME;
-	op.dirty.size = HOME_SIZE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
+	return pv_op_dirty_read(D, HOME, HOME_SIZE);
 }
 
 static struct pviommu_op op_release(struct pv_ring *r, __u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
 	unsigned int i;
 
 	/* Some that are mapped and some that are not */
 	for (i = 0; i < 12; i++)
 		pv_list(r->vm)[i] = (PV_DATA >> 12) + 2 * i;
-	op.release.list = PV_AT_LIST;
-	op.release.count = 12;
-	return op;
+	return pv_op_release(12, 0);
 }
 
 static struct pviommu_op op_stop_log(struct pv_ring *r, __u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_STOP);
-
-	op.domain = D;
-	return op;
+	return pv_op_dirty_stop(D);
 }
 
 /* ---- how it is tried -------------------------------------------------------- */

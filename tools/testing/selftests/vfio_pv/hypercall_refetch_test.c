@@ -87,12 +87,7 @@ static bool is_mapped(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
 
 static struct pviommu_op op_release(__u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = PV_AT_LIST;
-	op.release.count = PAGES;
-	op.release.token = TOKEN;
-	return op;
+	return pv_op_release(PAGES, TOKEN);
 }
 
 static bool is_released(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
@@ -132,14 +127,7 @@ static bool is_counted(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot
 
 static struct pviommu_op op_dirty_read(__u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
-
-	op.domain = D;
-	op.dirty.iova = KEPT - PV_PAGE;
-	op.dirty.size = 2 * PV_PAGE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
+	return pv_op_dirty_read(D, KEPT - PV_PAGE, 2 * PV_PAGE);
 }
 
 static bool is_dirty(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
@@ -204,8 +192,6 @@ static const struct {
 
 FIXTURE_SETUP(refetch)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_START);
-
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	self->late = pv_late_open();
@@ -222,8 +208,7 @@ FIXTURE_SETUP(refetch)
 	ASSERT_EQ(T, self->r->last.result);
 	/* Nothing is pinned then */
 	pv_attach(self->r, self->ep, D);
-	op.domain = D;
-	pv_exec(self->r, op);
+	pv_exec(self->r, pv_op_dirty_start(D));
 	pv_map(self->r, D, KEPT, PV_DATA, PV_PAGE, PV_RW);
 }
 

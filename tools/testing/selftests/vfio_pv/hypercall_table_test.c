@@ -267,19 +267,15 @@ TEST_F(table, large_page_for_a_small_one_beside)
 /* The guest gives a page back; the host tells when it is its own */
 static bool give_back(struct pv_vm *vm, __u64 gpa)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
 	struct pviommu_event ev = {};
-	int i;
 
 	pv_list(vm)[0] = gpa / PV_PAGE;
-	op.release.list = PV_AT_LIST;
-	op.release.count = 1;
-	if (__pv_exec(&vm->ring[0], op) != PVIOMMU_OK)
+	if (__pv_exec(&vm->ring[0], pv_op_release(1, 0)))
 		return false;
-	for (i = 0; i < 2000 && ev.type != PVIOMMU_EV_RELEASED; i++)
-		if (!pv_event_next(vm, &ev))
-			usleep(5000);
-	return ev.type == PVIOMMU_EV_RELEASED && ev.size == PV_PAGE;
+	while (ev.type != PVIOMMU_EV_RELEASED)
+		if (!pv_event_wait(vm, &ev, 10000))
+			return false;
+	return ev.size == PV_PAGE;
 }
 
 /*

@@ -112,20 +112,12 @@ FIXTURE_TEARDOWN(watch)
 
 static int type_of(struct pv_ring *r, __u64 gpa)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
-
-	op.mem.gpa = gpa & ~0xfffULL;
-	return __pv_exec(r, op) ? -1 : (int)r->last.result;
+	return __pv_exec(r, pv_op_type_get(gpa & ~0xfffULL)) ? -1 : (int)r->last.result;
 }
 
 static __u32 set_type(struct pv_ring *r, __u64 gpa, __u32 type)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = gpa & ~0xfffULL;
-	op.mem.size = PV_PAGE;
-	op.mem.type = type;
-	return __pv_exec(r, op);
+	return __pv_exec(r, pv_op_type_set(gpa & ~0xfffULL, PV_PAGE, type));
 }
 
 #define expect_bad(...) \
@@ -571,16 +563,6 @@ TEST_F(watch, interface_ends)
 #define LAST		(PV_LOW_SIZE - PV_PAGE)
 #define SERVER		PVIOMMU_MEM_IOREQ_SERVER
 
-static struct pviommu_op op_type_set(__u64 gpa, __u64 size, __u32 type)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = gpa;
-	op.mem.size = size;
-	op.mem.type = type;
-	return op;
-}
-
 /* What is wrong with an op, or with a page; which is then as far as it goes */
 static const struct {
 	const char *what;
@@ -625,8 +607,8 @@ TEST_F(watch, type_set_that_is_refused)
 	ASSERT_LE(0, server);
 	ASSERT_EQ(0, pv_vm_add_bar(&self->vm, 0));
 	for (i = 0; i < ARRAY_SIZE(type_sets); i++) {
-		struct pviommu_op op = op_type_set(type_sets[i].gpa, type_sets[i].size,
-						   type_sets[i].type);
+		struct pviommu_op op = pv_op_type_set(type_sets[i].gpa, type_sets[i].size,
+						      type_sets[i].type);
 		__u64 done = type_sets[i].result;
 
 		op.mem.reserved0 = type_sets[i].reserved0;
@@ -641,7 +623,7 @@ TEST_F(watch, type_set_that_is_refused)
 		/* What it has done can be undone, and there is no more */
 		if (done) {
 			EXPECT_EQ((int)type_sets[i].type, type_of(self->r, op.mem.gpa));
-			pv_exec(self->r, op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
+			pv_exec(self->r, pv_op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
 		}
 		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
 		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, LAST));
@@ -665,7 +647,7 @@ TEST_F(watch, quota_of_watched_pages)
 	pages = self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21);
 	snprintf(now, sizeof(now), "%d", pages + 1);
 	ASSERT_EQ(0, pv_write_file(MAX_WATCHED, now));
-	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_exec(self->r, op_type_set(SPARE, 2 * PV_PAGE, SERVER)));
+	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_exec(self->r, pv_op_type_set(SPARE, 2 * PV_PAGE, SERVER)));
 	EXPECT_EQ(PV_PAGE, self->r->last.result);
 	EXPECT_EQ(SERVER, type_of(self->r, SPARE));
 	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + PV_PAGE));

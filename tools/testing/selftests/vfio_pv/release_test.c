@@ -49,44 +49,19 @@ FIXTURE_TEARDOWN(release)
 	pv_expect_unchanged(&self->before);
 }
 
-/* The frames are in the list */
-static struct pviommu_op release(__u32 count, __u64 token)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = PV_AT_LIST;
-	op.release.count = count;
-	op.release.token = token;
-	return op;
-}
-
 static struct pviommu_op release_range(struct pv_vm *vm, __u64 gpa, __u32 count)
 {
 	__u32 i;
 
 	for (i = 0; i < count; i++)
 		pv_list(vm)[i] = (gpa >> 12) + i;
-	return release(count, TOKEN);
-}
-
-/* The next event, which may take its time */
-static bool wait_event(struct pv_vm *vm, struct pviommu_event *ev)
-{
-	int i;
-
-	for (i = 0; i < 2000; i++) {
-		if (pv_event_next(vm, ev))
-			return true;
-		usleep(5000);
-	}
-	memset(ev, 0, sizeof(*ev));
-	return false;
+	return pv_op_release(count, TOKEN);
 }
 
 #define expect_event(kind, iova, at, bytes) do {		\
-	struct pviommu_event __ev;				\
+	struct pviommu_event __ev = {};				\
 								\
-	ASSERT_TRUE(wait_event(&self->vm, &__ev));		\
+	ASSERT_TRUE(pv_event_wait(&self->vm, &__ev, 10000));	\
 	EXPECT_EQ(kind, __ev.type);				\
 	EXPECT_EQ(iova, __ev.addr);				\
 	EXPECT_EQ(at, __ev.gpa);				\
@@ -158,7 +133,7 @@ TEST_F(release, just_these_pages)
 	fill(&self->vm, PV_DATA, 64 * PV_PAGE);
 	for (i = 0; i < 32; i++)
 		pv_list(&self->vm)[i] = (PV_DATA >> 12) + (62 - 2 * i);
-	pv_exec(self->r, release(32, TOKEN));
+	pv_exec(self->r, pv_op_release(32, TOKEN));
 	expect_released(32 * PV_PAGE);
 	for (i = 0; i < 64; i++)
 		EXPECT_TRUE(page_is(&self->vm, PV_DATA + i * PV_PAGE, i % 2 ? 0x5a : 0));
@@ -175,7 +150,7 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	pv_list(&self->vm)[0] = (PV_DATA >> 12) + 5;
 	pv_list(&self->vm)[1] = (PV_DATA >> 12) + 2;
 	pv_list(&self->vm)[2] = (PV_DATA >> 12) + 3;
-	pv_exec(self->r, release(3, TOKEN));
+	pv_exec(self->r, pv_op_release(3, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, 2 * PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 5 * PV_PAGE, PV_DATA + 5 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, 2 * PV_PAGE);
@@ -213,7 +188,7 @@ TEST_F(release, parts_of_a_large_page)
 	pv_exec(self->r, pv_op_map_2m(self->dom, 2 * IOVA, PV_HIGH, 2 * PV_2M, PV_R));
 	pv_list(&self->vm)[0] = (huge >> 12) + 2;
 	pv_list(&self->vm)[1] = (huge >> 12) + 10;
-	pv_exec(self->r, release(2, TOKEN));
+	pv_exec(self->r, pv_op_release(2, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
@@ -258,7 +233,7 @@ TEST_F(release, neighbours_in_a_large_page)
 	pv_list(&self->vm)[0] = (PV_HIGH >> 12) + 2;
 	pv_list(&self->vm)[1] = (PV_HIGH >> 12) + 9;
 	pv_list(&self->vm)[2] = (PV_HIGH >> 12) + 10;
-	pv_exec(self->r, release(3, TOKEN));
+	pv_exec(self->r, pv_op_release(3, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
@@ -368,7 +343,7 @@ TEST_F(release, many_pages_and_nobody_looks)
 
 	list_scattered(&self->vm);
 	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	ASSERT_TRUE(wait_waiting(ring, 2 * MANY + 1 - PVIOMMU_EVENT_SLOTS));
 	for (i = 0; i < MANY; i++)
 		expect_event(PVIOMMU_EV_RELEASE, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
@@ -393,14 +368,14 @@ TEST_F(release, end_needs_no_room)
 	pv_attach(self->r, self->vm.dev[0].id, self->dom);
 	list_scattered(&self->vm);
 	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	ASSERT_TRUE(wait_waiting(ring, 4));
 	/* These have ended when the guest can't know it, and so are under way */
 	for (i = 1; i < 64; i++) {
-		pv_exec(self->r, release(MANY, TOKEN + i));
+		pv_exec(self->r, pv_op_release(MANY, TOKEN + i));
 		ASSERT_TRUE(wait_waiting(ring, 4 + i));
 	}
-	pv_err_exec(PVIOMMU_ENOSPC, self->r, release(MANY, TOKEN + i));
+	pv_err_exec(PVIOMMU_ENOSPC, self->r, pv_op_release(MANY, TOKEN + i));
 	EXPECT_EQ(2 * MANY - PVIOMMU_EVENT_SLOTS - 3, ring->lost);
 	for (i = 0; i < PVIOMMU_EVENT_SLOTS + 3; i++) {
 		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
@@ -408,7 +383,7 @@ TEST_F(release, end_needs_no_room)
 	}
 	for (i = 0; i < 64; i++)
 		expect_event(PVIOMMU_EV_RELEASED, TOKEN + i, 0, MANY * PV_PAGE);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	expect_released(MANY * PV_PAGE);
 }
 
@@ -422,31 +397,31 @@ TEST_F(release, refused)
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
 	op.release.count = 513;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.list += 8;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.reserved = 1;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.list = PV_NOWHERE;
 	pv_err_exec(PVIOMMU_EFAULT, self->r, op);
 	pv_list(&self->vm)[1] = pv_list(&self->vm)[0];
-	pv_err_exec(PVIOMMU_EINVAL, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_NOWHERE >> 12;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_ROM >> 12;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = ~0ULL;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	/* What the host uses itself */
 	pv_list(&self->vm)[1] = PV_AT_EVENTS >> 12;
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_AT_OPS >> 12;
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
 	/* Bypass can't give up single pages */
 	pv_attach(self->r, self->vm.dev[0].id, PVIOMMU_DOMAIN_BYPASS);
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(1, TOKEN));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(1, TOKEN));
 	EXPECT_EQ(0, pv_events(&self->vm)->prod);
 }
 
@@ -550,7 +525,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 		__atomic_store_n(&n.round, i, __ATOMIC_RELAXED);
 		for (j = 0; j < 16; j++)
 			pv_list(&self->vm)[j] = (PV_DATA >> 12) + 32 * i + 2 * j;
-		pv_exec(self->r, release(16, TOKEN));
+		pv_exec(self->r, pv_op_release(16, TOKEN));
 		do {
 			pv_map(self->r, self->dom, IOVA * 2, PV_HIGH, PV_HIGH_SIZE, PV_RW);
 			pv_unmap(self->r, self->dom, IOVA * 2, PV_HIGH_SIZE);
@@ -592,7 +567,6 @@ FIXTURE(watched)
 /* A page that a server watches, and one that it does not */
 FIXTURE_SETUP(watched)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
 	int ret;
 
 	self->kvm = (struct pv_kvm) { -1, -1 };
@@ -613,10 +587,7 @@ FIXTURE_SETUP(watched)
 	ASSERT_LE(0, self->server);
 	self->ring = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->server, 0);
 	ASSERT_NE(MAP_FAILED, self->ring);
-	op.mem.gpa = PV_DATA;
-	op.mem.size = PV_PAGE;
-	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
-	pv_exec(self->r, op);
+	pv_exec(self->r, pv_op_type_set(PV_DATA, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
 	fill(&self->vm, PV_DATA, 2 * PV_PAGE);
 }
 

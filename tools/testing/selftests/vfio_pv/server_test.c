@@ -254,25 +254,18 @@ TEST_F(server, reads_only_what_is_its_own)
 /* The ops, where nothing watches pages */
 TEST_F(server, no_types_without_kvm)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+	const __u32 plain = PVIOMMU_MEM_RAM_RW;
+	struct pviommu_op op;
 
 	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
-	op.mem.gpa = PV_DATA;
-	op.mem.size = PV_PAGE;
-	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
-	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
-	op.mem.type = 2;
-	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
-	op.mem.type = PVIOMMU_MEM_RAM_RW;
-	op.mem.size = 1;
-	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op.mem.size = ~0xfffULL;
-	pv_err_exec(PVIOMMU_ERANGE, self->r, op);
-	op = pv_op(PVIOMMU_OP_TYPE_GET);
-	op.mem.gpa = PV_DATA;
-	pv_exec(self->r, op);
-	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, self->r->last.result);
-	op.mem.gpa = PV_NOWHERE;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r,
+		    pv_op_type_set(PV_DATA, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, pv_op_type_set(PV_DATA, PV_PAGE, 2));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, pv_op_type_set(PV_DATA, 1, plain));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, pv_op_type_set(PV_DATA, ~0xfffULL, plain));
+	pv_exec(self->r, pv_op_type_get(PV_DATA));
+	EXPECT_EQ(plain, self->r->last.result);
+	op = pv_op_type_get(PV_NOWHERE);
 	pv_err_exec(PVIOMMU_EFAULT, self->r, op);
 	op.mem.size = PV_PAGE;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);

@@ -126,19 +126,6 @@ TEST_F(two, numbers_are_each_vms_own)
 	EXPECT_FALSE(pv_event_next(&self->b, &ev));
 }
 
-static struct pviommu_op op_dirty(__u16 code, __u32 domain)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.domain = domain;
-	if (code == PVIOMMU_OP_DIRTY_READ) {
-		op.dirty.size = PV_PAGE;
-		op.dirty.gpa = PV_AT_REPLY;
-		op.dirty.pgshift = 12;
-	}
-	return op;
-}
-
 /* The same address of both devices is two places */
 TEST_F(two, memory_is_each_vms_own)
 {
@@ -169,9 +156,9 @@ TEST_F(two, numbers_of_others_lead_nowhere)
 	pv_err_lookup(PVIOMMU_ENOENT, self->ra, more, IOVA);
 	pv_err_attach(PVIOMMU_ENOENT, self->ra, self->a.dev[0].id, more);
 	pv_err_detach(PVIOMMU_EINVAL, self->ra, self->a.dev[0].id, more);
-	pv_err_exec(PVIOMMU_ENOENT, self->ra, op_dirty(PVIOMMU_OP_DIRTY_START, more));
-	pv_err_exec(PVIOMMU_ENOENT, self->ra, op_dirty(PVIOMMU_OP_DIRTY_STOP, more));
-	pv_err_exec(PVIOMMU_ENOENT, self->ra, op_dirty(PVIOMMU_OP_DIRTY_READ, more));
+	pv_err_exec(PVIOMMU_ENOENT, self->ra, pv_op_dirty_start(more));
+	pv_err_exec(PVIOMMU_ENOENT, self->ra, pv_op_dirty_stop(more));
+	pv_err_exec(PVIOMMU_ENOENT, self->ra, pv_op_dirty_read(more, 0, PV_PAGE));
 	for (id = 0; id < 64; id++) {
 		if (id == self->a.dev[0].id)
 			continue;
@@ -337,27 +324,14 @@ static __u32 timed(struct pv_ring *r, struct pviommu_op op, __u64 *longest)
 	return r->hdr->error ? PV_RING_STOPPED : slot->status;
 }
 
-static struct pviommu_op op_type_set(__u64 gpa, __u32 type)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = gpa;
-	op.mem.size = PV_PAGE;
-	op.mem.type = type;
-	return op;
-}
-
 /* @count pages from @gpa on */
 static struct pviommu_op op_release(struct pv_vm *vm, __u64 gpa, __u32 count)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
 	__u32 i;
 
 	for (i = 0; i < count; i++)
 		pv_list(vm)[i] = (gpa >> 12) + i;
-	op.release.list = PV_AT_LIST;
-	op.release.count = count;
-	return op;
+	return pv_op_release(count, 0);
 }
 
 static bool is_released(struct pv_vm *vm)
@@ -405,7 +379,7 @@ static bool fill_watched(struct guest *g)
 {
 	__u64 gpa = TYPED;
 
-	while (!__pv_exec(g->r, op_type_set(gpa, PVIOMMU_MEM_IOREQ_SERVER)))
+	while (!__pv_exec(g->r, pv_op_type_set(gpa, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER)))
 		gpa += PV_PAGE;
 	return g->r->last.status == PVIOMMU_ENOSPC && gpa > TYPED;
 }
@@ -774,8 +748,8 @@ static const char *does_all(struct guest *b, const struct pv_state *before)
 			return "MAP";
 	if (__pv_unmap_all(b->r, dom) || __pv_inv(b->r, dom) || __pv_free(b->r, dom))
 		return "UNMAP";
-	if (__pv_exec(b->r, op_type_set(TYPED, PVIOMMU_MEM_IOREQ_SERVER)) ||
-	    __pv_exec(b->r, op_type_set(TYPED, PVIOMMU_MEM_RAM_RW)))
+	if (__pv_exec(b->r, pv_op_type_set(TYPED, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER)) ||
+	    __pv_exec(b->r, pv_op_type_set(TYPED, PV_PAGE, PVIOMMU_MEM_RAM_RW)))
 		return "TYPE_SET";
 	if (__pv_exec(b->r, op_release(&b->vm, PV_DATA, 8)) || !is_released(&b->vm))
 		return "RELEASE";

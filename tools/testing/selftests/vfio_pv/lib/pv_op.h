@@ -36,6 +36,14 @@ struct pviommu_op pv_op_unmap_all(__u32 domain);
 struct pviommu_op pv_op_lookup(__u32 domain, __u64 iova);
 struct pviommu_op pv_op_inv(__u32 domain);
 struct pviommu_op pv_op_inv_page(__u32 domain, __u64 addr, __u64 size);
+struct pviommu_op pv_op_dirty_start(__u32 domain);
+struct pviommu_op pv_op_dirty_stop(__u32 domain);
+/* Small pages; the bitmap goes to PV_AT_REPLY */
+struct pviommu_op pv_op_dirty_read(__u32 domain, __u64 iova, __u64 size);
+struct pviommu_op pv_op_type_get(__u64 gpa);
+struct pviommu_op pv_op_type_set(__u64 gpa, __u64 size, __u32 type);
+/* The frame numbers are at PV_AT_LIST */
+struct pviommu_op pv_op_release(__u32 count, __u64 token);
 
 /* ---- submitting ---------------------------------------------------- */
 
