@@ -222,45 +222,6 @@ TEST_F(life, vmm_takes_bus_mastering_of_all)
 	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
 }
 
-/* Two VMs have nothing to do with each other, though their numbers are the same */
-TEST_F(life, two_vms)
-{
-	struct pv_vm *a = &self->vm, b;
-	__u32 dom_a, dom_b;
-
-	if (a->nr_devs < 2)
-		SKIP(return, "needs two devices");
-	ASSERT_EQ(0, pv_vm_init(&b, 2, PV_LOW_SIZE));
-	b.dev[0] = b.dev[1];
-	b.nr_devs = 1;
-	a->nr_devs = 1;
-	open_all(a);
-	open_all(&b);
-	EXPECT_EQ(2, pv_vm_count());
-	pv_start(a, 1, 6);
-	pv_start(&b, 1, 6);
-	dom_a = pv_new_domain(&a->ring[0], a->dev[0].id);
-	dom_b = pv_new_domain(&b.ring[0], b.dev[0].id);
-	EXPECT_EQ(dom_a, dom_b);
-	pv_attach(&a->ring[0], a->dev[0].id, dom_a);
-	pv_attach(&b.ring[0], b.dev[0].id, dom_b);
-	pv_map(&a->ring[0], dom_a, IOVA, PV_HIGH, PV_PAGE, PV_RW);
-	pv_map(&b.ring[0], dom_b, IOVA, PV_HIGH + PV_PAGE, PV_PAGE, PV_RW);
-
-	pv_lookup(&a->ring[0], dom_a, IOVA);
-	EXPECT_EQ(PV_HIGH, a->ring[0].last.lookup.gpa);
-	EXPECT_EQ(1, pv_stats(&a->ring[0]).mappings);
-	ASSERT_EQ(0, pv_region_unmap(a, &a->high));
-	pv_err_lookup(PVIOMMU_ENOENT, &a->ring[0], dom_a, IOVA);
-	pv_lookup(&b.ring[0], dom_b, IOVA);
-	EXPECT_EQ(0, pv_events(&b)->prod);
-	pv_vm_close(a);
-	EXPECT_TRUE(pv_running(&b));
-	pv_exec(&b.ring[0], pv_op(PVIOMMU_OP_NOP));
-	EXPECT_EQ(1, pv_vm_count());
-	pv_vm_close(&b);
-}
-
 FIXTURE(order)
 {
 	struct pv_usage before;

@@ -472,18 +472,12 @@ struct neighbour {
 	int good, bad;
 };
 
-/* From the page and back to it, while all else in it remains */
-static bool is_lived_in(struct pv_vm *vm, int page, __u64 value)
+/* Does DMA from the page and back to it work? What the page holds is kept */
+static bool is_lived_in(struct pv_vm *vm, int page)
 {
-	struct vfio_dev *edu = &vm->dev[0].vfio;
-	__u64 iova = IOVA + page * PV_PAGE, *mem = pv_mem(vm, PV_DATA + page * PV_PAGE);
-	__u64 was = *mem;
-	bool good;
+	__u64 *mem = pv_mem(vm, PV_DATA + page * PV_PAGE), was = *mem;
+	bool good = edu_round_trip(&vm->dev[0].vfio, IOVA + page * PV_PAGE, mem);
 
-	*mem = value;
-	good = edu_from_ram(edu, iova, 0, sizeof(value));
-	*mem = 0;
-	good = good && edu_to_ram(edu, iova, 0, sizeof(value)) && *mem == value;
 	*mem = was;
 	return good;
 }
@@ -496,7 +490,7 @@ static void *live_next_door(void *data)
 	for (i = 1; !__atomic_load_n(&n->stop, __ATOMIC_RELAXED); i += 2) {
 		int page = 32 * __atomic_load_n(&n->round, __ATOMIC_RELAXED) + i % 32;
 
-		if (is_lived_in(n->vm, page, i * 0x9e3779b97f4a7c15ULL))
+		if (is_lived_in(n->vm, page))
 			__atomic_add_fetch(&n->good, 1, __ATOMIC_RELAXED);
 		else
 			__atomic_add_fetch(&n->bad, 1, __ATOMIC_RELAXED);

@@ -29,6 +29,12 @@ bool edu_is(const struct vfio_dev *dev);
 bool edu_to_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
 bool edu_from_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsigned int len);
 
+/*
+ * Copy a new value from @mem, which must be mapped at @iova, into the buffer and back. Has it
+ * arrived?
+ */
+bool edu_round_trip(const struct vfio_dev *dev, __u64 iova, __u64 *mem);
+
 /* Begin to copy to @iova, and have it under way; whether one is; wait until none is */
 bool edu_to_ram_begin(const struct vfio_dev *dev, __u64 iova, unsigned int off,
 		      unsigned int len);
