@@ -379,7 +379,7 @@ TEST_F(pasid, guest_owned_table)
 	expect_no_reach(TARGET);
 }
 
-/* A look that takes several doorbells is a look of the same op */
+/* INVALIDATE of a table that takes several doorbells */
 TEST_F(pasid, invalidate_in_pieces)
 {
 	struct pv_table t = pv_table(&self->vm, 4, TABLES);
@@ -391,10 +391,11 @@ TEST_F(pasid, invalidate_in_pieces)
 	self->dom = self->r->last.result;
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "16"));
+	self->r->kicks = 0;
 	pv_exec(self->r, inv(self->dom, PASID));
 	EXPECT_LT(1, self->r->kicks);
+	expect_leads(PASID, IOVA, TARGET + PV_PAGE, PV_RW);
 	expect_leads(PASID, IOVA + 500 * PV_PAGE, TARGET + 501 * PV_PAGE, PV_RW);
-	pv_unmap_all(self->r, pv_new_domain(self->r, self->ep));
 }
 
 /* ---- limits ---- */
@@ -447,9 +448,25 @@ TEST_F(pasid, close)
 	expect_blocked();
 }
 
+/* A VM that has attached a PASID, and waits to be killed */
+static void attach_and_wait(struct pv_vm *vm, int ready)
+{
+	struct pv_ring *r = &vm->ring[0];
+	__u32 dom;
+
+	if (pv_vm_open(vm, 2, PV_LOW_SIZE) || __pv_start(vm, 1, 6))
+		_exit(1);
+	dom = pv_new_domain(r, vm->dev[0].id);
+	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
+	    __pv_exec(r, attach(vm->dev[0].id, dom, PASID)) || write(ready, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
 TEST_F(pasid, killed)
 {
-	char bdf[16], c;
+	char bdf[16], byte;
 	int pipes[2], status;
 	pid_t pid;
 
@@ -457,23 +474,18 @@ TEST_F(pasid, killed)
 	pv_vm_close(&self->vm);
 	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
-	if (!pid) {
-		if (!pv_vm_open(&self->vm, 2, PV_LOW_SIZE) && !__pv_start(&self->vm, 1, 6))
-			self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
-		if (self->dom && !__pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW) &&
-		    !__pv_exec(self->r, attach(self->vm.dev[0].id, self->dom, PASID)))
-			write(pipes[1], "!", 1);
-		for (;;)
-			pause();
-	}
-	EXPECT_EQ(1, read(pipes[0], &c, 1));
+	ASSERT_LE(0, pid);
+	if (!pid)
+		attach_and_wait(&self->vm, pipes[1]);
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	close(pipes[0]);
 	self->bdf = bdf;
+	/* Attached: where there is no mapping, the PASID leads nowhere */
 	expect_leads(PASID, IOVA + PV_PAGE, ~0ULL, 0);
 	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	expect_blocked();
-	close(pipes[0]);
-	close(pipes[1]);
 }
 
 /* ---- errors of devices ---- */
@@ -726,7 +738,7 @@ TEST_F(space, written_at_once)
 		else								\
 			expect_leads(PASID, IOVA, __leads, PV_RW);		\
 	}									\
-	pv_fault_report(what, &__sweep);					\
+	EXPECT_LT(0, pv_fault_report(what, &__sweep));				\
 } while (0)
 
 /* INVALIDATE with each failure in turn: it has flushed and unpinned the page, or the next does */
@@ -753,7 +765,7 @@ TEST_F(space, written_at_once)
 		__is = pv_state(self->r);					\
 		ASSERT_TRUE(pv_state_same(&__is, &__without));			\
 	}									\
-	pv_fault_report(what, &__sweep);					\
+	EXPECT_LT(0, pv_fault_report(what, &__sweep));				\
 } while (0)
 
 TEST_F_TIMEOUT(pasid, every_failure, 1200)

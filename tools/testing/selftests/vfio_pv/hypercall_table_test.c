@@ -623,6 +623,7 @@ struct race {
 	__u32 dom;
 	bool stop;
 	bool failed;
+	unsigned int writes, looks;	/* of the threads */
 };
 
 static bool stopped(struct race *race)
@@ -666,6 +667,7 @@ static void *rewrite(void *arg)
 			*pv_entry(&race->t, iova, 1) = gpa | PV_ENTRY_RW;
 		}
 	}
+	race->writes = n;
 	return NULL;
 }
 
@@ -677,6 +679,7 @@ static void *look_too(void *arg)
 	for (n = 0; !stopped(race); n++)
 		if (__pv_inv_page(&race->vm->ring[1], race->dom, IOVA + n % 5 * 0x180000, 0x200000))
 			race->failed = true;
+	race->looks = n;
 	return NULL;
 }
 
@@ -701,6 +704,8 @@ TEST_F(table, race)
 	pthread_join(writer, NULL);
 	pthread_join(looker, NULL);
 	EXPECT_FALSE(race.failed);
+	EXPECT_LT(0, race.writes);
+	EXPECT_LT(0, race.looks);
 	for (i = 0; i < PV_PAGE; i++)
 		ASSERT_EQ(0xa5, guard[i]);
 	/* What was written last is what counts */
