@@ -152,7 +152,7 @@ TEST_F(foreign, account)
 	EXPECT_EQ(its, pv_status_kb(self->pid, "VmLck"));
 	ASSERT_EQ(0, pv_ctl(text, sizeof(text), "grant"));
 	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE, pv_ctl_value(text, NULL, "pages"));
-	/* Unmapped is not unpinned; flushed is */
+	/* Only the flush unpins, not the unmap */
 	pv_unmap(self->r, self->dom, IOVA, PV_LOW_SIZE / 2);
 	EXPECT_EQ(PV_LOW_SIZE / PV_PAGE, pv_total("pages_lent"));
 	pv_inv(self->r, self->dom);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every op: what is wrong with its fields is told by the status that the ABI
- * gives, and changes nothing.
+ * The fields of each op. Tables list ops with one or two invalid fields, which must fail with
+ * the status that the ABI gives and change nothing, and ops that are just valid, which must
+ * succeed with the given result.
  */
 #include "lib/pv_snap.h"
 #include "lib/pv_table.h"
 #include "lib/pv_test.h"
 
-/* Where the fixture has mapped pages of domain D, and where there is nothing */
+/* IOVAs of domain D where the fixture has mapped pages, and where it has not */
 #define MAPPED		PV_SNAP_HOME
 #define MAPPED_SIZE	PV_SNAP_HOME_SIZE
 #define FREE		PV_SNAP_FREE
 #define FREE_2M		(FREE + 0x400000)
-#define D		PV_SNAP_D	/* has the endpoint, and a log of dirty pages */
+#define D		PV_SNAP_D	/* has the endpoint, and a dirty log */
 #define SPARE		PV_SNAP_E	/* empty */
-#define NONE		77				/* names nothing */
+#define NONE		77		/* the number of no domain or endpoint */
 #define MSI		0xfee00000ULL
 #define MSI_SIZE	0x100000ULL
 #define TABLE		(PV_DATA + 0x300000)
@@ -53,11 +54,11 @@ FIXTURE_TEARDOWN(op)
 	pv_expect_unchanged(&self->before);
 }
 
-/* A good op of each kind, and which common fields and flags it takes */
+/* A valid op of each kind, and which common fields and flags it takes */
 #define TAKES_DOMAIN	1
 #define TAKES_ENDPOINT	2
-#define TAKES_PASID	4	/* to say that PASIDs are not supported */
-#define TAKES_VM	8	/* to say that there is no access */
+#define TAKES_PASID	4	/* fails with EOPNOTSUPP, as there are no PASIDs here */
+#define TAKES_VM	8	/* fails with EACCES, as nothing is granted */
 
 enum kind {
 	NOP, FEATURES, PROBE, STATS, ALLOC, ALLOC_TABLE, RECOVER, ATTACH, MAP, MAP_2M, MAP_LIST,
@@ -147,8 +148,8 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 	}
 }
 
-/* What the tables below change is all that is wrong there */
-TEST_F(op, good_ops_are_good)
+/* The ops that the tables below start from succeed, so only what they change is wrong */
+TEST_F(op, good_ops_succeed)
 {
 	int kind;
 
@@ -159,7 +160,7 @@ TEST_F(op, good_ops_are_good)
 	}
 }
 
-/* Has the host left alone what is not for it to write */
+/* The host writes status and result of an op, and nothing else */
 static bool as_it_was(const struct pviommu_op *sent, struct pviommu_op now)
 {
 	now.status = sent->status;
@@ -190,7 +191,7 @@ static bool as_it_was(const struct pviommu_op *sent, struct pviommu_op now)
 TEST_F(op, unknown_codes)
 {
 	const __u16 codes[] = {
-		/* The first behind each group, and those that are reserved */
+		/* The first number behind each group, and reserved numbers */
 		0x0001, 0x0103, 0x0204, 0x0304, 0x0401, 0x0501, 0x0603, 0x0702, 0x0803, 0x0901,
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE_ACK,
 		0x0002, 0x00ff, 0x01ff, 0x0305, 0x0a00, 0x7fff, 0x8000, 0xffff,
@@ -239,7 +240,7 @@ TEST_F(op, fields_that_it_does_not_take)
 		op.pasid = 1;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 1", kinds[kind].name);
-		/* The greatest one, and what is none */
+		/* The greatest PASID, and a number that is none */
 		op.pasid = 0xfffff;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 0xfffff", kinds[kind].name);
@@ -253,14 +254,14 @@ TEST_F(op, fields_that_it_does_not_take)
 	}
 }
 
-/* A field, by its width in bits */
+/* A field, with its width in bits */
 #define F8(field)	.len = 1, .off = offsetof(struct pviommu_op, field)
 #define F16(field)	.len = 2, .off = offsetof(struct pviommu_op, field)
 #define F32(field)	.len = 4, .off = offsetof(struct pviommu_op, field)
 #define F64(field)	.len = 8, .off = offsetof(struct pviommu_op, field)
 #define TOP		(-PV_PAGE)	/* the last page of the address space */
 
-/* A good op but for one field */
+/* A valid op, but for one field */
 static const struct row {
 	enum kind kind;
 	const char *what;
@@ -609,7 +610,7 @@ static struct pviommu_op changed(struct pviommu_op op, const struct fields *fiel
 	return op;
 }
 
-/* What is bad only together; and which of two errors is told */
+/* Two fields that are invalid only together, or which of two errors is reported */
 static const struct {
 	enum kind kind;
 	const char *what;
@@ -716,7 +717,7 @@ TEST_F(op, two_bad_fields)
 			kinds[pairs[i].kind].name, pairs[i].what);
 }
 
-/* Whatever else a good op has done: nothing but what the fixture made */
+/* Take back what a valid op has done beyond what the fixture made */
 static void undo(struct pv_ring *r, __u32 ep)
 {
 	__pv_attach(r, ep, D);
@@ -783,7 +784,7 @@ static const struct edge {
 };
 
 
-TEST_F(op, good_to_the_last)
+TEST_F(op, edge_of_what_is_valid)
 {
 	struct pv_snap before, after;
 	__u64 probe_len;
@@ -814,7 +815,7 @@ TEST_F(op, good_to_the_last)
 	}
 }
 
-/* A domain with a table may have a log; its pages are those of the mirror */
+/* A domain with a guest-owned table may have a dirty log: of what the host has mirrored */
 TEST_F(op, dirty_log_of_a_table)
 {
 	struct pviommu_op op;
@@ -830,7 +831,7 @@ TEST_F(op, dirty_log_of_a_table)
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
 }
 
-/* What is in the slot where the host will answer is no matter */
+/* The host does not read status and result of an op */
 TEST_F(op, status_and_result_are_output)
 {
 	const __u32 statuses[] = { PVIOMMU_OK, PVIOMMU_EINVAL, 0x12345678 };
@@ -853,7 +854,7 @@ TEST_F(op, status_and_result_are_output)
 	}
 }
 
-/* MAP_LIST is all or nothing: one bad frame, wherever it is, undoes the rest */
+/* MAP_LIST is all or nothing: one bad frame, at any place, and nothing is mapped */
 TEST_F(op, one_bad_frame)
 {
 	const struct {
@@ -974,7 +975,7 @@ TEST_F(op, chain_of_successes_runs)
 	ASSERT_TRUE(pv_run(self->r));
 	EXPECT_EQ(PVIOMMU_OK, first->status);
 	EXPECT_EQ(PVIOMMU_OK, last->status);
-	/* An open end is no failure of what comes next */
+	/* The last op of a chain may have the flag: the next op runs if it succeeded */
 	pv_exec(self->r, pv_op(PVIOMMU_OP_NOP));
 }
 
@@ -985,7 +986,6 @@ TEST_F(op, chain_reaches_over_doorbells)
 	pv_exec(self->r, pv_op(PVIOMMU_OP_NOP));
 }
 
-/* Each op has a status of its own */
 TEST_F(op, failures_without_chain_stop_nothing)
 {
 	struct pviommu_op *bad, *good;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest gives pages back: who maps them is told, then cut off, then they are free
- * memory of the host; and nothing happens to other pages.
+ * RELEASE: a guest gives pages back to the host. Whoever has mapped a page is asked to let go,
+ * then the page is unmapped, then it is free memory of the host. Other pages are not affected.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -83,7 +83,7 @@ static bool page_is(struct pv_vm *vm, __u64 gpa, char what)
 	return page[0] == what && !memcmp(page, page + 1, PV_PAGE - 1);
 }
 
-/* ---- what is freed --------------------------------------------------- */
+/* ---- the memory is freed ---------------------------------------------- */
 
 TEST_F(release, memory_of_the_vmm_shrinks)
 {
@@ -94,7 +94,7 @@ TEST_F(release, memory_of_the_vmm_shrinks)
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 512));
 	expect_released(512 * PV_PAGE);
 	without = pv_status_kb(0, "RssAnon");
-	/* The kernel counts in batches */
+	/* The kernel updates RssAnon in batches, so it is not exact */
 	EXPECT_LE(512 * 4 - 300, with - without);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 513 * PV_PAGE, 0x5a));
@@ -114,7 +114,7 @@ TEST_F(release, shared_memory_shrinks)
 			    fd, 0));
 	fill(&self->vm, PV_DATA, 17 * PV_PAGE);
 	ASSERT_EQ(0, fstat(fd, &full));
-	/* Of the file, and of what lies beside it */
+	/* The last four pages of the file, and the page behind the file's mapping */
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + 12 * PV_PAGE, 5));
 	expect_released(5 * PV_PAGE);
 	ASSERT_EQ(0, fstat(fd, &less));
@@ -125,8 +125,8 @@ TEST_F(release, shared_memory_shrinks)
 	close(fd);
 }
 
-/* Pages in any order, here and there */
-TEST_F(release, just_these_pages)
+/* Every other page, in descending order: the pages between them are kept */
+TEST_F(release, scattered_pages)
 {
 	int i;
 
@@ -139,9 +139,10 @@ TEST_F(release, just_these_pages)
 		EXPECT_TRUE(page_is(&self->vm, PV_DATA + i * PV_PAGE, i % 2 ? 0x5a : 0));
 }
 
-/* ---- who maps them --------------------------------------------------- */
+/* ---- pages that are mapped -------------------------------------------- */
 
-TEST_F(release, who_does_not_let_go_is_cut_off)
+/* The guest is asked by RELEASE events and does nothing: REVOKED events follow */
+TEST_F(release, revoked_if_not_unmapped)
 {
 	struct pv_state state;
 
@@ -164,7 +165,7 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 4 * PV_PAGE, 0x5a));
 }
 
-/* From @page of a large page on, does data go through the device? */
+/* Does DMA work in this page of the memory at @gpa, which is mapped at IOVA? */
 static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
 {
 	struct vfio_dev *edu = &vm->dev[0].vfio;
@@ -178,7 +179,7 @@ static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
 	return edu_to_ram(edu, IOVA + page * PV_PAGE, 0, LEN) && !memcmp(mem, data, LEN);
 }
 
-/* These go, and nothing else; of a page that is one entry in the IOMMU's table, too */
+/* Two small pages out of a page that is one entry of the IOMMU's table: the rest stays mapped */
 TEST_F(release, parts_of_a_large_page)
 {
 	__u64 huge = PV_HIGH + PV_2M;
@@ -205,7 +206,7 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_EQ(3 * 512 - 4, pv_state(self->r).pages_mapped);
 	pv_lookup(self->r, self->dom, IOVA);
 	EXPECT_EQ(12, self->r->last.lookup.pgshift);
-	/* A neighbour in the same mapping is as it was */
+	/* A large page of the same mapping that is not concerned stays large */
 	pv_lookup(self->r, self->dom, 2 * IOVA + PV_PAGE);
 	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 10 * PV_PAGE);
@@ -217,7 +218,7 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_TRUE(goes_through(&self->vm, huge, 9));
 	EXPECT_FALSE(goes_through(&self->vm, huge, 10));
 	EXPECT_TRUE(goes_through(&self->vm, huge, 511));
-	/* The small ones can be unmapped one by one, and all together */
+	/* The small pages that are left can be unmapped one by one, and all at once */
 	pv_unmap(self->r, self->dom, IOVA + 3 * PV_PAGE, PV_PAGE);
 	pv_inv(self->r, self->dom);
 	EXPECT_FALSE(goes_through(&self->vm, huge, 3));
@@ -226,7 +227,7 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_EQ(509 * PV_PAGE, self->r->last.result);
 }
 
-/* Neighbours of which events name what they can together */
+/* Adjacent pages share an event */
 TEST_F(release, neighbours_in_a_large_page)
 {
 	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW));
@@ -242,7 +243,7 @@ TEST_F(release, neighbours_in_a_large_page)
 	EXPECT_EQ(509, pv_state(self->r).pages_mapped);
 }
 
-/* One that goes as a whole is not cut for it, nor is its neighbour */
+/* A large page is released as a whole: the next large page of the mapping stays large */
 TEST_F(release, whole_large_page)
 {
 	struct pv_state state;
@@ -259,7 +260,8 @@ TEST_F(release, whole_large_page)
 	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 }
 
-TEST_F(release, who_lets_go_in_time_is_not_cut_off)
+/* The guest unmaps the page when it is asked: nothing is revoked */
+TEST_F(release, unmapped_in_time)
 {
 	ASSERT_TRUE(pv_param_set("release_ms", "3000"));
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 2 * PV_PAGE, PV_RW);
@@ -271,7 +273,7 @@ TEST_F(release, who_lets_go_in_time_is_not_cut_off)
 	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
 }
 
-/* Unmapped, but a device may still reach it: that is flushed first */
+/* A page that is unmapped but not flushed, so that a device may reach it: flushed first */
 TEST_F(release, what_waits_for_a_flush)
 {
 	__u64 pinned = pv_state(self->r).pages_pinned;
@@ -286,7 +288,7 @@ TEST_F(release, what_waits_for_a_flush)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
 }
 
-/* Device and CPU see the same page when it is used again */
+/* When the page is used again, device and CPU see the same new page */
 TEST_F(release, used_again)
 {
 	struct vfio_dev *edu = &self->vm.dev[0].vfio;
@@ -308,11 +310,11 @@ TEST_F(release, used_again)
 	EXPECT_EQ(0, memcmp(from, to, LEN));
 }
 
-/* ---- who does not look meanwhile ------------------------------------- */
+/* ---- a guest that does not read its events ----------------------------- */
 
 #define MANY	512
 
-/* No two of these are neighbours, neither as IOVAs nor as memory */
+/* Page @i of many, no two of which are adjacent in memory */
 static __u64 scattered(int i)
 {
 	return PV_DATA + 2 * i * PV_PAGE;
@@ -335,7 +337,7 @@ static bool wait_waiting(struct pviommu_event_ring *ring, __u32 n)
 	return i < 2000;
 }
 
-/* Each of them is named, twice, and the end is told, however late the guest looks */
+/* Two events for each page and the last one, RELEASED, wait until the guest reads them */
 TEST_F(release, many_pages_and_nobody_looks)
 {
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
@@ -353,8 +355,8 @@ TEST_F(release, many_pages_and_nobody_looks)
 	EXPECT_EQ(0, ring->lost);
 }
 
-/* Others are lost then, but never the end of a release */
-TEST_F(release, end_needs_no_room)
+/* With no room to wait in, other events are lost, but RELEASED never is */
+TEST_F(release, released_event_is_never_lost)
 {
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
 	struct pviommu_event ev;
@@ -370,7 +372,7 @@ TEST_F(release, end_needs_no_room)
 	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
 	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	ASSERT_TRUE(wait_waiting(ring, 4));
-	/* These have ended when the guest can't know it, and so are under way */
+	/* A RELEASE counts as under way until the guest has its event */
 	for (i = 1; i < 64; i++) {
 		pv_exec(self->r, pv_op_release(MANY, TOKEN + i));
 		ASSERT_TRUE(wait_waiting(ring, 4 + i));
@@ -387,7 +389,7 @@ TEST_F(release, end_needs_no_room)
 	expect_released(MANY * PV_PAGE);
 }
 
-/* ---- what is refused, and what comes in between ---------------------- */
+/* ---- refusals, and what happens before the end ------------------------- */
 
 TEST_F(release, refused)
 {
@@ -414,18 +416,19 @@ TEST_F(release, refused)
 	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = ~0ULL;
 	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
-	/* What the host uses itself */
+	/* Pages of the interface, which the host uses itself */
 	pv_list(&self->vm)[1] = PV_AT_EVENTS >> 12;
 	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_AT_OPS >> 12;
 	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
-	/* Bypass can't give up single pages */
+	/* In bypass, single pages can't be given up */
 	pv_attach(self->r, self->vm.dev[0].id, PVIOMMU_DOMAIN_BYPASS);
 	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(1, TOKEN));
 	EXPECT_EQ(0, pv_events(&self->vm)->prod);
 }
 
-TEST_F(release, not_without_end)
+/* There is a limit for releases that are under way */
+TEST_F(release, too_many)
 {
 	int i;
 
@@ -434,7 +437,7 @@ TEST_F(release, not_without_end)
 	for (i = 0; i < 64; i++)
 		pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
 	pv_err_exec(PVIOMMU_ENOSPC, self->r, release_range(&self->vm, PV_DATA, 1));
-	/* RESET forgets them, at once, and the page stays */
+	/* RESET drops them at once, and the page is kept */
 	fill(&self->vm, PV_DATA, PV_PAGE);
 	pv_reset(&self->vm);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
@@ -463,12 +466,12 @@ TEST_F(release, endpoint_enters_bypass_meanwhile)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
 }
 
-/* A device that goes through pages that stay, next to those that are given back */
+/* A device that uses pages which stay, next to pages that are given back */
 struct neighbour {
 	struct pv_vm *vm;
 	pthread_t thread;
 	bool stop;
-	int round;	/* where */
+	int round;	/* in which 32 pages */
 	int good, bad;
 };
 
@@ -499,8 +502,8 @@ static void *live_next_door(void *data)
 }
 
 /*
- * Other pages are mapped and unmapped all the time, and a device does DMA to the neighbours
- * of those that go, before, meanwhile and after.
+ * Pages are released while other memory is mapped and unmapped all the time, and a device does
+ * DMA to the pages next to them, before, during and after the release.
  */
 TEST_F_TIMEOUT(release, under_load, 240)
 {
@@ -528,7 +531,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 				;
 		} while (ev.type != PVIOMMU_EV_RELEASED);
 		EXPECT_EQ(16 * PV_PAGE, ev.size);
-		/* The one that is under way, and one that has begun since */
+		/* Wait for the DMA that is under way, and for one that has begun since */
 		while (__atomic_load_n(&n.good, __ATOMIC_RELAXED) < good + 2 && ++turns < 2000)
 			usleep(5000);
 	}
@@ -545,7 +548,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 	}
 }
 
-/* ---- who watches them ------------------------------------------------- */
+/* ---- pages that a server watches --------------------------------------- */
 
 FIXTURE(watched)
 {
@@ -558,7 +561,7 @@ FIXTURE(watched)
 	int server;
 };
 
-/* A page that a server watches, and one that it does not */
+/* A page that a server watches, at PV_DATA, and the next page, which it does not watch */
 FIXTURE_SETUP(watched)
 {
 	int ret;
@@ -640,7 +643,7 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* The server has time to read what the page holds, before that is gone */
+/* The server gets time to read the contents of the page, before they are gone */
 TEST_F(watched, server_has_time)
 {
 	struct pviommu_event ev;
@@ -663,8 +666,8 @@ TEST_F(watched, server_has_time)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
 }
 
-/* Nobody waits for the sake of pages that no server watches, or of a server that has left */
-TEST_F(watched, nobody_to_wait_for)
+/* There is no wait for pages that no server watches, or whose server has gone */
+TEST_F(watched, no_wait_without_a_server)
 {
 	long long begun = now_ms();
 
