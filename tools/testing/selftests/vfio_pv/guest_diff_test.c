@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A container behind the paravirtual IOMMU answers as stock type1 does, which
- * works on the same devices while vfio_pv is unloaded: the same random program,
- * and call by call the same errno, the same size unmapped, the same bitmap, the
- * same memory accounted, and DMA that lands in the same place. Where it is meant
- * to be better, as Documentation/userspace-api/vfio_pv.rst says, no call looks.
+ * A container behind the paravirtual IOMMU against stock type1, which works on the same devices
+ * while vfio_pv is unloaded. Both run the same random program. Call by call, errno, the size
+ * unmapped, the bitmap and the memory accounted must be the same, and DMA must arrive at the
+ * same place. No call tries the differences that Documentation/userspace-api/vfio_pv.rst
+ * describes.
  *
- * DIFF_SEED and DIFF_CALLS in the environment give other programs, and longer ones.
+ * DIFF_SEED in the environment gives another program, DIFF_CALLS another length.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@
 static unsigned int nr_calls = CALLS_DEFAULT;
 static __u64 seed = 1;
 
-/* Who has not said otherwise gets the same programs each time */
+/* Without these variables, the program is always the same */
 __attribute__((constructor)) static void read_environment(void)
 {
 	const char *text = getenv("DIFF_SEED");
@@ -128,7 +128,7 @@ FIXTURE_SETUP(diff)
 
 	ASSERT_EQ(0, system("rmmod vfio_pv"));
 	ASSERT_TRUE(set_text(PERMISSION, "1"));
-	/* Should there be none, maps of one fail on both sides */
+	/* If there are no huge pages, maps of them fail on both sides */
 	set_text(HUGE_PAGES, "2");
 }
 
@@ -140,14 +140,14 @@ FIXTURE_TEARDOWN(diff)
 		TH_LOG("vfio_pv does not come back");
 }
 
-/* VFIO_PV_IOMMU tells unknown flags from bad values */
+/* VFIO_PV_IOMMU has an errno of its own for unknown flags */
 static bool may_differ(unsigned int type, const struct answer *stock, const struct answer *ours)
 {
 	return type == VFIO_PV_IOMMU && stock->ret == -EINVAL && ours->ret == -EOPNOTSUPP &&
 	       stock->locked == ours->locked;
 }
 
-/* @b: ours, of which more is asked */
+/* @b: the answer of our container, whose stray writes are looked for, too */
 static bool same(const struct answer *a, const struct answer *b)
 {
 	return !b->stray && a->ret == b->ret && a->value == b->value && a->locked == b->locked;
@@ -169,7 +169,7 @@ TEST_F(diff, same_as_stock)
 		const struct answer *stock = &self->stock[i], *ours = &self->ours[i];
 
 		good += !stock->ret;
-		/* Without its groups a container answers nothing */
+		/* If the container could not get its groups back, the calls after it mean nothing */
 		EXPECT_FALSE(self->calls[i].kind == CALL_RENEW && stock->ret) {
 			TH_LOG("call %u: %d", i, stock->ret);
 		}
@@ -184,7 +184,7 @@ TEST_F(diff, same_as_stock)
 		       ours->bits[1], ours->bits[0], ours->locked);
 	}
 	EXPECT_EQ(0, different);
-	/* It was not about errors only */
+	/* Enough of the calls must have succeeded */
 	EXPECT_LT(nr_calls / 4, good);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many mappings, much memory: limits that are not there, limits that are, and
- * how often the guest is left for it.
+ * Many mappings and much memory: no limit on their number, limits on locked memory, and how
+ * many exits it takes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -31,7 +31,7 @@ static double seconds(void)
 	return now.tv_sec + now.tv_nsec / 1e9;
 }
 
-/* Of the ops counted one is that which has asked for the count */
+/* How many ops there were, without the one that asked for the count */
 static long long ops(const struct guest_stats *from, const struct guest_stats *to)
 {
 	return to->ops - from->ops - 1;
@@ -101,7 +101,7 @@ static bool stay_here(void)
 	return !sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-/* How many pages follow the one before in physical memory, too; 1 if it can't be told */
+/* How many pages are adjacent to the page before; 1 if that can't be told */
 static size_t neighbours(const char *memory, size_t npages)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -119,7 +119,7 @@ static size_t neighbours(const char *memory, size_t npages)
 	return found;
 }
 
-/* None of them are, unless that can't be had: see @alone */
+/* Scattered memory, if possible with no two adjacent pages: @alone tells */
 static char *scattered_apart(size_t size, bool *alone)
 {
 	char *memory = guest_scattered(size);
@@ -134,10 +134,10 @@ static char *scattered_apart(size_t size, bool *alone)
 }
 
 /*
- * How often the guest is left does not depend on how scattered memory is: twice for 64
- * MiB, as a doorbell maps 8192 pages, and has as many lists. If two pages are
- * neighbours at the end of a list, it is not full, which is of no use to what comes after
- * the last one of a doorbell: once more. Unmapping takes one, which flushes.
+ * The number of exits does not depend on how scattered memory is. 64 MiB take two doorbells, as
+ * one maps 8192 pages, and as many lists as that takes. If pages are adjacent at the end of a
+ * list, they don't fill it; then it may take a third doorbell. Unmapping takes one doorbell,
+ * which flushes.
  */
 TEST_F(scale, kicks_for_64m_scattered)
 {
@@ -147,7 +147,7 @@ TEST_F(scale, kicks_for_64m_scattered)
 	char *memory = scattered_apart(SIZE_64M, &alone);
 	int i;
 
-	/* Each CPU has a ring */
+	/* Each CPU has a ring of its own */
 	ASSERT_TRUE(stay_here());
 	ASSERT_NE(NULL, memory);
 	ASSERT_EQ(0, guest_stats(&before));
@@ -183,8 +183,8 @@ TEST_F(scale, kicks_for_64m_scattered)
 }
 
 /*
- * Huge pages: an op for each piece of memory that is contiguous, which is at most one for
- * each of them, and not one for each page in them.
+ * Huge pages: an op for each piece of contiguous memory, of which there are at most as many as
+ * huge pages.
  */
 static bool set_huge_pages(unsigned int nr)
 {
@@ -206,7 +206,7 @@ static void *huge_memory(size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* Pieces of contiguous memory, as the kernel tells root; 0 if it does not */
+/* The number of pieces of contiguous memory; 0 if the kernel does not tell */
 static int contiguous_pieces(const char *memory, size_t size)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), pieces = 0;
@@ -259,7 +259,7 @@ TEST_F(scale, ops_for_64m_of_huge_pages)
 	EXPECT_TRUE(set_huge_pages(0));
 }
 
-/* What is pinned is what is mapped: by this process, and by the host. */
+/* What this process and the host have pinned is what is mapped. */
 TEST_F(scale, pinned_is_mapped)
 {
 	const size_t npages = 300;
