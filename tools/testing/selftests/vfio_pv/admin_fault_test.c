@@ -243,7 +243,8 @@ TEST_F_TIMEOUT(failures, of_a_grant, 1200)
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		ASSERT_EQ(0, the_grant());
 		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
-		ret = pv_admin_grant_new(self->admin, self->owner_id, self->id, 0, PV_PAIR_LOW_SIZE - 1);
+		ret = pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
+					 PV_PAIR_LOW_SIZE - 1);
 		sweep.was = pv_fault_disarm();
 		ret = ret ?: pv_admin_answer(self->admin);
 		grant = the_grant();

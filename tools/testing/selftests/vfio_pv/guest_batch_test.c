@@ -198,7 +198,7 @@ TEST_F(batch, no_flush)
 	locked = guest_locked_kb();
 	to_unmap(self->entry, MANY);
 	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, NO_FLUSH));
-	/* The same program on type 1: unmapping has flushed already, the second step does nothing */
+	/* The same program on type 1: unmapping has flushed, the second step does nothing */
 	if (variant->type != VFIO_PV_IOMMU) {
 		EXPECT_EQ(locked - MANY * 4, guest_locked_kb());
 		EXPECT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));

@@ -169,7 +169,7 @@ TEST_F(diff, same_as_stock)
 		const struct answer *stock = &self->stock[i], *ours = &self->ours[i];
 
 		good += !stock->ret;
-		/* If the container could not get its groups back, the calls after it mean nothing */
+		/* If the container did not get its groups back, later calls mean nothing */
 		EXPECT_FALSE(self->calls[i].kind == CALL_RENEW && stock->ret) {
 			TH_LOG("call %u: %d", i, stock->ret);
 		}

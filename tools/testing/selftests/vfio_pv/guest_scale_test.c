@@ -282,7 +282,6 @@ TEST_F(scale, pinned_is_mapped)
 	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
 }
 
-/* A process without CAP_IPC_LOCK may pin what RLIMIT_MEMLOCK allows. */
 static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, size_t limit)
 {
 	struct rlimit rlimit = { limit, limit };
@@ -292,21 +291,27 @@ static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, 
 	return -vfio_map_dma(g->container, GUEST_IOVA, memory, size, true);
 }
 
+/* What MAP_DMA says to a process that has no rights and may lock @limit bytes: 0 or an errno */
+static int map_with_limit(const struct guest_vfio *g, char *memory, size_t size, size_t limit)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(map_as_nobody(g, memory, size, limit));
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ?
+	       WEXITSTATUS(status) : -1;
+}
+
+/* A process without CAP_IPC_LOCK may pin what RLIMIT_MEMLOCK allows. */
 TEST_F(scale, memlock_limit)
 {
 	const size_t size = 64 * PAGE;
 	char *memory = guest_memory(size);
-	int status;
 
 	ASSERT_NE(NULL, memory);
-	if (!fork())
-		_exit(map_as_nobody(&self->g, memory, size, size / 2));
-	wait(&status);
-	EXPECT_EQ(ENOMEM, WEXITSTATUS(status));
-	if (!fork())
-		_exit(map_as_nobody(&self->g, memory, size, 2 * size));
-	wait(&status);
-	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(ENOMEM, map_with_limit(&self->g, memory, size, size / 2));
+	EXPECT_EQ(0, map_with_limit(&self->g, memory, size, 2 * size));
 }
 
 TEST_HARNESS_MAIN

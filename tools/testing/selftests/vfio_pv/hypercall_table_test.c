@@ -170,7 +170,7 @@ TEST_F(table, range)
 	pv_inv_page(self->r, self->dom, IOVA, 4 * PV_PAGE);
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + 3 * PV_PAGE));
 	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
-	/* An entry of a higher level is cleared: only the range is unmapped, not all that it covered */
+	/* Clear an entry of a higher level: only what INVALIDATE names is unmapped */
 	*pv_entry(&self->t, IOVA, 3) = 0;
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
 	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));

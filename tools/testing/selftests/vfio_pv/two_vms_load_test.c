@@ -254,6 +254,7 @@ TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
 	struct delay alone, beside;
 	__u64 doorbell;
 	unsigned int i, try;
+	char answer;
 
 	ASSERT_TRUE(longest_doorbell(self->told, self->to, self->from, &doorbell));
 	ASSERT_TRUE(measure(&self->b, NULL, &alone));
@@ -261,7 +262,8 @@ TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
 	for (i = 0; i < ARRAY_SIZE(pv_load_jobs); i++) {
 		for (try = 0; try < TRIES; try++) {
 			self->told->stop = false;
-			ASSERT_EQ(PV_PEER_DONE, pv_peer_ask(self->to, self->from, PV_LOAD_WORK + i)) {
+			answer = pv_peer_ask(self->to, self->from, PV_LOAD_WORK + i);
+			ASSERT_EQ(PV_PEER_DONE, answer) {
 				TH_LOG("A %s", pv_load_jobs[i].name);
 			}
 			EXPECT_TRUE(measure(&self->b, &self->told->rounds, &beside));

@@ -189,8 +189,9 @@ static bool busy_with_starts(struct pv_load_vm *g, __u64 *longest)
 
 static bool busy_with_releases(struct pv_load_vm *g, __u64 *longest)
 {
-	return !pv_load_timed(g->r, pv_load_release(&g->vm, PV_DATA + PV_2M, PVIOMMU_LIST_MAX), longest) &&
-	       pv_load_is_released(&g->vm);
+	struct pviommu_op op = pv_load_release(&g->vm, PV_DATA + PV_2M, PVIOMMU_LIST_MAX);
+
+	return !pv_load_timed(g->r, op, longest) && pv_load_is_released(&g->vm);
 }
 
 static bool busy_with_memory(struct pv_load_vm *g, __u64 *longest)
