@@ -81,7 +81,7 @@ bool host_limit(const char *name, const char *value)
 	fclose(file);
 	if (rename(tmp, ask))
 		return false;
-	/* It is taken away when it has been done */
+	/* The host level removes the file when the limit is set */
 	for (i = 0; i < 300 && !access(ask, F_OK); i++)
 		usleep(100000);
 	return access(ask, F_OK);

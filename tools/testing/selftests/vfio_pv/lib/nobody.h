@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What somebody without any rights is told.
+ * What a process without any rights may do.
  */
 #ifndef NOBODY_H
 #define NOBODY_H
@@ -11,8 +11,8 @@
 #define NOBODY	65534
 
 /*
- * Is @what true for a process that is a copy of this one, with all files that are open
- * and no rights? False also if there is no such process to be had.
+ * Is @what true in a copy of this process, with the same open files, but without any rights?
+ * False also if there can be no such process.
  */
 #define nobody_sees(what) ({						\
 	int __status = -1;						\

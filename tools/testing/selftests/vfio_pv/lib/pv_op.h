@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ops: how they are built, submitted and judged.
+ * Ops: building, submitting, and checking the status.
  *
- * Each has three layers: __pv_x() gives the status, pv_x() must succeed,
- * pv_err_x() must fail with the given status. The op as the host left it, with
- * its result, is in ring->last.
+ * There are three forms of each: __pv_x() returns the status, pv_x() must succeed, pv_err_x()
+ * must fail with the given status. ring->last is the op as the host left it, with its result.
  */
 #ifndef PV_OP_H
 #define PV_OP_H
 
 #include "pv_vm.h"
 
-/* What __pv_exec() gives instead of a status when none came */
+/* What __pv_exec() returns if the op has no status */
 #define PV_RING_STOPPED	0xfffffffe
 #define PV_RING_STUCK	0xfffffffd
 
