@@ -783,7 +783,6 @@ static const struct edge {
 	  MAPPED_SIZE / PV_PAGE },
 };
 
-
 TEST_F(op, edge_of_what_is_valid)
 {
 	struct pv_snap before, after;

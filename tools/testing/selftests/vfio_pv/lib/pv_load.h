@@ -52,13 +52,13 @@ __u32 pv_load_timed(struct pv_ring *r, struct pviommu_op op, __u64 *longest);
 
 /*
  * Requests, and answers besides those of pv_peer.h. The first answer of the process, which
- * tells that its VM is open, takes no request.
+ * tells that its VM is open, takes no request. WORK and STALL have a first answer when they
+ * have begun, and a second one when they have ended.
  */
 #define PV_LOAD_UNABLE	's'	/* the answer if there is no device, KVM or userfaultfd */
 #define PV_LOAD_FILL	'a'	/* + n: use up pv_load_quotas[n], and keep it */
-#define PV_LOAD_WORK	'k'	/* + n: do pv_load_jobs[n] over and over until told->stop;
-				 * two answers, the first one after a round */
-#define PV_LOAD_STALL	's'	/* + n: stop in pv_load_stalls[n]; a second answer is due after: */
+#define PV_LOAD_WORK	'k'	/* + n: do pv_load_jobs[n] over and over until told->stop */
+#define PV_LOAD_STALL	's'	/* + n: stall in pv_load_stalls[n] until GO_ON */
 #define PV_LOAD_GO_ON	'z'
 
 /* A quota, and the parameter to set first for all VMs, so that the quota is small */
