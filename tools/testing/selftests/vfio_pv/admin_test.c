@@ -6,10 +6,8 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
-#include <linux/capability.h>
-
+#include "lib/nobody.h"
 #include "lib/pv_aer.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_late.h"
@@ -260,19 +258,6 @@ TEST_F(admin, mistakes_on_the_command_line)
 	EXPECT_EQ(2, ctl("vm vm 1 vm 2 2>&1"));
 	EXPECT_EQ(2, ctl("vm pid 1 2>&1"));
 	EXPECT_EQ(2, ctl("-o yaml vm 2>&1"));
-}
-
-static int drop_sys_admin(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	/* Without the bounding set, a program that root starts would have it again */
-	if (prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) || syscall(SYS_capget, &head, data))
-		return -1;
-	data[0].effective &= ~(1U << CAP_SYS_ADMIN);
-	data[0].permitted &= ~(1U << CAP_SYS_ADMIN);
-	return syscall(SYS_capset, &head, data);
 }
 
 TEST_F(admin, needs_cap_sys_admin)

@@ -6,9 +6,9 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <time.h>
 
 #include "lib/foreign.h"
+#include "lib/now.h"
 
 /* ---- who waits for whom ---------------------------------------------- */
 
@@ -117,14 +117,6 @@ TEST_F(foreign, release_that_takes_long)
 
 #define MANY	60000	/* mappings that wait for a flush, and of the same page of the owner */
 
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
-
 /* Execute @op, a MAP of a page, @n times at consecutive IOVAs. False if one of them fails */
 static bool map_many(struct pv_ring *r, struct pviommu_op op, unsigned int n)
 {
@@ -151,22 +143,23 @@ TEST_F_TIMEOUT(foreign, many_loans_and_a_long_limbo, 400)
 	long long id = let(PV_DATA, PV_PAGE, "rw");
 	struct pv_vm *vm = &self->vm;
 	struct pv_ring *r = self->r;
-	double begin, made, gone;
+	double made, gone;	/* seconds */
+	__u64 begin;
 
 	pv_reset(vm);
 	pv_start(vm, 1, PVIOMMU_RING_ORDER_MAX);
 	self->dom = pv_new_domain(r, vm->dev[0].id);
 	ASSERT_NE(0, self->dom);
-	begin = seconds();
+	begin = now_ns();
 	ASSERT_TRUE(map_many(r, pv_op_map(self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW), MANY));
 	pv_unmap_all(r, self->dom);
 	ASSERT_TRUE(map_many(r, foreign_map(self->owner, self->dom, IOVA, PV_DATA, PV_PAGE,
 					    PV_RW), MANY));
 	EXPECT_EQ(MANY, pv_total("pages_lent"));
-	made = seconds() - begin;
-	begin = seconds();
+	made = (now_ns() - begin) / 1e9;
+	begin = now_ns();
 	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", id));
-	gone = seconds() - begin;
+	gone = (now_ns() - begin) / 1e9;
 	TH_LOG("made in %.1f s, gone in %.1f s", made, gone);
 	EXPECT_EQ(0, pv_total("pages_lent"));
 	EXPECT_LT(gone, 2 * made + 5);
@@ -301,15 +294,16 @@ static double median(struct asked *asked)
 static double time_refusal(struct pv_ring *r, struct pviommu_op op)
 {
 	const struct pviommu_op *slot[A_SAMPLE];
-	double before, us;
+	__u64 before;
+	double us;
 	int i;
 
 	for (i = 0; i < A_SAMPLE; i++)
 		slot[i] = pv_push(r, op);
-	before = seconds();
+	before = now_ns();
 	if (!pv_run(r))
 		return -1;
-	us = (seconds() - before) * 1e6 / A_SAMPLE;
+	us = (now_ns() - before) / 1e3 / A_SAMPLE;
 	for (i = 0; i < A_SAMPLE; i++)
 		if (slot[i]->status != PVIOMMU_EACCES)
 			return -1;

@@ -15,6 +15,7 @@
 
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
+#include "lib/pv_sys.h"
 #include "lib/type1_calls.h"
 
 #define CALLS_DEFAULT	1000
@@ -94,13 +95,6 @@ FIXTURE_VARIANT_ADD(diff, pv_dirty)
 	.dirty = true,
 };
 
-static bool set_text(const char *path, const char *value)
-{
-	FILE *file = fopen(path, "w");
-
-	return file && fputs(value, file) >= 0 && !fclose(file);
-}
-
 static struct answer *new_answers(void)
 {
 	void *memory = mmap(NULL, nr_calls * sizeof(struct answer), PROT_READ | PROT_WRITE,
@@ -127,15 +121,15 @@ FIXTURE_SETUP(diff)
 		   variant->dirty);
 
 	ASSERT_EQ(0, system("rmmod vfio_pv"));
-	ASSERT_TRUE(set_text(PERMISSION, "1"));
+	ASSERT_EQ(0, pv_write_file(PERMISSION, "1"));
 	/* If there are no huge pages, maps of them fail on both sides */
-	set_text(HUGE_PAGES, "2");
+	pv_write_file(HUGE_PAGES, "2");
 }
 
 FIXTURE_TEARDOWN(diff)
 {
-	set_text(PERMISSION, "0");
-	set_text(HUGE_PAGES, "0");
+	pv_write_file(PERMISSION, "0");
+	pv_write_file(HUGE_PAGES, "0");
 	if (!guest_has_backend() && system("pvvm-load vfio_pv"))
 		TH_LOG("vfio_pv does not come back");
 }
@@ -160,7 +154,7 @@ TEST_F(diff, same_as_stock)
 
 	self->run.type = variant->type;
 	ASSERT_EQ(0, calls_run(&self->run, self->calls, nr_calls, self->stock));
-	ASSERT_TRUE(set_text(PERMISSION, "0"));
+	ASSERT_EQ(0, pv_write_file(PERMISSION, "0"));
 	ASSERT_EQ(0, system("pvvm-load vfio_pv"));
 	self->run.type = variant->ours;
 	ASSERT_EQ(0, calls_run(&self->run, self->calls, nr_calls, self->ours));

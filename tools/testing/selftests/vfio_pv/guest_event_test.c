@@ -10,14 +10,12 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
 
 #include <linux/pv_iommu.h>
 
 #include "lib/guest_iface.h"
 #include "lib/guest_test.h"
+#include "lib/nobody.h"
 
 #define PAGE		GUEST_PAGE
 #define SOME		2048
@@ -283,17 +281,6 @@ TEST_F(event, lookup)
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
 	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look) - 1 };
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
-}
-
-static int drop_sys_admin(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &head, data))
-		return -errno;
-	data[CAP_SYS_ADMIN / 32].effective &= ~(1U << CAP_SYS_ADMIN % 32);
-	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
 TEST_F(event, lookup_is_privileged)

@@ -12,24 +12,16 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
+#include "lib/now.h"
 
 #define PAGE		GUEST_PAGE
 #define SIZE_64M	(64ULL << 20)
 #define SIZE_2M		(2ULL << 20)
 #define MANY		70000		/* more than the 65,535 of type1 */
 #define LIST_PAGES	512		/* by one op */
-
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
 
 /* How many ops there were, without the one that asked for the count */
 static long long ops(const struct guest_stats *from, const struct guest_stats *to)
@@ -61,7 +53,7 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
 {
 	struct guest_stats before, full, after;
 	char *page = guest_memory(PAGE);
-	double start = seconds();
+	__u64 start = now_ns();
 	__u64 removed;
 	long i;
 
@@ -73,16 +65,16 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
 			TH_LOG("mapping number %ld", i);
 		}
 	}
-	TH_LOG("%d mappings in %.1f s", MANY, seconds() - start);
+	TH_LOG("%d mappings in %.1f s", MANY, (now_ns() - start) / 1e9);
 	ASSERT_EQ(0, guest_stats(&full));
 	EXPECT_EQ(before.pages_mapped + MANY, full.pages_mapped);
 	EXPECT_EQ(before.mappings + MANY, full.mappings);
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA + 2 * (MANY - 1) * PAGE, page,
 			       &self->window));
 
-	start = seconds();
+	start = now_ns();
 	ASSERT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 2 * MANY * PAGE, &removed));
-	TH_LOG("unmapped in %.1f s", seconds() - start);
+	TH_LOG("unmapped in %.1f s", (now_ns() - start) / 1e9);
 	EXPECT_EQ(MANY * PAGE, removed);
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.pages_mapped, after.pages_mapped);

@@ -10,6 +10,7 @@
 #include <linux/vfio_pv.h>
 
 #include "lib/guest_balloon.h"
+#include "lib/guest_iface.h"
 #include "lib/guest_ram.h"
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
@@ -18,7 +19,6 @@
 #define RW	3ULL
 #define TABLES	4	/* pages: a table of each level */
 #define DATA	4
-#define RESTART	"/sys/kernel/debug/pv-iommu/restart"
 
 FIXTURE(table)
 {
@@ -166,15 +166,10 @@ TEST_F(table, added_entries_need_no_invalidate)
 /* The table is bound again with the same flag */
 TEST_F(table, is_watched_after_a_restart)
 {
-	int fd;
-
 	ASSERT_EQ(0, bind_flags(&self->g, VFIO_PV_BIND_FLAG_WATCH, PVIOMMU_TABLE_X86_64_4,
 				self->gpa[0]));
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
-	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	__atomic_store_n(leaf(self->pages, 1), self->gpa[TABLES + 1] | RW, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
 }
@@ -182,16 +177,11 @@ TEST_F(table, is_watched_after_a_restart)
 /* The driver binds the table again, and the host looks at it again */
 TEST_F(table, comes_back_after_a_restart)
 {
-	int fd;
-
 	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
 	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
-	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
 	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));

@@ -9,20 +9,20 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 
 #include "lib/guest_ask.h"
 #include "lib/guest_balloon.h"
+#include "lib/guest_iface.h"
 #include "lib/guest_shadow.h"
+#include "lib/now.h"
 
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define THREADS		4
-#define RESTART		"/sys/kernel/debug/pv-iommu/restart"
 /* The longest that a store may take which waits for nobody, on a machine that is busy otherwise */
 #define STORE_MS	2000
 /* The same for a store that waits for a server: twice as long as a server is given */
@@ -120,14 +120,10 @@ TEST_F(types, end_with_the_claim)
 TEST_F(types, lost_with_the_interface)
 {
 	unsigned int i;
-	int fd;
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	ASSERT_TRUE(mirrored(&self->mem));
-	fd = open(RESTART, O_WRONLY);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	for (i = 0; i < 50 && mirror_pages(); i++)
 		usleep(100000);
 	EXPECT_EQ(0, mirror_pages());
@@ -287,14 +283,6 @@ static unsigned long *shared_word(struct memory *mem, unsigned int nr)
 	return (unsigned long *)(mem->pages + (PAGES - 1) * PAGE + 64 * nr);
 }
 
-static unsigned long now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000UL + now.tv_nsec / 1000;
-}
-
 static void *writes(void *arg)
 {
 	struct writer *w = arg;
@@ -305,7 +293,7 @@ static void *writes(void *arg)
 		unsigned int at = rand_r(&w->seed) % ((PAGES - 1) * PAGE - 16);
 		unsigned char *p = w->mem->pages + at;
 
-		before = now_us();
+		before = now_ns();
 		switch (rand_r(&w->seed) % 8) {
 		case 0:
 			store8(p, n);
@@ -334,7 +322,7 @@ static void *writes(void *arg)
 			__sync_fetch_and_add(shared_word(w->mem, 0), 1);
 			w->adds++;
 		}
-		took = now_us() - before;
+		took = (now_ns() - before) / 1000;
 		if (took > w->longest)
 			w->longest = took;
 	}
@@ -446,10 +434,10 @@ TEST_F(types, no_write_waits_for_the_end_of_a_claim)
 	usleep(200000);
 	must_ask("drop");
 	for (i = 0; i < HUGE_SIZE / PAGE; i++) {
-		unsigned long before = now_us(), took;
+		unsigned long before = now_ns(), took;
 
 		store16(huge + i * PAGE, i);
-		took = now_us() - before;
+		took = (now_ns() - before) / 1000;
 		first_us = took > first_us ? took : first_us;
 	}
 	usleep(200000);

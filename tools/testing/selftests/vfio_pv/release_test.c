@@ -9,11 +9,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <linux/pv_iommu_server.h>
 
 #include "lib/edu.h"
+#include "lib/now.h"
 #include "lib/pv_kvm.h"
 #include "lib/pv_server.h"
 #include "lib/pv_test.h"
@@ -21,6 +21,7 @@
 #define IOVA	0x8000000ULL
 #define TOKEN	0x1234567890ULL
 #define LEN	256
+#define MS	1000000ULL	/* in ns */
 
 FIXTURE(release)
 {
@@ -635,19 +636,11 @@ static int server_read(int fd, __u64 gpa, void *buf, size_t size)
 	return ioctl(fd, PVIOMMU_SERVER_READ, &req) ? -errno : 0;
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 /* The server gets time to read the contents of the page, before they are gone */
 TEST_F(watched, server_has_time)
 {
 	struct pviommu_event ev;
-	long long begun = now_ms();
+	__u64 begun = now_ns();
 	char page[PV_PAGE];
 
 	ASSERT_TRUE(pv_param_set("release_ms", "1500"));
@@ -657,10 +650,10 @@ TEST_F(watched, server_has_time)
 	ASSERT_EQ(0, server_read(self->server, PV_DATA, page, sizeof(page)));
 	EXPECT_EQ(0x5a, page[0]);
 	EXPECT_EQ(0, memcmp(page, page + 1, sizeof(page) - 1));
-	if (now_ms() - begun < 1000)
+	if (now_ns() - begun < 1000 * MS)
 		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 	expect_record(PVIOMMU_REC_NO_PAGE, PV_DATA);
-	EXPECT_LE(1400, now_ms() - begun);
+	EXPECT_LE(1400 * MS, now_ns() - begun);
 	EXPECT_EQ(-EACCES, server_read(self->server, PV_DATA, page, sizeof(page)));
 	expect_released(2 * PV_PAGE);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
@@ -669,7 +662,7 @@ TEST_F(watched, server_has_time)
 /* There is no wait for pages that no server watches, or whose server has gone */
 TEST_F(watched, no_wait_without_a_server)
 {
-	long long begun = now_ms();
+	__u64 begun = now_ns();
 
 	ASSERT_TRUE(pv_param_set("release_ms", "20000"));
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 1));
@@ -680,7 +673,7 @@ TEST_F(watched, no_wait_without_a_server)
 	self->server = -1;
 	pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
 	expect_released(PV_PAGE);
-	EXPECT_GT(15000, now_ms() - begun);
+	EXPECT_GT(15000 * MS, now_ns() - begun);
 }
 
 TEST_HARNESS_MAIN

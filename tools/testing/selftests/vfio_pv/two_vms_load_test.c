@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "lib/edu.h"
+#include "lib/now.h"
 #include "lib/pv_load.h"
 #include "lib/pv_server.h"
 #include "lib/pv_test.h"
@@ -198,13 +199,13 @@ static bool measure(struct pv_load_vm *b, const unsigned int *rounds, struct del
 		pv_op_inv(b->dom),
 	};
 	static __u64 took[ARRAY_SIZE(turns) * SAMPLES];
-	__u64 start = pv_load_now(), time = 0;
+	__u64 start = now_ns(), time = 0;
 
 	memset(took, 0, sizeof(took));
 	for (i = 0; i < ARRAY_SIZE(took) && time < MEASURE_MAX; i++) {
 		if (pv_load_timed(b->r, turns[i % ARRAY_SIZE(turns)], &took[i]))
 			return false;
-		time = pv_load_now() - start;
+		time = now_ns() - start;
 		if (time > MEASURE && i % ARRAY_SIZE(turns) == ARRAY_SIZE(turns) - 1 &&
 		    (!rounds || __atomic_load_n(rounds, __ATOMIC_RELAXED) - before > 1))
 			break;

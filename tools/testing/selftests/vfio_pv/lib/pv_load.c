@@ -5,9 +5,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "now.h"
 #include "pv_late.h"
 #include "pv_load.h"
 #include "pv_sys.h"
@@ -19,23 +19,15 @@
 #define MAY_LOCK	(8ULL << 20)	/* bytes that this VM may lock, to use up locked memory */
 #define LATE		(PV_DATA + 0x400000)	/* the page that the VM stalls at */
 
-__u64 pv_load_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
 __u32 pv_load_timed(struct pv_ring *r, struct pviommu_op op, __u64 *longest)
 {
 	struct pviommu_op *slot = pv_push(r, op);
 	__u64 start, took;
 
 	while (r->hdr->cons != r->hdr->prod && !r->hdr->error) {
-		start = pv_load_now();
+		start = now_ns();
 		pv_kick(r);
-		took = pv_load_now() - start;
+		took = now_ns() - start;
 		*longest = took > *longest ? took : *longest;
 	}
 	r->last = *slot;

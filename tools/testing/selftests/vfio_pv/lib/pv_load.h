@@ -44,9 +44,6 @@ void pv_load_close(struct pv_load_vm *g);
 struct pviommu_op pv_load_release(struct pv_vm *vm, __u64 gpa, __u32 count);
 bool pv_load_is_released(struct pv_vm *vm);
 
-/* CLOCK_MONOTONIC, in ns */
-__u64 pv_load_now(void);
-
 /* Execute @op. Raises @longest to the time that its longest doorbell took, in ns */
 __u32 pv_load_timed(struct pv_ring *r, struct pviommu_op op, __u64 *longest);
 
