@@ -3,6 +3,7 @@
  * What pvctl shows the administrator of a host: VMs, endpoints, domains, types of memory,
  * grants and counters, as text and as JSON. Without CAP_SYS_ADMIN it shows nothing.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -327,6 +328,7 @@ struct waiters {
 	__u32 dom;
 	void *page;
 	__u32 status;
+	pid_t plugger;
 	int ret;
 };
 
@@ -344,6 +346,7 @@ static void *plug(void *arg)
 {
 	struct waiters *w = arg;
 
+	__atomic_store_n(&w->plugger, gettid(), __ATOMIC_RELAXED);
 	w->ret = vfio_map_dma(w->vm->container, PV_NOWHERE, w->page, PV_PAGE, true);
 	return NULL;
 }
@@ -365,7 +368,7 @@ TEST_F(cut, shown_at_once)
 	ASSERT_EQ(0, pthread_create(&mapper, NULL, map_late, &w));
 	ASSERT_TRUE(pv_late_is_waited_for(fd));
 	ASSERT_EQ(0, pthread_create(&plugger, NULL, plug, &w));
-	usleep(200000);
+	ASSERT_TRUE(pv_thread_waits(&w.plugger));
 
 	ASSERT_EQ(0, pv_aer_inject(self->port, "COMP_TIME"));
 	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, WAIT_MS));

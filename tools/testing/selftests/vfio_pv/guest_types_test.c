@@ -368,7 +368,7 @@ static unsigned long longest_ms(const struct writer *w, const char *what)
 	return us / 1000;
 }
 
-/* No write was lost in memory, whether or not the server heard of it */
+/* There were writes, and none was lost in memory, whether or not the server heard of it */
 static bool all_there(const struct writer *w, struct memory *mem)
 {
 	unsigned long adds = 0;
@@ -379,7 +379,7 @@ static bool all_there(const struct writer *w, struct memory *mem)
 		if (w[i].last != *shared_word(mem, i + 1))
 			return false;
 	}
-	return adds == *shared_word(mem, 0);
+	return adds && adds == *shared_word(mem, 0);
 }
 
 TEST_F(types, mirror_of_four_writers)

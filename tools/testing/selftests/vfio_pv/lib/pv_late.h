@@ -7,6 +7,7 @@
 #define PV_LATE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* A file for the calls below, or -1 */
 int pv_late_open(void);
@@ -16,6 +17,12 @@ bool pv_late_begin(int fd, void *page);
 
 /* Wait until somebody waits for the page. False if nobody does within some seconds */
 bool pv_late_is_waited_for(int fd);
+
+/*
+ * Wait until a thread of this process, whose number is in *@tid once it runs, sleeps in the kernel,
+ * or has ended. False if it does neither within some seconds
+ */
+bool pv_thread_waits(const pid_t *tid);
 
 /* Bring the page in: zeroes, changed by @fill unless NULL */
 bool pv_late_end(int fd, void *page, void (*fill)(void *page));

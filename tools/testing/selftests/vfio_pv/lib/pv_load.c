@@ -288,27 +288,6 @@ static bool told_to_go_on(int in)
 	return poll(&poll_fd, 1, STALL_MS) == 1 && read(in, &what, 1) == 1 && what == PV_LOAD_GO_ON;
 }
 
-/* Wait until the thread behind the first one sleeps in the kernel, too, or has ended */
-static bool behind_waits(struct pv_load_vm *g)
-{
-	char path[64], stat[256];
-	const char *name_end;
-	pid_t tid;
-	int i;
-
-	for (i = 0; i < 10000; i++) {
-		tid = __atomic_load_n(&g->behind, __ATOMIC_RELAXED);
-		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-		if (tid && pv_read_file(path, stat, sizeof(stat)) < 0)
-			return true;
-		name_end = tid ? strrchr(stat, ')') : NULL;
-		if (name_end && strchr("SD", name_end[2]))
-			return true;
-		usleep(1000);
-	}
-	return false;
-}
-
 /* Stall until told to go on. Then all threads must succeed */
 static char stand_still(struct pv_load_vm *g, unsigned int nr, int in, int out)
 {
@@ -325,7 +304,7 @@ static char stand_still(struct pv_load_vm *g, unsigned int nr, int in, int out)
 	if (!pv_late_begin(g->late, page) ||
 	    pthread_create(&first, NULL, stall->work, g) || !pv_late_is_waited_for(g->late))
 		return PV_PEER_FAILED;
-	if (stall->behind && (pthread_create(&second, NULL, stall->behind, g) || !behind_waits(g)))
+	if (stall->behind && (pthread_create(&second, NULL, stall->behind, g) || !pv_thread_waits(&g->behind)))
 		return PV_PEER_FAILED;
 	if (write(out, &begun, 1) != 1)
 		_exit(1);
