@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An NVMe driver in user space, small enough to be read: it brings the
- * controller up, asks who it is, writes to the disk, reads back and compares.
+ * An NVMe driver in user space, small enough to be read: it initializes the controller,
+ * identifies it, writes to the disk, reads back and compares.
  *
  *	nvme [-f VM:GPA [-w]] BDF [TRANSFERS]
  *
- * The device is bound to vfio-pci; what is on the disk from block 0 on is overwritten.
- * With -f it is read not into memory of this machine but into that of another one, VM,
- * from its guest physical address GPA on, which the host's administrator must have
- * granted; what was written is told as a checksum, to be compared there. With -w it is
- * read again and again, until that memory is taken from us.
+ * The device must be bound to vfio-pci. The disk is overwritten from block 0 on.
+ * With -f, the disk is read into memory of another machine, VM, from its guest physical
+ * address GPA on, which the host's administrator must have granted; the program prints a
+ * checksum of the data, to be compared there. With -w, it reads again and again, until that
+ * memory is taken away.
  *
- * It is an ordinary VFIO program: with libvfiopv or without, behind any IOMMU.
- * Each transfer has its memory mapped for itself and unmapped when it is done,
- * at a new place, as a driver does that must trust its device with nothing else.
+ * This is an ordinary VFIO program, which works behind any IOMMU. It maps the memory of each
+ * transfer separately, at a new IOVA, and unmaps it when the transfer is done, as a driver
+ * does that does not trust its device.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -32,7 +32,7 @@
 #define TRANSFER	(128 * 1024UL)	/* bytes; the list of its pages fits one page */
 #define TIMEOUT_S	30
 
-/* Registers, and what is in them */
+/* Registers and their fields */
 #define NVME_CAP	0x00
 #define NVME_CC		0x14
 #define NVME_CSTS	0x1c
@@ -49,12 +49,12 @@
 #define IO_WRITE	0x01
 #define IO_READ		0x02
 
-/* IOVAs are ours to choose */
+/* A program chooses its IOVAs itself */
 #define IOVA_QUEUES	0x10000000ULL
 #define IOVA_DATA	0x20000000ULL
 
 struct command {
-	__u32 opcode;			/* and the command's number << 16 */
+	__u32 opcode;			/* bits 16 on: the command's id */
 	__u32 nsid;
 	__u64 reserved[2];
 	__u64 data[2];			/* PRP 1 and 2 */
@@ -79,12 +79,12 @@ struct queue {
 	unsigned int phase;
 };
 
-/* What the device reaches all the time, mapped at IOVA_QUEUES */
+/* Memory that the device uses all the time, mapped at IOVA_QUEUES */
 struct shared {
 	struct command sq[2][PAGE / sizeof(struct command)];
 	struct completion cq[2][PAGE / sizeof(struct completion)];
 	__u8 identity[PAGE];
-	__u64 list[PAGE / sizeof(__u64)];	/* pages of a transfer */
+	__u64 list[PAGE / sizeof(__u64)];	/* PRP list: the pages of a transfer */
 };
 
 struct nvme {
@@ -97,7 +97,7 @@ struct nvme {
 	unsigned int block;		/* bytes */
 };
 
-/* What a transfer goes to or comes from: here, or in another machine if vm is not 0 */
+/* Memory of a transfer: of this machine, or of another one if vm is not 0 */
 struct memory {
 	void *data;
 	__u32 vm;
@@ -145,12 +145,12 @@ static __u64 iova_of(const struct nvme *n, const volatile void *p)
 
 static void doorbell(const struct nvme *n, unsigned int nr, __u32 value)
 {
-	/* What was written to memory is there before the device is told */
+	/* The command must be in memory before the doorbell rings */
 	__sync_synchronize();
 	reg_write(n, NVME_DOORBELLS + nr * n->stride, value);
 }
 
-/* One command at a time; 0, -EIO if the device refused it, -ETIMEDOUT */
+/* Execute a command and wait for it; 0, -EIO if the device refused it, or -ETIMEDOUT */
 static int execute(struct nvme *n, struct queue *q, const struct command *command)
 {
 	volatile struct completion *done = &q->cq[q->head];
@@ -176,7 +176,7 @@ static int create_io_queues(struct nvme *n)
 	struct command cq = {
 		.opcode = ADMIN_CREATE_CQ,
 		.data = { iova_of(n, n->io.cq) },
-		.arg = { (DEPTH - 1) << 16 | 1, 1 },	/* in one piece, no interrupt */
+		.arg = { (DEPTH - 1) << 16 | 1, 1 },	/* contiguous, no interrupt */
 	};
 	struct command sq = {
 		.opcode = ADMIN_CREATE_SQ,
@@ -199,7 +199,7 @@ static int identify(struct nvme *n, __u32 what, __u32 nsid)
 	return execute(n, &n->admin, &command);
 }
 
-/* Who it is, and how large its blocks are */
+/* Identify the controller, and get the size of its blocks */
 static int get_acquainted(struct nvme *n)
 {
 	const __u8 *id = n->shared->identity;
@@ -222,7 +222,7 @@ static int get_acquainted(struct nvme *n)
 }
 
 /* ------------------------------------------------------------------ */
-/* Bringing it up */
+/* Initialization */
 
 static void init_queue(struct nvme *n, struct queue *q, unsigned int id)
 {
@@ -293,7 +293,7 @@ static int access_disk(struct nvme *n, __u32 opcode, __u64 iova, __u64 block)
 	return execute(n, &n->io, &command);
 }
 
-/* @flag is what the device does to the memory, and all that it may do */
+/* @flag: what the device does to the memory, which is all that it may do */
 static int transfer(struct nvme *n, __u32 opcode, __u32 flag, const struct memory *memory,
 		    __u64 block)
 {
@@ -375,9 +375,9 @@ static int write_and_read(struct nvme *n, unsigned int count)
 }
 
 /* ------------------------------------------------------------------ */
-/* Into another machine */
+/* Transfers to another machine */
 
-/* How many bytes of the range have been taken from us since the last call */
+/* How many bytes of the range have been revoked since the last call */
 static __u64 taken_away(struct nvme *n, __u64 iova, __u64 size)
 {
 	struct vfio_pv_event event;
@@ -395,7 +395,7 @@ static __u64 taken_away(struct nvme *n, __u64 iova, __u64 size)
 	return sum;
 }
 
-/* Until the last of it is gone; not every disk tells that it could not write there */
+/* Read until all of the memory is revoked: not every disk reports that it could not write there */
 static int read_on(struct nvme *n, __u64 iova, unsigned int count)
 {
 	__u64 blocks = TRANSFER / n->block, size = count * TRANSFER, gone = 0;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A program on the host whose device reads or writes memory of a VM, as far as the
- * administrator has granted it. To the host's engine it is a VM of its own: its container
- * is one, a piece of its memory is the guest's, and in that it has a ring for ops. See "A
- * program on the host" in Documentation/userspace-api/vfio_pv.rst.
+ * A program on the host whose device reads or writes memory of a VM, which the administrator
+ * must have granted. To the host's engine this program is a VM, too: it has a container, some
+ * of its memory is guest memory, and there is a ring for ops in it. See "A program on the
+ * host" in Documentation/userspace-api/vfio_pv.rst.
  *
  *	pvborrow [-w] BDF VM GPA SIZE
  *
- * BDF is an edu device bound to pviommu-vfio-pci. What is at GPA in the VM goes to
- * standard output; with -w, what comes from standard input goes there, and is read back
- * and compared. It waits for the grant, which has to be to the VM that "pvctl vm" shows
- * with the pid of this program.
+ * BDF is an edu device bound to pviommu-vfio-pci. Memory at GPA in the VM is copied to
+ * standard output. With -w, standard input is copied there, read back and compared. The
+ * program waits for the grant, which must be to the VM that "pvctl vm" shows with the
+ * program's pid.
  */
 #include <endian.h>
 #include <errno.h>
@@ -31,14 +31,14 @@
 #endif
 
 #define PAGE		4096ULL
-/* Our memory as guest physical addresses: from 0 on, a page for each use */
+/* Guest physical addresses of our memory: from 0 on, a page for each use */
 #define AT_START	0ULL
 #define AT_DESC		256ULL
 #define AT_HDR		512ULL
 #define AT_OPS		(1 * PAGE)
 #define AT_DATA		(2 * PAGE)	/* where the device brings and fetches data */
 #define MEM_SIZE	(3 * PAGE)
-/* What the device sees, below the 256 MiB that it can address */
+/* IOVAs, below the 256 MiB that the device can address */
 #define IOVA_DATA	0x1000000ULL
 #define IOVA_THEIRS	0x2000000ULL
 #define MAX_SIZE	0x8000000ULL
@@ -50,7 +50,7 @@ struct borrow {
 	unsigned int regs;	/* the capability's registers in config space */
 	char *mem;		/* MEM_SIZE */
 	__u32 domain;
-	/* What is asked for */
+	/* From the command line */
 	__u32 vm;
 	__u64 gpa, size;
 	bool write;
@@ -77,7 +77,7 @@ static void reg_write(const struct borrow *b, unsigned int reg, __u32 value)
 	check("config space", vfio_config_write32(&b->dev, b->regs + reg, value));
 }
 
-/* Some devices have it in extended config space: see the ABI */
+/* The capability may be in extended config space: see the ABI */
 static bool find_registers(struct borrow *b)
 {
 	unsigned int pos = vfio_config_read32(&b->dev, PCI_CAPABILITY_LIST) & 0xfc, left = 64;
@@ -99,7 +99,7 @@ static void start(struct borrow *b)
 	struct pviommu_ring_desc *desc = (void *)(b->mem + AT_DESC);
 	struct pviommu_ring_hdr *hdr = (void *)(b->mem + AT_HDR);
 
-	/* No doorbell page: nobody but KVM watches one. The register is the doorbell. */
+	/* Only KVM can watch a doorbell page. Without it, the register is the doorbell. */
 	*start = (struct pviommu_start) {
 		.magic = PVIOMMU_START_MAGIC,
 		.version = PVIOMMU_ABI_VERSION,
@@ -119,7 +119,7 @@ static void start(struct borrow *b)
 	check("START", PVIOMMU_CONTROL_ERROR(reg_read(b, PVIOMMU_CAP_CONTROL_OFF)));
 }
 
-/* Its status, which is an errno of Linux; *op is then what the host has made of it */
+/* Execute an op. Its status, which is an errno of Linux; *op then has the result */
 static int exec(const struct borrow *b, struct pviommu_op *op)
 {
 	struct pviommu_ring_hdr *hdr = (void *)(b->mem + AT_HDR);
@@ -130,7 +130,7 @@ static int exec(const struct borrow *b, struct pviommu_op *op)
 	op->pasid = PVIOMMU_PASID_NONE;
 	*slot = *op;
 	__atomic_store_n(&hdr->prod, hdr->prod + 1, __ATOMIC_RELEASE);
-	/* One doorbell is for a bounded amount of work */
+	/* A doorbell does a bounded amount of work: an op may take several */
 	while (__atomic_load_n(&hdr->cons, __ATOMIC_ACQUIRE) != hdr->prod) {
 		check("the ring has stopped", hdr->error);
 		reg_write(b, PVIOMMU_CAP_DOORBELL_OFF, PVIOMMU_DOORBELL(0));
@@ -149,7 +149,7 @@ static int map(const struct borrow *b, __u32 vm, __u64 iova, __u64 gpa, __u64 si
 	return exec(b, &op);
 }
 
-/* How much of it was still mapped */
+/* Unmap; returns how much was still mapped */
 static __u64 unmap(const struct borrow *b, __u64 iova, __u64 size)
 {
 	struct pviommu_op op = {
@@ -180,7 +180,7 @@ static void make_domain(struct borrow *b)
 	check("a domain for the device", err);
 }
 
-/* No grant, a grant of something else and no such VM are all the same: EACCES */
+/* EACCES is for no grant, a grant of something else, and no such VM alike */
 static void map_theirs(const struct borrow *b)
 {
 	__u32 prot = PVIOMMU_PROT_READ | (b->write ? PVIOMMU_PROT_WRITE : 0);
@@ -228,7 +228,7 @@ static void run(const struct borrow *b)
 	if (b->write)
 		copy(b, buf, true);
 	copy(b, again, false);
-	/* A device is not told what became of its DMA, but we are: did it last until now? */
+	/* The device does not know whether its DMA succeeded. It has, if all is mapped still. */
 	check("the memory or the grant was taken back",
 	      unmap(b, IOVA_THEIRS, b->size) == b->size ? 0 : EACCES);
 	check("what is there is not what was written",

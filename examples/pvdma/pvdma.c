@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A DMA driver in user space, for QEMU's "edu" device in a guest that has the
- * paravirtual IOMMU. It maps memory, lets the device copy data to and fro, and
- * shows that the device reaches what is mapped and nothing else: with one range and
- * with a batch of them, and with the events that the host tells of meanwhile.
+ * A DMA driver in user space, for QEMU's "edu" device in a guest with the paravirtual
+ * IOMMU. It maps memory, has the device copy data to it and from it, and shows that the
+ * device reaches what is mapped and nothing else: with one range, and with a batch of
+ * ranges. It also reads events from the host.
  *
  *	echo vfio-pci >/sys/bus/pci/devices/<BDF>/driver_override
  *	echo <BDF> >/sys/bus/pci/drivers/vfio-pci/bind
  *	pvdma [--type1] [BDF]
  *
- * With --type1 it is an ordinary VFIO program and needs no more than any IOMMU.
+ * With --type1 it is an ordinary VFIO program, which works with any IOMMU.
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,7 +26,7 @@
 #define PAGE		4096ULL
 #define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-/* IOVAs are ours to choose: below 256 MiB even a device with 28 bits gets there. */
+/* A program chooses its IOVAs itself: below 256 MiB, also a device with 28 bits reaches them. */
 #define IOVA_WINDOW	0x1000000ULL	/* mapped all the time */
 #define IOVA_BUFFER	0x2000000ULL
 #define IOVA_BATCH	0x4000000ULL	/* every second page */
@@ -62,7 +62,7 @@ static void check(struct pvdma *p, bool good, const char *what)
 #define EDU_DMA_RUN		1
 #define EDU_DMA_TO_RAM		2
 #define EDU_BUFFER		0x40000
-/* Half of it: QEMU 7.2 aborts on a transfer that reaches its end */
+/* Half of the buffer: QEMU 7.2 aborts on a transfer that reaches its end */
 #define EDU_LEN			2048
 
 static volatile __u64 *edu_reg(const struct vfiopv_dev *dev, unsigned int reg)
@@ -70,7 +70,7 @@ static volatile __u64 *edu_reg(const struct vfiopv_dev *dev, unsigned int reg)
 	return (volatile __u64 *)((volatile char *)dev->mmio + reg);
 }
 
-/* It takes 0.1 s. Whether memory could be reached it does not say. */
+/* Takes 0.1 s. The device does not tell whether memory could be reached. */
 static bool edu_dma(const struct vfiopv_dev *dev, __u64 src, __u64 dst, unsigned int cmd)
 {
 	int i;
@@ -106,9 +106,9 @@ static bool is_edu(const struct vfiopv_dev *dev)
 }
 
 /* ------------------------------------------------------------------ */
-/* What it reaches */
+/* What the device reaches */
 
-/* No two patterns are alike */
+/* Fill memory with a pattern that differs each time */
 static void pattern(unsigned char *memory)
 {
 	size_t i;
@@ -118,8 +118,8 @@ static void pattern(unsigned char *memory)
 }
 
 /*
- * Write to @iova, and have what was written come back from there by way of the window,
- * which is known to be mapped. @memory is what should be at @iova.
+ * Have the device write to @iova, read from there, and write that to the window, which is known
+ * to be mapped. @memory is the memory that should be at @iova.
  */
 static bool reaches(struct pvdma *p, __u64 iova, unsigned char *memory)
 {
@@ -133,7 +133,7 @@ static bool reaches(struct pvdma *p, __u64 iova, unsigned char *memory)
 	       !memcmp(memory, p->window, EDU_LEN);
 }
 
-/* Neither is @memory written to by a write to @iova, nor does a read get what is in it */
+/* The device must neither write to @memory at @iova, nor read it */
 static bool is_kept_out(struct pvdma *p, __u64 iova, unsigned char *memory)
 {
 	unsigned char saved[EDU_LEN];
@@ -164,7 +164,7 @@ static void one_range(struct pvdma *p)
 	check(p, is_kept_out(p, IOVA_NOTHING, page),
 	      "DMA to an IOVA that nothing is mapped at is refused");
 
-	/* Between the unmap and the flush a device may still get there, not after it */
+	/* Until the flush, the device may still reach the memory; not after it */
 	ret = vfiopv_unmap(&p->c, IOVA_BUFFER, BUFFER_SIZE, VFIO_PV_UNMAP_FLAG_NO_FLUSH, NULL) ?:
 	      vfiopv_invalidate(&p->c, IOVA_BUFFER, BUFFER_SIZE);
 	check(p, !ret, p->c.type == VFIO_PV_IOMMU ?
@@ -174,7 +174,7 @@ static void one_range(struct pvdma *p)
 	      "with another page mapped there, the device reaches that one");
 }
 
-/* Page i of the buffer at every second IOVA; one system call for all of them */
+/* Map the pages of the buffer at every second IOVA, by one system call */
 static void many_ranges(struct pvdma *p)
 {
 	struct vfio_pv_batch_entry entry[BATCH];
@@ -192,7 +192,7 @@ static void many_ranges(struct pvdma *p)
 	check(p, vfiopv_map_many(&p->c, entry, BATCH, 0) == BATCH, "a batch of maps");
 	check(p, reaches(p, last, page), "the device reaches the last one of them");
 
-	/* Each entry says what became of it; one that fails need not stop the others */
+	/* Each entry has a result; one that fails need not stop the others */
 	for (i = 0; i < 2; i++) {
 		entry[i].vaddr = (unsigned long)p->buffer;
 		entry[i].flags = RW;
@@ -212,7 +212,7 @@ static void many_ranges(struct pvdma *p)
 	check(p, is_kept_out(p, last, page), "DMA to the last one of them is refused now");
 }
 
-/* What the host has told, such as of DMA that it refused, if its IOMMU tells it */
+/* Events from the host, such as DMA that was refused, if the host's IOMMU reports that */
 static void print_events(struct pvdma *p)
 {
 	struct pollfd wait = { .fd = p->eventfd, .events = POLLIN };
@@ -264,7 +264,7 @@ static void print_stats(const struct stats *before, const struct stats *mapped,
 	long long tracked = after->tracked - before->tracked;
 	long long config = after->config - before->config;
 
-	/* To read the counters costs one, and we have done that twice since */
+	/* Reading the counters takes a doorbell, which has been done twice */
 	if (tracked >= 2)
 		tracked -= 2;
 	else
@@ -283,7 +283,7 @@ static void print_stats(const struct stats *before, const struct stats *mapped,
 /* ------------------------------------------------------------------ */
 /* Setting up */
 
-/* Pages are taken as they are touched: first the even ones, then the others */
+/* The kernel takes a page when it is touched: first the even pages, then the odd ones */
 static unsigned char *scattered(size_t size)
 {
 	unsigned char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -292,7 +292,7 @@ static unsigned char *scattered(size_t size)
 
 	if (memory == MAP_FAILED)
 		return NULL;
-	/* A kernel without huge pages says no, and that is as good */
+	/* Fails if the kernel has no huge pages, which is fine */
 	madvise(memory, size, MADV_NOHUGEPAGE);
 	for (at = 0; at < size; at += 2 * PAGE)
 		memory[at] = 1;
@@ -315,7 +315,7 @@ static int open_device(struct pvdma *p, const char *bdf)
 	return ret;
 }
 
-/* It is the device that gives the container its IOMMU, and its events */
+/* The container has its type, and events, only when a device is in it */
 static int watch_events(struct pvdma *p)
 {
 	p->eventfd = -1;
@@ -335,7 +335,7 @@ static int map(struct pvdma *p)
 	       vfiopv_map(&p->c, IOVA_BUFFER, p->buffer, BUFFER_SIZE, RW);
 }
 
-/* What was mapped has gone with the last device; the container is as new */
+/* Mappings have ended with the last device; the container can be used again */
 static void use_again(struct pvdma *p, const char *bdf)
 {
 	bool good = !open_device(p, bdf);

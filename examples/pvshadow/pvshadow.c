@@ -5,20 +5,19 @@
  *
  *   pvshadow VM
  *
- * It claims the type of the VM's memory. Each page that the guest gives the type is
- * read, and read again where a CPU has written to it. Data of writes comes with
- * them, but of two CPUs that write the same bytes at once nobody says whose stayed;
- * to look is always right, because a write is told of after it was made.
+ * It claims the type of the VM's memory. It reads each page that the guest gives the type, and
+ * reads it again where a CPU has written to it. Records of writes contain the data, but if two
+ * CPUs write the same bytes at the same time, they do not tell which data stayed. Reading the
+ * memory is always right, as a record is made after the write.
  *
- * Commands come by standard input, a line each, and are answered by a line "ok" or
- * "error: why":
+ * Each line of standard input is a command, and is answered by a line "ok" or "error: why":
  *
  *   take, drop    claim, disclaim
  *   mirror FILE   write all pages to FILE: 8 bytes of GPA, 4096 bytes, and so on
- *   writes FILE   write what was told of under this claim, since the last time, to FILE,
- *                 a line for each write: GPA, bytes, data, the thread that wrote, and the
- *                 number of the record; an error if there were more than fit in here
- *   sleep MS      do nothing, as a server that is too slow
+ *   writes FILE   write the writes under this claim since the last time to FILE, a line
+ *                 for each: GPA, bytes, data, the thread that wrote, and the number of the
+ *                 record; an error if there were more than the program can keep
+ *   sleep MS      do nothing, like a server that is too slow
  *   quit
  */
 #include <errno.h>
@@ -53,7 +52,7 @@ static struct {
 	struct page *pages[MAX_PAGES];
 	unsigned int nr_pages;
 	struct pviommu_server_record writes[MAX_WRITES];
-	unsigned int nr_writes;		/* more than MAX_WRITES: of some there is nothing */
+	unsigned int nr_writes;		/* if more than MAX_WRITES, some were not kept */
 } server;
 
 static size_t ring_size(void)
@@ -78,7 +77,7 @@ static void drop_page(unsigned int i)
 	server.pages[i] = server.pages[--server.nr_pages];
 }
 
-/* Look at memory again; a page that is not ours any more is forgotten */
+/* Read memory again; drop a page that does not have our type any more */
 static void look(unsigned int i, __u64 gpa, __u64 size)
 {
 	struct pviommu_server_read req = {
@@ -108,12 +107,12 @@ static void new_page(__u64 gpa)
 	look(i, gpa, PAGE);
 }
 
-/* Pages of a range may not be ours any more */
+/* Pages of a range may not have our type any more */
 static void look_at_range(__u64 gpa, __u64 last)
 {
 	unsigned int i;
 
-	/* From the end: the last takes the place of one that is dropped */
+	/* From the end, as the last page takes the place of one that is dropped */
 	for (i = server.nr_pages; i-- > 0;)
 		if (server.pages[i]->gpa >= gpa && server.pages[i]->gpa <= last)
 			look(i, server.pages[i]->gpa, PAGE);
@@ -128,7 +127,7 @@ static void take_record(const struct pviommu_server_record *rec)
 		new_page(rec->gpa);
 		break;
 	case PVIOMMU_REC_RELEASE:
-		/* Until its end comes it is a page as before */
+		/* The page has the type until NO_PAGE says otherwise */
 		break;
 	case PVIOMMU_REC_NO_PAGE:
 		if (i < server.nr_pages)
@@ -138,7 +137,7 @@ static void take_record(const struct pviommu_server_record *rec)
 		look_at_range(rec->gpa, rec->last);
 		break;
 	case PVIOMMU_REC_WRITE:
-		/* The page's own record comes later when a CPU was very quick */
+		/* A CPU may write so soon that the record of the page itself comes later */
 		if (i < server.nr_pages)
 			look(i, rec->gpa, rec->size);
 		if (server.nr_writes < MAX_WRITES)
@@ -308,7 +307,7 @@ int main(int argc, char **argv)
 	}
 	polls[1].fd = server.eventfd;
 	while (poll(polls, 2, -1) > 0) {
-		/* The event first: what comes after it gives another */
+		/* Read the eventfd first: records that come later signal it again */
 		if (polls[1].revents && read(server.eventfd, &count, sizeof(count)) > 0)
 			drain();
 		if (polls[0].revents)

@@ -17,7 +17,7 @@ static int take_attr(const struct nlattr *attr, void *data)
 	const struct nlattr **attrs = data;
 	int type = mnl_attr_get_type(attr);
 
-	/* What is beyond our header is passed over */
+	/* Attributes that our header does not know are skipped */
 	if (type <= PVIOMMU_ADMIN_A_MAX)
 		attrs[type] = attr;
 	return MNL_CB_OK;

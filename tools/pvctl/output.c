@@ -6,13 +6,13 @@
 
 #include "pvctl.h"
 
-/* What there is to print, until all of it is there: nobody wants half an array */
+/* Output is kept until it is complete: half an array is of no use */
 static FILE *out;
 static char *printed;
 static size_t length;
 
 static bool json;
-static bool first = true;	/* nothing stands before it, here in the list */
+static bool first = true;	/* nothing was printed before in this list */
 static int depth;
 
 void out_json(void)
@@ -20,7 +20,7 @@ void out_json(void)
 	json = true;
 }
 
-/* What stands between two things */
+/* Print the separator between two items */
 static void separate(void)
 {
 	if (!first)
@@ -70,7 +70,7 @@ void out_end(void)
 {
 	if (json)
 		fputs("]\n", out);
-	/* That there was no memory for some of it only the stream knows */
+	/* If there was no memory for some of it, only the stream knows */
 	if (ferror(out) | fclose(out))
 		die(PVCTL_FAILED, "%s", strerror(errno));
 	if (fwrite(printed, 1, length, stdout) != length || fflush(stdout))
@@ -105,11 +105,11 @@ void out_u64(const char *name, uint64_t value)
 void out_hex(const char *name, uint64_t value)
 {
 	put_name(name);
-	/* JSON knows no other numbers than decimal ones */
+	/* JSON has only decimal numbers */
 	fprintf(out, json ? "%llu" : "0x%llx", (unsigned long long)value);
 }
 
-/* A line in the terminal of an administrator is no place for control characters */
+/* Control characters must not reach the administrator's terminal */
 void out_str(const char *name, const char *value)
 {
 	put_name(name);

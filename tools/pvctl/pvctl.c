@@ -89,7 +89,7 @@ static void print_usage(FILE *to)
 		fprintf(to, "  %s %s\n", commands[i].name, commands[i].usage);
 }
 
-/* How many arguments are options */
+/* Parse options; returns how many arguments they are */
 static int options(int argc, char **argv)
 {
 	int i;

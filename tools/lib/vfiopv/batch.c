@@ -26,13 +26,13 @@ static int batch(const struct vfiopv *c, unsigned long request,
 		if (arg.done < arg.count && !(flags & VFIO_PV_BATCH_FLAG_CONTINUE))
 			break;
 	}
-	/* What is left of more than fit one call */
+	/* A batch may be larger than one call allows */
 	for (pos += arg.count; pos < count; pos++)
 		entries[pos].result = -ECANCELED;
 	return done;
 }
 
-/* The same on type 1, with @one for each, which takes effect at once */
+/* On type 1: call @one for each entry, which takes effect at once */
 static int one_by_one(const struct vfiopv *c,
 		      int (*one)(const struct vfiopv *c, struct vfio_pv_batch_entry *entry),
 		      struct vfio_pv_batch_entry *entries, unsigned int count, __u32 flags)
@@ -62,7 +62,7 @@ static int unmap_one(const struct vfiopv *c, struct vfio_pv_batch_entry *entry)
 	__u64 removed = 0;
 	int ret;
 
-	/* As VFIO_PV_IOMMU has it: that is for the whole batch to say */
+	/* As with VFIO_PV_IOMMU, this flag is one of the batch, not of an entry */
 	if (entry->flags)
 		return -EOPNOTSUPP;
 	if (entry->vaddr)

@@ -23,7 +23,10 @@ void vfiopv_close(struct vfiopv *c)
 	*c = (struct vfiopv) { .fd = -1 };
 }
 
-/* It has one from its first device on until the last one is closed: only the kernel knows */
+/*
+ * A container has a type while it has devices. The kernel knows whether it has one now, as other
+ * devices may be closed meanwhile.
+ */
 static bool has_type(const struct vfiopv *c)
 {
 	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
@@ -39,13 +42,13 @@ static int set_type(struct vfiopv *c, unsigned int type)
 	return 0;
 }
 
-/* What the groups are decides: an answer of VFIO_CHECK_EXTENSION is for any. */
+/* The groups decide which types can be set; VFIO_CHECK_EXTENSION does not tell. */
 static int set_best_type(struct vfiopv *c)
 {
 	return set_type(c, VFIO_PV_IOMMU) ? set_type(c, VFIO_TYPE1v2_IOMMU) : 0;
 }
 
-/* Which version of type 1 it is can't be asked */
+/* The kernel can't be asked which version of type 1 it is */
 static unsigned int found_type(const struct vfiopv *c)
 {
 	struct vfio_pv_info_cap_limits limits;
@@ -56,8 +59,8 @@ static unsigned int found_type(const struct vfiopv *c)
 }
 
 /*
- * iommufd in the place of a container has what looks like a type from its first group on,
- * but has yet to be told which version. A container that has one refuses another.
+ * iommufd in the place of a container seems to have a type as soon as it has a group, but has yet
+ * to be told which version. A container that has a type refuses another one.
  */
 static int enter(struct vfiopv *c, int group)
 {
@@ -70,7 +73,7 @@ static int enter(struct vfiopv *c, int group)
 	ret = c->asked == VFIOPV_BEST ? set_best_type(c) : set_type(c, c->asked);
 	if (ret != -EINVAL || !has_type(c))
 		return ret;
-	/* Given by another group: of this program, of another thread, or of somebody else */
+	/* The type was set for another group: by this program, another thread or another program */
 	type = found_type(c);
 	is_pv = type == VFIO_PV_IOMMU;
 	if (c->asked != VFIOPV_BEST && is_pv != pv)
@@ -96,7 +99,7 @@ int vfiopv_dev_open(struct vfiopv *c, struct vfiopv_dev *dev, const char *bdf)
 	return ret;
 }
 
-/* Not one that is still to be found out */
+/* Not VFIOPV_BEST, which stands for a type to be found out */
 static bool is_type1(const struct vfiopv *c)
 {
 	return c->type == VFIO_TYPE1_IOMMU || c->type == VFIO_TYPE1v2_IOMMU;
@@ -141,7 +144,7 @@ int vfiopv_unmap(const struct vfiopv *c, __u64 iova, __u64 size, __u32 flags, __
 		.size = size,
 	};
 
-	/* It always flushes, which is more than was asked for */
+	/* Type 1 always flushes, which is more than was asked for */
 	if (is_type1(c))
 		unmap.flags &= ~VFIO_PV_UNMAP_FLAG_NO_FLUSH;
 	if (ioctl(c->fd, VFIO_IOMMU_UNMAP_DMA, &unmap))

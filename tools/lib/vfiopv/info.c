@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * libvfiopv: what a container tells, of itself and of what has happened.
+ * libvfiopv: the properties of a container, and its events.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,12 +9,12 @@
 
 #include "vfiopv.h"
 
-/* All of VFIO_IOMMU_GET_INFO, to be freed; NULL and errno */
+/* The whole answer of VFIO_IOMMU_GET_INFO, which the caller frees; or NULL and errno */
 static struct vfio_iommu_type1_info *get_info(const struct vfiopv *c)
 {
 	struct vfio_iommu_type1_info ask, *info;
 
-	/* It may grow in between, if a device is added meanwhile */
+	/* The answer may have grown in between, if a device was added */
 	for (;;) {
 		__u32 size;
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 #
-# What the init of both levels does alike. Run by busybox in the initramfs.
-# A fork is dear here, most of all in the guest: builtins are used where they can.
+# What the init of both levels has in common. Run by busybox in the initramfs. A fork is
+# expensive here, most of all in the guest, so builtins are used where possible.
 
 export PATH=/bin
 /bin/busybox --install -s /bin
 
-# stage TEXT: how far this level has got, for pvvm and for a reader of the log.
+# stage TEXT: log how far this level has got; pvvm reads it, too.
 stage() {
 	local up
 
@@ -42,7 +42,7 @@ load_own() {
 	stage "own modules loaded"
 }
 
-# The root of the commands is at /root; pvvm has planned its mounts.
+# The root of the commands is /root; pvvm has written its fstab.
 build_root() {
 	mkdir -p /dev/shm /dev/pts /dev/hugepages
 	mount -a -T /etc/fstab.root 2>/dev/kmsg
@@ -56,7 +56,7 @@ build_root() {
 	show_hidden "$KERNEL_DIR"
 }
 
-# A directory of the machine that one of our own mounts covers is shown again.
+# Show a directory of the machine again that one of our own mounts covers.
 show_hidden() {
 	case $1 in
 	/tmp/* | /run/* | /dev/shm/*) ;;
@@ -67,7 +67,7 @@ show_hidden() {
 	mount -o bind "/lower$1" "/root$1"
 }
 
-# The environment of all commands; they are started from here by in_root.
+# The environment of all commands, which in_root starts.
 set_environment() {
 	export PVVM_LEVEL=$LEVEL PVVM_VIOMMU="$VIOMMU" PVVM_RELEASE="$RELEASE"
 	export PVVM_MODULES="$OWN_DIR" PVVM_KERNEL_DIR="$KERNEL_DIR" PVVM_RUN=/run/pvvm
@@ -85,18 +85,18 @@ in_root() {
 		'cd "$0" 2>/dev/null || cd /; exec "$@"' "$CALLER_DIR" "$@"
 }
 
-# What bash does first: it goes to directory $0 and runs command $1.
+# bash first changes to directory $0, then runs command $1.
 # shellcheck disable=SC2016 # the inner shell expands
 ENTER='cd "$0" 2>/dev/null || cd /; eval "$1"'
 
-# run_file FILE: the command in it, with its output to the pump.
+# run_file FILE: run the command in it, with its output to the pump.
 run_file() {
 	PATH=$ROOT_PATH /bin/chroot /root /bin/bash -c "$ENTER" "$CALLER_DIR" "$(cat "$1")" \
 		</dev/null >/pump 2>&1
 }
 
-# All output goes through one pipe: a program may reopen its stdout, and need not
-# wait for the file behind it. The pump ends when the last writer has.
+# All output goes through one pipe: so a program can reopen its stdout, and need not wait
+# for the file behind it. The pump ends with the last writer.
 start_pump() {
 	mkfifo /pump
 	cat </pump >>"$OUTPUT" &
@@ -104,7 +104,7 @@ start_pump() {
 	exec 9>/pump
 }
 
-# Programs that are left would hold the pipe open, and devices too.
+# Programs that still run would keep the pipe open, and devices, too.
 end_programs() {
 	local dir pid
 
@@ -121,8 +121,8 @@ stop_pump() {
 	wait "$PUMP"
 }
 
-# What a kernel with kmemleak finds goes after its log, $1. It doubts what it has
-# seen for less than five seconds, and some that it doubts at first it finds later.
+# If the kernel has kmemleak, append its findings to the log, $1. It does not report objects
+# younger than five seconds, and finds references to some objects only later.
 log_leaks() {
 	local leaks=/root/sys/kernel/debug/kmemleak
 
@@ -134,7 +134,7 @@ log_leaks() {
 	cat $leaks >>"$1"
 }
 
-# Sets ADDRESS to where the device of a place is: in its slot, or behind the root port
+# Sets ADDRESS to that of the device at place $1, which is in its slot, or behind the root port
 # in its slot.
 device_address() {
 	local place

@@ -11,7 +11,7 @@ OUTPUT=/ctl/guest-output.log
 . /pvvm/config
 . /pvvm/common.sh
 MODPARAMS=$GUEST_MODPARAMS
-# The kernel hands it over from its command line.
+# The kernel passes it from its command line.
 export PVVM_GUEST
 
 fail() {
@@ -20,7 +20,7 @@ fail() {
 	poweroff -f
 }
 
-# Each boot counts itself, in a file at the host level.
+# Each boot is counted, in a file at the host level.
 count_boot() {
 	PVVM_BOOT=$(cat /ctl/boots 2>/dev/null || echo 0)
 	export PVVM_BOOT

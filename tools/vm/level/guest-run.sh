@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash
 #
-# The guests as the host level runs them: QEMU's command line and what came of it.
-# Guest number N bears the name guestN in files, the first one just guest.
+# How the host level runs the guests: QEMU's command line, and the exit status. In file
+# names, guest number N is guestN, but the first one is just guest.
 
-# The virtual IOMMU. pv has none: the guest finds it in the devices themselves.
+# The virtual IOMMU. For pv, QEMU has none: the guest finds it in the devices.
 guest_machine() {
 	case $VIOMMU in
 	intel)
@@ -21,12 +21,12 @@ guest_machine() {
 	[ "$GUEST_REBOOTS" != 0 ] || echo -no-reboot
 }
 
-# Is there more in the slot than this?
+# Is there another function in the slot of this place?
 multifunction() {
 	case " $PLACES " in *" ${1%.*}.1 "*) echo ,multifunction=on ;; esac
 }
 
-# Same places as at the host level: see device_address.
+# Devices have the same addresses as at the host level: see device_address.
 guest_devices() {
 	local i=-1 device place bus addr places="$PLACES"
 
@@ -82,8 +82,7 @@ stop_background() {
 	[ -z "$BACKGROUND" ] || kill -9 -- "-$BACKGROUND" 2>/dev/null
 }
 
-# What guest $1 is at: the first thing to ask of one that has stopped. Twice, to tell a loop
-# from a halt.
+# Log what guest $1 is doing, to find out why it hangs. Twice, to tell a loop from a halt.
 tell_guest() {
 	local name=guest${1#1} ask
 
@@ -94,7 +93,7 @@ tell_guest() {
 	done >"/ctl/$name-stalled.log"
 }
 
-# pvvm leaves a file when the time is up, and waits for ours before it ends the machine.
+# pvvm makes a file when the time is up, and waits for our answer before it ends the machine.
 watch_for_stall() {
 	local n
 
@@ -118,7 +117,7 @@ run_qemu() {
 		</dev/null >"/root/run/pvvm/qemu-guest${number#1}.log" 2>&1
 }
 
-# run_guest N: all of it, its QEMU's status goes to a file
+# run_guest N: run the guest, and write the status of its QEMU to a file
 run_guest() {
 	local name=guest${1#1}
 
@@ -130,7 +129,7 @@ run_guest() {
 	cp "/root/run/pvvm/qemu-$name.log" /ctl/
 }
 
-# Sets GUEST_STATUS: that of the first guest that did not end with 0
+# Sets GUEST_STATUS to the status of the first guest that failed, or 0
 run_guests() {
 	local n pids='' status watcher
 

@@ -12,7 +12,7 @@ OUTPUT=/ctl/host-output.log
 . /pvvm/common.sh
 MODPARAMS=$HOST_MODPARAMS
 
-# isa-debug-exit of the outer QEMU: a power-off by ACPI would only take longer.
+# isa-debug-exit of the outer QEMU is faster than a power-off by ACPI.
 power_off() {
 	printf '\001' | dd of=/dev/port bs=1 seek=1281 2>/dev/null
 	poweroff -f

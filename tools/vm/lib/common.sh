@@ -60,8 +60,8 @@ make_tmp() {
 	fi
 }
 
-# Copies rather than writing there from the start: LOG_DIR may be on the file
-# system of the machine under test, and a half-written log confuses nobody here.
+# The logs are copied at the end: LOG_DIR may be on the file system that the machine under
+# test sees, where a log that is still being written could confuse.
 save_logs() {
 	local f
 
@@ -69,7 +69,7 @@ save_logs() {
 	for f in "$CTL"/*.log "$CTL"/guest/*.log "$TMP"/*.log; do
 		[ -f "$f" ] && cp "$f" "$LOG_DIR/"
 	done
-	# guest2/guest-dmesg.log is guest2-dmesg.log there
+	# guest2/guest-dmesg.log becomes guest2-dmesg.log
 	for f in "$CTL"/guest[2-9]*/guest-*.log; do
 		[ -f "$f" ] && cp "$f" "$LOG_DIR/$(basename "$(dirname "$f")")-${f##*/guest-}"
 	done
@@ -86,7 +86,7 @@ find_tools() {
 	need busybox busybox-static
 	need xz xz-utils
 	BUSYBOX=$(command -v busybox)
-	# The initramfs holds nothing but busybox: it must not want a libc.
+	# The initramfs has no libc, so busybox must be static.
 	if LC_ALL=C ldd "$BUSYBOX" >/dev/null 2>&1; then
 		setup_error "$BUSYBOX is not a static program; install busybox-static"
 	fi

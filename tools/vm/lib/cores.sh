@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# Emulation keeps a core busy. Runs that share one take so much longer that their
-# time limits mean nothing, so a run waits until it has one of its own.
+# Emulation keeps a core busy. Runs that shared a core would take so much longer that
+# their time limits would mean nothing, so a run waits until it has a core of its own.
 #
-# A core is a lock file, held by descriptor 8 of pvvm and of its outer QEMU; what
-# else pvvm starts must not have it, lest it keep the core when both are gone.
-# The file "turn" makes the waiting runs go in the order in which they came.
+# A core is a lock file, which descriptor 8 of pvvm and of its outer QEMU holds. No other
+# child of pvvm may inherit it, or it would keep the core when both have ended. The file
+# "turn" makes waiting runs go in the order in which they came.
 
 wait_for_core() {
 	local dir

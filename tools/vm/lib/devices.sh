@@ -3,11 +3,11 @@
 #
 # The devices to pass through, as the outer QEMU emulates them.
 #
-# Device number i sits in slot 0x10+i of the root bus, at both levels: itself if
-# it is a conventional PCI device (unless "port" is said), else behind a root port of
-# its own in that slot. Either way it is alone in its isolation group, and its place is
-# known. One of which "with" is said is a further function of the slot of the device
-# before it, and in its group: nothing keeps functions of one device apart.
+# Device number i has slot 0x10+i of the root bus, at both levels: a conventional PCI
+# device is in the slot itself, unless "port" is given; any other device is behind a root
+# port of its own in that slot. So each device is alone in its isolation group, and its
+# address is known. A device for which "with" is given is a further function in the slot of the
+# device before it, and in its group: nothing isolates functions of one device from each other.
 
 FIRST_SLOT=16
 MAX_DEVICES=14
@@ -26,7 +26,7 @@ is_nic() {
 	return 1
 }
 
-# The QEMU release that brought a device, for the error message.
+# The first QEMU release with a device, for the error message.
 device_since() {
 	case $1 in
 	igb) echo 8.0 ;;
@@ -117,7 +117,7 @@ outer_device() {
 	OUTER_DEVICES+=(-device "$name,id=dev$i,bus=$BUS,addr=$addr$BACK_END$PROPS")
 }
 
-# What stands behind device $1 of type $2: sets BACK_END to its properties.
+# The back end of device $1 of type $2: sets BACK_END to its properties.
 device_back_end() {
 	BACK_END=
 	case $2 in

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the levels boot from: busybox, modules, the scripts of level/, and the
-# directory that becomes the root of the commands. All that can be made ready
-# here is: starting a program in the guest costs a tenth of a second.
+# The initramfs of each level: busybox, modules, the scripts of level/, and the directory
+# that becomes the root of the commands. As much as possible is prepared here, as starting
+# a program in the guest takes a tenth of a second.
 
-# The commands, in files of their own, and the logs that the levels write.
+# A file for each command, and the logs that the levels write.
 write_control() {
 	local name
 
@@ -20,7 +20,7 @@ write_control() {
 	done
 }
 
-# What belongs to a guest bears its name: guest, guest2, guest3, ..
+# Files of a guest have its name: guest, guest2, guest3, ..
 guest_names() {
 	local n
 
@@ -29,7 +29,7 @@ guest_names() {
 	done
 }
 
-# at_guest COMMAND..: nothing if there is no guest
+# at_guest COMMAND..: run it if there is a guest
 at_guest() {
 	[ "$HOST_ONLY" = 1 ] || (at_level guest; "$@")
 }
@@ -61,7 +61,7 @@ write_modprobe_conf() {
 	done
 }
 
-# Decompressed here, once and by a real CPU.
+# Modules are decompressed here, once and by a real CPU.
 unpack_module() {
 	case $1 in
 	*.xz) xz -dc "$1" ;;
@@ -88,7 +88,7 @@ put_stock() {
 	done < <(stock_files "$@")
 }
 
-# All of our modules, without what only a debugger reads; for pvvm-load as well.
+# All of our modules, without debugging information; pvvm-load uses them, too.
 put_own() {
 	local dir=$1 own=$1/root/run/pvvm/own name file needs
 
@@ -121,9 +121,9 @@ fstab_9p() {
 	fstab_line "$1" "$2" 9p "trans=virtio,version=9p2000.L,msize=512000,$3"
 }
 
-# The root of the commands: every directory of this machine's root, read-only,
-# but for those that a level has of its own. Makes the mount points in DIR, and
-# prints the fstab.
+# The root of the commands has every directory of this machine's root, read-only, except
+# those that each level has of its own. Makes the mount points in DIR, and prints the
+# fstab.
 plan_root() {
 	local dir=$1 entry name
 
@@ -161,14 +161,14 @@ plan_own_mounts() {
 		mkdir -p "$1/root/share"
 		fstab_9p share /root/share rw,cache=none
 	fi
-	# Programs that look for modules in the usual place find this kernel's.
+	# Programs look for modules in the usual place: these are this kernel's.
 	if [ -d /usr/lib/modules ]; then
 		fstab_line "/lower$KERNEL_DIR/lib/modules" /root/usr/lib/modules none bind
 	fi
 	fstab_line /root /root none remount,bind,ro
 }
 
-# What must be there before a module can be loaded.
+# What must be loaded before a module.
 early_fstab() {
 	fstab_line proc /proc proc defaults
 	fstab_line sysfs /sys sysfs defaults

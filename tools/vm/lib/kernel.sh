@@ -76,13 +76,13 @@ own_needs_of() {
 	awk -v n="$1" '$1 == n { $1 = $2 = ""; print }' "$OWN_LIST"
 }
 
-# A kernel in whose tree our sources were put has our modules itself.
+# A kernel that was built with our sources in its tree has our modules already.
 in_kernel() {
 	modprobe -d "$KERNEL_DIR" -S "$RELEASE" --show-depends "$1" >/dev/null 2>&1
 }
 
-# want_own LEVEL NAME..: modules of ours that a level cannot do without. Adds each
-# to LEVEL_OWN, or to LEVEL_STOCK when it comes with the kernel.
+# want_own LEVEL NAME..: modules of ours that a level needs. Adds each of them to
+# LEVEL_OWN, or to LEVEL_STOCK if the kernel has it already.
 want_own() {
 	local -n own=$1_OWN stock=$1_STOCK
 	local name
@@ -100,7 +100,7 @@ want_own() {
 	mapfile -t -O ${#stock[@]} stock < <(own_needs "${own[@]}")
 }
 
-# All that modules of ours need from the stock kernel.
+# The stock modules that modules of ours need.
 own_needs() {
 	local name dep
 
@@ -122,7 +122,7 @@ plan_modules() {
 	HOST_OWN=() GUEST_OWN=()
 	HOST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci "$kvm")
 	GUEST_STOCK=(9p 9pnet_virtio virtio_pci vfio_iommu_type1 vfio_pci)
-	# virtio-iommu first: until it is there, the devices behind it wait.
+	# virtio-iommu first: the devices behind it wait for it.
 	[ "$VIOMMU" != virtio ] || GUEST_STOCK=(virtio_iommu "${GUEST_STOCK[@]}")
 	[ "$VIOMMU" = pv ] || return 0
 
@@ -147,7 +147,7 @@ stock_files() {
 	done <"$TMP/depends" | awk '!seen[$0]++'
 }
 
-# Arguments for the checks that a kernel has but leaves off.
+# Arguments that turn on checks which a kernel has, but leaves off.
 lab_args() {
 	! grep -qs '^CONFIG_IOMMU_DEBUG_PAGEALLOC=y' "$KERNEL_DIR/boot/config-$RELEASE" ||
 		echo " iommu.debug_pagealloc=1"

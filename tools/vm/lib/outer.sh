@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The outer QEMU: its command line, its run, and what to say when it stalls.
+# The outer QEMU: its command line, running it, and what to report when it stalls.
 
 TIMED_OUT=0
 HELPERS=()
@@ -11,15 +11,14 @@ stop_helpers() {
 	HELPERS=()
 }
 
-# Without XSAVE: TCG does not tell KVM of a guest's XSETBV, so the guest's kernel
-# finds its FPU state inconsistent. Without ERMS and FSRM: TCG stores byte by byte
-# where the kernel trusts "rep stosb" to be fast, and clearing a guest's RAM takes
-# eight times as long.
+# No XSAVE: TCG does not report a guest's XSETBV to KVM, so the guest's kernel finds its
+# FPU state inconsistent. No ERMS and FSRM: the kernel takes "rep stosb" for fast, but TCG
+# stores byte by byte, so that clearing a guest's RAM takes eight times as long.
 TCG_CPU=EPYC-Milan,+svm,+npt,-xsave,-erms,-fsrm
 
-# Before 8.1, one emulated CPU of QEMU may translate code that another is patching,
-# and keep the int3 that stood there for a moment: the kernel dies of it sooner or
-# later, a guest hangs. The more other work this machine does, the sooner.
+# In QEMU before 8.1, an emulated CPU may translate code while another CPU is patching
+# it, and keep the int3 that was there for a moment: sooner or later the kernel dies of it,
+# or a guest hangs. The busier this machine is, the sooner it happens.
 has_translation_race() {
 	[ "$ACCEL" = tcg ] && ! version_at_least "$(qemu_version)" 8.1
 }
@@ -77,7 +76,7 @@ outer_command() {
 	OUTER+=("${OUTER_DEVICES[@]}")
 }
 
-# Stage lines get the time at which they came, in seconds since the start.
+# Stage lines get a time, in seconds since the start.
 follow_stages() {
 	local line
 
@@ -90,8 +89,8 @@ follow_stages() {
 		done
 }
 
-# The command's output is followed in files: a reader that is slow, or gone,
-# must not hold up the machine.
+# The output of commands goes through files, so that a reader that is slow, or has gone,
+# does not hold up the machine.
 run_outer() {
 	outer_command
 	printf '%q ' "${OUTER[@]}" >"$TMP/qemu-host-command.log"
@@ -104,14 +103,14 @@ run_outer() {
 	follow_stages 8>&- &
 	HELPERS+=($!)
 	wait_outer
-	# Both end by themselves once all that QEMU wrote is out.
+	# Both end when they have copied all that QEMU wrote.
 	wait "${HELPERS[@]}" 2>/dev/null
 	HELPERS=()
 	OUTER_PID=
 	printf '%d\n' $(((${EPOCHREALTIME/./} - START) / 1000)) >"$TMP/run-ms.log"
 }
 
-# Have the host level write down what its guests are at, if it still can.
+# Have the host level log what its guests are doing, if it still can.
 ask_stalled() {
 	local n
 
@@ -160,9 +159,10 @@ died_early() {
 	return 1
 }
 
-# slept_on: is what had no end a guest in suspend to RAM, and nothing else? Its kernel has then
-# gone all the way there, with our modules in it, and the QEMU that is to wake it answers. The
-# alarm of an emulated clock may have come before it slept, which a slow machine takes long for.
+# slept_on: has the run timed out only because a guest was not woken from suspend to RAM? Then
+# its kernel has completed the suspend, with our modules in it, and the QEMU that should wake
+# it still answers. The alarm of the emulated clock may have come before the guest slept, as a
+# slow machine takes long for that.
 slept_on() {
 	[ "$TIMED_OUT" = 1 ] || return 1
 	grep -qs '"status": "suspended"' "$CTL"/guest*-stalled.log || return 1

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# Looks for reports of kernel trouble in the logs of both levels.
+# Looks for reports of kernel bugs in the logs of both levels.
 
 # Extended regular expressions, each as narrow as its message allows.
 SPLAT_PATTERNS=(
@@ -32,10 +32,10 @@ SPLAT_PATTERNS=(
 	'Kernel panic'
 )
 
-# Lines that are no fault of ours: lib/splat-allow, one expression per line.
+# Lines that are not our fault: lib/splat-allow, one expression per line.
 allowed_lines() {
 	grep -v -e '^#' -e '^$' "$PVVM_DIR/lib/splat-allow"
-	# A guest that may die may do so by panic; what led to it is still told.
+	# A guest that may die may panic; what led to that is still reported.
 	[[ "$1 $GUEST_MAY_DIE" != guest*" 1" ]] || echo 'Kernel panic'
 }
 
@@ -47,7 +47,7 @@ splat_lines() {
 	grep -anE "$patterns" "$2" | grep -avE -f <(allowed_lines "$1") | cut -d: -f1
 }
 
-# The first reports with what stands around them; the whole is in the log.
+# The first reports, with the lines around them; the log has all.
 print_splats() {
 	local level=$1 file=$2 lines=$3
 
@@ -62,8 +62,8 @@ print_splats() {
 	fi
 }
 
-# The console tells early and of a death; the kernel log, taken at the end,
-# holds what the console's level leaves out.
+# The console has early messages, and those of a dying kernel. The kernel log, which is
+# saved at the end, has those that the console's log level leaves out.
 report_level() {
 	local level=$1 file lines
 

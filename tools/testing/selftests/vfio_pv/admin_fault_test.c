@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every failure that there can be, one after the other, in what others than guest and VMM
- * ask of the host: servers of memory types, and the administrator who grants memory. What
- * fails has done nothing, and can be had in a second try; for ops see
- * hypercall_fault_ops_test, of which the arrangement is: two VMs, KVM beside one of them.
+ * Failures inside the host while it serves someone other than the guest and its VMM: a
+ * server of a memory type, and the administrator who grants memory. Each allocation and
+ * copy is made to fail once, one after the other. A request that fails has changed
+ * nothing, and succeeds when it is repeated. For ops see hypercall_fault_ops_test.
+ *
+ * There are two VMs. The owner can lend memory to the other one, which has KVM.
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -15,10 +17,9 @@
 #include "lib/pv_admin.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_fault.h"
-#include "lib/pv_kvm.h"
+#include "lib/pv_pair.h"
 #include "lib/pv_test.h"
 
-#define LOW_SIZE	(8ULL << 20)
 #define ENTRIES		64
 #define RING_SIZE	(sizeof(struct pviommu_server_ring) + \
 			 ENTRIES * sizeof(struct pviommu_server_record))
@@ -29,45 +30,34 @@
 FIXTURE(failures)
 {
 	struct pv_usage before;
-	struct pv_vm owner, vm;
-	struct pv_kvm kvm;
+	struct pv_pair pair;
 	struct pv_ring *r;
 	__u32 owner_id, id, dom;
 	int server, event, admin;
 };
-
-static int open_all(struct pv_vm *owner, struct pv_vm *vm, struct pv_kvm *kvm, __u32 *owner_id)
-{
-	int ret = pv_vm_open(owner, 1, LOW_SIZE);
-
-	*owner_id = pv_ctl_vm_of(getpid());
-	return ret ?: pv_vm_init_from(vm, 1, 1, LOW_SIZE) ?: pv_kvm_open_rest(kvm, vm);
-}
 
 FIXTURE_SETUP(failures)
 {
 	const char *missing = pv_fault_missing();
 	int ret;
 
-	self->kvm = (struct pv_kvm) { -1, -1 };
+	pv_pair_init(&self->pair);
 	self->server = -1;
 	self->event = -1;
 	self->admin = -1;
-	self->owner.container = -1;
-	self->vm.container = -1;
 	if (missing)
 		SKIP(return, "%s", missing);
 	self->before = pv_begin();
 	ASSERT_TRUE(pv_ctl_found());
-	ret = open_all(&self->owner, &self->vm, &self->kvm, &self->owner_id);
+	ret = pv_pair_open(&self->pair, 1);
 	if (ret == -ENODEV)
 		SKIP(return, "needs two devices bound to " PV_DRIVER ", and KVM");
 	ASSERT_EQ(0, ret);
-	self->id = pv_ctl_vm_of(getpid());
-	ASSERT_NE(self->owner_id, self->id);
-	self->r = &self->vm.ring[0];
-	pv_start(&self->vm, 1, 7);
-	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	self->owner_id = self->pair.owner_id;
+	self->id = self->pair.id;
+	self->r = &self->pair.vm.ring[0];
+	pv_start(&self->pair.vm, 1, 7);
+	self->dom = pv_new_domain(self->r, self->pair.vm.dev[0].id);
 	ASSERT_NE(0, self->dom);
 	self->event = eventfd(0, 0);
 	ASSERT_LE(0, self->event);
@@ -84,9 +74,7 @@ FIXTURE_TEARDOWN(failures)
 	close(self->server);
 	close(self->event);
 	close(self->admin);
-	pv_vm_close(&self->vm);
-	pv_kvm_close(&self->kvm);
-	pv_vm_close(&self->owner);
+	pv_pair_close(&self->pair);
 	pv_params_restore();
 	pv_expect_unchanged(&self->before);
 }
@@ -119,12 +107,7 @@ static struct pviommu_server_ring *map_ring(int fd)
 
 static __u32 set_type(struct pv_ring *r, __u32 type, __u64 size)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = TYPED;
-	op.mem.size = size;
-	op.mem.type = type;
-	return __pv_exec(r, op);
+	return __pv_exec(r, pv_op_type_set(TYPED, size, type));
 }
 
 TEST_F_TIMEOUT(failures, of_a_claim, 1200)
@@ -139,7 +122,7 @@ TEST_F_TIMEOUT(failures, of_a_claim, 1200)
 		ASSERT_TRUE(!ret || (sweep.was && may_fail_with(ret))) {
 			TH_LOG("failure %d/%u: %d", sweep.kind, sweep.nth, ret);
 		}
-		/* Nobody has the claim, or we do */
+		/* Either nobody has the claim, or this file has it */
 		EXPECT_EQ(ret ? PVIOMMU_ENOENT : PVIOMMU_OK,
 			  set_type(self->r, PVIOMMU_MEM_IOREQ_SERVER, PV_PAGE));
 		EXPECT_EQ(ret ? 0 : -EBUSY, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES,
@@ -164,10 +147,10 @@ TEST_F_TIMEOUT(failures, of_a_disclaim, 1200)
 		ASSERT_TRUE(!ret || (sweep.was && may_fail_with(ret)));
 		EXPECT_EQ(ret ? 0 : -EACCES, claim(self->server, self->id, 0, -1));
 	}
-	pv_fault_report("disclaim", &sweep);
+	EXPECT_LT(0, pv_fault_report("disclaim", &sweep));
 }
 
-/* What fails has mapped nothing, and left the claim as it is */
+/* A failed mmap() has mapped nothing and has left the claim as it was */
 TEST_F_TIMEOUT(failures, of_mapping_the_ring, 1200)
 {
 	struct pviommu_server_ring *ring;
@@ -186,7 +169,7 @@ TEST_F_TIMEOUT(failures, of_mapping_the_ring, 1200)
 		EXPECT_EQ(PVIOMMU_SERVER_ACTIVE, ring->state);
 		munmap(ring, RING_SIZE);
 	}
-	pv_fault_report("mapping the ring", &sweep);
+	EXPECT_LT(0, pv_fault_report("mapping the ring", &sweep));
 	EXPECT_EQ(0, claim(self->server, self->id, 0, -1));
 }
 
@@ -199,7 +182,7 @@ TEST_F_TIMEOUT(failures, of_a_read, 1200)
 		.addr = (unsigned long)seen,
 		.size = sizeof(seen),
 	};
-	unsigned char *held = pv_mem(&self->vm, TYPED);
+	unsigned char *held = pv_mem(&self->pair.vm, TYPED);
 	struct pv_fault_sweep sweep;
 	unsigned int i;
 	int ret;
@@ -227,7 +210,7 @@ TEST_F_TIMEOUT(failures, of_a_read, 1200)
 
 /* ---- grants -------------------------------------------------------------------- */
 
-/* The only grant that there is; 0 for none, -1 if nobody knows */
+/* The id of the only grant; 0 if there is none, -1 on failure */
 static long long the_grant(void)
 {
 	char text[4096] = "";
@@ -247,7 +230,10 @@ static __u32 borrow(struct pv_ring *r, __u32 dom, __u32 owner)
 	return __pv_exec(r, op);
 }
 
-/* It is made, or it is not; only when nobody could say so, either is right */
+/*
+ * The answer tells whether the grant was made. Where the answer itself was lost (1), both
+ * are right.
+ */
 TEST_F_TIMEOUT(failures, of_a_grant, 1200)
 {
 	struct pv_fault_sweep sweep;
@@ -257,7 +243,8 @@ TEST_F_TIMEOUT(failures, of_a_grant, 1200)
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		ASSERT_EQ(0, the_grant());
 		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
-		ret = pv_admin_grant_new(self->admin, self->owner_id, self->id, 0, LOW_SIZE - 1);
+		ret = pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
+					 PV_PAIR_LOW_SIZE - 1);
 		sweep.was = pv_fault_disarm();
 		ret = ret ?: pv_admin_answer(self->admin);
 		grant = the_grant();
@@ -276,7 +263,7 @@ TEST_F_TIMEOUT(failures, of_a_grant, 1200)
 	EXPECT_LT(3, sweep.count[PV_FAULT_KERNEL]);
 }
 
-/* It is taken back with all that is mapped by it, or it is there with all of that */
+/* Either the grant and all that is mapped by it are gone, or all of that is still there */
 TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 {
 	struct pv_fault_sweep sweep;
@@ -286,7 +273,7 @@ TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		ASSERT_EQ(0, pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
-						LOW_SIZE - 1));
+						PV_PAIR_LOW_SIZE - 1));
 		ASSERT_EQ(0, pv_admin_answer(self->admin));
 		grant = the_grant();
 		ASSERT_LT(0, grant);
@@ -309,7 +296,7 @@ TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 		now = pv_state(self->r);
 		ASSERT_TRUE(pv_state_same(&now, &without));
 	}
-	pv_fault_report("taking a grant back", &sweep);
+	EXPECT_LT(0, pv_fault_report("taking a grant back", &sweep));
 }
 
 TEST_HARNESS_MAIN

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the administrator of a host sees: VMs, endpoints, domains, counters, and
- * who is no administrator sees nothing.
+ * What pvctl shows the administrator of a host: VMs, endpoints, domains, types of memory,
+ * grants and counters, as text and as JSON. Without CAP_SYS_ADMIN it shows nothing.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
-#include <linux/capability.h>
-
+#include "lib/nobody.h"
 #include "lib/pv_aer.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_late.h"
@@ -88,7 +87,7 @@ TEST_F(admin, endpoints_and_where_they_are)
 		  pv_ctl_value(self->text, vm->dev[0].vfio.bdf, "domain"));
 }
 
-/* More than one message of the kernel's holds */
+/* More domains than fit into one netlink message */
 TEST_F(admin, many_domains)
 {
 	char line[64];
@@ -144,14 +143,14 @@ TEST_F(admin, json_of_what_is_listed)
 	json("vm vm 4000000", "a == []");
 }
 
-/* A name is what its owner makes of it */
+/* A process can give itself any name */
 TEST_F(admin, json_of_any_name)
 {
 	ASSERT_EQ(0, prctl(PR_SET_NAME, "a\"\\b\n\t\177", 0, 0, 0));
 	json("vm", "a[0]['name'] == 'a\"\\\\b\\n\\t\\x7f'");
 }
 
-/* More than one message of the kernel's holds */
+/* More domains than fit into one netlink message */
 TEST_F(admin, json_of_many)
 {
 	int i;
@@ -168,7 +167,7 @@ TEST_F(admin, json_of_grants)
 	char command[128];
 	__u32 id;
 
-	/* The second VM has the device that the first one lets go */
+	/* The fixture's VM may have both devices: open it again with one */
 	pv_vm_close(&self->vm);
 	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, PV_LOW_SIZE));
 	self->id = pv_newest_vm();
@@ -193,7 +192,7 @@ TEST_F(admin, json_of_grants)
 	pv_vm_close(&other);
 }
 
-/* What fails prints nothing, in either form, but why */
+/* A command that fails prints the reason to stderr, and nothing to stdout */
 TEST_F(admin, nothing_is_printed_of_what_fails)
 {
 	const char *const commands[] = {
@@ -262,19 +261,6 @@ TEST_F(admin, mistakes_on_the_command_line)
 	EXPECT_EQ(2, ctl("-o yaml vm 2>&1"));
 }
 
-static int drop_sys_admin(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	/* Or a program that root starts has it again */
-	if (prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) || syscall(SYS_capget, &head, data))
-		return -1;
-	data[0].effective &= ~(1U << CAP_SYS_ADMIN);
-	data[0].permitted &= ~(1U << CAP_SYS_ADMIN);
-	return syscall(SYS_capset, &head, data);
-}
-
 TEST_F(admin, needs_cap_sys_admin)
 {
 	const char *const commands[] = { "vm", "endpoint", "domain", "type", "grant" };
@@ -289,7 +275,7 @@ TEST_F(admin, needs_cap_sys_admin)
 	}
 }
 
-/* ---- a device that the host has cut off ------------------------------- */
+/* ---- a device that the host has isolated ------------------------------- */
 
 #define PORTED	2
 #define WAIT_MS	30000
@@ -309,7 +295,7 @@ FIXTURE_SETUP(cut)
 	self->before = pv_begin();
 	if (!pv_ctl_found())
 		SKIP(return, "needs pvctl");
-	/* Memory that nobody has touched is there when it is mapped */
+	/* Nothing is pinned at first, so that a page can be made to come late */
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
 	pv_setup_vm(&self->vm, PORTED + 1, PORTED + 1, PV_LOW_SIZE);
 	self->victim = &self->vm.dev[PORTED].vfio;
@@ -336,12 +322,13 @@ FIXTURE_TEARDOWN(cut)
 	     "('%s', %u, %s) in [(e['device'], e['domain'], e['isolated']) for e in a]", \
 	     self->victim->bdf, domain, isolated)
 
-/* Who waits for memory of the VMM, and who for them */
+/* A MAP that waits for a page of the VMM, and a MAP_DMA that waits for the MAP */
 struct waiters {
 	struct pv_vm *vm;
 	__u32 dom;
 	void *page;
 	__u32 status;
+	pid_t plugger;
 	int ret;
 };
 
@@ -359,11 +346,12 @@ static void *plug(void *arg)
 {
 	struct waiters *w = arg;
 
+	__atomic_store_n(&w->plugger, gettid(), __ATOMIC_RELAXED);
 	w->ret = vfio_map_dma(w->vm->container, PV_NOWHERE, w->page, PV_PAGE, true);
 	return NULL;
 }
 
-/* It is shown when it is so, although no lock that the records need can be had */
+/* Isolation is shown at once, even while the locks are held that its records need */
 TEST_F(cut, shown_at_once)
 {
 	struct waiters w = { .vm = &self->vm, .dom = self->dom, .ret = -1 };
@@ -380,13 +368,13 @@ TEST_F(cut, shown_at_once)
 	ASSERT_EQ(0, pthread_create(&mapper, NULL, map_late, &w));
 	ASSERT_TRUE(pv_late_is_waited_for(fd));
 	ASSERT_EQ(0, pthread_create(&plugger, NULL, plug, &w));
-	usleep(200000);
+	ASSERT_TRUE(pv_thread_waits(&w.plugger));
 
 	ASSERT_EQ(0, pv_aer_inject(self->port, "COMP_TIME"));
 	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, WAIT_MS));
 	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
 	json_of_victim(PVIOMMU_DOMAIN_BLOCKED, "True");
-	/* Or it was no test of that */
+	/* The MAP_DMA must have waited all the time, or this would have tested nothing */
 	EXPECT_EQ(-1, w.ret);
 
 	ASSERT_TRUE(pv_late_end(fd, pv_mem(&self->vm, LATE), NULL));

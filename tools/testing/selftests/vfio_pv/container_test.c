@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The container as the VMM uses it: the ioctls of TYPE1v2, with good and with
- * bad arguments.
+ * The container as a VMM uses it: the ioctls of TYPE1v2, with valid and with invalid
+ * arguments.
  */
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -99,7 +99,7 @@ TEST_F(container, map_dma_bad_arguments)
 	EXPECT_EQ(-EFAULT, call(self->vm.container, VFIO_IOMMU_MAP_DMA, (void *)-1L));
 }
 
-/* A newer user's longer struct, with anything in what we don't know */
+/* An argument that is longer than we know, as of a newer program: its tail is ignored */
 TEST_F(container, map_dma_long_argument)
 {
 	struct {
@@ -115,7 +115,7 @@ TEST_F(container, map_dma_long_argument)
 	EXPECT_EQ(self->pinned + 4, pv_total("pages_pinned"));
 }
 
-/* What can't be pinned is no memory: not an error, as it may be another device's BAR */
+/* What can't be pinned may be another device's BAR: no error, but no memory either */
 TEST_F(container, map_dma_of_what_is_no_memory)
 {
 	ASSERT_EQ(0, pv_vm_add_bar(&self->vm, 0));
@@ -123,7 +123,7 @@ TEST_F(container, map_dma_of_what_is_no_memory)
 	EXPECT_EQ(0, pv_region_unmap(&self->vm, &self->vm.bar));
 }
 
-/* Memory of which a part is missing is refused as a whole, while it must be pinned */
+/* In bypass, all memory is pinned by MAP_DMA: where a page is missing, it fails as a whole */
 TEST_F(container, map_dma_of_memory_with_a_hole)
 {
 	ASSERT_EQ(0, munmap(self->mem + 0x80000, 0x1000));
@@ -151,7 +151,7 @@ TEST_F(container, map_dma_by_another_process)
 	EXPECT_EQ(EPERM, WEXITSTATUS(status));
 }
 
-/* How many more ranges there may be, as GET_INFO says; -1 if it doesn't */
+/* How many more ranges can be mapped, as GET_INFO says; -1 if it does not say so */
 static long ranges_left(int fd)
 {
 	struct {
@@ -171,7 +171,7 @@ static long ranges_left(int fd)
 	return -1;
 }
 
-/* Each takes memory of the kernel, also when there is nothing at the address */
+/* A range takes memory of the kernel even if nothing is at its address, so there is a quota */
 TEST_F(container, map_dma_too_often)
 {
 	int fd = self->vm.container;
@@ -188,7 +188,7 @@ TEST_F(container, map_dma_too_often)
 	EXPECT_EQ(0, vfio_unmap_dma(fd, AT, 0x1000, NULL));
 	EXPECT_EQ(1, ranges_left(fd));
 	EXPECT_EQ(0, vfio_map_dma(fd, AT + 0x2000, self->mem, 0x1000, true));
-	/* Fewer than there are */
+	/* The quota is lowered below what there is */
 	ASSERT_TRUE(pv_param_set("max_slots", "1"));
 	EXPECT_EQ(0, ranges_left(fd));
 }
@@ -296,7 +296,7 @@ TEST_F(container, get_info)
 	EXPECT_EQ(0xeeeeeeee, arg.info.cap_offset);
 	EXPECT_LT(sizeof(arg.info), arg.info.argsz);
 
-	/* With room for the header only, it tells how much there is */
+	/* With room for the header only, GET_INFO says how much room it takes */
 	memset(&arg, 0xee, sizeof(arg));
 	arg.info.argsz = sizeof(arg.info);
 	ASSERT_EQ(0, call(self->vm.container, VFIO_IOMMU_GET_INFO, &arg));
@@ -349,7 +349,7 @@ TEST_F(container, unknown_ioctls)
 			   -errno : 0);
 }
 
-/* Type 1 is not what we answer: its own driver does, and knows no endpoint */
+/* A container of type 1 is left to the stock driver; it has no endpoints */
 FIXTURE(type1)
 {
 	struct pv_usage before;
@@ -387,7 +387,7 @@ TEST_F(type1, version_1)
 	EXPECT_EQ(0, pv_total("domains"));
 	EXPECT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
 	EXPECT_EQ(0, pv_total("pages_pinned"));
-	/* The device is plain vfio-pci: it has no capability */
+	/* The device is plain vfio-pci then, without our capability */
 	EXPECT_EQ(-ENOENT, pv_vm_open_devices(&self->vm));
 	EXPECT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
 }

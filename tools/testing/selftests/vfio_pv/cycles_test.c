@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each end that an interface, a VMM or a device can come to in the midst of work, again
- * and again, with what there is counted each time: nothing adds up. PV_CYCLES says how
- * often; errors of the device, which take a second each, happen a fifth as often.
+ * Everything that can end an interface, a VMM or a device in the middle of work, many times
+ * over. Counters and references are compared each time, so nothing leaks. PV_CYCLES in the
+ * environment says how often.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -85,7 +85,7 @@ static void live(struct pv_vm *vm, int ready)
 	_exit(2);
 }
 
-/* A process that lives as above; its id, or -1 */
+/* A process that does live(); its id, or -1 */
 static pid_t spawn(struct pv_vm *vm)
 {
 	int pipes[2];
@@ -120,7 +120,7 @@ TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
 	for (i = 0; i < self->nr; i++) {
 		pid = spawn(&self->vm);
 		ASSERT_LT(0, pid);
-		/* Modules that are in use stay */
+		/* Modules that are in use can't be unloaded */
 		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_vfio_pci", O_NONBLOCK));
 		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_host", O_NONBLOCK));
 		usleep(i % 16 * 2000);
@@ -131,7 +131,7 @@ TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
 	TH_LOG("%d times", i);
 }
 
-/* Taken from its driver while it does DMA: that waits until the VMM has let go */
+/* Unbind the device from its driver while it does DMA; waits until the VMM has closed it */
 static void *take_from_driver(void *data)
 {
 	struct pv_vm *vm = data;
@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(cycles, device_is_unbound, LONG)
 	TH_LOG("%d times", i);
 }
 
-/* What takes several doorbells, and may be left in the midst of it */
+/* An op that takes several doorbells, so that RESET comes in the middle of it */
 static struct pviommu_op op_under_way(int turn, __u32 dom)
 {
 	struct pviommu_op op = pv_op_map_list(dom, IOVA * 4, PV_AT_LIST, 4, PV_R);
@@ -169,7 +169,7 @@ static struct pviommu_op op_under_way(int turn, __u32 dom)
 	case 0:
 		return pv_op_map(dom, IOVA * 4, PV_DATA, 2 * BUSY_SIZE, PV_RW);
 	case 1:
-		/* In vain: its end is no memory */
+		/* It will fail: its end is not RAM */
 		return pv_op_map(dom, IOVA * 4, PV_LOW_SIZE - BUSY_SIZE, 2 * BUSY_SIZE, PV_RW);
 	default:
 		op.list.pgshift = 21;
@@ -177,7 +177,7 @@ static struct pviommu_op op_under_way(int turn, __u32 dom)
 	}
 }
 
-/* As a guest does that starts again: panic, kexec */
+/* A guest that panics or executes kexec starts the interface again without an orderly end */
 TEST_F_TIMEOUT(cycles, interface_is_restarted, LONG)
 {
 	struct pv_usage idle;
@@ -187,7 +187,7 @@ TEST_F_TIMEOUT(cycles, interface_is_restarted, LONG)
 
 	ASSERT_EQ(0, pv_vm_open_rest(&self->vm));
 	idle = pv_usage_get();
-	/* So little for a doorbell that an op is begun, and not ended */
+	/* So small a budget that one doorbell begins the op and does not finish it */
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "1"));
 	for (i = 0; i < self->nr; i++) {
 		dom = __pv_start_mapped(&self->vm, IOVA, TARGET);
@@ -207,8 +207,8 @@ TEST_F_TIMEOUT(cycles, interface_is_restarted, LONG)
 }
 
 /*
- * As a VMM does that resets its VM, with DMA under way. A device that can't be reset, as
- * edu can't, loses its bus mastering. What it does then reaches nothing that was mapped.
+ * A VMM resets its VM, with DMA under way. A device that can't be reset, as edu can't, loses
+ * its bus mastering instead. The DMA must not reach what was mapped.
  */
 TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 {
@@ -238,7 +238,7 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 		EXPECT_FALSE(pv_running(&self->vm));
 		EXPECT_TRUE(edu_wait(dev));
 		EXPECT_EQ(~0ULL, *mem);
-		/* What is charged ahead is another amount after the first */
+		/* The first START has changed how much is charged in advance */
 		if (!i)
 			idle = pv_usage_get();
 		pv_expect_unchanged(&idle);

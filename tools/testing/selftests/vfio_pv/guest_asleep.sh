@@ -7,9 +7,9 @@
 #
 #   guest_asleep.sh DISK NAPS SLEEPS
 #
-# The clock's alarm wakes the machine. For a nap, all is suspended as for a sleep, and the
-# kernel goes on at once; that takes no time, so that many are possible.
-# What the host has for the machine is the same afterwards.
+# The clock's alarm wakes the machine. For a nap, all devices are suspended as for a sleep, but
+# the kernel resumes at once; that takes little time, so there can be many. The host's counters
+# for the machine must be the same afterwards.
 
 disk=$1
 naps=$2
@@ -20,7 +20,7 @@ cookie=/sys/module/pviommu_guest/parameters/cookie
 stats=/sys/kernel/debug/pv-iommu/stats
 tests=0
 
-# Through the kernel's log, whose messages would break a line otherwise
+# By the kernel's log: its own messages could break a line that is written to the console
 tell() {
 	echo "<1>guest_asleep: $*" >/dev/kmsg
 }
@@ -37,7 +37,7 @@ check() {
 	tell "$verdict $tests $name"
 }
 
-# Data that the disk has by now, and that is read when it has slept
+# Data that is written to the disk now, and read when the machine has slept
 write_data() {
 	head -c 1048576 /dev/urandom >/tmp/data
 	dd if=/tmp/data of="$disk" bs=64k seek=128 oflag=direct
@@ -62,8 +62,8 @@ started_anew() {
 	[ "$(cat $cookie)" != "$(cat /tmp/cookie)" ]
 }
 
-# A process is frozen in the midst of it, and goes on when it is awake again. What it says
-# would be written to a file that does not answer, by somebody who can't be frozen then.
+# A process is frozen in the middle of its work, and goes on when the machine is awake again. It
+# has no output: writing to a file on 9p, which does not answer any more, can't be frozen.
 start_requests() {
 	dd if=/dev/zero of="$disk" bs=64k seek=256 count=700 oflag=direct 2>/dev/null &
 	requests=$!
@@ -84,12 +84,12 @@ take_sleeps() {
 	echo "$n times"
 }
 
-# Not how many mappings: those that were made one by one may be one when they are made again
+# The number of mappings is not compared: several may be one when they are made again
 host_has() {
 	grep -E '^host_(domains|pages_mapped|pages_pinned) ' $stats
 }
 
-# What is unmapped may be flushed a moment later
+# What was unmapped may be flushed a moment later
 host_has_as_before() {
 	local n=0
 
@@ -142,6 +142,6 @@ check "naps with requests under way" take_naps
 check "the host has as much for it as before" host_has_as_before
 check "written and read back" write_and_read
 check "no operation has failed" no_op_failed
-# Which ends QEMU. A program for it would write to files that do not answer any more.
+# This ends QEMU. No program is used for it, as the files on 9p do not answer any more.
 echo b >/proc/sysrq-trigger
 sleep 60

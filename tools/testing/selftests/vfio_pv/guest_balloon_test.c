@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that goes back to the host by the balloon of the guest's IOMMU driver. What
- * QEMU has then is looked at by guests_lend.sh, who maps it by guest_table_test.
+ * The balloon of the guest's IOMMU driver, which gives free memory back to the host. That
+ * QEMU has less memory then is checked by guests_lend.sh; what becomes of mappings of such
+ * memory, by guest_table_test.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +45,7 @@ TEST_F(balloon, grows_and_shrinks)
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		ASSERT_EQ(0, balloon_set(sizes[i]));
 		ASSERT_EQ(0, balloon_get(&size, &freed));
-		/* What is given back by the host is whole blocks */
+		/* The host gets whole blocks only, so it may have less than was asked for */
 		EXPECT_LE(sizes[i] > 24 * MIB ? sizes[i] : 0, size);
 		EXPECT_GE(sizes[i], size);
 		EXPECT_LE(size, freed);
@@ -67,7 +68,7 @@ TEST_F(balloon, has_memory_of_the_kernel)
 	EXPECT_LT(in + 24 * 1024, ram_free_kb());
 }
 
-/* More than there is: an error, and what could be had until then stays */
+/* Values that are refused */
 TEST_F(balloon, bad_values)
 {
 	int fd = open(BALLOON, O_WRONLY | O_CLOEXEC);

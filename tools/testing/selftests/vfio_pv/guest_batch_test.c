@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many ranges in one call: what each of them comes to, what it costs, and that
- * batches of several threads over the same ranges do not stand in each other's
- * way.
+ * Batches: many ranges in one call. The result of each range, the number of hypercalls, and
+ * that batches of several threads over the same ranges do not block each other.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -32,7 +31,7 @@ FIXTURE_VARIANT(batch)
 	unsigned int type;
 };
 
-/* The library does on type 1 what it can */
+/* On type 1, the library makes a call for each range */
 FIXTURE_VARIANT_ADD(batch, type1v2)
 {
 	.type = VFIO_TYPE1v2_IOMMU,
@@ -108,7 +107,7 @@ TEST_F(batch, map_and_unmap)
 				 self->buffer + (MANY - 1) * PAGE, &self->window));
 }
 
-/* An entry that fails ends the batch; some behind it may have been done. */
+/* An entry that fails ends the batch. Entries behind it may have been done before. */
 TEST_F(batch, stops)
 {
 	int done, i, good = 0;
@@ -149,7 +148,7 @@ TEST_F(batch, continues)
 	EXPECT_EQ(1, dma_works(&self->g.dev, self->entry[1].iova, self->buffer + PAGE,
 			       &self->window));
 
-	/* Two entries for one mapping, one for two mappings, one that cuts */
+	/* Two entries for one mapping, one entry for two mappings, one that would cut a mapping */
 	to_unmap(self->entry, MANY);
 	self->entry[7] = self->entry[6];
 	self->entry[8].size = 3 * PAGE;
@@ -164,7 +163,7 @@ TEST_F(batch, continues)
 	EXPECT_EQ(-EINVAL, self->entry[11].result);
 }
 
-/* The doorbells of a batch are those of its groups, not of its entries. */
+/* The number of doorbells depends on the number of groups, not of entries. */
 TEST_F(batch, few_hypercalls)
 {
 	struct guest_stats before, mapped, after;
@@ -186,7 +185,7 @@ TEST_F(batch, few_hypercalls)
 	ASSERT_EQ(0, guest_stats(&after));
 	TH_LOG("%d entries: %lld doorbells to map, %lld to unmap", MANY,
 	       guest_kicks(&before, &mapped), guest_kicks(&mapped, &after));
-	/* Twice as many if the thread changes its CPU on the way */
+	/* Twice as many if the thread moves to another CPU on the way */
 	EXPECT_GE(2 * groups, guest_kicks(&before, &mapped));
 	EXPECT_GE(2 * groups, guest_kicks(&mapped, &after));
 }
@@ -199,7 +198,7 @@ TEST_F(batch, no_flush)
 	locked = guest_locked_kb();
 	to_unmap(self->entry, MANY);
 	ASSERT_EQ(MANY, vfiopv_unmap_many(&self->c, self->entry, MANY, NO_FLUSH));
-	/* The same program on type 1, where the flush has been and the second step does nothing */
+	/* The same program on type 1: unmapping has flushed, the second step does nothing */
 	if (variant->type != VFIO_PV_IOMMU) {
 		EXPECT_EQ(locked - MANY * 4, guest_locked_kb());
 		EXPECT_EQ(0, vfiopv_invalidate(&self->c, 0, 0));
@@ -219,7 +218,7 @@ TEST_F(batch, no_flush)
 	EXPECT_EQ(MANY, vfiopv_map_many(&self->c, self->entry, MANY, CONTINUE));
 }
 
-/* The container outlives its devices */
+/* A container stays open while its devices are closed and opened again */
 TEST_F(batch, reopen)
 {
 	unsigned int type = variant->type == VFIO_PV_IOMMU ? VFIOPV_BEST : variant->type;
@@ -284,7 +283,7 @@ TEST_F(batch, errors)
 	bad.entries = PAGE;
 	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, &bad));
 	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_PV_IOMMU_MAP, NULL));
-	/* Unmap takes neither flags nor an address */
+	/* An entry to unmap has neither flags nor an address */
 	bad = arg;
 	EXPECT_EQ(0, guest_ioctl(fd, VFIO_PV_IOMMU_UNMAP, &bad));
 	EXPECT_EQ(0, bad.done);
@@ -372,7 +371,7 @@ static void *map_and_unmap(void *arg)
 	return NULL;
 }
 
-/* Each has what the other waits for, in opposite order. */
+/* Two threads lock the same ranges in opposite order. */
 TEST_F(batch, crosswise)
 {
 	struct worker w[2];

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A guest that begins without our drivers, and reboots: the disk works in the
-# host's bypass, goes on working when the driver comes late, can be moved to a
-# domain of its own and back, and is in bypass again when the driver goes or the
-# guest starts anew, in whatever state it was.
+# A guest that begins without our drivers, and reboots. The disk works in the host's
+# bypass, and still works when the driver is loaded later. It can be moved to a domain of
+# its own and back. It is in bypass again when the driver is unloaded, or when the guest
+# restarts, in whatever state it was.
 #
 # Run with pvvm's --no-guest-drivers --guest-reboots 2 --guest-may-die.
 
@@ -17,7 +17,7 @@ no_group() {
 	[ ! -e "/sys/bus/pci/devices/$bdf/iommu_group" ]
 }
 
-# Load and unload beneath a disk that has its driver
+# Load and unload the IOMMU driver while the disk has its own driver
 late() {
 	check "the disk keeps its driver when pviommu_guest is loaded" pvvm-load pviommu_guest
 	check "its domain is identity" type_is "$bdf" identity
@@ -45,7 +45,7 @@ first_boot() {
 	check "bypass: written and read back" disk_check 1
 }
 
-# Each later boot begins as the first one, and ends in the middle of things.
+# Each later boot begins like the first one, and ends in the middle of DMA.
 next_boot() {
 	plan 10
 	check "no IOMMU" no_group
@@ -55,7 +55,7 @@ next_boot() {
 	own_domain
 }
 
-# Requests are under way when the guest goes.
+# Requests are under way when the guest restarts.
 busy() {
 	dd if=/dev/zero of="$DISK" bs=64k oflag=direct count=200 2>/dev/null &
 	sleep 1

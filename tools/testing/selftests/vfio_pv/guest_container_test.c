@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A container behind the paravirtual IOMMU is all that type1 is: DMA, mapping
- * and unmapping with all their errors, and what it tells about itself. With
- * the backend unloaded the same tests run on stock type1, and what they expect
- * can be seen to be true of it.
+ * A container behind the paravirtual IOMMU does all that type1 does: DMA, MAP_DMA and UNMAP_DMA
+ * with all their errors, and what it tells about itself. With the backend unloaded, the same
+ * tests run on stock type1, which shows that the expectations are right.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -103,7 +102,7 @@ TEST_F(container, dma_after_unmap)
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* What is mapped anew is what the device gets, not what was there before. */
+/* After a new MAP_DMA the device reaches the new page, and not the old one. */
 TEST_F(container, dma_after_remap)
 {
 	char *other = self->buffer + PAGE;
@@ -139,7 +138,7 @@ TEST_F(container, dma_large_page)
 
 #define RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-/* For guest_wrap_error() */
+/* Stands for guest_wrap_error() */
 #define WRAPS	1
 
 struct map_case {
@@ -150,11 +149,11 @@ struct map_case {
 	__u64 iova;
 	__u64 size;
 	int ret;
-	int pv_ret;		/* of VFIO_PV_IOMMU, if another */
+	int pv_ret;		/* of VFIO_PV_IOMMU, if it differs */
 	bool absolute;
 };
 
-/* GUEST_IOVA is mapped, PAGE bytes of it */
+/* The first page at GUEST_IOVA is mapped when these are tried */
 static const struct map_case map_cases[] = {
 	{ "argsz short", 31, RW, 0, GUEST_IOVA * 2, PAGE, -EINVAL },
 	{ "argsz 0xffffffff", ~0U, RW, 0, GUEST_IOVA * 3, PAGE, 0 },
@@ -216,7 +215,7 @@ TEST_F(container, map_errors)
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* Longer structures than we know: what is behind ours is nobody's business. */
+/* An argument that is longer than we know: its tail is ignored. */
 TEST_F(container, map_argsz_long)
 {
 	struct {
@@ -350,7 +349,7 @@ TEST_F(container, unmap_sizes)
 	EXPECT_EQ(0, removed);
 }
 
-/* Version 2 refuses to cut a mapping, version 1 takes the whole or stops. */
+/* Version 2 refuses to cut a mapping; version 1 unmaps all of it, or nothing. */
 TEST_F(container, unmap_cuts)
 {
 	bool v1 = variant->type == VFIO_TYPE1_IOMMU;
@@ -517,7 +516,7 @@ TEST_F(container, extensions)
 	EXPECT_EQ(VFIO_API_VERSION, ioctl(fd, VFIO_GET_API_VERSION));
 }
 
-/* Before a container has a type, what could it have */
+/* The extensions that a container offers before it has a type */
 TEST(extensions_of_empty_container)
 {
 	int fd = vfio_container_open();

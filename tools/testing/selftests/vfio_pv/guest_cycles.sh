@@ -1,24 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The same again and again: the disk is taken from its driver while it writes, the IOMMU's
-# driver is unloaded and loaded, and all works as before, as often as PV_CYCLES says. The
-# host has as much for each as for the first. Run it after guest_bypass.sh, without vfio_pv.
+# The disk is unbound from its driver while it writes, and the IOMMU's driver is unloaded and
+# loaded again; then everything works as before. PV_CYCLES says how often. The host's counters
+# are the same each time. Run it after guest_bypass.sh, without vfio_pv.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
 
 bdf=$(device nvme) || skip_all "no nvme device"
 rounds=${PV_CYCLES:-10}
-# What the host has when the driver has just been loaded
+# The host's counters when the driver has just been loaded
 FIRST=/tmp/cycles-host-has
 
-# Whether it is in a group tells whether the driver is there
+# The device is in a group if the IOMMU's driver is loaded
 has_group() {
 	[ -e "/sys/bus/pci/devices/$bdf/iommu_group" ]
 }
 
-# The device goes in the midst of it, and the writer is told
+# The device is unbound in the middle of a write, and the writer gets an error
 unbind_at_work() {
 	dd if=/dev/zero of="$DISK" bs=64k oflag=direct count=2000 2>/dev/null &
 	sleep 0.2

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A container behind the paravirtual IOMMU answers as stock type1 does, which
- * works on the same devices while vfio_pv is unloaded: the same random program,
- * and call by call the same errno, the same size unmapped, the same bitmap, the
- * same memory accounted, and DMA that lands in the same place. Where it is meant
- * to be better, as Documentation/userspace-api/vfio_pv.rst says, no call looks.
+ * A container behind the paravirtual IOMMU against stock type1, which works on the same devices
+ * while vfio_pv is unloaded. Both run the same random program. Call by call, errno, the size
+ * unmapped, the bitmap and the memory accounted must be the same, and DMA must arrive at the
+ * same place. No call tries the differences that Documentation/userspace-api/vfio_pv.rst
+ * describes.
  *
- * DIFF_SEED and DIFF_CALLS in the environment give other programs, and longer ones.
+ * DIFF_SEED in the environment gives another program, DIFF_CALLS another length.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
+#include "lib/pv_sys.h"
 #include "lib/type1_calls.h"
 
 #define CALLS_DEFAULT	1000
@@ -25,7 +26,7 @@
 static unsigned int nr_calls = CALLS_DEFAULT;
 static __u64 seed = 1;
 
-/* Who has not said otherwise gets the same programs each time */
+/* Without these variables, the program is always the same */
 __attribute__((constructor)) static void read_environment(void)
 {
 	const char *text = getenv("DIFF_SEED");
@@ -94,13 +95,6 @@ FIXTURE_VARIANT_ADD(diff, pv_dirty)
 	.dirty = true,
 };
 
-static bool set_text(const char *path, const char *value)
-{
-	FILE *file = fopen(path, "w");
-
-	return file && fputs(value, file) >= 0 && !fclose(file);
-}
-
 static struct answer *new_answers(void)
 {
 	void *memory = mmap(NULL, nr_calls * sizeof(struct answer), PROT_READ | PROT_WRITE,
@@ -127,27 +121,27 @@ FIXTURE_SETUP(diff)
 		   variant->dirty);
 
 	ASSERT_EQ(0, system("rmmod vfio_pv"));
-	ASSERT_TRUE(set_text(PERMISSION, "1"));
-	/* Should there be none, maps of one fail on both sides */
-	set_text(HUGE_PAGES, "2");
+	ASSERT_EQ(0, pv_write_file(PERMISSION, "1"));
+	/* If there are no huge pages, maps of them fail on both sides */
+	pv_write_file(HUGE_PAGES, "2");
 }
 
 FIXTURE_TEARDOWN(diff)
 {
-	set_text(PERMISSION, "0");
-	set_text(HUGE_PAGES, "0");
+	pv_write_file(PERMISSION, "0");
+	pv_write_file(HUGE_PAGES, "0");
 	if (!guest_has_backend() && system("pvvm-load vfio_pv"))
 		TH_LOG("vfio_pv does not come back");
 }
 
-/* VFIO_PV_IOMMU tells unknown flags from bad values */
+/* VFIO_PV_IOMMU has an errno of its own for unknown flags */
 static bool may_differ(unsigned int type, const struct answer *stock, const struct answer *ours)
 {
 	return type == VFIO_PV_IOMMU && stock->ret == -EINVAL && ours->ret == -EOPNOTSUPP &&
 	       stock->locked == ours->locked;
 }
 
-/* @b: ours, of which more is asked */
+/* @b: the answer of our container, whose stray writes are looked for, too */
 static bool same(const struct answer *a, const struct answer *b)
 {
 	return !b->stray && a->ret == b->ret && a->value == b->value && a->locked == b->locked;
@@ -160,7 +154,7 @@ TEST_F(diff, same_as_stock)
 
 	self->run.type = variant->type;
 	ASSERT_EQ(0, calls_run(&self->run, self->calls, nr_calls, self->stock));
-	ASSERT_TRUE(set_text(PERMISSION, "0"));
+	ASSERT_EQ(0, pv_write_file(PERMISSION, "0"));
 	ASSERT_EQ(0, system("pvvm-load vfio_pv"));
 	self->run.type = variant->ours;
 	ASSERT_EQ(0, calls_run(&self->run, self->calls, nr_calls, self->ours));
@@ -169,7 +163,7 @@ TEST_F(diff, same_as_stock)
 		const struct answer *stock = &self->stock[i], *ours = &self->ours[i];
 
 		good += !stock->ret;
-		/* Without its groups a container answers nothing */
+		/* If the container did not get its groups back, later calls mean nothing */
 		EXPECT_FALSE(self->calls[i].kind == CALL_RENEW && stock->ret) {
 			TH_LOG("call %u: %d", i, stock->ret);
 		}
@@ -184,7 +178,7 @@ TEST_F(diff, same_as_stock)
 		       ours->bits[1], ours->bits[0], ours->locked);
 	}
 	EXPECT_EQ(0, different);
-	/* It was not about errors only */
+	/* Enough of the calls must have succeeded */
 	EXPECT_LT(nr_calls / 4, good);
 }
 

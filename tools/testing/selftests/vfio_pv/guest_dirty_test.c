@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty page logging of a container, and the user addresses of mappings. What is
- * expected is what type 1 does: with the backend unloaded this runs on it.
+ * Dirty page logging of a container, and changing the user addresses of mappings. The tests
+ * expect what type 1 does: with the backend unloaded they run on it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -113,14 +113,14 @@ TEST_F(dirty, what_was_written)
 			       &self->window));
 	EXPECT_EQ(0, get(fd, GUEST_IOVA, SIZE, self->bits, sizeof(self->bits)));
 	EXPECT_TRUE(self->bits[100 / 64] >> 100 % 64 & 1);
-	/* Without dirty bits in the IOMMU, all that it could have written to */
+	/* The IOMMU has no dirty bits, so every page that the device may write to is dirty */
 	EXPECT_EQ(PAGES, count(self->bits, PAGES));
 	EXPECT_EQ(0, set(fd, STOP));
 	EXPECT_EQ(0, set(fd, STOP));
 	EXPECT_EQ(-EINVAL, get(fd, GUEST_IOVA, SIZE, self->bits, sizeof(self->bits)));
 }
 
-/* Several mappings, and holes, in one bitmap */
+/* One bitmap over several mappings and holes */
 TEST_F(dirty, holes)
 {
 	int fd = self->g.container, i;
@@ -135,7 +135,7 @@ TEST_F(dirty, holes)
 			  self->bits[i / 64] >> i % 64 & 1);
 }
 
-/* A page that no device may write to is not dirty, which type 1 can't tell. */
+/* A page that no device may write to is not dirty. Type 1 reports it all the same. */
 TEST_F(dirty, read_only)
 {
 	int fd = self->g.container;
@@ -198,7 +198,7 @@ TEST_F(dirty, errors)
 	expect_get(0, range.size, SIZE);
 }
 
-/* Values that type 1 has no check for */
+/* Values that type 1 does not check */
 TEST_F(dirty, weak_spots)
 {
 	if (!guest_has_backend())
@@ -237,13 +237,13 @@ TEST_F(dirty, unmap_with_bitmap)
 	bad = arg;
 	bad.bitmap.data = (void *)PAGE;
 	EXPECT_EQ(-EFAULT, guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
-	/* Of two faults the bitmap's is told */
+	/* If both the range and the bitmap are bad, the bitmap's error is returned */
 	bad = arg;
 	bad.head.iova = -PAGE;
 	EXPECT_EQ(guest_wrap_error(), guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
 	bad.bitmap.size = 8;
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &bad));
-	/* All refused, nothing unmapped */
+	/* All of these were refused, and nothing was unmapped */
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 
 	ASSERT_EQ(0, guest_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &arg));
@@ -283,9 +283,9 @@ TEST_F(dirty, vaddr)
 				       VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, NULL));
 	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, SIZE, drop, &removed));
 	EXPECT_EQ(SIZE, removed);
-	/* The device goes on */
+	/* The device still reaches the memory */
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
-	/* Once more, also as one of several: refused, and nothing is changed */
+	/* A mapping that has no address already, alone or among others: nothing is changed */
 	EXPECT_EQ(-EINVAL, guest_unmap(&self->g, 0, 0, drop | VFIO_DMA_UNMAP_FLAG_ALL, NULL));
 	EXPECT_EQ(-EINVAL, set_vaddr(fd, GUEST_IOVA_WINDOW, PAGE, self->window.memory, 0));
 
@@ -299,7 +299,7 @@ TEST_F(dirty, vaddr)
 	EXPECT_EQ(SIZE, removed);
 }
 
-/* What the child took over is accounted to it, and goes when it is unmapped. */
+/* The child's new mapping is accounted to the child, until it is unmapped. */
 static int take_over(struct guest_vfio *g, char *buffer)
 {
 	long locked = guest_locked_kb();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a container of VFIO_PV_IOMMU tells: events in their order, none of them
- * lost without a word; where an IOVA leads; its limits.
+ * What a VFIO_PV_IOMMU container tells its user: events, in order, with a count of those that
+ * were lost; LOOKUP; limits.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -10,14 +10,12 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
 
 #include <linux/pv_iommu.h>
 
 #include "lib/guest_iface.h"
 #include "lib/guest_test.h"
+#include "lib/nobody.h"
 
 #define PAGE		GUEST_PAGE
 #define SOME		2048
@@ -91,11 +89,11 @@ TEST_F(event, fault)
 	EXPECT_STREQ(strrchr(link, '/') + 1, group);
 	EXPECT_EQ(0, vfiopv_read_events(&self->c, self->event, SOME));
 
-	/* None any more */
+	/* Without an eventfd nothing is signalled */
 	ASSERT_EQ(0, vfiopv_set_eventfd(&self->c, -1));
 	ASSERT_EQ(0, inject(PVIOMMU_EV_FAULT, 0x123000, 1));
 	EXPECT_FALSE(signalled(fd));
-	/* What waits is told at once */
+	/* A new eventfd is signalled at once if events are waiting */
 	ASSERT_EQ(0, vfiopv_set_eventfd(&self->c, fd));
 	EXPECT_TRUE(signalled(fd));
 	close(fd);
@@ -112,7 +110,7 @@ TEST_F(event, revoked)
 	EXPECT_EQ(VFIO_PV_NO_GROUP, self->event[0].group);
 }
 
-/* Every number is that of an event that was read, or of one that is said to be lost. */
+/* Sequence numbers have no gaps: a LOST event stands for as many numbers as events were lost. */
 TEST_F(event, lost_with_a_word)
 {
 	int max = self->limits.max_events, n, i, lost = 0;
@@ -120,7 +118,7 @@ TEST_F(event, lost_with_a_word)
 
 	ASSERT_LE(max + 40, SOME);
 	ASSERT_EQ(0, inject(PVIOMMU_EV_FAULT, 0x1000, max + 20));
-	/* Room for a few, and then more that come */
+	/* Read a few, which makes room for events behind those that were lost */
 	n = vfiopv_read_events(&self->c, self->event, 5);
 	ASSERT_EQ(5, n);
 	ASSERT_EQ(0, inject(PVIOMMU_EV_FAULT, 0x2000, 3));
@@ -155,7 +153,7 @@ TEST_F(event, lost_last)
 	EXPECT_EQ(max + 8, self->event[0].seq);
 }
 
-/* What could not be handed over is there the next time. */
+/* Events that could not be copied to the user are still there. */
 TEST_F(event, read_errors)
 {
 	struct vfio_pv_iommu_events arg = {
@@ -188,7 +186,7 @@ TEST_F(event, read_errors)
 	EXPECT_EQ(0, arg.left);
 }
 
-/* Nor is what could be handed over, but not counted, taken from the queue */
+/* So are events that were copied, if their number could not be written. */
 TEST_F(event, read_only_argument)
 {
 	struct vfio_pv_iommu_events *arg;
@@ -242,7 +240,7 @@ static int look_up(int fd, struct vfio_pv_iommu_lookup *look, __u64 iova)
 	return guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, look);
 }
 
-/* Where the kernel says that a page of ours is */
+/* The physical address of a page of this process, as the kernel says */
 static __u64 phys_of(void *memory)
 {
 	__u64 entry = 0;
@@ -283,17 +281,6 @@ TEST_F(event, lookup)
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
 	look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(look) - 1 };
 	EXPECT_EQ(-EINVAL, guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, &look));
-}
-
-static int drop_sys_admin(void)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &head, data))
-		return -errno;
-	data[CAP_SYS_ADMIN / 32].effective &= ~(1U << CAP_SYS_ADMIN % 32);
-	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
 TEST_F(event, lookup_is_privileged)

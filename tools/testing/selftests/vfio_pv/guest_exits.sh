@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Do MAP_DMA and UNMAP_DMA leave the host kernel? KVM's own counters, which
-# host_exits.sh reads at the host level when this script asks for it, tell how
-# often the guest's QEMU was entered: not more often for 10,000 pairs than for
-# 100. Needs pvvm's --share for the two to meet.
+# MAP_DMA and UNMAP_DMA must be handled by the host kernel, without QEMU. KVM counts
+# how often it returns to QEMU: 10,000 pairs must not take more returns than 100.
+# host_exits.sh reads KVM's counters at the host level when this script asks for it, by
+# pvvm's --share.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -30,7 +30,7 @@ grown() {
 	echo $(($(counted "$3" "$1") - $(counted "$2" "$1")))
 }
 
-# What the pairs cost beyond what starting the program costs
+# What the pairs cost, without starting the program
 beyond() {
 	echo $(($(grown "$1" few many) - $(grown "$1" start few)))
 }
@@ -45,7 +45,7 @@ to_qemu() {
 	done
 }
 
-# So that the test is one: the pairs were made, and KVM was entered for them.
+# The test means something only if the pairs were made, and the guest exited for them.
 to_kvm() {
 	echo "exits: $(beyond exits) more"
 	[ "$(beyond exits)" -ge $((MANY - FEW)) ]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What VFIO_PV_IOMMU adds: unmapping without a flush, and the flush by itself.
+ * What VFIO_PV_IOMMU adds to type 1: unmapping without a flush, the INVALIDATE ioctl, and how
+ * long the arguments of its ioctls may be.
  */
 #include <stdint.h>
 #include <sys/mman.h>
@@ -28,7 +29,7 @@ FIXTURE_SETUP(flush)
 	ASSERT_NE(NULL, self->buffer);
 	self->locked = guest_locked_kb();
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->buffer, BUFFER_SIZE, true));
-	/* So that the IOMMU has seen the IOVA, and may remember it */
+	/* The IOMMU has used the IOVA then, and may have cached it */
 	ASSERT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
@@ -83,7 +84,7 @@ TEST_F(flush, busy_until_invalidate)
 	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA + BUFFER_SIZE - PAGE, self->buffer));
 	EXPECT_EQ(0, map_page(&self->g, GUEST_IOVA + BUFFER_SIZE, self->buffer));
 
-	/* One that covers something else does not help */
+	/* An INVALIDATE of another range does not help */
 	ASSERT_EQ(0, guest_invalidate(&self->g, GUEST_IOVA + BUFFER_SIZE, PAGE));
 	EXPECT_EQ(-EBUSY, map_page(&self->g, GUEST_IOVA, self->buffer));
 
@@ -92,7 +93,7 @@ TEST_F(flush, busy_until_invalidate)
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* A second unmap finds nothing, and does not flush what the first one left. */
+/* A second unmap finds nothing, and does not flush what the first one has unmapped. */
 TEST_F(flush, unmap_again)
 {
 	__u64 removed;
@@ -117,7 +118,7 @@ TEST_F(flush, all_without_flush)
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* Who closes without a flush leaves nothing behind. */
+/* Closing the container flushes and unpins what was not flushed. */
 TEST_F(flush, close_unflushed)
 {
 	struct guest_stats before, after;
@@ -134,7 +135,7 @@ TEST_F(flush, close_unflushed)
 
 #define MANY	20000
 
-/* A user address is for what is mapped, however much there is that waits for a flush */
+/* A user address can be given to mappings only, however many ranges wait for a flush */
 TEST_F(flush, no_vaddr_for_unflushed)
 {
 	struct vfio_iommu_type1_dma_map map = {
@@ -150,7 +151,7 @@ TEST_F(flush, no_vaddr_for_unflushed)
 		ASSERT_EQ(0, map_page(&self->g, GUEST_IOVA * 2 + i * PAGE, self->buffer));
 	ASSERT_EQ(0, guest_unmap(&self->g, map.iova, map.size, NO_FLUSH, NULL));
 	EXPECT_EQ(-ENOENT, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
-	/* One behind them all is found */
+	/* A mapping behind all of them is found */
 	ASSERT_EQ(0, map_page(&self->g, map.iova + map.size, self->buffer));
 	map.size += PAGE;
 	EXPECT_EQ(-EINVAL, guest_ioctl(self->g.container, VFIO_IOMMU_MAP_DMA, &map));
@@ -229,7 +230,7 @@ TEST_F(flush, ioctl_errors)
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* A failed one releases nothing. */
+/* An INVALIDATE that fails unpins nothing. */
 TEST_F(flush, failure_releases_nothing)
 {
 	const struct inv_case wrong = { "", 0, 2, VFIO_PV_INV_PAGE, NONE, GUEST_IOVA, PAGE, 0 };
@@ -242,13 +243,13 @@ TEST_F(flush, failure_releases_nothing)
 }
 
 /* ------------------------------------------------------------------ */
-/* How long an argument may be, of each ioctl that takes our structures */
+/* Argument lengths, of each ioctl with a structure of ours */
 
 struct length_case {
 	const char *name;
 	unsigned int cmd;
 	__u32 size;		/* of the structure */
-	int want;		/* from an argument that is as long as it should be */
+	int want;		/* with an argument of the right length */
 };
 
 static const struct length_case length_cases[] = {
@@ -274,11 +275,11 @@ union length_arg {
 	struct vfio_pv_dma_map map;
 };
 
-/* What is good but for its length, and followed by zeroes */
+/* An argument that is valid but for its length, followed by zeroes */
 static void length_fill(union length_arg *arg, const struct length_case *c,
 			struct vfio_pv_batch_entry *entry)
 {
-	/* Neither mapped nor mappable */
+	/* Neither mapped nor valid to map */
 	*entry = (struct vfio_pv_batch_entry) { .iova = GUEST_IOVA * 2 };
 	memset(arg, 0, PAGE);
 	switch (c->cmd) {
@@ -312,7 +313,7 @@ struct length_try {
 	struct vfio_pv_batch_entry entry;
 };
 
-/* @argsz bytes of which the one at @dirt, if not 0, is not what it should be */
+/* @argsz bytes, of which byte @dirt, unless 0, is not zero; only @room bytes are in memory */
 static int length_run(struct length_try *t, __u32 argsz, size_t dirt, size_t room)
 {
 	char *at = t->memory + PAGE - room;
@@ -338,7 +339,7 @@ TEST_F(flush, argument_lengths)
 		t.c = c;
 		TH_LOG("%s", c->name);
 		EXPECT_EQ(c->want, length_run(&t, c->size, 0, PAGE));
-		/* It ends where memory does: not a byte more is read or written */
+		/* The argument ends where memory ends: not a byte more may be read or written */
 		EXPECT_EQ(c->want, length_run(&t, c->size, 0, c->size));
 		EXPECT_EQ(-EINVAL, length_run(&t, 0, 0, PAGE));
 		EXPECT_EQ(-EINVAL, length_run(&t, 4, 0, PAGE));
@@ -347,20 +348,20 @@ TEST_F(flush, argument_lengths)
 		EXPECT_EQ(c->want, length_run(&t, PAGE, 0, PAGE));
 		EXPECT_EQ(-E2BIG, length_run(&t, c->size + 1, c->size, PAGE));
 		EXPECT_EQ(-E2BIG, length_run(&t, PAGE, PAGE - 1, PAGE));
-		/* What is behind it does not matter */
+		/* Bytes behind argsz are ignored */
 		EXPECT_EQ(c->want, length_run(&t, c->size, c->size, PAGE));
 		EXPECT_EQ(-E2BIG, length_run(&t, PAGE + 1, 0, PAGE));
 		EXPECT_EQ(-E2BIG, length_run(&t, ~0U, 0, PAGE));
-		/* Less memory than it says */
+		/* Less memory than argsz says */
 		EXPECT_EQ(-EFAULT, length_run(&t, c->size, 0, c->size - 8));
 		EXPECT_EQ(-EFAULT, length_run(&t, c->size + 8, 0, c->size));
 		EXPECT_EQ(-EFAULT, guest_ioctl(t.g->container, c->cmd, (void *)8));
 	}
-	/* None of these did anything: what was mapped is */
+	/* None of these has changed anything */
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* Containers that did not ask for VFIO_PV_IOMMU know nothing of it. */
+/* A container of type 1 does not have these ioctls. */
 TEST(type1_has_none_of_it)
 {
 	struct vfio_pv_iommu_invalidate inv = {

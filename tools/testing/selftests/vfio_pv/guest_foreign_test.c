@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VFIO_PV_MAP_FLAG_FOREIGN where nothing was granted: what is refused and how, and
- * that nothing is left of it. With grants: guest_lent_test.
+ * VFIO_PV_MAP_FLAG_FOREIGN where nothing was granted: each refusal, its errno, and that it
+ * leaves nothing. With grants: guest_lent_test.
  */
 #include <stdint.h>
 #include <sys/mman.h>
@@ -56,7 +56,7 @@ TEST_F(foreign, is_told_of)
 	EXPECT_TRUE(limits.features & VFIO_PV_INFO_FOREIGN);
 }
 
-/* One error for whatever is there or not */
+/* The errno does not tell which VMs and which memory there are */
 TEST_F(foreign, nothing_without_a_grant)
 {
 	static const __u32 vms[] = { 1, 2, 3, OTHER_VM, 0x7fffffff, 0xffffffff };
@@ -79,7 +79,7 @@ TEST_F(foreign, nothing_without_a_grant)
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.pages_pinned, after.pages_pinned);
 	EXPECT_EQ(before.mappings, after.mappings);
-	/* The IOVAs are free */
+	/* Nothing is mapped at these IOVAs */
 	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, guest_memory(GUEST_PAGE),
 				  GUEST_PAGE, true));
 }
@@ -117,7 +117,7 @@ TEST_F(foreign, bad_values)
 	EXPECT_EQ(guest_wrap_error(), map(fd, bad));
 }
 
-/* An argument as long as type 1's does not say which machine. */
+/* An argument as short as that of type 1 has no room for the VM. */
 TEST_F(foreign, sizes_of_the_argument)
 {
 	struct {
@@ -151,7 +151,7 @@ TEST_F(foreign, is_not_for_everybody)
 	EXPECT_TRUE(nobody_sees(map(self->g.container, self->map) == -EPERM));
 }
 
-/* Those before and after a refused one are mapped, with its IOVAs free */
+/* A batch goes on behind a refused entry, whose IOVAs stay free */
 TEST_F(foreign, in_a_batch)
 {
 	unsigned char *memory = guest_memory(2 * GUEST_PAGE);

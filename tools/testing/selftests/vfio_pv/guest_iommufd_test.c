@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * iommufd on the paravirtual IOMMU: a device by its own file, address spaces,
- * moving from one to another while it works, the log of dirty pages, and iommufd in
- * the place of a container. Needs a
- * kernel that has iommufd, and its parameter allow_unsafe_interrupts: that the
- * host isolates interrupts can't be told to it.
+ * iommufd on the paravirtual IOMMU: a device used by its own file, address spaces, moving it
+ * from one to another while it works, the dirty log, and iommufd in the place of a container.
+ *
+ * Needs a kernel with iommufd, and sets its parameter allow_unsafe_interrupts: iommufd can't
+ * be told that the host isolates interrupts.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ FIXTURE(fd)
 
 #define UNSAFE	"/sys/module/iommufd/parameters/allow_unsafe_interrupts"
 
-/* Where there is no iommufd there is nothing to be tested */
+/* Skip all tests if the kernel has no iommufd */
 __attribute__((constructor)) static void need_iommufd(void)
 {
 	int fd;
@@ -50,7 +50,7 @@ __attribute__((constructor)) static void need_iommufd(void)
 	close(fd);
 }
 
-/* The device file of a device: its name is in a folder of the device */
+/* Open the device's own file, whose name is that of a folder in sysfs */
 static int open_device_file(const char *bdf)
 {
 	char path[300];
@@ -128,7 +128,7 @@ static int region(const struct vfiopv_dev *dev, unsigned int index, off_t *offse
 	return ret;
 }
 
-/* The device @bdf, bound to an iommufd of its own */
+/* Open the device @bdf and bind it to an iommufd of its own */
 static int open_bound(struct vfiopv_dev *dev, const char *bdf, int *fd, __u32 *dev_id)
 {
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
@@ -197,7 +197,7 @@ TEST_F(fd, map_and_unmap)
 	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* To another address space and back in one step each */
+/* Move the device to another address space and back, each in one step */
 TEST_F(fd, replace)
 {
 	__u32 other;
@@ -214,7 +214,7 @@ TEST_F(fd, replace)
 	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* Without an address space it reaches nothing */
+/* Without an address space the device reaches nothing */
 TEST_F(fd, detach)
 {
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
@@ -228,7 +228,7 @@ TEST_F(fd, detach)
 	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* What is closed leaves nothing at the host */
+/* Closing all files leaves nothing mapped or pinned at the host */
 TEST_F(fd, leaves_nothing)
 {
 	struct guest_stats before, mapped, after;
@@ -248,9 +248,9 @@ TEST_F(fd, leaves_nothing)
 }
 
 #define MUCH		(32ULL << 20)
-#define LEFT_KB		(16L << 10)	/* less than that */
+#define LEFT_KB		(16L << 10)	/* less memory than that may be missing at the end */
 
-/* What the host does not take back after a restart is let go of like all else */
+/* Memory that the host refuses to map again after a restart is unpinned when it is unmapped */
 TEST_F(fd, refused_is_unpinned)
 {
 	unsigned long before = ram_free_kb();
@@ -317,7 +317,7 @@ TEST_F(fd, dirty)
 	ASSERT_EQ(0, attach(&self->dev, alloc.out_hwpt_id));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
 	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA * 2, self->buffer, SIZE, false));
-	/* Off, nothing is dirty; iommufd does not tell that it is off */
+	/* With the log off, nothing is dirty; iommufd reports no error */
 	get_dirty(self->fd, alloc.out_hwpt_id, GUEST_IOVA, bits);
 	EXPECT_EQ(0, count(bits));
 	ASSERT_EQ(0, set_dirty(self->fd, alloc.out_hwpt_id, IOMMU_HWPT_DIRTY_TRACKING_ENABLE));
@@ -351,7 +351,7 @@ TEST_F(fd, what_is_told)
 	};
 
 	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_GET_HW_INFO, &info));
-	/* None of those that have a number */
+	/* There is no type number for this IOMMU */
 	EXPECT_EQ(IOMMU_HW_INFO_TYPE_NONE, info.out_data_type);
 	EXPECT_TRUE(info.out_capabilities & IOMMU_HW_CAP_DIRTY_TRACKING);
 	ASSERT_EQ(0, guest_ioctl(self->fd, IOMMU_IOAS_IOVA_RANGES, &ranges));
@@ -363,11 +363,11 @@ TEST_F(fd, what_is_told)
 
 /* ------------------------------------------------------------------ */
 /*
- * By PASID. The device issues none, but the host's IOMMU takes its requests for such with
- * PASID 1 (see pviommu_test_pasid), so that what is attached without one has no effect.
+ * PASIDs. The device issues none, but the host's IOMMU treats its requests as requests with
+ * PASID 1 (see pviommu_test_pasid), so only what is attached to that has an effect.
  */
 
-/* Newer than the headers */
+/* Not yet in the headers */
 #define HWPT_ALLOC_PASID	8
 #define ATTACH_PASID		1
 
@@ -387,7 +387,7 @@ static int attach_pasid(const struct vfiopv_dev *dev, __u32 pt, __u32 pasid)
 
 static int detach_pasid(const struct vfiopv_dev *dev, __u32 pasid)
 {
-	/* It has no pt_id, where the other one has it */
+	/* This structure has no pt_id: the PASID is in its place */
 	struct pasid_arg arg = { sizeof(arg) - sizeof(__u32), ATTACH_PASID, pasid };
 
 	return guest_ioctl(dev->fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, &arg);
@@ -470,7 +470,7 @@ TEST_F(pasid, attach_and_detach)
 	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
 	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA * 2, self->buffer + PAGE,
 				 &self->window));
-	/* What is mapped and unmapped now, too */
+	/* Mappings that are made and removed while it is attached */
 	ASSERT_EQ(0, map(self->fd, self->ioas[0], GUEST_IOVA * 2, self->buffer, PAGE, true));
 	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA * 2, self->buffer, &self->window));
 	ASSERT_EQ(0, unmap(self->fd, self->ioas[0], GUEST_IOVA * 2, PAGE, NULL));
@@ -480,7 +480,7 @@ TEST_F(pasid, attach_and_detach)
 	EXPECT_FALSE(arrives(&self->dev, self->buffer));
 }
 
-/* The host has moved it when the ioctl returns */
+/* The device has been moved when the ioctl returns */
 TEST_F(pasid, replace)
 {
 	ASSERT_EQ(0, attach_pasid(&self->dev, self->hwpt[0], 1));
@@ -495,12 +495,12 @@ TEST_F(pasid, refused)
 	__u32 plain;
 
 	EXPECT_EQ(-EINVAL, attach_pasid(&self->dev, self->hwpt[0], 2));
-	/* A domain that was not asked for with PASIDs in mind; iommufd's own rule */
+	/* iommufd's own rule: the domain must have been allocated for PASIDs */
 	ASSERT_EQ(0, new_hwpt(self->fd, self->dev_id, self->ioas[0], 0, &plain));
 	EXPECT_EQ(-EINVAL, attach_pasid(&self->dev, plain, 1));
 }
 
-/* Beside the device's own domain */
+/* The device itself is attached and detached independently of the PASID */
 TEST_F(pasid, apart_from_the_device)
 {
 	ASSERT_EQ(0, attach(&self->dev, self->hwpt[1]));
@@ -511,7 +511,7 @@ TEST_F(pasid, apart_from_the_device)
 }
 
 /* ------------------------------------------------------------------ */
-/* As a container of VFIO's: the answers are those of one */
+/* iommufd in the place of a container: the answers are the same */
 
 FIXTURE(container)
 {
@@ -601,7 +601,7 @@ TEST_F(container, errors)
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA, self->buffer, &self->window));
 }
 
-/* What iommufd is to a container is not taken for our type, nor for one that is missing */
+/* iommufd is not taken for a container of our type, and does not offer it */
 TEST_F(container, of_the_best_type)
 {
 	bool iommufd = !strcmp(variant->path, "/dev/iommu");
@@ -619,7 +619,7 @@ TEST_F(container, of_the_best_type)
 	EXPECT_EQ(best, self->c.type);
 }
 
-/* The same IOVAs can be mapped, whoever is asked */
+/* Both kinds of containers have the same IOVA ranges */
 TEST(containers_have_the_same_ranges)
 {
 	struct vfio_iova_range ranges[2][16];

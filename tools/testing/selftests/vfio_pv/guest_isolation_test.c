@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two devices: apart in two containers, together in one, and moved between
- * domains while the other one is at work.
+ * Two devices: in a container each, together in one container, and one that moves in and out
+ * of its domain while the other one does DMA.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -60,7 +60,7 @@ TEST_F(two, each_sees_its_own)
 	EXPECT_EQ(1, dma_works(&self->a.dev, GUEST_IOVA, self->memory_a, &self->window_a));
 	EXPECT_EQ(1, dma_refused(&self->b.dev, GUEST_IOVA, self->memory_a, &self->window_b));
 
-	/* The same IOVA leads each to its own memory. */
+	/* The same IOVA leads each device to its own memory. */
 	ASSERT_EQ(0, vfio_map_dma(self->b.container, GUEST_IOVA, self->memory_b, PAGE, true));
 	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_b, &self->window_b));
 	EXPECT_EQ(1, dma_works(&self->a.dev, GUEST_IOVA, self->memory_a, &self->window_a));
@@ -70,7 +70,7 @@ TEST_F(two, each_sees_its_own)
 	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_b, &self->window_b));
 }
 
-/* What one container does when it is closed is no business of the other one. */
+/* Closing one container does not affect the other one. */
 TEST_F(two, close_one)
 {
 	ASSERT_EQ(0, vfio_map_dma(self->b.container, GUEST_IOVA, self->memory_b, PAGE, true));
@@ -78,7 +78,7 @@ TEST_F(two, close_one)
 	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_b, &self->window_b));
 }
 
-/* The second device of a container finds what was mapped for the first one. */
+/* A device that joins a container reaches what was mapped before. */
 TEST_F(two, join_one_container)
 {
 	char bdf[16];
@@ -90,7 +90,7 @@ TEST_F(two, join_one_container)
 	EXPECT_EQ(1, dma_works(&self->b.dev, GUEST_IOVA, self->memory_a, &self->window_a));
 	EXPECT_EQ(1, dma_works(&self->a.dev, GUEST_IOVA, self->memory_a, &self->window_a));
 
-	/* The first one leaves, the mappings stay. */
+	/* The first device leaves, the mappings stay. */
 	vfio_dev_close(&self->a.dev);
 	close(self->a.dev.group);
 	self->a.dev.group = -1;
@@ -100,8 +100,8 @@ TEST_F(two, join_one_container)
 }
 
 /*
- * A user who was given a device can write to the registers of the interface by
- * way of its config space: that must not stop the interface, nor start another.
+ * A user who was given a device can write to the registers of the interface in its config
+ * space. That must neither stop the interface nor start another one.
  */
 TEST_F(two, registers_are_not_the_users)
 {
@@ -127,7 +127,7 @@ TEST_F(two, registers_are_not_the_users)
 }
 
 /* ------------------------------------------------------------------ */
-/* One device does DMA all the time, the other one goes in and out. */
+/* One device does DMA all the time, the other one enters and leaves its domain. */
 
 #define MOVE_SECONDS	15
 
@@ -152,7 +152,7 @@ static int dma_loop(unsigned int type, unsigned int nr, time_t end)
 	return 0;
 }
 
-/* In and out of a domain; now and then with DMA, and without unmapping. */
+/* Open and close a container; sometimes with DMA; always with memory that is still mapped. */
 static int move_loop(unsigned int type, unsigned int nr, time_t end, int *rounds)
 {
 	struct dma_window window = { GUEST_IOVA_WINDOW, guest_memory(PAGE) };

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The kernel's own VFIO selftests (tools/testing/selftests/vfio of Linux 7.3), which
-# know nothing of us: containers of type 1, and where the kernel has iommufd also
-# iommufd in the place of a container, and alone. tools/build/kernel-selftests has
-# built them.
+# do not know this IOMMU: containers of type 1, and where the kernel has iommufd, also
+# iommufd in the place of a container, and alone. tools/build/kernel-selftests builds
+# them.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -16,8 +16,8 @@ edu=$(device edu) || skip_all "no edu device"
 nvme=$(device nvme)
 [ -x "$PROGRAMS/vfio_dma_mapping_test" ] || skip_all "they are not built: make lab"
 
-# run DEVICE PROGRAM TEST..: just these, and each of them passes. One that the
-# program skips, or does not know, would not.
+# run DEVICE PROGRAM TEST..: run these tests, all of which must pass. A test that the
+# program skips, or does not know, has not passed.
 run() {
 	local bdf=$1 program=$2 one
 	local -a names=()
@@ -37,7 +37,7 @@ huge_pages() {
 	[ "$(cat /proc/sys/vm/nr_hugepages)" = 8 ]
 }
 
-# What iommufd can't be told of, see Documentation/userspace-api/vfio_pv.rst
+# iommufd can't be told of isolated interrupts, see Documentation/userspace-api/vfio_pv.rst
 allow_iommufd() {
 	modprobe iommufd && echo 1 >$UNSAFE
 }
@@ -46,7 +46,7 @@ in_mode() {
 	local mode=$1 map=vfio_dma_mapping_test limit=vfio_dma_map_limit_test.$1
 	local -a last=("$limit.unmap_range" "$limit.unmap_all")
 
-	# Linux before 7.3 says EINVAL
+	# Linux before 7.3 returns EINVAL
 	[ ! -e /dev/iommu ] || last+=("$limit.overflow")
 	check "$mode: memory is mapped" run "$edu" $map $map."${mode}"_anonymous.dma_map_unmap
 	check "$mode: huge pages are mapped" run "$edu" $map \

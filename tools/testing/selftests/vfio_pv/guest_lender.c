@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest that lends memory: the other side of guest_lent_test, in another VM. It has
- * some memory in one piece, tells by the share where that is, and what is in it.
+ * A guest that lends memory, for guest_lent_test in another VM. It has a huge page, and answers
+ * questions by the shared folder: where the page is, and what is in it.
  *
  *	guest_lender NAME
  */
@@ -17,7 +17,7 @@
 
 #define SPARE_KB	(24 * 1024)
 
-/* Have the host give us what of memory we don't use, but for a little */
+/* Touch almost all free memory, so that the host provides it */
 static bool touch_free(void)
 {
 	unsigned long kb = ram_free_kb();

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The library as it is installed: examples/pvdma, which pkg-config has built on it, maps one
-# range and many, reads events, and uses its container again; the same program on type 1.
+# The installed library: examples/pvdma, built on it by pkg-config, maps one range and many,
+# reads events, and uses its container again. Then the same program on type 1.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

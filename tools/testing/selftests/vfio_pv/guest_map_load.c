@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Load for tests that look from outside: maps and unmaps, each by an ioctl.
+ * Load for tests that watch from outside: maps and unmaps a page, each by an ioctl.
  *
  *	guest_map_load PAIRS [MIB]
  *
- * PAIRS of MAP_DMA and UNMAP_DMA of one page, 0 for no end, with MIB of
- * scattered memory mapped all the time and, without end, mapped anew now and
- * then. Says "ready" when the container is open.
+ * PAIRS is the number of MAP_DMA and UNMAP_DMA calls; 0 is without end. MIB of scattered memory
+ * are mapped all the time; without end they are unmapped and mapped again now and then. Prints
+ * "ready" when the container is open.
  */
 #include <stdio.h>
 #include <stdlib.h>

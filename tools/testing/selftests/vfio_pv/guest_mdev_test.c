@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mediated devices in a container behind the paravirtual IOMMU: they hold pages,
- * have memory copied, and are told before what they hold is unmapped. The device is
- * that of the module vfio_pv_test. With vfio_pv unloaded the same tests run on stock
- * type1.
+ * Mediated devices in a container behind the paravirtual IOMMU: they pin pages, have memory
+ * copied, and are told before pages that they have pinned are unmapped. The device is that of
+ * the module vfio_pv_test. With vfio_pv unloaded, the same tests run on stock type1.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -78,7 +77,7 @@ static struct pv_test_state state(int fd)
 	return state;
 }
 
-/* A real group is first, and says whose container it is */
+/* The group of a real device joins first, and decides which driver has the container */
 FIXTURE_SETUP(mdev)
 {
 	if (access(DEVICE, F_OK) && system("pvvm-load vfio_pv_test"))
@@ -101,7 +100,7 @@ FIXTURE_TEARDOWN(mdev)
 }
 
 /* ------------------------------------------------------------------ */
-/* Pages that the device holds */
+/* Pages that the device has pinned */
 
 TEST_F(mdev, held_pages_are_the_users)
 {
@@ -132,13 +131,13 @@ TEST_F(mdev, pin_errors)
 	EXPECT_EQ(-EPERM, pin(self->fd, GUEST_IOVA + 3 * PAGE, 2, READ | WRITE));
 	EXPECT_EQ(-EINVAL, pin(self->fd, GUEST_IOVA, 0, READ));
 	EXPECT_EQ(guest_wrap_error(), pin(self->fd, -PAGE, 2, READ));
-	/* Nothing is held of what failed half way: nobody is asked to let go */
+	/* Pins that failed half-way have pinned nothing, so the device is not told of an unmap */
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 8 * PAGE, NULL));
 	EXPECT_EQ(0, state(self->fd).unmaps);
 }
 
 /* ------------------------------------------------------------------ */
-/* Unmapping what is held */
+/* Unmapping pages that are pinned */
 
 TEST_F(mdev, told_before_unmap)
 {
@@ -149,7 +148,7 @@ TEST_F(mdev, told_before_unmap)
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA * 2, self->buffer, SIZE, true));
 	ASSERT_EQ(3, pin(self->fd, GUEST_IOVA + PAGE, 3, READ));
 	ASSERT_EQ(1, pin(self->fd, GUEST_IOVA * 2, 1, READ));
-	/* The same page is held twice, and let go twice */
+	/* A page that is pinned twice is unpinned twice */
 	ASSERT_EQ(1, pin(self->fd, GUEST_IOVA + PAGE, 1, READ));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, SIZE, &removed));
 	EXPECT_EQ(SIZE, removed);
@@ -174,8 +173,8 @@ TEST_F(mdev, told_of_nothing_that_is_not_held)
 }
 
 /*
- * A device that does not let go is asked ten times and then costs its pages; the
- * user goes on. Stock type1 stops the machine.
+ * A device that does not unpin its pages is told ten times. Then the unmap succeeds, and these
+ * pages stay pinned and accounted for good. Stock type1 stops the machine.
  */
 TEST_F(mdev, device_that_keeps_pages)
 {
@@ -190,11 +189,11 @@ TEST_F(mdev, device_that_keeps_pages)
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, SIZE, &removed));
 	EXPECT_EQ(SIZE, removed);
 	EXPECT_EQ(10, state(self->fd).unmaps);
-	/* It can still write there: the pages are nobody else's, and stay accounted */
+	/* The device can still write to them, so nobody else may get these pages */
 	EXPECT_EQ(0, copy(self->fd, GUEST_IOVA, "kept", 4, PV_TEST_PINNED | PV_TEST_WRITE));
 	EXPECT_EQ(0, memcmp("kept", self->buffer, 4));
 	EXPECT_EQ(locked + (long)(SIZE >> 10), guest_locked_kb());
-	/* The range is free */
+	/* The IOVA range is free */
 	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->buffer, PAGE, true));
 	EXPECT_EQ(0, unpin(self->fd, GUEST_IOVA, 1));
 }
@@ -231,7 +230,7 @@ TEST_F(mdev, copy_errors)
 }
 
 /* ------------------------------------------------------------------ */
-/* With all else that there is */
+/* Together with other features */
 
 TEST_F(mdev, user_addresses_stay)
 {
@@ -256,7 +255,7 @@ static int dirty_pages(int container, __u32 flags, void *bits)
 	return guest_ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &arg);
 }
 
-/* What such a device has written to is in the log, by whichever way it did */
+/* Pages that a mediated device has written to are in the dirty log, in either way of writing */
 TEST_F(mdev, writes_are_logged)
 {
 	__u64 bits = 0;
@@ -273,7 +272,7 @@ TEST_F(mdev, writes_are_logged)
 	EXPECT_EQ(0, dirty_pages(self->g.container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, NULL));
 }
 
-/* With no real group left, what is mapped stays, and so does what is held. */
+/* When the last real group leaves, mappings and pinned pages stay. */
 TEST_F(mdev, last_real_group_goes)
 {
 	char got[16] = "";
@@ -290,7 +289,7 @@ TEST_F(mdev, last_real_group_goes)
 	EXPECT_EQ(0, memcmp(got, self->buffer + PAGE, sizeof(got)));
 	EXPECT_EQ(1, pin(self->fd, GUEST_IOVA + 2 * PAGE, 1, READ));
 
-	/* It comes back, and its device reaches what was mapped all the time */
+	/* The group comes back, and its device reaches what has been mapped all the time */
 	ASSERT_EQ(0, vfio_group_set_container(self->g.dev.group, self->g.container));
 	ASSERT_EQ(0, vfio_dev_open(&self->g.dev));
 	ASSERT_EQ(0, vfio_dev_enable(&self->g.dev, true, true));
@@ -304,8 +303,8 @@ TEST_F(mdev, last_real_group_goes)
 #define MAX_WITHOUT_PAGES	65535
 
 /*
- * What has no pages, such as registers of a device, is nobody's locked memory; and with
- * no real group left no host counts the mappings. There is an end all the same.
+ * Mappings without pages, such as of registers of a device, are not locked memory. Without a
+ * real group no host counts the mappings either, so they have a limit of their own.
  */
 TEST_F(mdev, mappings_without_pages_have_an_end)
 {
@@ -323,7 +322,7 @@ TEST_F(mdev, mappings_without_pages_have_an_end)
 				   false);
 	EXPECT_EQ(-ENOSPC, ret);
 	EXPECT_EQ(MAX_WITHOUT_PAGES + 1, i);
-	/* Others are not kept out by these, and one that goes makes room for one */
+	/* Mappings with pages are not limited by it; one that is unmapped makes room for one */
 	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA / 2, self->buffer, PAGE, false));
 	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, PAGE, NULL));
 	EXPECT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, other.dev.mmio, PAGE, false));
@@ -332,7 +331,7 @@ TEST_F(mdev, mappings_without_pages_have_an_end)
 }
 
 /* ------------------------------------------------------------------ */
-/* Pages are held while their range comes and goes */
+/* Pages are pinned while their range is mapped and unmapped */
 
 struct race {
 	int container;
@@ -341,7 +340,7 @@ struct race {
 	unsigned int maps;
 };
 
-/* Sleeps are there so that each state lasts, also where there is one CPU */
+/* The sleeps make each state last for a while, also on a single CPU */
 static void *map_and_unmap(void *data)
 {
 	struct race *race = data;
@@ -364,14 +363,14 @@ struct race_counts {
 	unsigned int copied;
 };
 
-/* Return: false for an answer that there is no reason for. */
+/* Return: false for a result that can't be explained. */
 static bool race_once(int fd, unsigned int i, struct race_counts *n)
 {
 	__u64 iova = GUEST_IOVA + i % PAGES * PAGE;
 	char data[64];
 	int ret = pin(fd, iova, 2, READ | WRITE);
 
-	/* Those of the last page go beyond the range */
+	/* Two pages from the last one on go beyond the range */
 	n->pinned += ret == 2;
 	n->refused += ret == -EINVAL;
 	n->copied += !copy(fd, iova + 4000, data, sizeof(data), i & 1);
@@ -408,7 +407,7 @@ TEST_F(mdev, race_with_unmap)
 }
 
 /* ------------------------------------------------------------------ */
-/* Which group is put in first, before the container has its type, is no matter */
+/* Before the container has its type, groups may join in any order */
 
 static int open_mdev(int group)
 {
@@ -446,7 +445,7 @@ TEST(any_order_before_the_type)
 	}
 }
 
-/* Who asks for this type gets it, whatever is in the container until now */
+/* VFIO_PV_IOMMU can be set with no real device in the container */
 TEST(mediated_device_alone)
 {
 	char *memory = guest_memory(PAGE), got[16] = "";
@@ -474,7 +473,7 @@ TEST(mediated_device_alone)
 	close(container);
 }
 
-/* Version 1 has no pages for mediated devices */
+/* With version 1 of type 1, mediated devices can't pin pages */
 TEST(version_1_pins_nothing)
 {
 	struct guest_vfio g;

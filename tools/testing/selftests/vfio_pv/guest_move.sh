@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Endpoints move between domains while others are at work: one edu device does
-# DMA all the time, another goes in and out of containers, and the nvme disk goes
-# from its driver and back to it, with data written and read in between and its
-# domain changed. Needs two edu devices bound to vfio-pci.
+# Endpoints move between domains while others are at work. One edu device does DMA all
+# the time, another one enters and leaves containers, and the NVMe disk is unbound from
+# its driver, gets another type of domain, and is bound again, with data written and read
+# in between. Needs two edu devices bound to vfio-pci.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

@@ -1,11 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The DMA API on the paravirtual IOMMU: a network card that the guest's own
-# driver has gets an address by DHCP and exchanges packets of all sizes with the
-# gateway that pvvm gives it.
+# The DMA API on the paravirtual IOMMU: a network card with the guest's own driver gets
+# an address by DHCP, and exchanges packets of all sizes with pvvm's gateway.
 #
-#   guest_net.sh [MODEL]     e1000e (what there is without it), e1000, igb
+#   guest_net.sh [MODEL]     e1000e (the default), e1000 or igb
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -41,7 +40,7 @@ set_address() {
 	busybox ip addr add 10.0.2.77/24 dev "$nic"
 }
 
-# All of them must come back.
+# All packets must be answered.
 ping_gateway() {
 	local size
 
@@ -55,14 +54,14 @@ counted() {
 	cat "/sys/class/net/$nic/statistics/$1"
 }
 
-# The card itself has counted what went out and came in
+# The card's own counters
 packets_moved() {
 	echo "sent $(counted tx_packets), received $(counted rx_packets)"
 	[ "$(counted tx_packets)" -ge 100 ] && [ "$(counted rx_packets)" -ge 100 ] &&
 		[ "$(counted tx_errors)" = 0 ] && [ "$(counted rx_errors)" = 0 ]
 }
 
-# Buffers that stay mapped must not be all: the IOMMU has work with each packet
+# The driver must not just use buffers that stay mapped: each packet takes ops
 mappings_made() {
 	local n=$(($(stat_of ops_queued) - $1))
 

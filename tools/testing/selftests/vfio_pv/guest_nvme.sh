@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The DMA API on the paravirtual IOMMU: an NVMe disk that the guest's own driver
-# has, written, read back and compared, in each type of domain.
+# The DMA API on the paravirtual IOMMU: an NVMe disk with the guest's own driver, to which
+# data is written, read back and compared, in each type of domain.
 #
-#   guest_nvme.sh            what the kernel's command line asks for is the type
-#                            that it gets, and the others can be had
-#   guest_nvme.sh --boot     only the first part
+#   guest_nvme.sh            the disk gets the type that the kernel's command line asks
+#                            for, and can be given the other types
+#   guest_nvme.sh --boot     only the first of these
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -21,7 +21,7 @@ no_op_failed() {
 	[ "$n" = 0 ] || { echo "$n operations failed"; return 1; }
 }
 
-# The IOMMU's part in it: identity needs no mappings, the others do.
+# Identity takes no mappings, the other types do.
 mappings_made() {
 	local ops=$1 type=$2 n
 

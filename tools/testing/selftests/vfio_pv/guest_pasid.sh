@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A driver of the guest's kernel attaches domains by PASID, to a device that a test module
-# of the host level has given some. host_pasid.sh, beside the guest, looks at the host's
-# tables and raises errors when it is asked to. Needs pvvm's --share.
+# A driver in the guest's kernel attaches domains by PASID, to a device that a test module of
+# the host level has given PASIDs. host_pasid.sh, beside the guest, looks at the host's tables
+# and raises errors when it is asked to. Needs pvvm's --share.
 #
-# guest_pasid_asleep.sh goes on when the machine has slept, as guest_asleep.sh does.
+# guest_pasid_asleep.sh goes on with suspend to RAM, as guest_asleep.sh does.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -15,7 +15,7 @@ bdf=$(device edu) || skip_all "no edu device"
 PARAMS=/sys/module/pviommu_test_user/parameters
 CAP_PASID=001b
 
-# ask WHAT: have the host level do something; what it answers
+# ask WHAT: have the host level do something; prints its answer
 ask() {
 	rm -f "$PVVM_SHARE/pasid-answer"
 	echo "$*" >"$PVVM_SHARE/pasid-ask.new"
@@ -30,7 +30,7 @@ host_says() {
 	[ "$answer" = "$2" ] || { echo "$1: $answer, not $2"; return 1; }
 }
 
-# The capability of config space: width 1, switched on
+# The capability in config space: PASIDs of one bit, enabled
 shows_pasids() {
 	lspci -vvs "$bdf" | grep -A 2 'Process Address Space ID' >/tmp/cap
 	cat /tmp/cap
@@ -41,7 +41,7 @@ other_shows_none() {
 	! lspci -vvs "$(device edu 1)" | grep 'Process Address Space ID'
 }
 
-# Nothing of the device's own is reached by writing what the guest sees
+# The guest writes to the capability that it sees, not to the device's own
 ctrl_is_not_the_devices() {
 	setpci -s "$bdf" "ECAP$CAP_PASID+6.w=0" &&
 		[ "$(setpci -s "$bdf" "ECAP$CAP_PASID+6.w")" = 0000 ] &&

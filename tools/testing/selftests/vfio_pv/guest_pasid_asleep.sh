@@ -3,14 +3,15 @@
 # shellcheck shell=dash
 #
 # Run by guest_pasid.sh in a busybox shell that is all in memory. A domain is attached by
-# PASID. The machine sleeps to RAM, when the host forgets that, and wakes up by its clock.
+# PASID. The machine is suspended to RAM, by which the host loses that, and woken by its clock;
+# then the domain must be attached again.
 
 params=/sys/module/pviommu_test_user/parameters
 cookie=/sys/module/pviommu_guest/parameters/cookie
 rtc=/sys/class/rtc/rtc0/wakealarm
 tests=0
 
-# Through the kernel's log, as guest_asleep.sh does
+# By the kernel's log, as in guest_asleep.sh
 check() {
 	local name=$1 verdict=ok
 

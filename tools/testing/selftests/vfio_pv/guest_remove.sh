@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Devices leave and come back while others are in use. The first to leave is the
-# one by whose capability the interface was started: commands and doorbells go by
-# another one then.
+# Devices are removed and come back while others are in use. The first one to be removed
+# is the one by whose capability the interface was started: another one takes the commands
+# and doorbells then.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -20,7 +20,7 @@ rescan() {
 	[ -e "/sys/bus/pci/devices/$1/iommu_group" ]
 }
 
-# Commands by the capability, and all domains anew
+# A restart gives commands by the capability, and makes all domains again
 restart() {
 	echo 1 >/sys/kernel/debug/pv-iommu/restart
 }

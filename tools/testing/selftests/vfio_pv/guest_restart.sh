@@ -1,10 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A guest that has its drivers restarts in the midst of DMA, each time in another
-# way: reboot, panic, reset by the VMM, kexec. The next kernel gets the interface,
-# the disk has what the last one wrote, and an edu device works by VFIO. PV_REBOOTS says
-# how often.
+# A guest with our drivers restarts in the middle of DMA, each time in another way: reboot,
+# panic, reset by the VMM, kexec. The next kernel can start the interface, the disk has what
+# the last kernel wrote, and an edu device works by VFIO. PV_REBOOTS says how often.
 #
 # Run with pvvm's --guest-reboots for as many and --guest-may-die, and host_reset.sh beside.
 
@@ -19,7 +18,7 @@ doorbell_by_page() {
 	dmesg | grep 'pv-iommu: .*doorbell by page'
 }
 
-# What the last boot has left in the disk's 9th MiB; each leaves something else
+# What the last boot has written to the disk's 9th MiB; each boot writes something else
 kept_data() {
 	if [ "$PVVM_BOOT" != 0 ]; then
 		dd if="$DISK" of=/tmp/kept bs=1M skip=8 count=1 iflag=direct 2>&1 &&
@@ -33,7 +32,7 @@ edu_by_vfio() {
 	pvvm-bind vfio-pci "$edu" && guest_container_test -V type1 -V type1v2 -t dma_both_ways
 }
 
-# What the host has for a kernel that has just started is what it had for the first one
+# When a kernel has just started, the host's counters are as they were for the first one
 host_has_no_more() {
 	[ "$PVVM_BOOT" != 0 ] || host_has >"$PVVM_SHARE/host-has" || return
 	host_has_as_in "$PVVM_SHARE/host-has"
@@ -43,7 +42,7 @@ no_op_failed() {
 	[ "$(stat_of host_ops_failed)" = 0 ]
 }
 
-# Requests are under way, and mappings come and go, when the guest goes.
+# Requests are under way, and memory is mapped and unmapped, when the guest restarts.
 busy() {
 	guest_map_load 0 16 >/tmp/load.log &
 	dd if=/dev/zero of="$DISK" bs=64k oflag=direct seek=256 count=700 2>/dev/null &

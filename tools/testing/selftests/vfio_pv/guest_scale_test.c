@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many mappings, much memory: limits that are not there, limits that are, and
- * how often the guest is left for it.
+ * Many mappings and much memory: no limit on their number, limits on locked memory, and how
+ * many exits it takes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
+#include "lib/now.h"
 
 #define PAGE		GUEST_PAGE
 #define SIZE_64M	(64ULL << 20)
@@ -23,15 +23,7 @@
 #define MANY		70000		/* more than the 65,535 of type1 */
 #define LIST_PAGES	512		/* by one op */
 
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
-
-/* Of the ops counted one is that which has asked for the count */
+/* How many ops there were, without the one that asked for the count */
 static long long ops(const struct guest_stats *from, const struct guest_stats *to)
 {
 	return to->ops - from->ops - 1;
@@ -61,7 +53,7 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
 {
 	struct guest_stats before, full, after;
 	char *page = guest_memory(PAGE);
-	double start = seconds();
+	__u64 start = now_ns();
 	__u64 removed;
 	long i;
 
@@ -73,16 +65,16 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
 			TH_LOG("mapping number %ld", i);
 		}
 	}
-	TH_LOG("%d mappings in %.1f s", MANY, seconds() - start);
+	TH_LOG("%d mappings in %.1f s", MANY, (now_ns() - start) / 1e9);
 	ASSERT_EQ(0, guest_stats(&full));
 	EXPECT_EQ(before.pages_mapped + MANY, full.pages_mapped);
 	EXPECT_EQ(before.mappings + MANY, full.mappings);
 	EXPECT_EQ(1, dma_works(&self->g.dev, GUEST_IOVA + 2 * (MANY - 1) * PAGE, page,
 			       &self->window));
 
-	start = seconds();
+	start = now_ns();
 	ASSERT_EQ(0, vfio_unmap_dma(self->g.container, GUEST_IOVA, 2 * MANY * PAGE, &removed));
-	TH_LOG("unmapped in %.1f s", seconds() - start);
+	TH_LOG("unmapped in %.1f s", (now_ns() - start) / 1e9);
 	EXPECT_EQ(MANY * PAGE, removed);
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.pages_mapped, after.pages_mapped);
@@ -101,7 +93,7 @@ static bool stay_here(void)
 	return !sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-/* How many pages follow the one before in physical memory, too; 1 if it can't be told */
+/* How many pages are adjacent to the page before; 1 if that can't be told */
 static size_t neighbours(const char *memory, size_t npages)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -119,7 +111,7 @@ static size_t neighbours(const char *memory, size_t npages)
 	return found;
 }
 
-/* None of them are, unless that can't be had: see @alone */
+/* Scattered memory, if possible with no two adjacent pages: @alone tells */
 static char *scattered_apart(size_t size, bool *alone)
 {
 	char *memory = guest_scattered(size);
@@ -134,10 +126,10 @@ static char *scattered_apart(size_t size, bool *alone)
 }
 
 /*
- * How often the guest is left does not depend on how scattered memory is: twice for 64
- * MiB, as a doorbell maps 8192 pages, and has as many lists. If two pages are
- * neighbours at the end of a list, it is not full, which is of no use to what comes after
- * the last one of a doorbell: once more. Unmapping takes one, which flushes.
+ * The number of exits does not depend on how scattered memory is. 64 MiB take two doorbells, as
+ * one maps 8192 pages, and as many lists as that takes. If pages are adjacent at the end of a
+ * list, they don't fill it; then it may take a third doorbell. Unmapping takes one doorbell,
+ * which flushes.
  */
 TEST_F(scale, kicks_for_64m_scattered)
 {
@@ -147,7 +139,7 @@ TEST_F(scale, kicks_for_64m_scattered)
 	char *memory = scattered_apart(SIZE_64M, &alone);
 	int i;
 
-	/* Each CPU has a ring */
+	/* Each CPU has a ring of its own */
 	ASSERT_TRUE(stay_here());
 	ASSERT_NE(NULL, memory);
 	ASSERT_EQ(0, guest_stats(&before));
@@ -183,8 +175,8 @@ TEST_F(scale, kicks_for_64m_scattered)
 }
 
 /*
- * Huge pages: an op for each piece of memory that is contiguous, which is at most one for
- * each of them, and not one for each page in them.
+ * Huge pages: an op for each piece of contiguous memory, of which there are at most as many as
+ * huge pages.
  */
 static bool set_huge_pages(unsigned int nr)
 {
@@ -206,7 +198,7 @@ static void *huge_memory(size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* Pieces of contiguous memory, as the kernel tells root; 0 if it does not */
+/* The number of pieces of contiguous memory; 0 if the kernel does not tell */
 static int contiguous_pieces(const char *memory, size_t size)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), pieces = 0;
@@ -259,7 +251,7 @@ TEST_F(scale, ops_for_64m_of_huge_pages)
 	EXPECT_TRUE(set_huge_pages(0));
 }
 
-/* What is pinned is what is mapped: by this process, and by the host. */
+/* What this process and the host have pinned is what is mapped. */
 TEST_F(scale, pinned_is_mapped)
 {
 	const size_t npages = 300;
@@ -282,7 +274,6 @@ TEST_F(scale, pinned_is_mapped)
 	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
 }
 
-/* A process without CAP_IPC_LOCK may pin what RLIMIT_MEMLOCK allows. */
 static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, size_t limit)
 {
 	struct rlimit rlimit = { limit, limit };
@@ -292,21 +283,27 @@ static int map_as_nobody(const struct guest_vfio *g, char *memory, size_t size, 
 	return -vfio_map_dma(g->container, GUEST_IOVA, memory, size, true);
 }
 
+/* What MAP_DMA says to a process that has no rights and may lock @limit bytes: 0 or an errno */
+static int map_with_limit(const struct guest_vfio *g, char *memory, size_t size, size_t limit)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(map_as_nobody(g, memory, size, limit));
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ?
+	       WEXITSTATUS(status) : -1;
+}
+
+/* A process without CAP_IPC_LOCK may pin what RLIMIT_MEMLOCK allows. */
 TEST_F(scale, memlock_limit)
 {
 	const size_t size = 64 * PAGE;
 	char *memory = guest_memory(size);
-	int status;
 
 	ASSERT_NE(NULL, memory);
-	if (!fork())
-		_exit(map_as_nobody(&self->g, memory, size, size / 2));
-	wait(&status);
-	EXPECT_EQ(ENOMEM, WEXITSTATUS(status));
-	if (!fork())
-		_exit(map_as_nobody(&self->g, memory, size, 2 * size));
-	wait(&status);
-	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(ENOMEM, map_with_limit(&self->g, memory, size, size / 2));
+	EXPECT_EQ(0, map_with_limit(&self->g, memory, size, 2 * size));
 }
 
 TEST_HARNESS_MAIN

@@ -1,10 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Programs that know VFIO's type 1 and nothing of us run unchanged, on devices
-# whose interrupts need no special permission: QEMU, which passes a device on to
-# a further guest; two NVMe drivers in user space, of which one is QEMU's; DPDK, if it
-# is installed.
+# Programs that use VFIO's type 1, and do not know this IOMMU, run unchanged, and need no
+# permission for unsafe interrupts: QEMU, which passes a device on to a further guest; two
+# NVMe drivers in user space, one of them QEMU's; DPDK, if it is installed.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -20,8 +19,8 @@ no_permission_given() {
 	done
 }
 
-# The further guest's RAM is QEMU's memory; its software finds the device, has it
-# copy data in that RAM, and compares.
+# The further guest's RAM is memory of QEMU. Its software finds the device, has it copy
+# data in that RAM, and compares.
 nested_guest() {
 	local bdf=$1 rom=$2 machine=$3 mem=$4
 
@@ -34,7 +33,7 @@ nested_guest() {
 	[ $? = $QEMU_GOOD ]
 }
 
-# Both are in one container
+# Both devices in one container
 nested_guest_two() {
 	pvvm-bind vfio-pci "$2" &&
 		nested_guest "$1" nested_edu q35 100 -device vfio-pci,host="$2",addr=0x6
@@ -74,7 +73,7 @@ dpdk_receives() {
 	grep -q 'RX-packets: [1-9]' /tmp/dpdk/log
 }
 
-# dpdk_forwards BDF BDF OPTION..: two ports on one wire, each sends on what the other
+# dpdk_forwards BDF BDF OPTION..: two ports on one wire; each sends what the other one
 # receives
 dpdk_forwards() {
 	local bdf=$1 bdf2=$2 status=0 pid
@@ -93,7 +92,7 @@ dpdk_forwards() {
 	return $status
 }
 
-# It maps huge pages as it needs them, and unmaps those that it does not need
+# DPDK maps huge pages when it needs them, and unmaps them when it does not
 dpdk_huge() {
 	local status
 

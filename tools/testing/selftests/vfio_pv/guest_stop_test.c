@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The interface stops beneath a VFIO user, or starts again: what was mapped comes
- * back or leads nowhere, what can't be flushed stays pinned, and all works
- * afterwards.
+ * The interface stops while a VFIO user is at work, or is restarted. Mappings come back or lead
+ * nowhere, what can't be flushed stays pinned, and everything works afterwards.
  *
- * Root can stop the interface by its cookie, as a driver of another kernel would,
- * and start it again by a file in debugfs. host_limits.sh lowers limits of the
- * host on demand; needs pvvm's --share for that.
+ * Root can stop the interface by its cookie, as a driver of another kernel would, and start it
+ * again by a file in debugfs. host_limits.sh changes limits of the host on request, which takes
+ * pvvm's --share.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +20,7 @@
 
 #define PAGE		GUEST_PAGE
 #define SOME		4	/* pages */
-/* Doorbells after which a host that is not there must have been given up */
+/* A driver must give up a host that does not answer after so many doorbells */
 #define KICKS_MAX	64
 #define NOT_COUNTED	"this kernel does not count what is pinned"
 
@@ -62,7 +61,7 @@ FIXTURE_TEARDOWN(stop)
 	guest_vfio_close(&self->g);
 }
 
-/* A user who begins anew finds all in order */
+/* Whether a new user finds everything in order */
 static int works_again(unsigned int type)
 {
 	struct dma_window window = { GUEST_IOVA_WINDOW, guest_memory(PAGE) };
@@ -89,7 +88,7 @@ TEST_F(stop, mappings_come_back)
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->memory, &self->window));
 }
 
-/* Nobody can say that the device does not reach the page: it is never given back */
+/* The device may still reach the page, which can't be flushed: so it is not unpinned */
 TEST_F(stop, not_flushed_not_unpinned)
 {
 	long long before;
@@ -105,7 +104,7 @@ TEST_F(stop, not_flushed_not_unpinned)
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA, self->memory, &self->window));
 }
 
-/* The user leaves a domain that the host does not let it leave */
+/* The user closes everything while the host can't be told to detach the device */
 TEST_F(stop, closed_while_stopped)
 {
 	struct guest_stats from, to;
@@ -127,7 +126,7 @@ TEST_F(stop, closed_while_stopped)
 	EXPECT_EQ(1, works_again(variant->type));
 }
 
-/* A domain that can't be made again is no reason to leave the device in bypass */
+/* If the domain can't be made again after a restart, the device must be blocked, not in bypass */
 TEST_F(stop, blocked_without_domain)
 {
 	char before[64];
@@ -156,9 +155,9 @@ TEST_F(stop, blocked_without_domain)
 }
 
 /* ------------------------------------------------------------------ */
-/* What leads nowhere any more is let go of as well */
+/* Pages whose mapping does not lead anywhere any more are unpinned, too */
 
-/* The device writes, and it does not arrive */
+/* The device writes, and the data does not arrive */
 static int dma_nowhere(const struct vfio_dev *dev, __u64 iova, char *memory)
 {
 	char before[64];

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Suspend to RAM with a disk in use in a domain of its own. The machine's files do
-# not survive it, as Linux has no suspend for 9p: guest_asleep.sh goes on without
-# them, and tells of its tests on the console. host_suspend.sh passes them on.
+# Suspend to RAM with a disk in use in a domain of its own. Files on 9p can't be used
+# afterwards, as Linux can't suspend 9p: guest_asleep.sh goes on without them, and writes
+# its results to the console. host_suspend.sh passes them on.
 #
 # Run with pvvm's --guest-may-die.
 

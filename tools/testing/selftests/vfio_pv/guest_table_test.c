@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VFIO_PV_IOMMU_BIND_TABLE in a guest: a page table that a privileged program keeps
- * in its own memory, tried by a device's DMA.
+ * VFIO_PV_IOMMU_BIND_TABLE in a guest: a page table that a privileged program has in its own
+ * memory. DMA by an edu device shows where it leads.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,6 +10,7 @@
 #include <linux/vfio_pv.h>
 
 #include "lib/guest_balloon.h"
+#include "lib/guest_iface.h"
 #include "lib/guest_ram.h"
 #include "lib/guest_test.h"
 #include "lib/nobody.h"
@@ -18,7 +19,6 @@
 #define RW	3ULL
 #define TABLES	4	/* pages: a table of each level */
 #define DATA	4
-#define RESTART	"/sys/kernel/debug/pv-iommu/restart"
 
 FIXTURE(table)
 {
@@ -69,7 +69,7 @@ FIXTURE_SETUP(table)
 		entry = (__u64 *)(self->pages + i * GUEST_PAGE);
 		entry[GUEST_IOVA_WINDOW >> (39 - 9 * i) & 511] = self->gpa[i + 1] | RW;
 	}
-	/* The first data page is what the device's buffer is looked at by */
+	/* The first data page is for looking at the device's buffer */
 	self->window.iova = GUEST_IOVA_WINDOW;
 	self->window.memory = self->pages + TABLES * GUEST_PAGE;
 	*leaf(self->pages, 0) = self->gpa[TABLES] | RW;
@@ -100,7 +100,7 @@ TEST_F(table, refusals)
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(1), DATA_PAGE(1), GUEST_PAGE, true));
 	EXPECT_EQ(-EBUSY, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, root));
 	EXPECT_EQ(0, guest_unmap(&self->g, IOVA(1), GUEST_PAGE, 0, NULL));
-	/* All of that has left the container as it was */
+	/* None of that has changed the container */
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(0), DATA_PAGE(0), GUEST_PAGE, true));
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, IOVA(1), DATA_PAGE(1), GUEST_PAGE, true));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
@@ -121,7 +121,7 @@ TEST_F(table, devices_reach_what_it_says)
 	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
-	/* Another page, a hole, a bad entry: each from the INVALIDATE on */
+	/* Another page, a hole, a bad entry: each takes effect with the INVALIDATE */
 	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
@@ -135,7 +135,7 @@ TEST_F(table, devices_reach_what_it_says)
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(2), DATA_PAGE(3), &self->window));
 }
 
-/* What this program stores is seen at once; what it takes back, or changes, is not */
+/* Entries that are added take effect at once; removing or changing one takes an INVALIDATE */
 TEST_F(table, added_entries_need_no_invalidate)
 {
 	__u64 *table = (__u64 *)(self->pages + 2 * GUEST_PAGE);
@@ -152,10 +152,10 @@ TEST_F(table, added_entries_need_no_invalidate)
 	*entry = 0;
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
 	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
-	/* As an instruction stores that reads it, too */
+	/* Also if the entry is stored by an instruction that reads it, too */
 	__atomic_exchange_n(leaf(self->pages, 1), self->gpa[TABLES + 2] | RW, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(2), &self->window));
-	/* The same table once more, 2 MiB further on */
+	/* Link the same table once more, 2 MiB further on */
 	__atomic_store_n(&table[(at + 1) % 512], self->gpa[3] | RW, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(512 + 1), DATA_PAGE(2), &self->window));
 	__atomic_store_n(leaf(self->pages, 3), self->gpa[TABLES + 3] | RW, __ATOMIC_SEQ_CST);
@@ -163,35 +163,25 @@ TEST_F(table, added_entries_need_no_invalidate)
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(3), DATA_PAGE(3), &self->window));
 }
 
-/* Bound with the same flag again */
+/* The table is bound again with the same flag */
 TEST_F(table, is_watched_after_a_restart)
 {
-	int fd;
-
 	ASSERT_EQ(0, bind_flags(&self->g, VFIO_PV_BIND_FLAG_WATCH, PVIOMMU_TABLE_X86_64_4,
 				self->gpa[0]));
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
-	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	__atomic_store_n(leaf(self->pages, 1), self->gpa[TABLES + 1] | RW, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
 }
 
-/* What the host has forgotten is the table's name, not what it says */
+/* The driver binds the table again, and the host looks at it again */
 TEST_F(table, comes_back_after_a_restart)
 {
-	int fd;
-
 	ASSERT_EQ(0, bind_table(&self->g, PVIOMMU_TABLE_X86_64_4, self->gpa[0]));
 	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
-	fd = open(RESTART, O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
 	*leaf(self->pages, 1) = self->gpa[TABLES + 2] | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, IOVA(1), GUEST_PAGE));
@@ -211,7 +201,7 @@ static int dirty_pages(const struct guest_vfio *g, __u32 flags, __u64 iova, __u6
 	return guest_ioctl(g->container, VFIO_IOMMU_DIRTY_PAGES, &arg);
 }
 
-/* What devices write to by way of the table is not left out */
+/* Pages that devices can write to by the table are in the dirty log */
 TEST_F(table, writes_are_logged)
 {
 	__u64 bits = 0;
@@ -228,7 +218,7 @@ TEST_F(table, writes_are_logged)
 	EXPECT_EQ(0, dirty_pages(&self->g, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP, 0, NULL));
 }
 
-/* Take events until one of this type; its IOVA must be in the range. 0: it did not come */
+/* Wait for an event of this type; 1 if its IOVA is in the range, 0 if none came */
 static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 size)
 {
 	struct vfiopv c = { .fd = g->container, .type = VFIO_PV_IOMMU };
@@ -243,7 +233,7 @@ static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 si
 	return 0;
 }
 
-/* Which IOVA leads nowhere, for what reason, and where the entry is */
+/* The event about a bad entry names the IOVA, the reason, and where the entry is */
 TEST_F(table, bad_entry_is_told)
 {
 	struct vfiopv c = { .fd = self->g.container, .type = VFIO_PV_IOMMU };
@@ -269,8 +259,8 @@ TEST_F(table, bad_entry_is_told)
 }
 
 /*
- * Free memory that a device can reach, as no mapping of a user's own would let it,
- * goes back to the host: that is told, and cut off, and nothing else is.
+ * Free memory goes back to the host while the table still leads to it, which mappings of a user
+ * could not do. The user is told, the device is cut off from that memory, and from no other.
  */
 TEST_F(table, released_memory_is_cut_off)
 {
@@ -296,7 +286,7 @@ TEST_F(table, released_memory_is_cut_off)
 	EXPECT_EQ(1, hear_of(&self->g, VFIO_PV_EVENT_REVOKED, IOVA(2), 4 * GUEST_PAGE));
 	EXPECT_EQ(1, dma_refused(&self->g.dev, IOVA(3), DATA_PAGE(3), &self->window));
 	EXPECT_EQ(1, dma_works(&self->g.dev, IOVA(1), DATA_PAGE(1), &self->window));
-	/* The entries are there yet, but lead to memory that is not ours to see */
+	/* The entries still lead to memory that does not belong to the guest any more */
 	for (i = 2; i < 6; i++)
 		*leaf(self->pages, i) = 0;
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));

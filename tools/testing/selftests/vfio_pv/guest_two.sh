@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Two guests at once, with an edu device each: the first maps and unmaps all the time
-# until its QEMU is killed, by host_two.sh, and the second has its device at work
-# meanwhile and afterwards. Needs pvvm's --guests 2, --guest-may-die and --share.
+# Two guests at the same time, with an edu device each. The first one maps and unmaps until
+# host_two.sh kills its QEMU; the second one uses its device meanwhile and afterwards. Needs
+# pvvm's --guests 2, --guest-may-die and --share.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -11,7 +11,7 @@
 [ "$PVVM_SHARE" ] || skip_all "needs --share"
 bdf=$(device edu) || skip_all "no edu device"
 
-# What the first one says is no test: nobody hears it to the end
+# The first guest prints no test results: it is killed before it could end
 if [ "$PVVM_GUEST" = 1 ]; then
 	pvvm-bind vfio-pci "$bdf"
 	touch "$PVVM_SHARE/two-busy"
@@ -24,8 +24,8 @@ killed() {
 	until_true 60 test -e "$PVVM_SHARE/two-killed"
 }
 
-# The test makes some ops fail, to see how. The other guest's work adds none to them:
-# there are none before it, and as many in its second run as in the first.
+# Some ops of the test are meant to fail. The other guest must not add to them: no op has
+# failed before the test, and in its second run as many fail as in the first.
 failed() {
 	stat_of host_ops_failed
 }

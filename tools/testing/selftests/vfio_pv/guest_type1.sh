@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Without vfio_pv, stock vfio_iommu_type1 works on the paravirtual IOMMU, as on
-# any other. vfio_pv does not go while a container is in its care, and comes back.
+# Without vfio_pv, stock vfio_iommu_type1 works on the paravirtual IOMMU as on any other.
+# vfio_pv can't be unloaded while it has a container, and can be loaded again.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Types of memory: what a server on the host hears of what CPUs write. The server
- * is the example "pvshadow", which host_shadow.sh gives our commands.
+ * Types of memory: what a server on the host hears of writes by the guest's CPUs, and how slow
+ * and dying servers affect them. The server is the example "pvshadow", to which host_shadow.sh
+ * passes the commands of this test.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 
 #include "lib/guest_ask.h"
 #include "lib/guest_balloon.h"
+#include "lib/guest_iface.h"
 #include "lib/guest_shadow.h"
+#include "lib/now.h"
 
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define THREADS		4
-#define RESTART		"/sys/kernel/debug/pv-iommu/restart"
-/* What a store may take that nobody makes wait, on a machine that is busy otherwise */
+/* The longest that a store may take which waits for nobody, on a machine that is busy otherwise */
 #define STORE_MS	2000
-/* and one for which a server has to make room: all that it is given, and as much again */
+/* The same for a store that waits for a server: twice as long as a server is given */
 #define WAIT_MS		8000
 
 /* ---- memory ------------------------------------------------------------- */
@@ -39,7 +40,7 @@ static void store16(unsigned char *p, unsigned short value)
 	__atomic_store_n((unsigned short *)p, value, __ATOMIC_RELAXED);
 }
 
-/* The type that a page has after it was given another; a negative errno */
+/* Set the type of a page, have the server do @command unless NULL; the type then, or an errno */
 static int type_after(__u64 gpa, unsigned int type, const char *command)
 {
 	char line[64];
@@ -109,34 +110,30 @@ TEST_F(types, end_with_the_claim)
 	EXPECT_EQ(0, type_after(self->mem.gpa[0], 0, NULL));
 	EXPECT_EQ(0, type_after(self->mem.gpa[0], 1, "drop"));
 	must_ask("take");
-	/* A new claim does not bring the old one's pages back */
+	/* Pages of an old claim do not belong to a new one */
 	EXPECT_EQ(1, type_after(self->mem.gpa[1], 1, NULL));
 	store8(self->mem.pages, 2);
 	EXPECT_EQ(0, hear(heard, 1));
 }
 
-/* The interface stops and starts: pages are plain, and the server hears so */
+/* When the interface stops and starts, pages become plain RAM, and the server is told */
 TEST_F(types, lost_with_the_interface)
 {
 	unsigned int i;
-	int fd;
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	ASSERT_TRUE(mirrored(&self->mem));
-	fd = open(RESTART, O_WRONLY);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(1, write(fd, "1", 1));
-	close(fd);
+	ASSERT_EQ(0, iface_restart());
 	for (i = 0; i < 50 && mirror_pages(); i++)
 		usleep(100000);
 	EXPECT_EQ(0, mirror_pages());
-	/* The claim has not ended */
+	/* The claim is still there */
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	store8(self->mem.pages, 9);
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 
-/* ---- what is heard ----------------------------------------------------------- */
+/* ---- what the server hears --------------------------------------------------- */
 
 #define expect_heard(at, bytes, text) do {					\
 	ASSERT_LT(i, n);							\
@@ -212,7 +209,7 @@ TEST_F(types, across_pages)
 	EXPECT_EQ(2, n);
 	expect_heard(self->mem.gpa[0] + PAGE - 3, 3, "010203");
 	expect_heard(self->mem.gpa[1], 5, "0405060708");
-	/* Only one of the two is the server's */
+	/* Only the first of the two pages has the type */
 	ASSERT_EQ(0, set_type(self->mem.gpa[1], PAGE, 0));
 	asm volatile("movq %1, (%0)" : : "r"(self->mem.pages + PAGE - 3),
 		     "r"(0x1807060504030211ULL) : "memory");
@@ -233,7 +230,7 @@ static void *toggler(void *arg)
 	return (void *)ret;
 }
 
-/* CPUs give and take types of the same pages: the server knows the outcome */
+/* CPUs set types of the same pages at the same time: the server must agree with the outcome */
 TEST_F(types, told_in_the_order_of_changes)
 {
 	struct heard heard[8];
@@ -248,7 +245,7 @@ TEST_F(types, told_in_the_order_of_changes)
 			ASSERT_EQ(0, pthread_join(thread[i], &ret));
 			EXPECT_EQ(NULL, ret);
 		}
-		/* Pages that are of the type are those whose writes are told of */
+		/* The server hears of writes to just the pages that it believes to have */
 		ASSERT_EQ(0, hear(heard, 8));
 		for (i = 0; i < 4; i++)
 			store8(self->mem.pages + i * PAGE, round);
@@ -280,18 +277,10 @@ struct writer {
 	unsigned int nr;
 };
 
-/* The last page: a counter, then a word for each thread */
+/* The last page has a counter that all threads add to, then a word for each thread */
 static unsigned long *shared_word(struct memory *mem, unsigned int nr)
 {
 	return (unsigned long *)(mem->pages + (PAGES - 1) * PAGE + 64 * nr);
-}
-
-static unsigned long now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000UL + now.tv_nsec / 1000;
 }
 
 static void *writes(void *arg)
@@ -304,7 +293,7 @@ static void *writes(void *arg)
 		unsigned int at = rand_r(&w->seed) % ((PAGES - 1) * PAGE - 16);
 		unsigned char *p = w->mem->pages + at;
 
-		before = now_us();
+		before = now_ns();
 		switch (rand_r(&w->seed) % 8) {
 		case 0:
 			store8(p, n);
@@ -333,7 +322,7 @@ static void *writes(void *arg)
 			__sync_fetch_and_add(shared_word(w->mem, 0), 1);
 			w->adds++;
 		}
-		took = now_us() - before;
+		took = (now_ns() - before) / 1000;
 		if (took > w->longest)
 			w->longest = took;
 	}
@@ -367,7 +356,7 @@ static void stop(struct writer *w)
 		pthread_join(w[i].thread, NULL);
 }
 
-/* Milliseconds that one write took at most */
+/* The longest time that one write took, in milliseconds */
 static unsigned long longest_ms(const struct writer *w, const char *what)
 {
 	unsigned long us = 0;
@@ -379,7 +368,7 @@ static unsigned long longest_ms(const struct writer *w, const char *what)
 	return us / 1000;
 }
 
-/* No write was lost, whoever heard of it */
+/* There were writes, and none was lost in memory, whether or not the server heard of it */
 static bool all_there(const struct writer *w, struct memory *mem)
 {
 	unsigned long adds = 0;
@@ -390,7 +379,7 @@ static bool all_there(const struct writer *w, struct memory *mem)
 		if (w[i].last != *shared_word(mem, i + 1))
 			return false;
 	}
-	return adds == *shared_word(mem, 0);
+	return adds && adds == *shared_word(mem, 0);
 }
 
 TEST_F(types, mirror_of_four_writers)
@@ -428,7 +417,7 @@ TEST_F(types, claim_taken_and_dropped_under_writers)
 	}
 }
 
-/* There are many pages to let go of, and nobody who writes to one waits for that */
+/* A claim of many pages ends: no CPU that writes to one of them waits for that */
 TEST_F(types, no_write_waits_for_the_end_of_a_claim)
 {
 	struct writer w[THREADS] = {};
@@ -445,10 +434,10 @@ TEST_F(types, no_write_waits_for_the_end_of_a_claim)
 	usleep(200000);
 	must_ask("drop");
 	for (i = 0; i < HUGE_SIZE / PAGE; i++) {
-		unsigned long before = now_us(), took;
+		unsigned long before = now_ns(), took;
 
 		store16(huge + i * PAGE, i);
-		took = now_us() - before;
+		took = (now_ns() - before) / 1000;
 		first_us = took > first_us ? took : first_us;
 	}
 	usleep(200000);
@@ -480,7 +469,7 @@ static bool question_is_there(bool there, unsigned int ms)
 	return ms;
 }
 
-/* It sleeps when this returns, or has slept: a busy host takes its time to hear of it */
+/* Have the server sleep; a busy host takes its time to hear of it */
 static void send_to_sleep(pthread_t *thread, const char *command)
 {
 	pthread_create(thread, NULL, sleeper, (void *)command);
@@ -514,7 +503,7 @@ TEST_F(types, slow_server_slows_writers)
 	}
 }
 
-/* Types change while the ring is full: that goes on when there is room */
+/* Types are set while the ring is full: the op goes on when there is room */
 TEST_F(types, slow_server_slows_types)
 {
 	unsigned int round;
@@ -522,7 +511,7 @@ TEST_F(types, slow_server_slows_types)
 
 	ASSERT_EQ(0, set_all(&self->mem, 1));
 	send_to_sleep(&thread, "sleep 600");
-	/* More records than there is room for, the last set is of type 1 */
+	/* More records than there is room for; at the end all pages have type 1 */
 	for (round = 0; round < 7; round++)
 		ASSERT_EQ(0, set_all(&self->mem, round % 2));
 	ASSERT_EQ(0, set_all(&self->mem, 1));
@@ -532,7 +521,7 @@ TEST_F(types, slow_server_slows_types)
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 
-/* Nobody makes room: the claim ends, and types can be set to plain, in good time */
+/* The server makes no room: the claim ends within a bounded time, by an op that needs room */
 TEST_F(types, server_that_sleeps_is_dropped_by_an_op)
 {
 	unsigned int round, i;
@@ -572,7 +561,7 @@ TEST_F(types, server_that_sleeps_is_dropped)
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 
-/* CPUs wait for one that sleeps as long as the host lets them */
+/* CPUs wait for a server that sleeps, but not longer than the host allows */
 TEST_F(types, writes_wait_for_a_server_that_sleeps)
 {
 	struct writer w[THREADS] = {};
@@ -589,8 +578,8 @@ TEST_F(types, writes_wait_for_a_server_that_sleeps)
 }
 
 /*
- * It dies while its ring is full and CPUs wait for room, which they would for a minute: they
- * go on, and nothing that they wrote is lost.
+ * The server dies while its ring is full and CPUs wait for room, for which they would wait a
+ * minute. They go on, and nothing that they wrote is lost.
  */
 TEST_F(types, server_is_killed_with_a_full_ring)
 {
@@ -615,7 +604,7 @@ TEST_F(types, server_is_killed_with_a_full_ring)
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 
-/* Pages that go back to the host: the server hears of each, before they change */
+/* Pages with a type are released: the server hears of each page before it changes */
 TEST_F(types, released_pages_are_plain)
 {
 	__u64 gpa = 0, size;

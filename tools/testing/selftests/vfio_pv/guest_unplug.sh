@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Memory that is unplugged while a device can reach it. What Linux maps for devices can't
-# be taken from it, so our drivers go, and guest_unplug_test speaks to the host by itself.
-# Needs pvvm's --share, and host_unplug.sh beside.
+# Memory is unplugged while a device can reach it. Linux does not give up memory that it has
+# mapped for devices, so our drivers are unloaded, and guest_unplug_test uses the interface
+# itself. Needs pvvm's --share, and host_unplug.sh beside.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

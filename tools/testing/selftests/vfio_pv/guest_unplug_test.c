@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest's memory is unplugged while a device can reach it: the mapping is gone with it,
- * the guest is told, and DMA to where it was does not arrive; other mappings stay.
+ * A guest's memory is unplugged while a device can reach it: the mapping ends with it, the guest
+ * is told, and DMA does not reach memory that takes its place. Other mappings stay.
  *
- * The guest is this program, beside the kernel: it has the interface in a huge page, and
- * uses the registers of the device through sysfs. See guest_unplug.sh.
+ * This program is the guest, beside the kernel: it has the interface in a huge page of its own,
+ * and uses the device's registers by sysfs. See guest_unplug.sh.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -18,9 +18,9 @@
 #include "lib/pv_test.h"
 
 #define MEMORY		"/sys/devices/system/memory"
-#define IOVA		0x10000000ULL	/* to memory that stays */
-#define GONE		0x20000000ULL	/* to memory that goes */
-/* Where in the huge page a device may write */
+#define IOVA		0x10000000ULL	/* leads to memory that stays */
+#define GONE		0x20000000ULL	/* leads to memory that is unplugged */
+/* Offset in the huge page of the memory that stays, which devices use */
 #define STAYS		0x180000ULL
 #define LEN		256
 #define WAIT_MS		60000
@@ -53,7 +53,7 @@ static void list_blocks(bool *there)
 		closedir(dir);
 }
 
-/* The first block that is there now and was not before; or -1 */
+/* The first block that is there now and was not before, or -1 */
 static int new_block(const bool *before)
 {
 	static bool now[MAX_BLOCKS];
@@ -82,7 +82,15 @@ static bool offline(int block)
 	return !pv_write_file(path, "offline");
 }
 
-/* Have host_unplug.sh do something */
+static bool is_online(int block)
+{
+	char path[64], state[32];
+
+	snprintf(path, sizeof(path), MEMORY "/memory%d/state", block);
+	return pv_read_file(path, state, sizeof(state)) > 0 && !strncmp(state, "online", 6);
+}
+
+/* Have host_unplug.sh do something, and wait for its answer */
 static bool ask(const char *what, const char *answer)
 {
 	const char *share = getenv("PVVM_SHARE");
@@ -100,7 +108,7 @@ static bool ask(const char *what, const char *answer)
 	return !unlink(path);
 }
 
-/* Memory of ours, which comes from where it can be moved, if there is such; NULL */
+/* Most of a memory block. The kernel prefers memory that can be moved, if there is any; or NULL */
 static char *take_memory(void)
 {
 	char *mem = mmap(NULL, TAKE, PROT_READ | PROT_WRITE,
@@ -109,7 +117,7 @@ static char *take_memory(void)
 	return mem == MAP_FAILED ? NULL : mem;
 }
 
-/* The page of it that is at @gpa; NULL */
+/* The page of @mem that is at @gpa, or NULL */
 static char *page_at(char *mem, __u64 gpa)
 {
 	unsigned long off;
@@ -120,7 +128,7 @@ static char *page_at(char *mem, __u64 gpa)
 	return NULL;
 }
 
-/* Plug memory in and wait until it is in use; its block, or -1 */
+/* Plug memory in and wait until it is online; its block, or -1 */
 static int plug(void)
 {
 	static bool before[MAX_BLOCKS];
@@ -129,11 +137,13 @@ static int plug(void)
 	list_blocks(before);
 	if (!ask("plug", "plugged"))
 		return -1;
-	for (ms = 0; (block = new_block(before)) < 0 && ms < WAIT_MS; ms += 100)
+	for (ms = 0; ms < WAIT_MS; ms += 100) {
+		block = new_block(before);
+		if (block >= 0 && is_online(block))
+			return block;
 		usleep(100000);
-	/* It is there before it is online */
-	sleep(1);
-	return block;
+	}
+	return -1;
 }
 
 /* ---- the interface ------------------------------------------------------- */
@@ -173,7 +183,7 @@ static bool open_device(struct pv_dev *dev, const char *bdf)
 	return dev->cap;
 }
 
-/* Addresses of the library are offsets in our huge page */
+/* The library's addresses are offsets in the huge page: add where that is */
 static void start(struct pv_vm *vm, __u64 base)
 {
 	struct pviommu_start *start = pv_start_prepare(vm, 1, 6);
@@ -219,9 +229,9 @@ FIXTURE_TEARDOWN(unplug)
 	EXPECT_EQ(0, __pv_reset(&self->vm));
 }
 
-/* ---- trying ---------------------------------------------------------------- */
+/* ---- DMA --------------------------------------------------------------------- */
 
-/* New data from the page that stays to @iova; NULL if the device did not finish */
+/* Copy new data from the page that stays to @iova; the data, or NULL on failure */
 static const char *dma(const struct vfio_dev *edu, struct pv_vm *vm, __u64 iova)
 {
 	static unsigned int count;
@@ -276,7 +286,7 @@ TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 600)
 	pv_err_map(PVIOMMU_EFAULT, self->r, self->dom, GONE, gpa, PV_PAGE, PV_RW);
 	ASSERT_NE(NULL, dma(self->edu, &self->vm, GONE));
 
-	/* Not to other memory that takes its place either */
+	/* Other memory is plugged in at the same place: the device does not reach that either */
 	ASSERT_EQ(block, plug());
 	mem = take_memory();
 	ASSERT_NE(NULL, mem);
@@ -286,7 +296,7 @@ TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 600)
 	memset(seen, 0x5a, LEN);
 	ASSERT_NE(NULL, dma(self->edu, &self->vm, GONE));
 	EXPECT_EQ(0, memcmp(seen, page, LEN));
-	/* What stays is reached as before */
+	/* The other mapping works as before */
 	data = dma(self->edu, &self->vm, IOVA + PV_PAGE / 2);
 	ASSERT_NE(NULL, data);
 	EXPECT_EQ(0, memcmp(data, data + PV_PAGE / 2, LEN));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a server hears when several CPUs write: each write once, those of one CPU in the
- * order in which it made them, and of two that write the same bytes at once, both. And of
- * writes that are not as simple as they look. The server is as in guest_types_test.
+ * What a server hears when several CPUs write to its pages: each write once, the writes of one
+ * CPU in order, and both writes if two CPUs write the same bytes at the same time. Besides,
+ * writes that cross pages, or are large. The server is as in guest_types_test.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,8 +21,8 @@
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define CPUS		4
-#define STEPS		600	/* of each CPU */
-#define ROUNDS		500	/* of two CPUs: as many words as there are in a page, or fewer */
+#define STEPS		600	/* writes of each CPU */
+#define ROUNDS		500	/* races of two CPUs, each for a word of the same page */
 #define MAX_HEARD	(CPUS * STEPS + 16)
 
 FIXTURE(writes)
@@ -67,8 +67,8 @@ struct cpu {
 	unsigned int nr;
 	struct memory *mem;
 	struct made made[STEPS];
-	unsigned int heard;	/* so many of them */
-	unsigned int told_by;	/* the VMM's thread; 0: not known yet */
+	unsigned int heard;	/* how many of these have been heard */
+	unsigned int told_by;	/* the VMM's thread that made the records; 0: not known yet */
 };
 
 static bool stay_on(unsigned int cpu)
@@ -94,7 +94,7 @@ static void note(struct cpu *cpu, unsigned int step, const unsigned char *at, co
 		sprintf(made->data + 2 * i, "%02x", bytes[i]);
 }
 
-/* A store of 4, 8 or 16 bytes, or one more to the counter that all share, in the last page */
+/* A store of 4, 8 or 16 bytes, or an addition to the counter in the last page */
 static void write_step(struct cpu *cpu, unsigned int step, unsigned int *seed)
 {
 	unsigned long *counter = (unsigned long *)(cpu->mem->pages + (PAGES - 1) * PAGE);
@@ -141,7 +141,7 @@ static bool is_next(const struct cpu *cpu, const struct heard *heard)
 	       !strcmp(made->data, heard->data);
 }
 
-/* Whose it is, by the VMM's thread: the first write of each CPU is unlike all others */
+/* The CPU that made a record, known by the VMM's thread; the first write of each CPU is unique */
 static struct cpu *writer_of(struct cpu *cpus, const struct heard *heard)
 {
 	unsigned int i;
@@ -228,7 +228,7 @@ static void *race(void *arg)
 	return NULL;
 }
 
-/* How often it was heard that a racer wrote its word */
+/* How many records say that this racer wrote its word of this round */
 static unsigned int count_heard(const struct heard *heard, unsigned int n, __u64 gpa,
 				unsigned int racer, unsigned int round)
 {
@@ -270,7 +270,7 @@ TEST_F(writes, both_of_a_race)
 		won[words[i] == word_of(1, i)]++;
 	}
 	printf("# the value of the first stayed %u times, of the second %u\n", won[0], won[1]);
-	/* Who reads the page when both are there has the value that stayed */
+	/* The server's mirror, read when both records are there, has the value that stayed */
 	EXPECT_TRUE(mirrored(&self->mem));
 }
 
@@ -284,7 +284,7 @@ TEST_F(writes, both_of_a_race)
 	i++;									\
 } while (0)
 
-/* One instruction, a record for each page: the value that was written, to the end */
+/* An instruction that writes to two pages is a record for each: with all of the new value */
 TEST_F(writes, across_pages)
 {
 	unsigned char *p = self->mem.pages + PAGE, value[16];
@@ -325,8 +325,8 @@ static void store32(void *to, const void *from)
 }
 
 /*
- * Of a store of 32 bytes, where KVM can make one, each 16 bytes are a record. An emulated
- * machine has no AVX: this is for pvvm --accel kvm.
+ * A store of 32 bytes is a record for each 16 bytes, if KVM can emulate the instruction. An
+ * emulated machine has no AVX: this is for pvvm --accel kvm.
  */
 TEST_F(writes, avx)
 {

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Three guests: the first has devices that read into memory of the others, which lend it.
-# With host_lend.sh beside them. What came of it is in the share's file "verdict", as the
-# others may be ended by force.
+# Three guests: the first one has devices that read into memory which the other two lend. With
+# host_lend.sh beside them. The result is in the file "verdict" of the shared folder, as the
+# other guests may be killed.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -36,7 +36,7 @@ find_memory() {
 	[ "$VM" ] && [ "$GPA" ]
 }
 
-# The other guest finds what the disk had, which was never in this one's memory
+# The other guest finds the disk's data, which never was in this guest's memory
 read_over() {
 	local sum
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Run at the host level when a guest is gone, in whatever way: nothing of it is
-# left, its devices can be given back, and the modules unloaded.
+# Run at the host level after a guest has ended, in any way: nothing is left of it, its
+# devices can be unbound, and the modules unloaded.
 #
 # usage: host_clean.sh [unused]
 #   unused   the guest was not to use the interface
@@ -14,7 +14,7 @@ counter() {
 	awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/pviommu/totals
 }
 
-# Files are closed, and work is done, a moment after the process has gone.
+# Files of a process are closed a moment after it has ended.
 comes_to_zero() {
 	until_true 10 test_zero "$1" || { echo "$(counter "$1") $1"; return 1; }
 }

@@ -8,7 +8,7 @@ TRACING=/sys/kernel/tracing/events/kvm/kvm_userspace_exit
 
 echo 'hist:keys=reason' >$TRACING/trigger
 
-# The returns to user space, of all vCPUs of all VMs; and what each VM counts
+# Exits to user space of all vCPUs of all VMs, and the counters of each VM
 counters() {
 	local name
 

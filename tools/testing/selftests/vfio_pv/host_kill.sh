@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Run at the host level beside a guest that maps and unmaps all the time: kills
-# its QEMU in the middle of it. What is left then is for host_clean.sh to say.
+# Run at the host level beside a guest that maps and unmaps all the time: kills its QEMU
+# in the middle of that. host_clean.sh checks that nothing is left.
 
-# The counters of the one VM that there is
+# The counters of the only VM
 counter() {
 	awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/pviommu/vm*/stats
 }

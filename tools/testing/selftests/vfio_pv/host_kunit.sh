@@ -15,9 +15,9 @@ skip() {
 
 grep -q "^$MODULE " /run/pvvm/own-modules || skip "this kernel has no KUnit"
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
-# Where KUnit is built to run nothing unless told
+# KUnit may be built to run nothing unless told
 pvvm-load kunit enable=1 autorun=1 && pvvm-load "$MODULE" || exit 1
-# The cases are indented below their suite
+# Cases are indented below their suite
 sed -n 's/^    \(1\.\.[0-9]*\)$/\1/p; s/^    \(\(not \)\?ok .*\)/\1/p' "$RESULTS"
 grep -q '^ok' "$RESULTS" && ! grep -q 'not ok' "$RESULTS"
 status=$?

@@ -7,12 +7,12 @@
 #   vm GUEST                         the number of its VM
 #   grant GUEST r|w|rw GPA SIZE      the number of the grant
 #   ungrant GRANT, ungrant_all
-#   plug GUEST                       where 128 MiB of memory are that it has got
-#   unplug GUEST                     it has them no more
-#   kill GUEST                       its QEMU
-#   resident GUEST                   memory that its QEMU has, KiB
+#   plug GUEST                       plug 128 MiB of memory in; prints where they are
+#   unplug GUEST                     unplug them
+#   kill GUEST                       kill its QEMU
+#   resident GUEST                   resident memory of its QEMU, KiB
 
-# Run from the source, it is not beside the programs that were built
+# If it is run from the source tree, the programs are elsewhere
 pvctl=${PVCTL:-$(dirname "$0")/../../../../build/user/pvctl/pvctl}
 
 pid_of() {
@@ -31,7 +31,7 @@ plug() {
 	pvvm-qmp -g "$1" query-memory-devices | grep -o '"addr": [0-9]*' | grep -o '[0-9]*$'
 }
 
-# The guest is asked to let it go, which takes a moment, and may say no at first
+# The guest is asked to release it, which takes a moment, and may refuse at first
 unplug() {
 	local i
 

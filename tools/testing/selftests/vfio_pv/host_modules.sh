@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Modules of the host: they stay while they are needed, they go when they are
-# not, they come back, as often as PV_CYCLES says. Needs pvvm-load and pvvm-bind, so a
-# machine of pvvm.
+# Modules of the host can't be unloaded while they are in use; otherwise they can be unloaded and
+# loaded again, as often as PV_CYCLES says. Needs pvvm-load and pvvm-bind, so a machine of
+# pvvm.
 
 set -u
 

@@ -2,23 +2,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The host level's part of guest_pasid.sh, run beside the guest: answers what it asks.
-#   present   is there an entry for PASID 1 in the tables of the host's IOMMU
-#   enabled   has the device itself PASIDs switched on
+#   present   is there an entry for PASID 1 in the tables of the host's IOMMU?
+#   enabled   are PASIDs enabled in the device itself?
 #   error     tell the driver of an error of the device, and that it is over
 
 ACTION=/sys/module/pviommu_test_pasid/parameters/action
 
-# peek ADDRESS: a word of the machine's memory, as its emulator reads it
+# peek ADDRESS: a word of the machine's memory, which its emulator reads
 peek() {
 	pvvm-qmp -m "hmp xp /1gx $1" | sed -n 's/.*: \(0x[0-9a-f]*\).*/\1/p'
 }
 
-# The next table, by the entry that names it
+# The address of the next table in an entry
 next() {
 	echo $(($(peek "$1") & 0xffffffffff000))
 }
 
-# Of the device in slot 0x10 of bus 0: it is in the second half of that bus's functions
+# The entry of the device in slot 0x10 of bus 0, in the second half of the bus's functions
 present() {
 	local table
 

@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The host level's part of guest_types_test and guest_writes_test, run beside the guest:
-# starts the example server for the VM and gives it the guest's commands. Besides, there are
+# starts the example server for the VM and passes the guest's commands to it. Besides, there are
 #   die      the server sleeps, for which CPUs may wait a minute, and is killed
-#   kernel   the answer is the release of the host's kernel
+#   kernel   answers with the release of the host's kernel
 
 debugfs=/sys/kernel/debug/pviommu
 timeout=/sys/module/pviommu_host/parameters/server_timeout_ms
-# Run from the source, it is not beside the programs that were built
+# If it is run from the source tree, the programs are elsewhere
 server=${PVIOMMU_SHADOW:-$(dirname "$0")/../../../../build/user/pvshadow/pvshadow}
 
 start_server() {
 	coproc SERVER { exec "$server" "$vm"; }
 }
 
-# give COMMAND: to the server; what it says is $reply
+# give COMMAND: pass it to the server; sets $reply to its answer
 give() {
 	echo "$1" >&"${SERVER[1]}"
 	read -r reply <&"${SERVER[0]}"

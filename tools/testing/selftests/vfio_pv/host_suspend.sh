@@ -3,8 +3,8 @@
 #
 # host_suspend.sh [TESTS]
 #
-# Run at the host level after the guest: what guest_asleep.sh, or another script that
-# speaks as it does, has told on the guest's console.
+# Run at the host level after the guest: prints the results that guest_asleep.sh, or another
+# script like it, has written to the guest's console.
 
 echo "1..${1:-13}"
 tr -d '\r' <"$PVVM_RUN/guest-console.log" | sed -n 's/^.*\] guest_asleep: //p'

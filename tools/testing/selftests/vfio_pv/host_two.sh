@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The host level's part of guest_two.sh, run beside the guests: kills the first guest's
-# QEMU in the midst of its work, when the second asks for it.
+# QEMU in the middle of its work, when the second guest asks for it.
 
 until [ -e "$PVVM_SHARE/two-kill" ]; do
 	sleep 0.5

@@ -10,7 +10,7 @@ asked() {
 	done
 }
 
-# Which each file asks for once
+# Each file is one request
 done_with() {
 	rm "$PVVM_SHARE/unplug-$1"
 	touch "$PVVM_SHARE/unplug-$2"

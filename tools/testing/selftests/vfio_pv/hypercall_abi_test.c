@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every op: what is wrong with its fields is told by the status that the ABI
- * gives, and changes nothing.
+ * The fields of each op. Tables list ops with one or two invalid fields, which must fail with
+ * the status that the ABI gives and change nothing, and ops that are just valid, which must
+ * succeed with the given result.
  */
 #include "lib/pv_snap.h"
 #include "lib/pv_table.h"
 #include "lib/pv_test.h"
 
-/* Where the fixture has mapped pages of domain D, and where there is nothing */
+/* IOVAs of domain D where the fixture has mapped pages, and where it has not */
 #define MAPPED		PV_SNAP_HOME
 #define MAPPED_SIZE	PV_SNAP_HOME_SIZE
 #define FREE		PV_SNAP_FREE
 #define FREE_2M		(FREE + 0x400000)
-#define D		PV_SNAP_D	/* has the endpoint, and a log of dirty pages */
+#define D		PV_SNAP_D	/* has the endpoint, and a dirty log */
 #define SPARE		PV_SNAP_E	/* empty */
-#define NONE		77				/* names nothing */
+#define NONE		77		/* the number of no domain or endpoint */
 #define MSI		0xfee00000ULL
 #define MSI_SIZE	0x100000ULL
 #define TABLE		(PV_DATA + 0x300000)
+#define TOKEN		1
 
 FIXTURE(op)
 {
@@ -26,14 +28,6 @@ FIXTURE(op)
 	struct pv_ring *r;
 	__u32 ep;
 };
-
-static struct pviommu_op op_of_domain(__u16 code, __u32 domain)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.domain = domain;
-	return op;
-}
 
 FIXTURE_SETUP(op)
 {
@@ -47,7 +41,7 @@ FIXTURE_SETUP(op)
 	ASSERT_EQ(SPARE, pv_new_domain(self->r, self->ep));
 	pv_attach(self->r, self->ep, D);
 	pv_map(self->r, D, MAPPED, PV_DATA, MAPPED_SIZE, PV_RW);
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, D));
+	pv_exec(self->r, pv_op_dirty_start(D));
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_list(&self->vm)[1] = (PV_DATA + 0x5000) >> 12;
 	pv_list(&self->vm)[2] = (PV_DATA + 0x3000) >> 12;
@@ -60,11 +54,11 @@ FIXTURE_TEARDOWN(op)
 	pv_expect_unchanged(&self->before);
 }
 
-/* A good op of each kind, and which common fields and flags it takes */
+/* A valid op of each kind, and which common fields and flags it takes */
 #define TAKES_DOMAIN	1
 #define TAKES_ENDPOINT	2
-#define TAKES_PASID	4	/* to say that PASIDs are not supported */
-#define TAKES_VM	8	/* to say that there is no access */
+#define TAKES_PASID	4	/* fails with EOPNOTSUPP, as there are no PASIDs here */
+#define TAKES_VM	8	/* fails with EACCES, as nothing is granted */
 
 enum kind {
 	NOP, FEATURES, PROBE, STATS, ALLOC, ALLOC_TABLE, RECOVER, ATTACH, MAP, MAP_2M, MAP_LIST,
@@ -102,35 +96,6 @@ static const struct {
 	[FREE_OP] = { "FREE", TAKES_DOMAIN, 0 },
 };
 
-static struct pviommu_op op_type_get(__u64 gpa)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
-
-	op.mem.gpa = gpa;
-	return op;
-}
-
-static struct pviommu_op op_dirty_read(void)
-{
-	struct pviommu_op op = op_of_domain(PVIOMMU_OP_DIRTY_READ, D);
-
-	op.dirty.iova = MAPPED;
-	op.dirty.size = MAPPED_SIZE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
-}
-
-static struct pviommu_op op_release(__u64 list, __u32 count)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = list;
-	op.release.count = count;
-	op.release.token = 1;
-	return op;
-}
-
 static struct pviommu_op good(enum kind kind, __u32 ep)
 {
 	switch (kind) {
@@ -165,15 +130,15 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 	case INV_DOMAIN:
 		return pv_op_inv(D);
 	case TYPE_GET:
-		return op_type_get(PV_DATA);
+		return pv_op_type_get(PV_DATA);
 	case DIRTY_START:
-		return op_of_domain(PVIOMMU_OP_DIRTY_START, D);
+		return pv_op_dirty_start(D);
 	case DIRTY_READ:
-		return op_dirty_read();
+		return pv_op_dirty_read(D, MAPPED, MAPPED_SIZE);
 	case DIRTY_STOP:
-		return op_of_domain(PVIOMMU_OP_DIRTY_STOP, D);
+		return pv_op_dirty_stop(D);
 	case RELEASE:
-		return op_release(PV_AT_LIST, 2);
+		return pv_op_release(2, TOKEN);
 	case DETACH:
 		return pv_op_detach(ep, SPARE);
 	case FREE_OP:
@@ -183,8 +148,8 @@ static struct pviommu_op good(enum kind kind, __u32 ep)
 	}
 }
 
-/* What the tables below change is all that is wrong there */
-TEST_F(op, good_ops_are_good)
+/* The ops that the tables below start from succeed, so only what they change is wrong */
+TEST_F(op, good_ops_succeed)
 {
 	int kind;
 
@@ -195,7 +160,7 @@ TEST_F(op, good_ops_are_good)
 	}
 }
 
-/* Has the host left alone what is not for it to write */
+/* The host writes status and result of an op, and nothing else */
 static bool as_it_was(const struct pviommu_op *sent, struct pviommu_op now)
 {
 	now.status = sent->status;
@@ -226,7 +191,7 @@ static bool as_it_was(const struct pviommu_op *sent, struct pviommu_op now)
 TEST_F(op, unknown_codes)
 {
 	const __u16 codes[] = {
-		/* The first behind each group, and those that are reserved */
+		/* The first number behind each group, and reserved numbers */
 		0x0001, 0x0103, 0x0204, 0x0304, 0x0401, 0x0501, 0x0603, 0x0702, 0x0803, 0x0901,
 		PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_CLAIM, PVIOMMU_OP_RELEASE_ACK,
 		0x0002, 0x00ff, 0x01ff, 0x0305, 0x0a00, 0x7fff, 0x8000, 0xffff,
@@ -275,7 +240,7 @@ TEST_F(op, fields_that_it_does_not_take)
 		op.pasid = 1;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 1", kinds[kind].name);
-		/* The greatest one, and what is none */
+		/* The greatest PASID, and a number that is none */
 		op.pasid = 0xfffff;
 		refused(takes & TAKES_PASID ? PVIOMMU_EOPNOTSUPP : PVIOMMU_EINVAL, op,
 			"%s, PASID 0xfffff", kinds[kind].name);
@@ -289,14 +254,14 @@ TEST_F(op, fields_that_it_does_not_take)
 	}
 }
 
-/* A field, by its width in bits */
+/* A field, with its width in bits */
 #define F8(field)	.len = 1, .off = offsetof(struct pviommu_op, field)
 #define F16(field)	.len = 2, .off = offsetof(struct pviommu_op, field)
 #define F32(field)	.len = 4, .off = offsetof(struct pviommu_op, field)
 #define F64(field)	.len = 8, .off = offsetof(struct pviommu_op, field)
 #define TOP		(-PV_PAGE)	/* the last page of the address space */
 
-/* A good op but for one field */
+/* A valid op, but for one field */
 static const struct row {
 	enum kind kind;
 	const char *what;
@@ -645,7 +610,7 @@ static struct pviommu_op changed(struct pviommu_op op, const struct fields *fiel
 	return op;
 }
 
-/* What is bad only together; and which of two errors is told */
+/* Two fields that are invalid only together, or which of two errors is reported */
 static const struct {
 	enum kind kind;
 	const char *what;
@@ -752,7 +717,7 @@ TEST_F(op, two_bad_fields)
 			kinds[pairs[i].kind].name, pairs[i].what);
 }
 
-/* Whatever else a good op has done: nothing but what the fixture made */
+/* Take back what a valid op has done beyond what the fixture made */
 static void undo(struct pv_ring *r, __u32 ep)
 {
 	__pv_attach(r, ep, D);
@@ -762,109 +727,110 @@ static void undo(struct pv_ring *r, __u32 ep)
 	__pv_inv(r, D);
 }
 
-/* What is just good, with its result */
-TEST_F(op, good_to_the_last)
+#define LAST_PAGE	(PV_LOW_SIZE - PV_PAGE)
+#define PROBE_LEN	(~0ULL)		/* stands for the length of a whole answer to PROBE */
+
+/* Ops at the edge of what is valid: they succeed, with this result */
+static const struct edge {
+	enum kind kind;
+	const char *what;
+	struct fields fields;
+	__u64 result;
+} edges[] = {
+	{ PROBE, "size 0", { { F32(buf.size), 0 } }, PROBE_LEN },
+	{ PROBE, "size huge", { { F32(buf.size), 0xffffffff } }, PROBE_LEN },
+	{ PROBE, "nothing to nowhere",
+	  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, PROBE_LEN },
+	{ STATS, "size 0", { { F32(buf.size), 0 } }, sizeof(struct pviommu_stats) },
+	{ STATS, "size huge", { { F32(buf.size), 0xffffffff } }, sizeof(struct pviommu_stats) },
+	{ STATS, "nothing to nowhere",
+	  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, sizeof(struct pviommu_stats) },
+	{ ALLOC_TABLE, "root in read-only memory", { { F64(alloc.root), PV_ROM } },
+	  SPARE + 1 },
+	{ ALLOC_TABLE, "root in the last page", { { F64(alloc.root), LAST_PAGE } },
+	  SPARE + 1 },
+	{ MAP, "iova behind the MSIs", { { F64(map.iova), MSI + MSI_SIZE } }, 0x4000 },
+	{ MAP, "iova before the MSIs", { { F64(map.iova), MSI - 0x4000 } }, 0x4000 },
+	{ MAP, "iova 0", { { F64(map.iova), 0 } }, 0x4000 },
+	{ MAP, "gpa of the last pages", { { F64(map.gpa), PV_LOW_SIZE - 0x4000 } }, 0x4000 },
+	{ MAP, "iova behind what is mapped", { { F64(map.iova), MAPPED + MAPPED_SIZE } },
+	  0x4000 },
+	{ MAP, "iova before what is mapped", { { F64(map.iova), MAPPED - 0x4000 } }, 0x4000 },
+	{ MAP_LIST, "list in the last page", { { F64(list.list), LAST_PAGE } }, 0x4000 },
+	{ MAP_LIST, "count 512", { { F32(list.count), PVIOMMU_LIST_MAX } }, PV_2M },
+	{ UNMAP, "the last page of all",
+	  { { F64(unmap.iova), TOP }, { F64(unmap.size), PV_PAGE } } },
+	{ UNMAP, "nothing mapped, all but a page",
+	  { { F32(domain), SPARE }, { F64(unmap.size), -MAPPED - PV_PAGE } } },
+	{ UNMAP_ALL, "nothing mapped", { { F32(domain), SPARE } } },
+	{ LOOKUP, "the last byte", { { F64(lookup.iova), MAPPED + MAPPED_SIZE - 1 } } },
+	{ INVALIDATE, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+	{ INVALIDATE, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+	{ INVALIDATE, "the last page of all",
+	  { { F64(inv.addr), TOP }, { F64(inv.size), PV_PAGE } } },
+	{ INVALIDATE, "all but a page",
+	  { { F64(inv.addr), 0 }, { F64(inv.size), TOP } } },
+	{ INV_DOMAIN, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
+	{ INV_DOMAIN, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
+	{ TYPE_GET, "the last page", { { F64(mem.gpa), LAST_PAGE } } },
+	{ DIRTY_START, "another domain", { { F32(domain), SPARE } } },
+	{ DIRTY_STOP, "another domain", { { F32(domain), SPARE } } },
+	{ DIRTY_STOP, "what is off", { { F32(domain), SPARE } } },
+	{ DIRTY_READ, "all that is mapped", {}, MAPPED_SIZE / PV_PAGE },
+	{ DIRTY_READ, "beyond the window", { { F64(dirty.iova), 1ULL << 60 } } },
+	{ DIRTY_READ, "the last pages of all", { { F64(dirty.iova), -MAPPED_SIZE } } },
+	{ DIRTY_READ, "to the last word", { { F64(dirty.gpa), PV_LOW_SIZE - 8 } },
+	  MAPPED_SIZE / PV_PAGE },
+};
+
+TEST_F(op, edge_of_what_is_valid)
 {
-	__u64 probe_len, last_page = PV_LOW_SIZE - PV_PAGE, new_domain = SPARE + 1;
-	const struct {
-		enum kind kind;
-		const char *what;
-		struct fields fields;
-		__u64 *result, value;
-	} edges[] = {
-		{ PROBE, "size 0", { { F32(buf.size), 0 } }, &probe_len },
-		{ PROBE, "size huge", { { F32(buf.size), 0xffffffff } }, &probe_len },
-		{ PROBE, "nothing to nowhere",
-		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, &probe_len },
-		{ STATS, "size 0", { { F32(buf.size), 0 } }, NULL, sizeof(struct pviommu_stats) },
-		{ STATS, "size huge", { { F32(buf.size), 0xffffffff } }, NULL,
-		  sizeof(struct pviommu_stats) },
-		{ STATS, "nothing to nowhere",
-		  { { F32(buf.size), 0 }, { F64(buf.gpa), PV_NOWHERE } }, NULL,
-		  sizeof(struct pviommu_stats) },
-		{ ALLOC_TABLE, "root in read-only memory", { { F64(alloc.root), PV_ROM } },
-		  &new_domain },
-		{ ALLOC_TABLE, "root in the last page", { { F64(alloc.root), last_page } },
-		  &new_domain },
-		{ MAP, "iova behind the MSIs", { { F64(map.iova), MSI + MSI_SIZE } }, NULL,
-		  0x4000 },
-		{ MAP, "iova before the MSIs", { { F64(map.iova), MSI - 0x4000 } }, NULL, 0x4000 },
-		{ MAP, "iova 0", { { F64(map.iova), 0 } }, NULL, 0x4000 },
-		{ MAP, "gpa of the last pages", { { F64(map.gpa), PV_LOW_SIZE - 0x4000 } }, NULL,
-		  0x4000 },
-		{ MAP, "iova behind what is mapped", { { F64(map.iova), MAPPED + MAPPED_SIZE } },
-		  NULL, 0x4000 },
-		{ MAP, "iova before what is mapped", { { F64(map.iova), MAPPED - 0x4000 } }, NULL,
-		  0x4000 },
-		{ MAP_LIST, "list in the last page", { { F64(list.list), last_page } }, NULL,
-		  0x4000 },
-		{ MAP_LIST, "count 512", { { F32(list.count), PVIOMMU_LIST_MAX } }, NULL, PV_2M },
-		{ UNMAP, "the last page of all",
-		  { { F64(unmap.iova), TOP }, { F64(unmap.size), PV_PAGE } } },
-		{ UNMAP, "nothing mapped, all but a page",
-		  { { F32(domain), SPARE }, { F64(unmap.size), -MAPPED - PV_PAGE } } },
-		{ UNMAP_ALL, "nothing mapped", { { F32(domain), SPARE } } },
-		{ LOOKUP, "the last byte", { { F64(lookup.iova), MAPPED + MAPPED_SIZE - 1 } } },
-		{ INVALIDATE, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
-		{ INVALIDATE, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
-		{ INVALIDATE, "the last page of all",
-		  { { F64(inv.addr), TOP }, { F64(inv.size), PV_PAGE } } },
-		{ INVALIDATE, "all but a page",
-		  { { F64(inv.addr), 0 }, { F64(inv.size), TOP } } },
-		{ INV_DOMAIN, "blocked", { { F32(domain), PVIOMMU_DOMAIN_BLOCKED } } },
-		{ INV_DOMAIN, "bypass", { { F32(domain), PVIOMMU_DOMAIN_BYPASS } } },
-		{ TYPE_GET, "the last page", { { F64(mem.gpa), last_page } } },
-		{ DIRTY_START, "another domain", { { F32(domain), SPARE } } },
-		{ DIRTY_STOP, "another domain", { { F32(domain), SPARE } } },
-		{ DIRTY_STOP, "what is off", { { F32(domain), SPARE } } },
-		{ DIRTY_READ, "all that is mapped", {}, NULL, MAPPED_SIZE / PV_PAGE },
-		{ DIRTY_READ, "beyond the window", { { F64(dirty.iova), 1ULL << 60 } } },
-		{ DIRTY_READ, "the last pages of all", { { F64(dirty.iova), -MAPPED_SIZE } } },
-		{ DIRTY_READ, "to the last word", { { F64(dirty.gpa), PV_LOW_SIZE - 8 } }, NULL,
-		  MAPPED_SIZE / PV_PAGE },
-	};
 	struct pv_snap before, after;
+	__u64 probe_len;
 	unsigned int i;
 
 	pv_exec(self->r, good(PROBE, self->ep));
 	probe_len = self->r->last.result;
 	before = pv_snap(self->r, self->ep);
 	for (i = 0; i < ARRAY_SIZE(edges); i++) {
-		struct pviommu_op op = changed(good(edges[i].kind, self->ep), &edges[i].fields);
+		const struct edge *edge = &edges[i];
+		struct pviommu_op op = changed(good(edge->kind, self->ep), &edge->fields);
 
 		EXPECT_EQ(PVIOMMU_OK, __pv_exec(self->r, op)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
-		EXPECT_EQ(edges[i].result ? *edges[i].result : edges[i].value,
+		EXPECT_EQ(edge->result == PROBE_LEN ? probe_len : edge->result,
 			  self->r->last.result) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
-		EXPECT_TRUE(edges[i].kind == LOOKUP || as_it_was(&op, self->r->last)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+		EXPECT_TRUE(edge->kind == LOOKUP || as_it_was(&op, self->r->last)) {
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
 		undo(self->r, self->ep);
 		after = pv_snap(self->r, self->ep);
 		EXPECT_TRUE(pv_snap_same(&before, &after)) {
-			TH_LOG("%s: %s", kinds[edges[i].kind].name, edges[i].what);
+			TH_LOG("%s: %s", kinds[edge->kind].name, edge->what);
 		}
 	}
 }
 
-/* A domain with a table may have a log; its pages are those of the mirror */
+/* A domain with a guest-owned table may have a dirty log: of what the host has mirrored */
 TEST_F(op, dirty_log_of_a_table)
 {
-	struct pviommu_op op = op_dirty_read();
+	struct pviommu_op op;
+	__u32 dom;
 
 	pv_exec(self->r, good(ALLOC_TABLE, self->ep));
-	op.domain = self->r->last.result;
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_START, op.domain));
+	dom = self->r->last.result;
+	op = pv_op_dirty_read(dom, MAPPED, MAPPED_SIZE);
+	pv_exec(self->r, pv_op_dirty_start(dom));
 	pv_exec(self->r, op);
 	EXPECT_EQ(0, self->r->last.result);
-	pv_exec(self->r, op_of_domain(PVIOMMU_OP_DIRTY_STOP, op.domain));
+	pv_exec(self->r, pv_op_dirty_stop(dom));
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
 }
 
-/* What is in the slot where the host will answer is no matter */
+/* The host does not read status and result of an op */
 TEST_F(op, status_and_result_are_output)
 {
 	const __u32 statuses[] = { PVIOMMU_OK, PVIOMMU_EINVAL, 0x12345678 };
@@ -887,7 +853,7 @@ TEST_F(op, status_and_result_are_output)
 	}
 }
 
-/* MAP_LIST is all or nothing: one bad frame, wherever it is, undoes the rest */
+/* MAP_LIST is all or nothing: one bad frame, at any place, and nothing is mapped */
 TEST_F(op, one_bad_frame)
 {
 	const struct {
@@ -950,20 +916,22 @@ TEST_F(op, one_bad_frame_of_a_release)
 		pv_list(&self->vm)[i % 3] = frames[at].frame;
 		if (frames[at].status == PVIOMMU_EINVAL)
 			pv_list(&self->vm)[(i + 1) % 3] = frames[at].frame;
-		refused(frames[at].status, op_release(PV_AT_LIST, 3), "%s, frame %u",
+		refused(frames[at].status, pv_op_release(3, TOKEN), "%s, frame %u",
 			frames[at].what, i % 3);
 	}
 }
 
 TEST_F(op, release_by_a_list_in_read_only_memory)
 {
+	struct pviommu_op op = pv_op_release(1, TOKEN);
 	struct pviommu_event ev = {};
 
 	*(__u64 *)pv_mem(&self->vm, PV_ROM) = (PV_DATA + 0x100000) >> 12;
-	pv_exec(self->r, op_release(PV_ROM, 1));
+	op.release.list = PV_ROM;
+	pv_exec(self->r, op);
 	ASSERT_TRUE(pv_event_wait(&self->vm, &ev, 10000));
 	EXPECT_EQ(PVIOMMU_EV_RELEASED, ev.type);
-	EXPECT_EQ(1, ev.addr);
+	EXPECT_EQ(TOKEN, ev.addr);
 }
 
 /* ---- chains -------------------------------------------------------- */
@@ -1006,7 +974,7 @@ TEST_F(op, chain_of_successes_runs)
 	ASSERT_TRUE(pv_run(self->r));
 	EXPECT_EQ(PVIOMMU_OK, first->status);
 	EXPECT_EQ(PVIOMMU_OK, last->status);
-	/* An open end is no failure of what comes next */
+	/* The last op of a chain may have the flag: the next op runs if it succeeded */
 	pv_exec(self->r, pv_op(PVIOMMU_OP_NOP));
 }
 
@@ -1017,7 +985,6 @@ TEST_F(op, chain_reaches_over_doorbells)
 	pv_exec(self->r, pv_op(PVIOMMU_OP_NOP));
 }
 
-/* Each op has a status of its own */
 TEST_F(op, failures_without_chain_stop_nothing)
 {
 	struct pviommu_op *bad, *good;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty page logging, as a guest asks for it: what is mapped writable is dirty,
- * nothing else is, and the answer goes where it should.
+ * DIRTY_START, DIRTY_READ and DIRTY_STOP: the pages that are mapped writable are reported as
+ * dirty, no others are, and the bitmap is written where the op says, and nowhere else.
  */
 #include "lib/pv_test.h"
 
@@ -32,29 +32,14 @@ FIXTURE_TEARDOWN(dirty)
 	pv_expect_unchanged(&self->before);
 }
 
-static struct pviommu_op switch_op(__u32 domain, __u16 code)
-{
-	struct pviommu_op op = pv_op(code);
-
-	op.domain = domain;
-	return op;
-}
-
 static struct pviommu_op read_op(__u32 domain, __u64 iova, __u64 npages)
 {
-	struct pviommu_op op = switch_op(domain, PVIOMMU_OP_DIRTY_READ);
-
-	op.dirty.iova = iova;
-	op.dirty.size = npages * PV_PAGE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
+	return pv_op_dirty_read(domain, iova, npages * PV_PAGE);
 }
 
 static __u32 set(struct pv_ring *r, __u32 domain, bool on)
 {
-	return __pv_exec(r, switch_op(domain, on ? PVIOMMU_OP_DIRTY_START :
-						   PVIOMMU_OP_DIRTY_STOP));
+	return __pv_exec(r, on ? pv_op_dirty_start(domain) : pv_op_dirty_stop(domain));
 }
 
 static bool bit(struct pv_vm *vm, int i)
@@ -75,7 +60,7 @@ TEST_F(dirty, writable_pages)
 	ASSERT_EQ(PVIOMMU_OK, set(self->r, self->dom, true));
 	ASSERT_EQ(PVIOMMU_OK, set(self->r, self->dom, true));
 
-	/* From and to the middle of mappings; what was there before is written over */
+	/* From the middle of a mapping to the middle of another. Old bits are overwritten */
 	memset(pv_mem(&self->vm, PV_AT_REPLY), 0xff, PV_PAGE);
 	ASSERT_EQ(PVIOMMU_OK, __pv_exec(self->r, read_op(self->dom, IOVA + 4 * PV_PAGE, 128)));
 	EXPECT_EQ(1 + 32, self->r->last.result);
@@ -83,7 +68,7 @@ TEST_F(dirty, writable_pages)
 		EXPECT_EQ(i == 0 || i >= 96, bit(&self->vm, i));
 	EXPECT_TRUE(bit(&self->vm, 128));
 
-	/* Read again it is as dirty: a page stays mapped */
+	/* A page is dirty as long as it is mapped, however often that is read */
 	ASSERT_EQ(PVIOMMU_OK, __pv_exec(self->r, read_op(self->dom, IOVA, 1)));
 	EXPECT_EQ(0, self->r->last.result);
 	ASSERT_EQ(PVIOMMU_OK, __pv_exec(self->r, read_op(self->dom, IOVA, PAGES)));
@@ -93,6 +78,7 @@ TEST_F(dirty, writable_pages)
 	EXPECT_EQ(0, self->r->last.result);
 }
 
+/* DIRTY_READ needs a log; stopping a log that is off is no error */
 TEST_F(dirty, off)
 {
 	EXPECT_EQ(PVIOMMU_EINVAL, __pv_exec(self->r, read_op(self->dom, IOVA, 1)));
@@ -103,6 +89,7 @@ TEST_F(dirty, off)
 	EXPECT_EQ(PVIOMMU_OK, set(self->r, self->dom, false));
 }
 
+/* The largest range that one op may read */
 TEST_F(dirty, largest)
 {
 	ASSERT_EQ(PVIOMMU_OK, set(self->r, self->dom, true));
@@ -125,7 +112,7 @@ TEST_F(dirty, largest)
 
 TEST_F(dirty, errors)
 {
-	struct pviommu_op op = switch_op(self->dom, PVIOMMU_OP_DIRTY_START);
+	struct pviommu_op op = pv_op_dirty_start(self->dom);
 
 	op.raw[1] = 1;
 	EXPECT_EQ(PVIOMMU_EINVAL, __pv_exec(self->r, op));
@@ -144,7 +131,7 @@ TEST_F(dirty, errors)
 	expect_read(PVIOMMU_ENOENT, domain, self->dom + 77);
 	expect_read(PVIOMMU_EOPNOTSUPP, flags, 1 << 8);
 	expect_read(PVIOMMU_EFAULT, dirty.gpa, 1ULL << 40);
-	/* The last page of all is no overflow, one more is */
+	/* The last page of the address space is valid, one page more overflows */
 	expect_read(PVIOMMU_OK, dirty.iova, -PV_PAGE);
 	op = read_op(self->dom, -PV_PAGE, 2);
 	EXPECT_EQ(PVIOMMU_ERANGE, __pv_exec(self->r, op));

@@ -2,8 +2,9 @@
 /*
  * What devices really reach: DMA by edu devices, to and from what is mapped.
  *
- * A device tells nothing of a DMA that was refused, so each test looks at the
- * data. It never expects a refusal without having seen the same DMA succeed.
+ * An edu device does not tell that DMA was refused, so each test looks at the data. It
+ * never expects a refusal without having seen the same DMA succeed, or the device itself
+ * work, in the same test.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,15 +28,15 @@ FIXTURE(dma)
 };
 
 /*
- * A page of its own for each device, through which data gets into and out of
- * the device's buffer. It is mapped at its GPA, so that bypass does as well.
+ * A page for each device, by which data gets into and out of the device's buffer. It is
+ * mapped at its GPA, so that it can be used in bypass, too.
  */
 static __u64 scratch(int dev)
 {
 	return PV_DATA + dev * PV_PAGE;
 }
 
-/* A domain with @dev in it, from where it reaches its scratch page; 0: failed */
+/* A new domain with @dev in it, where its scratch page is mapped; 0 on failure */
 static __u32 new_domain(struct pv_ring *r, int dev)
 {
 	__u32 ep = r->vm->dev[dev].id, dom = pv_new_domain(r, ep);
@@ -68,9 +69,9 @@ FIXTURE_TEARDOWN(dma)
 	pv_expect_unchanged(&self->before);
 }
 
-/* ---- trying -------------------------------------------------------- */
+/* ---- attempts at DMA ------------------------------------------------ */
 
-/* Data that was never anywhere before */
+/* Data that has not been used before */
 static void fresh(__u64 *data)
 {
 	static __u64 count;
@@ -81,11 +82,11 @@ static void fresh(__u64 *data)
 }
 
 struct attempt {
-	__u64 out[LEN / 8];	/* what the device has, to be written to memory */
-	__u64 in[LEN / 8];	/* what was in memory before */
+	__u64 out[LEN / 8];	/* in the device; to be written to memory */
+	__u64 in[LEN / 8];	/* in memory; to be read by the device */
 };
 
-/* Fresh data in the device and at @gpa; the device must reach its scratch page */
+/* Put fresh data into the device and at @gpa. The device must reach its scratch page */
 static bool attempt_begin(struct pv_vm *vm, int dev, __u64 gpa, struct attempt *a)
 {
 	void *page = pv_mem(vm, scratch(dev));
@@ -103,7 +104,7 @@ static bool attempt_begin(struct pv_vm *vm, int dev, __u64 gpa, struct attempt *
 	return true;
 }
 
-/* From memory first, then to memory */
+/* The device reads @iova first, then writes it */
 static bool attempt_run(struct pv_vm *vm, int dev, __u64 iova)
 {
 	return edu_from_ram(&vm->dev[dev].vfio, iova, BACK, LEN) &&
@@ -115,7 +116,7 @@ static bool found(const struct pv_region *region, const void *data)
 	return memmem(region->hva, region->size, data, LEN);
 }
 
-/* What has arrived: PV_R in the device, PV_W at @gpa; ~0 if anything is odd */
+/* What has arrived: PV_R in the device, PV_W at @gpa; ~0 if there is other data than expected */
 static unsigned int attempt_end(struct pv_vm *vm, int dev, __u64 gpa, struct attempt *a)
 {
 	unsigned int access = 0;
@@ -125,7 +126,7 @@ static unsigned int attempt_end(struct pv_vm *vm, int dev, __u64 gpa, struct att
 		access |= PV_W;
 	else if (memcmp(pv_mem(vm, gpa), a->in, LEN))
 		return ~0;
-	/* What did not arrive there must have arrived nowhere */
+	/* The data must not have arrived anywhere else in memory */
 	memset(pv_mem(vm, gpa), 0, LEN);
 	elsewhere = found(&vm->low, a->out) || found(&vm->high, a->out) ||
 		    found(&vm->rom, a->out);
@@ -135,7 +136,7 @@ static unsigned int attempt_end(struct pv_vm *vm, int dev, __u64 gpa, struct att
 		access |= PV_R;
 	else if (memmem(pv_mem(vm, scratch(dev)), LEN, a->in, 8))
 		return ~0;
-	/* The device still has what it should have written */
+	/* The device still has the data that it was to write */
 	if (!edu_to_ram(&vm->dev[dev].vfio, scratch(dev), 0, LEN) ||
 	    memcmp(pv_mem(vm, scratch(dev)), a->out, LEN))
 		return ~0;
@@ -152,7 +153,10 @@ static unsigned int dma(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 	return attempt_end(vm, dev, gpa, &a);
 }
 
-/* The same in @domain, from where the scratch page can't be reached; comes from @home */
+/*
+ * The same for an endpoint that is in @domain for the attempt, and in @home before and after,
+ * as the scratch page need not be mapped in @domain.
+ */
 static unsigned int dma_in(struct pv_ring *r, int dev, __u32 domain, __u32 home, __u64 iova,
 			   __u64 gpa)
 {
@@ -206,7 +210,7 @@ TEST_F(dma, map_list)
 		EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA + i * PV_PAGE,
 				     TARGET + pages[i] * PV_PAGE));
 
-	/* One transfer over a page boundary: from two places in memory, and to two */
+	/* A transfer across a page boundary: the IOVAs are adjacent, the pages are not */
 	half = EDU_BUFFER_SIZE / 2;
 	from = pv_mem(&self->vm, TARGET + 10 * PV_PAGE - half);
 	fresh(from);
@@ -231,7 +235,7 @@ TEST_F(dma, prot)
 	EXPECT_EQ(PV_R, dma(&self->vm, 0, IOVA + 2 * PV_PAGE, PV_ROM));
 }
 
-/* The device has just used the page: it must be the flush that ends it */
+/* The device has just used the page, so the IOMMU may cache it: the flush must end that */
 TEST_F(dma, unmap_and_invalidate)
 {
 	struct pv_state before, after;
@@ -260,7 +264,7 @@ TEST_F(dma, remap_elsewhere)
 	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA, PV_HIGH));
 }
 
-/* What is contiguous in memory, and could have been mapped as one large page */
+/* One small page of contiguous memory, which the IOMMU's driver might map as a large page */
 TEST_F(dma, unmap_one_page_of_many)
 {
 	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_HIGH_SIZE, PV_RW);
@@ -293,7 +297,7 @@ TEST_F(dma, two_endpoints_two_domains)
 		SKIP(return, "needs two devices");
 	other = new_domain(self->r, 1);
 	ASSERT_NE(0, other);
-	/* The same IOVA leads to two places, another to none for one of them */
+	/* The same IOVA leads to two places; another one leads nowhere for device 0 */
 	pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW);
 	pv_map(self->r, other, IOVA, PV_HIGH, PV_PAGE, PV_RW);
 	pv_map(self->r, other, IOVA + PV_PAGE, PV_HIGH + PV_PAGE, PV_PAGE, PV_RW);
@@ -303,7 +307,7 @@ TEST_F(dma, two_endpoints_two_domains)
 	EXPECT_EQ(0, dma(&self->vm, 0, IOVA + PV_PAGE, PV_HIGH + PV_PAGE));
 	EXPECT_EQ(0, dma(&self->vm, 0, scratch(1), TARGET));
 
-	/* What is done to one is not done to the other */
+	/* Unmapping in one domain does not affect the other */
 	pv_unmap_all(self->r, other);
 	pv_inv(self->r, other);
 	EXPECT_EQ(PV_RW, dma(&self->vm, 0, IOVA, TARGET));
@@ -322,7 +326,7 @@ TEST_F(dma, two_endpoints_one_domain)
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(0, dma(&self->vm, 0, IOVA, TARGET));
 	EXPECT_EQ(0, dma(&self->vm, 1, IOVA, TARGET));
-	/* One leaves, the other stays */
+	/* One endpoint leaves, the other one stays */
 	EXPECT_EQ(0, dma_in(self->r, 1, PVIOMMU_DOMAIN_BLOCKED, self->dom, IOVA, TARGET));
 	pv_err_free(PVIOMMU_EBUSY, self->r, self->dom);
 }
@@ -365,7 +369,7 @@ TEST_F(dma, bypass)
 	EXPECT_EQ(0, dma(&self->vm, 0, IOVA, TARGET));
 }
 
-/* A guest without a driver sees no IOMMU */
+/* Without a driver in the guest, there seems to be no IOMMU */
 TEST_F(dma, bypass_without_interface)
 {
 	pv_reset(&self->vm);
@@ -423,7 +427,7 @@ TEST_F(dma, revoked_memory)
 
 /* ---- faults -------------------------------------------------------- */
 
-/* Of Linux' drivers for the IOMMUs of PCs, AMD's passes faults on */
+/* Of the IOMMU drivers for PCs, only AMD's reports faults to us */
 static bool is_amd(void)
 {
 	struct dirent *entry;
@@ -438,8 +442,8 @@ static bool is_amd(void)
 }
 
 /*
- * Emulated ones don't always. Does the driver hear of a fault in the blocked
- * domain, which it keeps for itself?
+ * An emulated IOMMU may not report faults at all. Try it in the blocked domain, whose faults
+ * the driver logs itself.
  */
 static bool faults_are_reported(struct pv_vm *vm)
 {

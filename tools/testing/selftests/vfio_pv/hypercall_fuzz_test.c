@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Streams of random ops, and a model that foretells what becomes of each.
+ * Streams of random ops, and a model that predicts the outcome of each.
  *
  *   hypercall_fuzz_test [--seed N] [--ops N] [--seconds N] [--sweep N] [--tables 0]
  *	[harness options]
  *
  * PV_FUZZ_OPS in the environment is another default for --ops.
  *
- * With two devices or more, the last one's VM lends memory to the other VM. With KVM,
- * there is a CPU that stores to tables, and a server that claims the type of the VM's memory
- * and lets go of it.
+ * With two devices or more, the last one's VM lends memory to the other VM. With KVM, there is a
+ * CPU that stores to tables, and a server that claims the type of the VM's memory and drops it.
  *
- * Batches of ops go to four rings with one doorbell. Every op must end as the model
- * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
- * must see what the model sees. Between batches entries of tables change, memory comes and
- * goes, or is given back page by page, grants too, and the VM that they are from, devices
- * are closed and opened, quotas and the doorbell's budget change, the interface restarts.
- * A device below a root port at which the emulator raises PCIe errors has some, and is cut
- * off until a RECOVER.
+ * Batches of ops go to four rings with one doorbell. Every op must end as the model says, to the
+ * last bit: status, result, answer. Then LOOKUP and, at times, DMA must agree with the model.
+ * Between batches, entries of tables change, memory is unplugged and plugged, or released page
+ * by page, grants are made and end, the VM that lends is replaced, devices are closed and opened,
+ * quotas and the doorbell's budget change, and the interface is restarted. A device below a root
+ * port at which the emulator can inject PCIe errors has some, and is cut off until a RECOVER.
  *
- * Where the kernel tells what was reached in the host's modules, that is counted.
+ * If the kernel has kcov, the places that were reached in the host's modules are counted.
  *
- * The seed, which is printed, decides everything. What fails is printed with the ops of
- * the same domain before it in the batch.
+ * The seed, which is printed, determines everything. A failing op is printed with the ops of the
+ * same domain before it in the batch.
  */
 #include <sys/mman.h>
 #include <time.h>
@@ -34,8 +32,8 @@ static struct {
 	__u64 seed;
 	__u64 ops;
 	__u64 seconds;
-	__u64 sweep;		/* after so many rounds */
-	__u64 tables;		/* guest-owned ones, too */
+	__u64 sweep;		/* LOOKUP of every page after so many rounds */
+	__u64 tables;		/* domains may have guest-owned tables */
 } options = { .seed = 305, .ops = 1000000, .sweep = 200, .tables = 1 };
 
 FIXTURE(fuzz)
@@ -99,7 +97,7 @@ static bool play_round(struct run *run)
 	return run_submit(run) && run_look_up(run, iovas, domains, nr) && run_change(run);
 }
 
-/* All is given back, and the counters agree */
+/* Reset: everything is freed, and the counters agree */
 static bool finish(struct run *run)
 {
 	struct pviommu_stats got, want = {};
@@ -181,7 +179,7 @@ TEST_F_TIMEOUT(fuzz, model, 100000)
 	EXPECT_TRUE(finish(run));
 }
 
-/* Our options first; the rest is for the harness */
+/* Our options come first, the rest is for the harness */
 int main(int argc, char **argv)
 {
 	struct { const char *name; __u64 *value; } known[] = {
@@ -195,7 +193,7 @@ int main(int argc, char **argv)
 
 	if (ops)
 		options.ops = strtoull(ops, NULL, 0);
-	/* Who does not say how much is wanted has the same ops each time */
+	/* Without options, the ops are the same each time */
 	if (ops || argc > 1) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		options.seed = now.tv_sec * 1000000000ULL + now.tv_nsec;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much there may be: mappings without end, quotas, and the bound on what
- * one doorbell does.
+ * Limits: the quotas of a VM, the bound on what one doorbell does, and that there is no other
+ * bound on the number of mappings. An op that takes several doorbells must look to the guest
+ * like one that takes one.
  */
 #include "lib/pv_test.h"
 
@@ -23,7 +24,7 @@ FIXTURE_VARIANT(limits)
 };
 
 FIXTURE_VARIANT_ADD(limits, budget_default) { .doorbell_pages = NULL };
-/* Less than what is worked on at a time: each step takes its own doorbell */
+/* Smaller than the chunks that the host works on, so that each chunk takes a doorbell */
 FIXTURE_VARIANT_ADD(limits, budget_small) { .doorbell_pages = "16" };
 
 FIXTURE_SETUP(limits)
@@ -113,7 +114,10 @@ TEST_F(limits, failure_late_undoes_all)
 	EXPECT_EQ(1, pv_state(self->r).pages_mapped);
 }
 
-/* To undo is work as well, and what others map where it is undone is theirs */
+/*
+ * Undoing a failed MAP takes doorbells, too. What another ring maps meanwhile, where it has
+ * been undone already, stays.
+ */
 TEST_F(limits, failure_late_is_undone_bit_by_bit)
 {
 	__u64 size = LARGE_SIZE - PV_DATA, most = 0, now, last;
@@ -166,7 +170,7 @@ TEST_F(limits, other_rings_go_on)
 	EXPECT_EQ(PVIOMMU_OK, op->status);
 }
 
-/* The host took its copy: what becomes of the slot is the guest's own affair */
+/* The host has copied the op when it begins: changing the slot has no effect */
 TEST_F(limits, begun_op_is_not_read_again)
 {
 	struct pviommu_op *op;
@@ -199,7 +203,7 @@ TEST_F(limits, memory_leaves_in_the_middle_of_a_map)
 	op = pv_push(self->r, pv_op_map(self->dom, IOVA, PV_DATA, LARGE_SIZE - PV_DATA, PV_RW));
 	pv_kick(self->r);
 	EXPECT_EQ(PVIOMMU_STATUS_PENDING, op->status);
-	/* The ring is in this memory too: nobody hears of the end */
+	/* The ring is in this memory, too, so the guest does not see the op end */
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.low));
 	EXPECT_EQ(0, pv_newest_vm_counter("pages_pinned"));
 	pv_kick(self->r);
@@ -209,7 +213,7 @@ TEST_F(limits, memory_leaves_in_the_middle_of_a_map)
 	EXPECT_EQ(PVIOMMU_STATUS_PENDING, op->status);
 }
 
-/* From its begin on, the domain that is being freed is of no use */
+/* A domain can't be used any more from the moment that FREE begins */
 TEST_F(limits, free_of_a_huge_domain)
 {
 	__u32 ep = self->vm.dev[0].id;
@@ -220,6 +224,8 @@ TEST_F(limits, free_of_a_huge_domain)
 	pv_detach(self->r, ep, self->dom);
 	op = pv_push(self->r, pv_op_free(self->dom));
 	pv_kick(self->r);
+	if (variant->doorbell_pages)
+		EXPECT_EQ(PVIOMMU_STATUS_PENDING, op->status);
 	if (op->status == PVIOMMU_STATUS_PENDING) {
 		pv_err_map(PVIOMMU_ENOENT, other, self->dom, IOVA << 2, PV_DATA, PV_PAGE, PV_RW);
 		pv_err_attach(PVIOMMU_ENOENT, other, ep, self->dom);
@@ -230,7 +236,7 @@ TEST_F(limits, free_of_a_huge_domain)
 	EXPECT_EQ(0, pv_state(self->r).domains);
 }
 
-/* Two rings free the same domain, each a part at a time */
+/* Two rings free the same domain at the same time, each of them piece by piece */
 TEST_F(limits, free_twice_at_once)
 {
 	struct pv_ring *other = &self->vm.ring[1];
@@ -246,6 +252,7 @@ TEST_F(limits, free_twice_at_once)
 	ASSERT_TRUE(pv_run(self->r));
 	EXPECT_TRUE(op[0]->status == PVIOMMU_OK || op[0]->status == PVIOMMU_ENOENT);
 	EXPECT_TRUE(op[1]->status == PVIOMMU_OK || op[1]->status == PVIOMMU_ENOENT);
+	EXPECT_TRUE(op[0]->status == PVIOMMU_OK || op[1]->status == PVIOMMU_OK);
 	EXPECT_EQ(0, pv_state(self->r).domains);
 }
 
@@ -262,20 +269,20 @@ TEST_F(limits, quota_of_mappings)
 	pv_list(&self->vm)[0] = PV_DATA >> 12;
 	pv_err_map_list(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_AT_LIST, 1, PV_RW);
 	EXPECT_EQ(4, pv_state(self->r).mappings);
-	/* What is unmapped has its pins until it is flushed, and counts until then */
+	/* Until it is flushed, an unmapped page is pinned and the mapping counts */
 	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
 	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
 	pv_inv(self->r, self->dom);
 	pv_map(self->r, self->dom, IOVA + PV_2M, PV_DATA, PV_PAGE, PV_RW);
 	pv_unmap_all(self->r, self->dom);
 	pv_inv(self->r, self->dom);
-	/* One MAP of more than there may be leaves nothing */
+	/* A MAP that would exceed the quota leaves nothing */
 	pv_err_map(PVIOMMU_ENOSPC, self->r, self->dom, IOVA, PV_DATA, 5 * PV_2M, PV_RW);
 	expect_idle();
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 4 * PV_2M, PV_RW);
 }
 
-/* To map and unmap without a flush has an end */
+/* Mapping and unmapping over and over without a flush meets the quota */
 TEST_F(limits, quota_of_unflushed_mappings)
 {
 	unsigned int i;
@@ -336,7 +343,7 @@ FIXTURE_TEARDOWN(many)
 	pv_expect_unchanged(&self->before);
 }
 
-/* More than type1 allows, one by one and as lists */
+/* More mappings than type1 allows, of one page each */
 TEST_F_TIMEOUT(many, more_than_65535_mappings, 120)
 {
 	const unsigned int total = 70000;
@@ -379,7 +386,7 @@ TEST_F(many, more_than_65535_pages_in_lists)
 	expect_idle();
 }
 
-/* Domains are cheap enough to have hundreds */
+/* The number of domains is limited by the quota only */
 TEST_F(many, hundreds_of_domains)
 {
 	__u32 first = self->dom + 1, i;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the ops that succeed do: domains, mappings, look-ups, flushes, events,
- * as far as it shows without DMA.
+ * What successful ops do, as far as it shows without DMA: queries, domains, MAP, MAP_LIST,
+ * UNMAP and INVALIDATE, LOOKUP, and events about memory that leaves. For DMA see
+ * hypercall_dma_test.
  */
 #include "lib/pv_test.h"
 
@@ -37,7 +38,7 @@ FIXTURE_TEARDOWN(map)
 	pv_expect_unchanged(&self->before);
 }
 
-/* What there is beyond the empty domain */
+/* What the counters say; pages pinned beyond those of the empty domain */
 #define expect_state(mapped, pinned, nr_mappings) do {				\
 	struct pv_state __now = pv_state(self->r);				\
 										\
@@ -46,7 +47,7 @@ FIXTURE_TEARDOWN(map)
 	EXPECT_EQ(nr_mappings, __now.mappings);					\
 } while (0)
 
-/* @iova leads to @gpa, in a page that is good for @size more bytes */
+/* LOOKUP leads to @_gpa, in a page that has @_size bytes from there to its end */
 #define expect_lookup(_iova, _gpa, _size, _pgshift, _prot) do {			\
 	EXPECT_EQ(PVIOMMU_OK, __pv_lookup(self->r, self->dom, _iova));		\
 	EXPECT_EQ(_gpa, self->r->last.lookup.gpa);				\
@@ -97,7 +98,7 @@ TEST_F(map, probe)
 	}
 	EXPECT_TRUE(msi);
 
-	/* The window is what can be mapped */
+	/* All of the window can be mapped, and nothing beyond it */
 	pv_map(self->r, self->dom, p->window_start, PV_DATA, PV_PAGE, PV_RW);
 	pv_map(self->r, self->dom, p->window_last - PV_PAGE + 1, PV_DATA, PV_PAGE, PV_RW);
 	pv_err_map(PVIOMMU_ERANGE, self->r, self->dom, p->window_last - PV_PAGE + 1, PV_DATA,
@@ -161,7 +162,7 @@ TEST_F(map, attach_to_where_it_is)
 	pv_detach(self->r, self->ep, PVIOMMU_DOMAIN_BLOCKED);
 }
 
-/* Leaving bypass unpins the guest's memory, going there pins it */
+/* Entering bypass pins all of the guest's memory, leaving it unpins that */
 TEST_F(map, bypass_pins_all_memory)
 {
 	__u64 all = (PV_LOW_SIZE + PV_HIGH_SIZE + PV_ROM_SIZE) / PV_PAGE;
@@ -196,7 +197,7 @@ TEST_F(map, busy_domain_is_not_freed)
 {
 	pv_map(self->r, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
 	pv_err_free(PVIOMMU_EBUSY, self->r, self->dom);
-	/* And takes mappings as before */
+	/* It takes mappings as before */
 	expect_lookup(IOVA, PV_DATA, PV_PAGE, 12, PV_RW);
 	pv_map(self->r, self->dom, IOVA + PV_PAGE, PV_DATA, PV_PAGE, PV_RW);
 	pv_detach(self->r, self->ep, self->dom);
@@ -245,7 +246,7 @@ TEST_F(map, same_page_at_many_iovas)
 
 TEST_F(map, map_over_the_end_of_a_region)
 {
-	/* Two regions that touch are one memory */
+	/* Adjacent regions are one memory */
 	struct pv_region next = {
 		.gpa = PV_HIGH + PV_HIGH_SIZE, .size = PV_2M, .hva = self->vm.low.hva,
 		.writable = true,
@@ -272,7 +273,7 @@ TEST_F(map, list_of_scattered_pages)
 {
 	unsigned int i;
 
-	/* Backwards, with two neighbours and a page that is there twice */
+	/* In descending order, but for two pages, and with one page twice */
 	for (i = 0; i < PVIOMMU_LIST_MAX; i++)
 		pv_list(&self->vm)[i] = (PV_DATA >> 12) + 1000 - i;
 	pv_list(&self->vm)[7] = pv_list(&self->vm)[6] + 1;
@@ -320,10 +321,10 @@ TEST_F(map, unmap_keeps_pins_until_the_flush)
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 0x8000, PV_RW);
 	pv_unmap(self->r, self->dom, IOVA, 0x8000);
 	EXPECT_EQ(0x8000, self->r->last.result);
-	/* It counts as a mapping, too, until it is flushed */
+	/* Until the flush it still counts as a mapping */
 	expect_state(0, 8, 1);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA);
-	/* A flush of something else is none of it */
+	/* A flush of another range or domain does not unpin it */
 	pv_inv_page(self->r, self->dom, IOVA + 0x8000, 0x1000);
 	pv_inv_page(self->r, self->dom, IOVA - 0x1000, 0x1000);
 	pv_inv(self->r, PVIOMMU_DOMAIN_BYPASS);
@@ -380,12 +381,12 @@ TEST_F(map, unmap_in_the_middle)
 	expect_state(8, 16, 16);
 	pv_inv_page(self->r, self->dom, IOVA, 0x10000);
 	expect_state(8, 8, 8);
-	/* The holes can be mapped anew */
+	/* The holes can be mapped again */
 	pv_map(self->r, self->dom, IOVA + PV_PAGE, PV_HIGH, PV_PAGE, PV_R);
 	expect_lookup(IOVA + PV_PAGE, PV_HIGH, PV_PAGE, 12, PV_R);
 }
 
-/* The same, of pages that are nowhere near each other */
+/* The same with pages that are scattered */
 TEST_F(map, unmap_in_the_middle_of_a_list)
 {
 	unsigned int i;
@@ -425,7 +426,7 @@ TEST_F(map, large_pages_are_not_cut)
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, 0x40000000 + PV_2M);
 }
 
-/* Small pages of what is contiguous can be taken one by one all the same */
+/* A MAP of small pages can be unmapped page by page, though the memory is contiguous */
 TEST_F(map, small_pages_of_a_large_area)
 {
 	pv_map(self->r, self->dom, 0x40000000, PV_DATA, 2 * PV_2M, PV_RW);
@@ -477,7 +478,7 @@ TEST_F(map, revoked_memory)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
-	/* Gone, flushed and unpinned; the other memory is as it was */
+	/* Their mappings are gone, flushed and unpinned; other memory stays mapped */
 	expect_state(6, 6, 3);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 0x10000);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 0x20000);
@@ -502,7 +503,7 @@ TEST_F(map, revoked_memory)
 	expect_event(IOVA + 0x31000, PV_HIGH + 0x9000, 0x1000);
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 
-	/* What has left can't be mapped until it is back */
+	/* Memory that has left can't be mapped until it is back */
 	pv_err_map(PVIOMMU_EFAULT, self->r, self->dom, IOVA + 0x10000, PV_HIGH, PV_PAGE, PV_RW);
 	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
 	pv_map(self->r, self->dom, IOVA + 0x10000, PV_HIGH, PV_PAGE, PV_RW);
@@ -517,7 +518,7 @@ TEST_F(map, revoked_memory_that_waits_for_a_flush)
 	pv_inv(self->r, self->dom);
 }
 
-/* Of a large page of which a part leaves the rest stays, as small ones */
+/* Half of a large page leaves: the other half stays mapped, as small pages */
 TEST_F(map, revoked_part_of_a_large_page)
 {
 	char *hva = pv_mem(&self->vm, PV_DATA);
@@ -531,7 +532,7 @@ TEST_F(map, revoked_part_of_a_large_page)
 	struct pviommu_event ev;
 	unsigned int i;
 
-	/* Pages that are not neighbours in host memory either */
+	/* Touch the pages in another order, so that they are not contiguous on the host */
 	for (i = 0; i < 512; i++)
 		hva[(i * 5 % 512) * PV_PAGE] = 1;
 	ASSERT_EQ(0, pv_region_map(&self->vm, &half));
@@ -543,12 +544,12 @@ TEST_F(map, revoked_part_of_a_large_page)
 	expect_state(256, 256, 1);
 	expect_event(0x40000000 + half.size, rest.gpa, rest.size);
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
-	/* Each can be unmapped */
+	/* Small pages can be unmapped one by one */
 	pv_unmap(self->r, self->dom, 0x40000000 + 7 * PV_PAGE, PV_PAGE);
 	expect_lookup(0x40000000 + 8 * PV_PAGE, half.gpa + 8 * PV_PAGE, PV_PAGE, 12, PV_RW);
 }
 
-/* The interface begins anew, with so much room for events that wait */
+/* Start the interface anew, with room for @max_events waiting events */
 #define restart(max_events) do {						\
 	ASSERT_TRUE(pv_param_set("max_events", max_events));			\
 	pv_reset(&self->vm);							\
@@ -557,7 +558,7 @@ TEST_F(map, revoked_part_of_a_large_page)
 	ASSERT_NE(0, self->dom);						\
 } while (0)
 
-/* One for each mapping of a page that leaves */
+/* Map a page @n times and take it away, which gives an event for each mapping */
 #define provoke_events(n) do {							\
 	unsigned int __i;							\
 										\
@@ -568,7 +569,7 @@ TEST_F(map, revoked_part_of_a_large_page)
 	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, pv_events(&self->vm)->prod);		\
 } while (0)
 
-/* What the ring has no room for comes with a doorbell, in its order */
+/* Events that found no room in the ring are delivered in order, with later doorbells */
 TEST_F(map, events_that_wait)
 {
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
@@ -580,7 +581,7 @@ TEST_F(map, events_that_wait)
 	EXPECT_EQ(5, ring->waiting);
 	EXPECT_EQ(2, ring->lost);
 	EXPECT_EQ(2, pv_stats(self->r).events_lost);
-	/* No room, no news */
+	/* As long as nothing is consumed and no doorbell rings, no event is delivered */
 	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, ring->prod);
 	ring->cons += 2;
 	EXPECT_EQ(PVIOMMU_EVENT_SLOTS, ring->prod);
@@ -597,7 +598,7 @@ TEST_F(map, events_that_wait)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 	EXPECT_EQ(2, ring->lost);
 
-	/* What waits when the interface ends is not for the next */
+	/* Events that wait when the interface ends are not delivered to the next one */
 	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
 	ring->cons -= PVIOMMU_EVENT_SLOTS;
 	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_RW);
@@ -609,7 +610,7 @@ TEST_F(map, events_that_wait)
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 }
 
-/* A new event brings those along that waited before it */
+/* A new event is delivered behind those that were waiting */
 TEST_F(map, events_in_order)
 {
 	struct pviommu_event ev;
@@ -644,7 +645,7 @@ TEST_F(map, events_that_find_no_room)
 		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
 	EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 
-	/* The gap shows in the number of the next */
+	/* The sequence number of the next event shows how many were lost */
 	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
 	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_RW);
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
@@ -652,7 +653,7 @@ TEST_F(map, events_that_find_no_room)
 	EXPECT_EQ(PVIOMMU_EVENT_SLOTS + 5, ev.seq);
 }
 
-/* The event ring is written only while it says that it is one */
+/* The host writes to the event ring only while the cookie is there */
 TEST_F(map, events_without_the_cookie)
 {
 	pv_events(&self->vm)->cookie ^= 1;

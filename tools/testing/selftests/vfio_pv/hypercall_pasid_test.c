@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PASIDs. The first device has been given some by the module pviommu_test_pasid.
+ * PASIDs. The first device has some, which the module pviommu_test_pasid gave it.
  *
- * What an op has brought about is looked up in the tables of the host's IOMMU, which the
- * emulator reads (lib/pv_vtd.c): each IOVA leads to the very page of this process that the
- * op named, and to nothing else. Besides, the IOMMU takes requests of the device for
- * requests with PASID 1, so that DMA tells the same.
+ * After each op the test looks at the tables of the host's IOMMU, which the emulator can read
+ * (lib/pv_vtd.c): each IOVA must lead to the very page of this process that the op named, and
+ * to no other. Besides, the IOMMU treats all requests of the device as requests with PASID 1,
+ * so DMA must agree.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -34,7 +34,7 @@ FIXTURE(pasid)
 	struct pv_ring *r;
 	const char *bdf;
 	__u32 ep;
-	__u32 other;	/* the device that has none */
+	__u32 other;	/* an endpoint without PASIDs */
 	__u32 dom;
 };
 
@@ -42,7 +42,7 @@ FIXTURE_SETUP(pasid)
 {
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 2, 2, PV_LOW_SIZE);
-	/* For DMA before the first of which the IOMMU has to be told */
+	/* Before the device does any DMA, or the IOMMU would have to be told of the change */
 	if (pv_write_file(ACTION, "redirect"))
 		SKIP(return, "needs pviommu_test_pasid");
 	if (!pv_vtd_usable())
@@ -95,7 +95,7 @@ static struct pviommu_op inv_page(__u32 dom, __u32 pasid, __u64 addr, __u64 size
 	return with(pv_op_inv_page(dom, addr, size), pasid);
 }
 
-/* ---- what the host's tables say ---- */
+/* ---- what the tables of the host's IOMMU say ---- */
 
 /* Nothing is attached at PASID 1 */
 #define expect_blocked() do {							\
@@ -105,7 +105,7 @@ static struct pviommu_op inv_page(__u32 dom, __u32 pasid, __u64 addr, __u64 size
 	EXPECT_FALSE(__e.present);						\
 } while (0)
 
-/* At @pasid, @iova leads to the page that is at @gpa, with @rights; not at all if -1 */
+/* At @at_pasid, @iova leads to the page at @gpa_at with @rights; nowhere if @gpa_at is -1 */
 #define expect_leads(at_pasid, iova, gpa_at, rights) do {				\
 	__u64 __gpa = gpa_at, __hpa = PV_VTD_NOWHERE;				\
 	struct pv_vtd_pasid __e;						\
@@ -126,7 +126,7 @@ static struct pviommu_op inv_page(__u32 dom, __u32 pasid, __u64 addr, __u64 size
 #define expect_reaches(gpa)	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, gpa))
 #define expect_no_reach(gpa)	EXPECT_FALSE(pv_reaches(&self->vm, IOVA, gpa))
 
-/* A second domain, which leads elsewhere */
+/* Another domain, in which IOVA leads to another page than TARGET */
 static __u32 second_domain(struct pv_ring *r, __u32 ep)
 {
 	__u32 dom = pv_new_domain(r, ep);
@@ -137,7 +137,7 @@ static __u32 second_domain(struct pv_ring *r, __u32 ep)
 	return dom;
 }
 
-/* ---- what is told ---- */
+/* ---- what the guest is told ---- */
 
 static struct pviommu_probe probe(struct pv_vm *vm, __u32 ep)
 {
@@ -148,7 +148,7 @@ static struct pviommu_probe probe(struct pv_vm *vm, __u32 ep)
 	return *reply;
 }
 
-/* The IOMMU's PASIDs have one bit, those of the device more */
+/* The IOMMU supports PASIDs of one bit, the device larger ones */
 TEST_F(pasid, probe)
 {
 	EXPECT_EQ(1, probe(&self->vm, self->ep).pasid_bits);
@@ -157,7 +157,7 @@ TEST_F(pasid, probe)
 	EXPECT_NE(0, self->r->last.result & PVIOMMU_F_PASID);
 }
 
-/* A VM of which no device has PASIDs */
+/* The feature is not offered to a VM whose devices have no PASIDs */
 TEST_F(pasid, not_offered_without)
 {
 	struct pviommu_start *start;
@@ -204,7 +204,7 @@ TEST_F(pasid, attach_refuses)
 	pv_err_exec(PVIOMMU_ERANGE, self->r, attach(self->ep, 999, 1U << 20));
 	pv_err_exec(PVIOMMU_ENOENT, self->r, attach(self->ep, 999, PASID));
 	expect_blocked();
-	/* What can't fail, where nothing is attached */
+	/* Blocking can't fail, and nothing is attached anyway */
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 }
 
@@ -266,14 +266,14 @@ TEST_F(pasid, attach_and_detach)
 	expect_leads(PASID, IOVA + 4 * PV_PAGE, ~0ULL, 0);
 	expect_leads(PASID, IOVA - PV_PAGE, ~0ULL, 0);
 	expect_reaches(TARGET);
-	/* Once more is nothing */
+	/* Attaching where it is attached already changes nothing */
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	pv_exec(self->r, detach(self->ep, self->dom, PASID));
 	expect_blocked();
 	expect_no_reach(TARGET);
 }
 
-/* The endpoint itself is where it was, and goes where it wants */
+/* The endpoint without a PASID is attached and detached independently of the PASID */
 TEST_F(pasid, apart_from_the_endpoint)
 {
 	__u32 dom = second_domain(self->r, self->ep);
@@ -336,7 +336,7 @@ TEST_F(pasid, unmap_and_invalidate)
 
 	pv_unmap(self->r, self->dom, IOVA, PV_PAGE);
 	EXPECT_EQ(pinned, pv_state(self->r).pages_pinned);
-	/* Elsewhere nothing waits */
+	/* A flush of other pages unpins nothing */
 	pv_exec(self->r, inv_page(self->dom, PASID, IOVA + 64 * PV_PAGE, PV_PAGE));
 	EXPECT_EQ(pinned, pv_state(self->r).pages_pinned);
 	pv_exec(self->r, inv_page(self->dom, PASID, IOVA, PV_PAGE));
@@ -352,7 +352,7 @@ TEST_F(pasid, unmap_and_invalidate)
 	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
 }
 
-/* What the PASID table leads to is a table of the guest's own */
+/* The PASID is attached to a domain with a guest-owned table */
 TEST_F(pasid, guest_owned_table)
 {
 	struct pv_table t = pv_table(&self->vm, 4, TABLES);
@@ -379,7 +379,7 @@ TEST_F(pasid, guest_owned_table)
 	expect_no_reach(TARGET);
 }
 
-/* A look that takes several doorbells is a look of the same op */
+/* INVALIDATE of a table that takes several doorbells */
 TEST_F(pasid, invalidate_in_pieces)
 {
 	struct pv_table t = pv_table(&self->vm, 4, TABLES);
@@ -391,10 +391,11 @@ TEST_F(pasid, invalidate_in_pieces)
 	self->dom = self->r->last.result;
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "16"));
+	self->r->kicks = 0;
 	pv_exec(self->r, inv(self->dom, PASID));
 	EXPECT_LT(1, self->r->kicks);
+	expect_leads(PASID, IOVA, TARGET + PV_PAGE, PV_RW);
 	expect_leads(PASID, IOVA + 500 * PV_PAGE, TARGET + 501 * PV_PAGE, PV_RW);
-	pv_unmap_all(self->r, pv_new_domain(self->r, self->ep));
 }
 
 /* ---- limits ---- */
@@ -408,7 +409,7 @@ TEST_F(pasid, quota)
 	expect_blocked();
 	ASSERT_TRUE(pv_param_set("max_pasids", "1"));
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
-	/* To move one takes no more */
+	/* Moving a PASID takes no more of the quota */
 	pv_exec(self->r, attach(self->ep, dom, PASID));
 	pv_exec(self->r, detach(self->ep, dom, PASID));
 }
@@ -421,7 +422,7 @@ TEST_F(pasid, reset)
 	expect_leads(PASID, PV_SOURCE, PV_FROM, PV_R);
 	pv_reset(&self->vm);
 	expect_blocked();
-	/* Nor is it there for the next interface */
+	/* The next interface begins without it */
 	pv_start(&self->vm, 1, 6);
 	self->dom = pv_new_domain(self->r, self->ep);
 	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, self->dom, PASID));
@@ -447,9 +448,25 @@ TEST_F(pasid, close)
 	expect_blocked();
 }
 
+/* A VM that has attached a PASID, and waits to be killed */
+static void attach_and_wait(struct pv_vm *vm, int ready)
+{
+	struct pv_ring *r = &vm->ring[0];
+	__u32 dom;
+
+	if (pv_vm_open(vm, 2, PV_LOW_SIZE) || __pv_start(vm, 1, 6))
+		_exit(1);
+	dom = pv_new_domain(r, vm->dev[0].id);
+	if (!dom || __pv_map(r, dom, IOVA, TARGET, PV_PAGE, PV_RW) ||
+	    __pv_exec(r, attach(vm->dev[0].id, dom, PASID)) || write(ready, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
 TEST_F(pasid, killed)
 {
-	char bdf[16], c;
+	char bdf[16], byte;
 	int pipes[2], status;
 	pid_t pid;
 
@@ -457,23 +474,18 @@ TEST_F(pasid, killed)
 	pv_vm_close(&self->vm);
 	ASSERT_EQ(0, pipe(pipes));
 	pid = fork();
-	if (!pid) {
-		if (!pv_vm_open(&self->vm, 2, PV_LOW_SIZE) && !__pv_start(&self->vm, 1, 6))
-			self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
-		if (self->dom && !__pv_map(self->r, self->dom, IOVA, TARGET, PV_PAGE, PV_RW) &&
-		    !__pv_exec(self->r, attach(self->vm.dev[0].id, self->dom, PASID)))
-			write(pipes[1], "!", 1);
-		for (;;)
-			pause();
-	}
-	EXPECT_EQ(1, read(pipes[0], &c, 1));
+	ASSERT_LE(0, pid);
+	if (!pid)
+		attach_and_wait(&self->vm, pipes[1]);
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	close(pipes[0]);
 	self->bdf = bdf;
+	/* Attached: where there is no mapping, the PASID leads nowhere */
 	expect_leads(PASID, IOVA + PV_PAGE, ~0ULL, 0);
 	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	expect_blocked();
-	close(pipes[0]);
-	close(pipes[1]);
 }
 
 /* ---- errors of devices ---- */
@@ -493,7 +505,7 @@ TEST_F(pasid, isolation)
 	expect_no_reach(TARGET);
 	pv_err_exec(PVIOMMU_EACCES, self->r, attach(self->ep, self->dom, PASID));
 	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_recover(self->ep));
-	/* It was cut off, so it is not there; what can't fail does not */
+	/* Isolation has detached the PASID. Blocking can't fail */
 	pv_err_exec(PVIOMMU_EINVAL, self->r, detach(self->ep, self->dom, PASID));
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
@@ -505,7 +517,7 @@ TEST_F(pasid, isolation)
 	expect_reaches(TARGET);
 }
 
-/* The guest is told, and the domain is free for use elsewhere, at once */
+/* The host has detached the PASID: the domain can be freed at once */
 TEST_F(pasid, isolation_frees_the_domain)
 {
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
@@ -535,7 +547,7 @@ TEST_F(pasid, shown_to_the_administrator)
 	expect_shown(0, "False", 0);
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	expect_shown(1, "False", 1);
-	/* That is why */
+	/* The PASID keeps the domain busy */
 	pv_err_free(PVIOMMU_EBUSY, self->r, self->dom);
 	pv_exec(self->r, detach(self->ep, self->dom, PASID));
 	expect_shown(0, "False", 0);
@@ -543,7 +555,7 @@ TEST_F(pasid, shown_to_the_administrator)
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
 	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 1000));
-	/* For the records of the domain to follow */
+	/* An op makes the host update its records of the domain */
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	expect_shown(0, "True", 0);
 	ASSERT_EQ(0, pv_write_file(ACTION, "resume"));
@@ -567,7 +579,7 @@ FIXTURE_VARIANT(space)
 	const char *place;
 };
 
-/* Where the interface's own capability is */
+/* Where pviommu_vfio_pci puts the interface's capability */
 FIXTURE_VARIANT_ADD(space, std)
 {
 	.place = "std",
@@ -578,7 +590,7 @@ FIXTURE_VARIANT_ADD(space, ext)
 	.place = "ext",
 };
 
-/* The only one in the list; 0 if there is none, or another */
+/* The PASID capability; 0 if there is none, or more than one */
 static unsigned int find_pasid(const struct vfio_dev *dev)
 {
 	unsigned int pos = 0x100, found = 0, ttl = 960;
@@ -599,7 +611,7 @@ FIXTURE_SETUP(space)
 {
 	if (pv_write_file(ACTION, "redirect"))
 		SKIP(return, "needs pviommu_test_pasid");
-	/* The others have no extended config space */
+	/* Only the device with PASIDs has extended config space */
 	ASSERT_EQ(0, pv_write_file(PLACE, variant->place));
 	ASSERT_EQ(0, pv_vm_open(&self->vm, 1, PV_LOW_SIZE));
 	self->dev = &self->vm.dev[0].vfio;
@@ -617,7 +629,7 @@ static __u16 ctrl(const struct vfio_dev *dev, unsigned int pos)
 	return vfio_config_read32(dev, pos + 4) >> 16;
 }
 
-/* What the device itself has there */
+/* The control register that the device itself has */
 static __u16 own_ctrl(const char *bdf)
 {
 	char path[64];
@@ -639,7 +651,7 @@ TEST_F(space, shown)
 	EXPECT_EQ(1 << 8, vfio_config_read32(self->dev, self->pos + 4));
 }
 
-/* It is the same however it is read */
+/* A read of any size gives the same bytes */
 TEST_F(space, read_at_once)
 {
 	__u8 all[4096], part[16];
@@ -658,7 +670,7 @@ TEST_F(space, read_at_once)
 	}
 }
 
-/* Its control register is a guest's own */
+/* The guest has a control register of its own: the device's does not change */
 TEST_F(space, control)
 {
 	__u16 half = 0xffff;
@@ -682,7 +694,7 @@ TEST_F(space, control)
 	EXPECT_EQ(1, own_ctrl(self->dev->bdf));
 }
 
-/* As a VMM does that brings a saved one back: no command is given */
+/* A VMM may restore all of config space: this is no command */
 TEST_F(space, written_at_once)
 {
 	__u8 all[4096];
@@ -698,7 +710,10 @@ TEST_F(space, written_at_once)
 
 /* ---- every failure ---- */
 
-/* One after the other, from @from; each time it goes there or stays where it was */
+/*
+ * ATTACH of a PASID that moves it from domain @from to @to, with each failure in turn. It is
+ * then either moved or where it was.
+ */
 #define every_failure(what, from, to, from_gpa, to_gpa) do {			\
 	struct pv_fault_sweep __sweep = {};					\
 										\
@@ -723,10 +738,10 @@ TEST_F(space, written_at_once)
 		else								\
 			expect_leads(PASID, IOVA, __leads, PV_RW);		\
 	}									\
-	pv_fault_report(what, &__sweep);					\
+	EXPECT_LT(0, pv_fault_report(what, &__sweep));				\
 } while (0)
 
-/* A page is unmapped: it is flushed and unpinned, or it is not and the next one does it */
+/* INVALIDATE with each failure in turn: it has flushed and unpinned the page, or the next does */
 #define every_failure_of_inv(what, op) do {					\
 	struct pv_fault_sweep __sweep = {};					\
 										\
@@ -750,7 +765,7 @@ TEST_F(space, written_at_once)
 		__is = pv_state(self->r);					\
 		ASSERT_TRUE(pv_state_same(&__is, &__without));			\
 	}									\
-	pv_fault_report(what, &__sweep);					\
+	EXPECT_LT(0, pv_fault_report(what, &__sweep));				\
 } while (0)
 
 TEST_F_TIMEOUT(pasid, every_failure, 1200)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An op is read once. The host is stopped in the midst of each op that reads or writes
- * guest memory, or brings it in: the page is not there, and userfaultfd keeps it waiting.
- * The guest changes the op in its ring meanwhile. What becomes of it is what was sent.
+ * The host reads an op once. It is stopped in the middle of each op that reads guest memory,
+ * writes it, or faults it in: the page is missing, and userfaultfd makes the host wait for it.
+ * Meanwhile the guest changes the op in its ring. The op must do what it said when it was sent.
  */
 #include <pthread.h>
 
@@ -13,7 +13,7 @@
 #define IOVA		0x10000000ULL
 #define D		PVIOMMU_DOMAIN_FIRST		/* where things are mapped */
 #define SPARE		(PVIOMMU_DOMAIN_FIRST + 1)	/* where nothing is */
-#define T		(PVIOMMU_DOMAIN_FIRST + 2)	/* of a table */
+#define T		(PVIOMMU_DOMAIN_FIRST + 2)	/* with a guest-owned table */
 #define DATA		(PV_DATA + 0x100000)
 #define TABLES		(PV_DATA + 0x200000)
 #define TOKEN		0x123456789abcdefULL
@@ -31,7 +31,7 @@ FIXTURE(refetch)
 	int late;	/* userfaultfd */
 };
 
-/* Frames for MAP_LIST and RELEASE, none of which is where it was the last time */
+/* Frames for MAP_LIST and RELEASE: at each place another one than the last time */
 static void fill_list(void *page)
 {
 	static __u64 turn;
@@ -48,7 +48,7 @@ static void fill_table(void *page)
 	((__u64 *)page)[(IOVA >> 12) % 512] = DATA | PV_ENTRY_RW;
 }
 
-/* ---- the ops, and what must have become of each --------------------------------- */
+/* ---- the ops, and what each must have done --------------------------------------- */
 
 static struct pviommu_op op_map_list(__u32 ep)
 {
@@ -87,12 +87,7 @@ static bool is_mapped(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
 
 static struct pviommu_op op_release(__u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = PV_AT_LIST;
-	op.release.count = PAGES;
-	op.release.token = TOKEN;
-	return op;
+	return pv_op_release(PAGES, TOKEN);
 }
 
 static bool is_released(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
@@ -132,14 +127,7 @@ static bool is_counted(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot
 
 static struct pviommu_op op_dirty_read(__u32 ep)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
-
-	op.domain = D;
-	op.dirty.iova = KEPT - PV_PAGE;
-	op.dirty.size = 2 * PV_PAGE;
-	op.dirty.gpa = PV_AT_REPLY;
-	op.dirty.pgshift = 12;
-	return op;
+	return pv_op_dirty_read(D, KEPT - PV_PAGE, 2 * PV_PAGE);
 }
 
 static bool is_dirty(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
@@ -154,7 +142,7 @@ static struct pviommu_op op_alloc(__u32 ep)
 	return pv_op_alloc_table(ep, PVIOMMU_TABLE_X86_64_4, PV_AT_REPLY);
 }
 
-/* Its table is empty: a PAGING domain would refuse, another root would be another table */
+/* A domain with an empty table, as its look finds; MAP is refused, so it is no PAGING domain */
 static bool is_allocated(struct pv_vm *vm, __u32 ep, const struct pviommu_op *slot)
 {
 	struct pv_ring *r = &vm->ring[0];
@@ -165,7 +153,7 @@ static bool is_allocated(struct pv_vm *vm, __u32 ep, const struct pviommu_op *sl
 	       !__pv_free(r, dom);
 }
 
-/* An entry of the page that comes late; the one beside it is not asked for */
+/* Look at one entry, of the page that comes late */
 static struct pviommu_op op_look(__u32 ep)
 {
 	return pv_op_inv_page(T, IOVA, PV_PAGE);
@@ -204,8 +192,6 @@ static const struct {
 
 FIXTURE_SETUP(refetch)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_START);
-
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, PV_LOW_SIZE);
 	self->late = pv_late_open();
@@ -220,10 +206,9 @@ FIXTURE_SETUP(refetch)
 	pv_entry(&self->t, IOVA, 1);
 	pv_exec(self->r, pv_op_alloc_table(self->ep, PVIOMMU_TABLE_X86_64_4, self->t.root));
 	ASSERT_EQ(T, self->r->last.result);
-	/* Nothing is pinned then */
+	/* Out of bypass, so that guest memory is not pinned and pages can be made to come late */
 	pv_attach(self->r, self->ep, D);
-	op.domain = D;
-	pv_exec(self->r, op);
+	pv_exec(self->r, pv_op_dirty_start(D));
 	pv_map(self->r, D, KEPT, PV_DATA, PV_PAGE, PV_RW);
 }
 
@@ -240,7 +225,7 @@ static void *kick(void *arg)
 	return NULL;
 }
 
-/* Word @n of the op is another; for WORDS, all of it */
+/* Invert word @n of the op; if that is WORDS, all of them */
 static void change(struct pviommu_op *op, unsigned int n)
 {
 	__u64 *words = (__u64 *)op;
@@ -286,7 +271,7 @@ TEST_F(refetch, ops_that_change_while_the_host_waits)
 
 		n = i % (WORDS + 1);
 		slot = pv_push(self->r, row->op(self->ep));
-		/* It is not cancelled by what the flags are then */
+		/* If the new flags were read as a chain, this one would be cancelled */
 		next = pv_push(self->r, pv_op(PVIOMMU_OP_NOP));
 		changed = *slot;
 		change(&changed, n);
@@ -319,8 +304,8 @@ TEST_F(refetch, ops_that_change_while_the_host_waits)
 }
 
 /*
- * The same of an op whose budget is used up while the host waits: it goes on, with the
- * next doorbell, from the host's copy.
+ * The same with an op that takes several doorbells, and is changed between them, too: it goes
+ * on from the host's copy.
  */
 TEST_F(refetch, begun_op_that_changes)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Rings, event ring and doorbell: where they are, what stops them.
+ * Rings, the event ring and the doorbell register: indices, wrapping, and what stops a ring.
+ * A ring that has stopped stays so until RESET, and other rings go on.
  */
 #include "lib/pv_test.h"
 
@@ -43,7 +44,7 @@ TEST_F(ring, wraps)
 	EXPECT_EQ(50 + r->slots, r->hdr->cons);
 }
 
-/* Each doorbell that reaches a ring counts, whether or not it finishes an op */
+/* hdr->served counts the doorbells that reached the ring, also if no op is finished */
 TEST_F(ring, served)
 {
 	struct pv_vm *vm = &self->vm;
@@ -58,7 +59,7 @@ TEST_F(ring, served)
 	domain = pv_new_domain(r, self->dev->id);
 	ASSERT_NE(0, domain);
 
-	/* One op, and more of it in each of several doorbells */
+	/* One op that takes several doorbells */
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "512"));
 	served = r->hdr->served;
 	r->kicks = 0;
@@ -67,7 +68,7 @@ TEST_F(ring, served)
 	EXPECT_LE(4, r->kicks);
 	EXPECT_EQ(served + r->kicks, r->hdr->served);
 
-	/* The count is the host's own, and begins anew with it */
+	/* The host keeps the count: the guest's store has no effect. START begins with 0 */
 	r->hdr->served = 77;
 	served += r->kicks;
 	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
@@ -86,7 +87,7 @@ TEST_F(ring, served)
 	EXPECT_EQ(served, r->hdr->served);
 }
 
-/* Each stops the ring that it is done to; the one beside it goes on */
+/* prod is further ahead than the ring is long: this ring stops, the next one goes on */
 TEST_F(ring, index_out_of_range)
 {
 	struct pv_vm *vm = &self->vm;
@@ -98,7 +99,7 @@ TEST_F(ring, index_out_of_range)
 	EXPECT_EQ(0, vm->ring[0].hdr->cons);
 	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
 
-	/* It does not come back when the index does */
+	/* Repairing the index does not start the ring again */
 	vm->ring[0].hdr->prod = 0;
 	vm->ring[0].hdr->error = 0;
 	pv_push(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
@@ -135,7 +136,7 @@ TEST_F(ring, cookie_wrong)
 	pv_exec(&vm->ring[1], pv_op(PVIOMMU_OP_NOP));
 }
 
-/* The host keeps its own count: the guest's store to cons is of no effect */
+/* The host keeps its own cons: the guest's store to it has no effect */
 TEST_F(ring, cons_is_the_hosts)
 {
 	struct pv_vm *vm = &self->vm;
@@ -176,7 +177,7 @@ TEST_F(ring, memory_leaves)
 	EXPECT_EQ(PVIOMMU_EFAULT, vm->ring[2].hdr->error);
 	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
 
-	/* It does not come back when the memory does */
+	/* They stay stopped when the memory is back */
 	ASSERT_EQ(0, pv_region_map(vm, &vm->high));
 	pv_kick(r);
 	EXPECT_EQ(1, hdr->cons);
@@ -196,7 +197,7 @@ TEST_F(ring, over_two_regions)
 
 	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
 	ASSERT_EQ(0, pv_region_map(vm, &next));
-	/* 64 ops in the last page of the one, 64 in the first of the other */
+	/* 64 ops in the last page of one region, 64 in the first page of the next */
 	pv_start_prepare(vm, 1, 7);
 	pv_start_descs(vm)[0].ops = next.gpa - PV_PAGE;
 	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
@@ -221,7 +222,7 @@ TEST_F(ring, event_ring_leaves)
 	start->events = PV_HIGH;
 	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
 	ASSERT_EQ(0, pv_region_unmap(vm, &vm->high));
-	/* Whatever there is to tell, it is not told into memory that was taken away */
+	/* An event must not be written to memory that was taken away */
 	ASSERT_NE(0, pv_new_domain(&vm->ring[0], self->dev->id));
 	pv_map(&vm->ring[0], PVIOMMU_DOMAIN_FIRST, PV_2M, PV_ROM, PV_PAGE, PV_R);
 	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
@@ -230,7 +231,7 @@ TEST_F(ring, event_ring_leaves)
 	EXPECT_EQ(0, pv_stats(&vm->ring[0]).events_lost);
 }
 
-/* Stores to the doorbell that name no ring */
+/* Doorbell values that name no ring of this interface */
 TEST_F(ring, doorbell_values)
 {
 	const __u32 values[] = {
@@ -251,7 +252,7 @@ TEST_F(ring, doorbell_values)
 	EXPECT_EQ(1, r->hdr->cons);
 }
 
-/* Only the process whose memory it is can be its VMM */
+/* A doorbell by another process than the VMM has no effect: it does not have the memory */
 TEST_F(ring, doorbell_of_another_process)
 {
 	struct pv_vm *vm = &self->vm;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The capability of an endpoint, and starting and stopping the interface.
+ * The interface's capability in config space, START with valid and invalid start blocks,
+ * negotiation of features, RESET, and what else stops the interface.
  */
 #include <pthread.h>
 
@@ -63,7 +64,7 @@ TEST_F(start, capability_registers)
 	EXPECT_EQ(0x12345678, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
 	EXPECT_EQ(0x9abcdef0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
 
-	/* What is read-only stays */
+	/* Writes to read-only registers have no effect */
 	pv_cap_write(vm, 0, PVIOMMU_CAP_SIGNATURE_OFF, 0);
 	pv_cap_write(vm, 0, PVIOMMU_CAP_ENDPOINT_OFF, 0);
 	pv_cap_write(vm, 0, PVIOMMU_CAP_FEATURES_OFF, 0);
@@ -120,7 +121,7 @@ TEST_F(start, capability_writes_of_other_widths_do_nothing)
 	EXPECT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
 }
 
-/* A VMM saves and restores the whole of config space */
+/* A VMM may save and restore the whole of config space: this is no command */
 TEST_F(start, capability_survives_restore)
 {
 	struct pv_vm *vm = &self->vm;
@@ -134,7 +135,7 @@ TEST_F(start, capability_survives_restore)
 	EXPECT_EQ(0, memcmp(before, after, sizeof(before)));
 	EXPECT_TRUE(pv_running(vm));
 
-	/* Neither do zeroes or ones give a command */
+	/* Nor is a write of all zeroes or all ones */
 	memset(before + self->dev->cap, 0, PVIOMMU_CAP_LEN);
 	ASSERT_EQ(0, vfio_config_write(&self->dev->vfio, 0, before, sizeof(before)));
 	EXPECT_TRUE(pv_running(vm));
@@ -146,7 +147,7 @@ TEST_F(start, capability_survives_restore)
 
 /* ---- START --------------------------------------------------------- */
 
-/* A field of the start block, or of a ring's descriptor, by its width in bits */
+/* A field of the start block, or of a ring's descriptor, with its width in bits */
 #define DESC		0x1000
 #define BLOCK16(field)	.len = 2, .off = offsetof(struct pviommu_start, field)
 #define BLOCK32(field)	.len = 4, .off = offsetof(struct pviommu_start, field)
@@ -154,7 +155,7 @@ TEST_F(start, capability_survives_restore)
 #define DESC32(field)	.len = 4, .off = DESC + offsetof(struct pviommu_ring_desc, field)
 #define DESC64(field)	.len = 8, .off = DESC + offsetof(struct pviommu_ring_desc, field)
 
-/* A good start but for one field of the start block, or of a ring */
+/* A valid start block and descriptors, but for one field */
 static const struct {
 	const char *what;
 	size_t len, off;
@@ -216,7 +217,7 @@ TEST_F(start, every_bad_field_is_refused)
 	unsigned int i;
 
 	ASSERT_EQ(0, pv_vm_add_bar(vm, 0));
-	/* The first ring, and the second one */
+	/* Each field of a descriptor is tried in the first ring's and in the second one's */
 	for (i = 0; i < ARRAY_SIZE(bad_starts) * 2; i++) {
 		struct pviommu_start *start = pv_start_prepare(vm, 2, 7);
 		size_t off = bad_starts[i / 2].off;
@@ -236,7 +237,7 @@ TEST_F(start, every_bad_field_is_refused)
 	EXPECT_TRUE(pv_running(vm));
 }
 
-/* Memory ends behind the first descriptor */
+/* RAM ends behind the first descriptor: START of one ring succeeds, of two it fails */
 TEST_F(start, descriptors_in_part_beyond_ram)
 {
 	const __u64 at = PV_LOW_SIZE - sizeof(struct pviommu_ring_desc);
@@ -252,8 +253,8 @@ TEST_F(start, descriptors_in_part_beyond_ram)
 }
 
 /*
- * What must not overlap, and the host does not look at: it goes on, whatever it makes of
- * its own answers, and RESET cleans up.
+ * Parts of the interface that overlap. The ABI forbids it and the host does not check it:
+ * it goes on, even if it reads what it wrote itself, and RESET cleans up.
  */
 TEST_F(start, parts_that_overlap)
 {
@@ -330,7 +331,7 @@ TEST_F(start, optional_parts_may_be_left_out)
 	pv_exec(&self->vm.ring[0], pv_op(PVIOMMU_OP_NOP));
 }
 
-/* An op of each feature that can't succeed: how it fails with the feature, and without */
+/* For each feature an op that always fails: the status with the feature, and without it */
 static const struct {
 	__u64 feature;
 	struct pviommu_op op;
@@ -349,7 +350,7 @@ static const struct {
 	  PVIOMMU_EOPNOTSUPP },
 	{ PVIOMMU_F_MEM_TYPES, { .code = PVIOMMU_OP_TYPE_GET, .mem = { .gpa = PV_NOWHERE } },
 	  PVIOMMU_EFAULT, PVIOMMU_EOPNOTSUPP },
-	/* Told by the order of errors: the grant is looked for late, the feature first */
+	/* The order of checks tells: that of the feature comes before those that give EINVAL */
 	{ PVIOMMU_F_FOREIGN, { .code = PVIOMMU_OP_MAP, .vm = 1 }, PVIOMMU_EINVAL,
 	  PVIOMMU_EACCES },
 	{ PVIOMMU_F_FOREIGN | PVIOMMU_F_MAP_LIST, { .code = PVIOMMU_OP_MAP_LIST, .vm = 1 },
@@ -370,7 +371,7 @@ static __u32 status_of(unsigned int i, __u64 features)
 	return missing & PVIOMMU_F_MAP_LIST ? PVIOMMU_EOPNOTSUPP : feature_ops[i].without;
 }
 
-/* Without any one feature, with that one alone, and with none */
+/* Accept all features but one, then that one alone, then none */
 TEST_F(start, a_feature_that_was_not_accepted_is_not_there)
 {
 	struct pv_vm *vm = &self->vm;
@@ -428,7 +429,7 @@ TEST_F(start, reply)
 	start->out_flags = ~0U;
 	start->out_max_domains = ~0U;
 	ASSERT_EQ(PVIOMMU_OK, pv_command(&self->vm, PVIOMMU_CMD_START, PV_AT_START));
-	/* Without a KVM the doorbell is not tracked */
+	/* Without KVM the doorbell page is not write-tracked */
 	EXPECT_EQ(0, start->out_flags);
 	EXPECT_EQ(pv_param_get("max_domains"), start->out_max_domains);
 	EXPECT_EQ(0, start->reserved);
@@ -443,7 +444,7 @@ TEST_F(start, all_rings_work)
 	for (i = 0; i < PVIOMMU_MAX_RINGS; i++)
 		pv_exec(&vm->ring[i], pv_op(PVIOMMU_OP_NOP));
 
-	/* And all at once */
+	/* All rings with one doorbell */
 	for (i = 0; i < PVIOMMU_MAX_RINGS; i++)
 		pv_push(&vm->ring[i], pv_op(PVIOMMU_OP_NOP));
 	pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, PVIOMMU_DOORBELL(PVIOMMU_DOORBELL_ALL));
@@ -492,7 +493,7 @@ TEST_F(start, reset_frees_everything)
 	EXPECT_EQ(stopped.domains, pv_total("domains"));
 	EXPECT_EQ(0, pv_total("mappings"));
 
-	/* A doorbell without interface is no more than that */
+	/* A doorbell has no effect while the interface is stopped */
 	pv_push(r, pv_op(PVIOMMU_OP_NOP));
 	pv_kick(r);
 	EXPECT_EQ(PVIOMMU_STATUS_PENDING, r->ops[(r->hdr->prod - 1) % r->slots].status);
@@ -502,7 +503,7 @@ TEST_F(start, reset_frees_everything)
 	EXPECT_EQ(domain, pv_new_domain(r, self->dev->id));
 }
 
-/* A program that was given the device can write its registers, no more */
+/* A program that was given the device can write its registers, but does not know the cookie */
 TEST_F(start, a_stranger_can_not_reset)
 {
 	struct pv_vm *vm = &self->vm;
@@ -520,7 +521,7 @@ TEST_F(start, a_stranger_can_not_reset)
 	EXPECT_TRUE(pv_running(vm));
 	pv_map(r, domain, PV_2M, PV_DATA, 0x1000, PV_RW);
 
-	/* Who knows the cookie leaves no trace of it */
+	/* RESET by the right cookie succeeds, and the registers do not keep the cookie */
 	pv_reset(vm);
 	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_LO_OFF));
 	EXPECT_EQ(0, pv_cap_read(vm, 0, PVIOMMU_CAP_GPA_HI_OFF));
@@ -534,7 +535,7 @@ TEST_F(start, vmm_takes_bus_mastering)
 	pv_start(vm, 1, 6);
 	ASSERT_EQ(0, vfio_dev_enable(&self->dev->vfio, true, false));
 	EXPECT_FALSE(pv_running(vm));
-	/* The driver starts it before any device is enabled */
+	/* A guest driver starts the interface before any device is enabled */
 	pv_start(vm, 1, 6);
 	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
 	ASSERT_EQ(0, vfio_dev_enable(&self->dev->vfio, true, true));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned page tables: what INVALIDATE makes of what a guest wrote into its
- * own memory. Devices of type edu try it by DMA.
+ * Guest-owned page tables. INVALIDATE makes the host look at a table in the guest's memory and
+ * mirror it; LOOKUP and DMA by an edu device show where an IOVA leads then. For tables that the
+ * host watches, which need no INVALIDATE, see hypercall_watch_test.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -62,9 +63,9 @@ FIXTURE_TEARDOWN(table)
 	pv_expect_unchanged(&self->before);
 }
 
-/* ---- trying -------------------------------------------------------- */
+/* ---- events -------------------------------------------------------- */
 
-/* Expect an event about a bad entry, and that it is the only one */
+/* Expect an event about a bad entry, and no other one */
 #define expect_bad(...) \
 	pv_expect_bad(&self->vm, self->dom, __VA_ARGS__)
 
@@ -95,7 +96,7 @@ TEST_F(table, alloc_needs_the_feature)
 	pv_err_alloc_table(PVIOMMU_EOPNOTSUPP, self->r, self->ep, 1, self->t.root);
 }
 
-/* Where nobody watches pages */
+/* Without KVM, pages can't be watched */
 TEST_F(table, watch_needs_kvm)
 {
 	struct pviommu_op op = pv_op_alloc_table(self->ep, pv_table_format(&self->t),
@@ -116,7 +117,7 @@ TEST_F(table, takes_no_mappings)
 	pv_err_unmap(PVIOMMU_EOPNOTSUPP, self->r, self->dom, IOVA, PV_PAGE);
 }
 
-/* ---- entries come, change and go ------------------------------------ */
+/* ---- entries are added, changed and removed -------------------------- */
 
 TEST_F(table, is_seen_by_invalidate)
 {
@@ -150,7 +151,7 @@ TEST_F(table, change_and_removal)
 	EXPECT_EQ(pv_iface_pages(&self->vm) + 1, pv_state(self->r).pages_pinned);
 }
 
-/* A look at a range is a look at nothing else */
+/* INVALIDATE of a range looks at no entries outside of it */
 TEST_F(table, range)
 {
 	struct pviommu_op op;
@@ -169,17 +170,17 @@ TEST_F(table, range)
 	pv_inv_page(self->r, self->dom, IOVA, 4 * PV_PAGE);
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + 3 * PV_PAGE));
 	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
-	/* A hole that is much larger than what is asked for */
+	/* Clear an entry of a higher level: only what INVALIDATE names is unmapped */
 	*pv_entry(&self->t, IOVA, 3) = 0;
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
 	EXPECT_EQ(TARGET + 4 * PV_PAGE, pv_leads_to(self->r, self->dom, IOVA + 4 * PV_PAGE));
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
-	/* Beyond what the table translates there is nothing to see */
+	/* A range that the table can't translate */
 	pv_inv_page(self->r, self->dom, 1ULL << 60, PV_PAGE);
 }
 
-/* What is the same is left alone, and so are devices that use it */
+/* Entries that lead to the same page as before are not unmapped and mapped again */
 TEST_F(table, keeps_what_is_the_same)
 {
 	unsigned int i;
@@ -188,7 +189,7 @@ TEST_F(table, keeps_what_is_the_same)
 		pv_table_map(&self->t, IOVA + i * PV_PAGE, TARGET + (i ^ 1) * PV_PAGE, PV_ENTRY_RW);
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(513, pv_state(self->r).pages_mapped);
-	/* Bits that the host does not look at */
+	/* Change bits that have no meaning to the host, and two entries */
 	for (i = 0; i < 512; i++)
 		*pv_entry(&self->t, IOVA + i * PV_PAGE, 1) |= PV_ENTRY_A | 0xe00;
 	pv_table_map(&self->t, IOVA + 100 * PV_PAGE, TARGET, PV_ENTRY_RW);
@@ -211,7 +212,7 @@ TEST_F(table, protection)
 	EXPECT_EQ(PV_R, self->r->last.lookup.prot);
 	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
 	EXPECT_EQ(PV_RW | PVIOMMU_PROT_NOEXEC, self->r->last.lookup.prot);
-	/* Each level can take the right to write away */
+	/* Clearing the write bit at any level makes the pages below read-only */
 	*pv_entry(&self->t, IOVA, 3) &= ~PV_ENTRY_W;
 	pv_inv_page(self->r, self->dom, IOVA, 2 * PV_PAGE);
 	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + PV_PAGE, TARGET));
@@ -222,7 +223,7 @@ TEST_F(table, protection)
 TEST_F(table, page_of_2m)
 {
 	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS | 1ULL << 12;
-	/* To ask for a part of it is to ask for all */
+	/* INVALIDATE of a part of a large page is of all of it */
 	pv_inv_page(self->r, self->dom, IOVA + 7 * PV_PAGE, PV_PAGE);
 	EXPECT_EQ(512, pv_state(self->r).pages_mapped);
 	pv_inv(self->r, self->dom);
@@ -251,7 +252,7 @@ TEST_F(table, large_page_becomes_small_ones_and_large_again)
 	expect_no_event();
 }
 
-/* A part of it is asked for, beside the small page that it takes the place of */
+/* A large page takes the place of a small one; INVALIDATE names another part of it */
 TEST_F(table, large_page_for_a_small_one_beside)
 {
 	pv_table_map(&self->t, IOVA + 100 * PV_PAGE, TARGET, PV_ENTRY_RW);
@@ -264,27 +265,23 @@ TEST_F(table, large_page_for_a_small_one_beside)
 	EXPECT_EQ(pv_iface_pages(&self->vm) + 1 + 512, pv_state(self->r).pages_pinned);
 }
 
-/* The guest gives a page back; the host tells when it is its own */
+/* RELEASE of a page, until it is complete */
 static bool give_back(struct pv_vm *vm, __u64 gpa)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
 	struct pviommu_event ev = {};
-	int i;
 
 	pv_list(vm)[0] = gpa / PV_PAGE;
-	op.release.list = PV_AT_LIST;
-	op.release.count = 1;
-	if (__pv_exec(&vm->ring[0], op) != PVIOMMU_OK)
+	if (__pv_exec(&vm->ring[0], pv_op_release(1, 0)))
 		return false;
-	for (i = 0; i < 2000 && ev.type != PVIOMMU_EV_RELEASED; i++)
-		if (!pv_event_next(vm, &ev))
-			usleep(5000);
-	return ev.type == PVIOMMU_EV_RELEASED && ev.size == PV_PAGE;
+	while (ev.type != PVIOMMU_EV_RELEASED)
+		if (!pv_event_wait(vm, &ev, 10000))
+			return false;
+	return ev.size == PV_PAGE;
 }
 
 /*
- * A large page of which the host had to make small ones: for the guest it is one still. The
- * tests' own page is mapped besides.
+ * The host has to map a large page by small ones, as one of them was released. In the guest's
+ * table it is still one entry. pages_mapped also counts the page of pv_reaches().
  */
 #define take_large_page_apart() do {						\
 	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;	\
@@ -303,7 +300,7 @@ TEST_F(table, large_page_in_parts_goes_as_one)
 	EXPECT_FALSE(pv_reaches(&self->vm, IOVA + 510 * PV_PAGE, PV_HIGH + 510 * PV_PAGE));
 }
 
-/* What is asked for is the page that the host has taken, at which nothing is mapped */
+/* INVALIDATE names only the page that was released, where nothing is mapped */
 TEST_F(table, large_page_in_parts_is_asked_for_at_its_hole)
 {
 	take_large_page_apart();
@@ -317,7 +314,7 @@ TEST_F(table, large_page_in_parts_is_asked_for_at_its_hole)
 	EXPECT_EQ(0, pv_state(self->r).pages_mapped - 1);
 }
 
-/* What is alike stays when the guest's are small, too; then come others, each for itself */
+/* The guest replaces the entry by small pages, which are looked at one by one then */
 TEST_F(table, large_page_in_parts_is_small_ones_then)
 {
 	unsigned int i;
@@ -341,7 +338,7 @@ TEST_F(table, large_page_in_parts_is_small_ones_then)
 	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + 6 * PV_PAGE));
 }
 
-/* Of 1 GiB, where only the first 4 MiB are RAM */
+/* A page of 1 GiB of which only the first 4 MiB are RAM */
 TEST_F(table, page_of_1g)
 {
 	const __u64 iova = 0x40000000;
@@ -358,7 +355,7 @@ TEST_F(table, page_of_1g)
 
 /* ---- bad entries ------------------------------------------------------ */
 
-/* A good page before and behind the bad one, which must be as if it were alone */
+/* A bad entry between two good ones, which must be mapped all the same */
 #define try_bad(level, value, why, at_iova, bytes) do {				\
 	pv_table_map(&self->t, IOVA - PV_PAGE, TARGET, PV_ENTRY_RW);		\
 	pv_table_map(&self->t, IOVA + (2ULL << 30), TARGET + PV_PAGE, PV_ENTRY_RW); \
@@ -425,7 +422,6 @@ TEST_F(table, iova_that_is_reserved)
 	try_bad(1, TARGET | PV_ENTRY_RW, PVIOMMU_BAD_IOVA, MSI, PV_PAGE);
 }
 
-/* Several among good ones in a table */
 TEST_F(table, bad_entries_between_good_ones)
 {
 	struct pviommu_event ev;
@@ -444,7 +440,7 @@ TEST_F(table, bad_entries_between_good_ones)
 	EXPECT_EQ(10, pv_stats(self->r).faults);
 }
 
-/* One of several */
+/* Expect an event about a bad entry of the lowest level; others may follow */
 #define expect_bad_next(why, iova, bytes) do {					\
 	struct pviommu_event __ev = {};						\
 										\
@@ -456,7 +452,7 @@ TEST_F(table, bad_entries_between_good_ones)
 	EXPECT_EQ(pv_entry_gpa(&self->t, iova, 1), __ev.gpa);			\
 } while (0)
 
-/* Neighbours that are bad for the same reason are one event */
+/* Adjacent entries that are bad for the same reason share an event */
 TEST_F(table, leaf_of_bad_entries)
 {
 	unsigned int i;
@@ -467,7 +463,7 @@ TEST_F(table, leaf_of_bad_entries)
 	pv_inv_page(self->r, self->dom, IOVA, PV_2M);
 	expect_bad(PVIOMMU_BAD_PAGE, IOVA, PV_2M, pv_entry_gpa(&self->t, IOVA, 1));
 	EXPECT_EQ(1, pv_stats(self->r).faults);
-	/* One that is good is between two of them */
+	/* A good entry between them: two events */
 	pv_table_map(&self->t, IOVA + 100 * PV_PAGE, TARGET, PV_ENTRY_RW);
 	pv_inv_page(self->r, self->dom, IOVA, PV_2M);
 	expect_bad_next(PVIOMMU_BAD_PAGE, IOVA, 100 * PV_PAGE);
@@ -512,7 +508,7 @@ TEST_F(table, memory_leaves)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, PV_HIGH));
 }
 
-/* The host holds no page of the table: a part of it can leave */
+/* The host does not pin the tables themselves: a page of a table can leave */
 TEST_F(table, table_leaves)
 {
 	__u64 *far = pv_mem(&self->vm, PV_HIGH);
@@ -551,8 +547,8 @@ TEST_F(table, small_doorbells)
 }
 
 /*
- * What a look has removed counts until it ends, and is unpinned then, also when it fails. How
- * small the doorbell is makes no difference.
+ * A look first removes a mapping and then fails. What it has removed counts until the look
+ * ends, and is unpinned then, however many doorbells the look takes.
  */
 TEST_F(table, removal_before_a_failure)
 {
@@ -573,7 +569,10 @@ TEST_F(table, removal_before_a_failure)
 	EXPECT_EQ(2, pv_state(self->r).pages_mapped);
 }
 
-/* The same tables again and again: as large as the guest likes, and no work of ours */
+/*
+ * Tables that link the same tables over and over, so that few pages describe a huge address
+ * space. The quota of mappings ends the look.
+ */
 TEST_F(table, bomb)
 {
 	__u64 *pages[3];
@@ -619,7 +618,7 @@ TEST_F(table, reset_and_free)
 /* ---- a guest that writes while the host looks --------------------------- */
 
 #define RACE_PAGES	1024
-#define GUARD		0x600000	/* from TARGET on: nothing of the table leads there */
+#define GUARD		0x600000	/* offset from TARGET; no entry leads there */
 
 struct race {
 	struct pv_vm *vm;
@@ -627,6 +626,7 @@ struct race {
 	__u32 dom;
 	bool stop;
 	bool failed;
+	unsigned int writes, looks;	/* of the threads */
 };
 
 static bool stopped(struct race *race)
@@ -634,7 +634,7 @@ static bool stopped(struct race *race)
 	return __atomic_load_n(&race->stop, __ATOMIC_RELAXED);
 }
 
-/* Good entries, holes, bad ones, large pages, cut-off tables, without any order */
+/* Write valid and bad entries, holes, large pages, links and loops at random */
 static void *rewrite(void *arg)
 {
 	struct race *race = arg;
@@ -670,6 +670,7 @@ static void *rewrite(void *arg)
 			*pv_entry(&race->t, iova, 1) = gpa | PV_ENTRY_RW;
 		}
 	}
+	race->writes = n;
 	return NULL;
 }
 
@@ -681,6 +682,7 @@ static void *look_too(void *arg)
 	for (n = 0; !stopped(race); n++)
 		if (__pv_inv_page(&race->vm->ring[1], race->dom, IOVA + n % 5 * 0x180000, 0x200000))
 			race->failed = true;
+	race->looks = n;
 	return NULL;
 }
 
@@ -705,9 +707,11 @@ TEST_F(table, race)
 	pthread_join(writer, NULL);
 	pthread_join(looker, NULL);
 	EXPECT_FALSE(race.failed);
+	EXPECT_LT(0, race.writes);
+	EXPECT_LT(0, race.looks);
 	for (i = 0; i < PV_PAGE; i++)
 		ASSERT_EQ(0xa5, guard[i]);
-	/* What was written last is what counts */
+	/* After a last look the mirror agrees with the table */
 	*pv_entry(&race.t, IOVA + 2 * PV_2M, 2) = 0;
 	pv_inv(self->r, self->dom);
 	for (i = 0; i < RACE_PAGES; i++) {

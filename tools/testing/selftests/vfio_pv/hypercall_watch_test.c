@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned page tables whose pages the host watches: what a CPU's stores to them make
- * of what devices reach, without an INVALIDATE. KVM has one CPU here, which stores what
- * it is told; what this program writes to the tables itself nobody hears of.
+ * Pages that the host watches: guest-owned page tables, where entries that a CPU adds take
+ * effect without an INVALIDATE; pages of a server's type; the doorbell page. KVM has one CPU
+ * here, which stores what the test tells it to. The host does not notice what this process
+ * writes to the same memory.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #define IOVA		0x8000000ULL
 #define TARGET		(PV_DATA + 0x100000)
 #define TABLES		(PV_DATA + 0x800000)
-#define SPARE		(PV_DATA + 0xa00000)	/* pages that become tables */
+#define SPARE		(PV_DATA + 0xa00000)	/* pages to link as tables */
 #define SPAN		0x40000000ULL		/* of a table whose entries are of 2 MiB */
 
 #define MAX_WATCHED	"/sys/module/pviommu_kvm/parameters/max_watched"
@@ -64,7 +65,7 @@ static __u32 alloc(struct pv_ring *r, __u32 ep, const struct pv_table *t)
 	return __pv_exec(r, op) ? 0 : r->last.result;
 }
 
-/* A table that has a page, and a place for another: it has been looked at */
+/* A watched table with one page mapped, which has been looked at once */
 FIXTURE_SETUP(watch)
 {
 	int ret;
@@ -100,7 +101,7 @@ FIXTURE_TEARDOWN(watch)
 	pv_expect_unchanged(&self->before);
 }
 
-/* ---- what is done ------------------------------------------------------- */
+/* ---- stores and types ---------------------------------------------------- */
 
 /* The CPU writes an entry */
 #define store(iova, level, value) do {						\
@@ -112,20 +113,12 @@ FIXTURE_TEARDOWN(watch)
 
 static int type_of(struct pv_ring *r, __u64 gpa)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
-
-	op.mem.gpa = gpa & ~0xfffULL;
-	return __pv_exec(r, op) ? -1 : (int)r->last.result;
+	return __pv_exec(r, pv_op_type_get(gpa & ~0xfffULL)) ? -1 : (int)r->last.result;
 }
 
 static __u32 set_type(struct pv_ring *r, __u64 gpa, __u32 type)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = gpa & ~0xfffULL;
-	op.mem.size = PV_PAGE;
-	op.mem.type = type;
-	return __pv_exec(r, op);
+	return __pv_exec(r, pv_op_type_set(gpa & ~0xfffULL, PV_PAGE, type));
 }
 
 #define expect_bad(...) \
@@ -150,7 +143,7 @@ TEST_F(watch, is_for_tables)
 	EXPECT_EQ(1, pv_state(self->r).domains);
 }
 
-/* A table is of a type of its own, which is not the guest's to change */
+/* Pages of a watched table have a type of their own, which TYPE_SET can't change */
 TEST_F(watch, type_of_tables)
 {
 	int level;
@@ -170,7 +163,7 @@ TEST_F(watch, type_of_tables)
 			  type_of(self->r, pv_entry_gpa(&self->t, IOVA, level)));
 }
 
-/* ---- what comes ------------------------------------------------------------- */
+/* ---- entries that are added -------------------------------------------------- */
 
 TEST_F(watch, added_page)
 {
@@ -191,7 +184,7 @@ TEST_F(watch, added_large_page)
 	expect_no_event();
 }
 
-/* What an added table has already, and what is added to it then */
+/* Linking a table maps what it contains; entries added to it later are mapped, too */
 TEST_F(watch, added_table)
 {
 	__u64 *table = pv_mem(&self->vm, SPARE);
@@ -207,7 +200,7 @@ TEST_F(watch, added_table)
 	EXPECT_EQ(3, pv_state(self->r).pages_mapped);
 }
 
-/* From the root down, table by table, each empty when it is linked */
+/* Tables of all levels, each empty when it is linked, from the root down */
 TEST_F(watch, added_levels)
 {
 	__u64 iova = 1ULL << 39, next = SPARE;
@@ -244,7 +237,7 @@ TEST_F(watch, many_at_once)
 	expect_no_event();
 }
 
-/* ---- what goes, and what changes ------------------------------------------------ */
+/* ---- entries that are removed or changed ---------------------------------------- */
 
 TEST_F(watch, removal_and_change_take_an_invalidate)
 {
@@ -252,7 +245,7 @@ TEST_F(watch, removal_and_change_take_an_invalidate)
 	store(IOVA + PV_PAGE, 1, TARGET | PV_ENTRY_RW);
 	store(IOVA, 1, 0);
 	store(IOVA + PV_PAGE, 1, (TARGET + PV_PAGE) | PV_ENTRY_RW);
-	/* The CPU's entry is not there, but neither has the host been asked to look */
+	/* The entry was cleared and set again without an INVALIDATE: the old page stays mapped */
 	store(IOVA, 1, (TARGET + 2 * PV_PAGE) | PV_ENTRY_RW);
 	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA));
 	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA + PV_PAGE));
@@ -267,8 +260,8 @@ TEST_F(watch, removal_and_change_take_an_invalidate)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
 
-/* A page has its plain type back when a look finds that it is no table any more */
-TEST_F(watch, table_that_is_none_any_more)
+/* A page is plain RAM again when a look finds that it is not linked as a table any more */
+TEST_F(watch, unlinked_table)
 {
 	__u64 low = pv_entry_gpa(&self->t, IOVA, 1), middle = pv_entry_gpa(&self->t, IOVA, 2);
 
@@ -278,7 +271,7 @@ TEST_F(watch, table_that_is_none_any_more)
 	pv_inv_page(self->r, self->dom, IOVA, PV_PAGE);
 	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, low));
 	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, middle));
-	/* A large page in the place of a table; then a table of tables goes */
+	/* A large page takes the place of a table; then a higher table is unlinked */
 	store(IOVA, 2, low | PV_ENTRY_RW);
 	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, low));
 	*pv_entry(&self->t, IOVA, 2) = PV_HIGH | PV_ENTRY_RW | PV_ENTRY_PS;
@@ -291,8 +284,8 @@ TEST_F(watch, table_that_is_none_any_more)
 	EXPECT_EQ(0, pv_state(self->r).pages_mapped);
 }
 
-/* Another table in the place of one: the old one is plain, the new one is watched */
-TEST_F(watch, table_that_is_replaced)
+/* Another table takes the place of one: the old page is plain RAM, the new one is watched */
+TEST_F(watch, replaced_table)
 {
 	__u64 old = pv_entry_gpa(&self->t, IOVA, 1);
 
@@ -323,7 +316,7 @@ TEST_F(watch, bad_page)
 	pv_entry(&self->t, IOVA - PV_PAGE, 1);
 	pv_inv(self->r, self->dom);
 	try_bad(1, PV_NOWHERE | PV_ENTRY_RW, PVIOMMU_BAD_PAGE, IOVA, PV_PAGE);
-	/* Good after all: it was never mirrored */
+	/* A bad entry is not mirrored, so a good one in its place counts as added */
 	store(IOVA, 1, TARGET | PV_ENTRY_RW);
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
@@ -352,7 +345,7 @@ TEST_F(watch, loop)
 
 /* ---- pages in several places -------------------------------------------------------- */
 
-/* Each store to it is a look at all of them; so there is a bound */
+/* A store to such a page is looked at in each place, so their number is limited */
 TEST_F(watch, page_in_many_places)
 {
 	__u64 at = IOVA + PV_2M;
@@ -368,7 +361,7 @@ TEST_F(watch, page_in_many_places)
 	store(at + 8 * PV_2M, 2, SPARE | PV_ENTRY_RW);
 	expect_bad(PVIOMMU_BAD_WATCH, at + 8 * PV_2M, PV_2M, SPARE);
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, at + 8 * PV_2M));
-	/* Less places, and the page goes on being watched */
+	/* With fewer places, it is watched still */
 	for (i = 1; i < 8; i++)
 		store(at + i * PV_2M, 2, 0);
 	pv_inv_page(self->r, self->dom, at + PV_2M, 7 * PV_2M);
@@ -382,7 +375,7 @@ TEST_F(watch, table_of_two_domains)
 	__u32 other = alloc(self->r, self->ep, &self->t);
 
 	ASSERT_NE(0, other);
-	/* Nothing is watched, nor translated, before it has been looked at */
+	/* The second domain mirrors nothing before its first look */
 	store(IOVA, 1, TARGET | PV_ENTRY_RW);
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, other, IOVA));
 	pv_inv(self->r, other);
@@ -412,14 +405,14 @@ TEST_F(watch, page_of_a_server)
 	expect_bad(PVIOMMU_BAD_WATCH, IOVA + PV_2M, PV_2M, SPARE);
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + PV_2M));
 	EXPECT_EQ(PVIOMMU_MEM_IOREQ_SERVER, type_of(self->r, SPARE));
-	/* The claim is no more: a page of its type is no obstacle, be it yet watched or not */
+	/* When the claim has ended, the page can be linked as a table */
 	close(server);
 	pv_inv(self->r, self->dom);
 	EXPECT_EQ(PVIOMMU_MEM_TABLE, type_of(self->r, SPARE));
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + PV_2M, TARGET));
 }
 
-/* What the administrator is told of types, while and after a server does not keep up */
+/* What pvctl shows of types, and of a server that does not keep up */
 TEST_F(watch, administrator)
 {
 	__u32 page[PV_PAGE / 4] = {}, id, i;
@@ -442,7 +435,7 @@ TEST_F(watch, administrator)
 	EXPECT_EQ(5, pv_ctl_value(text, "ioreq_server", "records"));
 	EXPECT_EQ(self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21),
 		  pv_ctl_value(text, "type table", "pages"));
-	/* A full ring, of which nothing is taken */
+	/* Fill the ring, of which the server takes nothing: it loses the claim */
 	ASSERT_TRUE(pv_param_set("server_timeout_ms", "10"));
 	for (i = 0; i < PV_SERVER_RECORDS; i += ARRAY_SIZE(page))
 		ASSERT_EQ(0, pv_vcpu_store(&self->cpu, SPARE + PV_PAGE, page, sizeof(page)));
@@ -455,7 +448,7 @@ TEST_F(watch, administrator)
 
 /* ---- bounds ------------------------------------------------------------------------------ */
 
-/* More than one doorbell's worth behind one store: the guest is told, and asks */
+/* One store links more than a doorbell may do: an event asks the guest for an INVALIDATE */
 TEST_F(watch, too_much_for_one_store)
 {
 	__u64 *tables = pv_mem(&self->vm, SPARE);
@@ -482,7 +475,7 @@ TEST_F(watch, too_much_for_one_store)
 	expect_no_event();
 }
 
-/* With the least doorbell there is: tables come and go bit by bit */
+/* With the smallest budget, tables are linked and unlinked over many doorbells */
 TEST_F(watch, small_doorbells)
 {
 	__u64 *tables = pv_mem(&self->vm, SPARE);
@@ -521,7 +514,7 @@ TEST_F(watch, no_more_mappings)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
 
-/* ---- memory and interfaces that go ------------------------------------------ */
+/* ---- memory that leaves, interfaces that end -------------------------------- */
 
 TEST_F(watch, table_leaves_and_comes_back)
 {
@@ -546,7 +539,7 @@ TEST_F(watch, table_leaves_and_comes_back)
 	EXPECT_EQ(~0ULL, pv_leads_to(self->r, self->dom, IOVA + PV_2M));
 }
 
-/* After RESET stores are just stores, and the next interface may watch the same pages */
+/* After RESET, stores have no effect; the next interface may watch the same pages */
 TEST_F(watch, interface_ends)
 {
 	store(IOVA, 1, TARGET | PV_ENTRY_RW);
@@ -571,17 +564,7 @@ TEST_F(watch, interface_ends)
 #define LAST		(PV_LOW_SIZE - PV_PAGE)
 #define SERVER		PVIOMMU_MEM_IOREQ_SERVER
 
-static struct pviommu_op op_type_set(__u64 gpa, __u64 size, __u32 type)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-
-	op.mem.gpa = gpa;
-	op.mem.size = size;
-	op.mem.type = type;
-	return op;
-}
-
-/* What is wrong with an op, or with a page; which is then as far as it goes */
+/* TYPE_SET with a bad field or a bad page; @result is how far it got */
 static const struct {
 	const char *what;
 	__u64 gpa, size;
@@ -625,8 +608,8 @@ TEST_F(watch, type_set_that_is_refused)
 	ASSERT_LE(0, server);
 	ASSERT_EQ(0, pv_vm_add_bar(&self->vm, 0));
 	for (i = 0; i < ARRAY_SIZE(type_sets); i++) {
-		struct pviommu_op op = op_type_set(type_sets[i].gpa, type_sets[i].size,
-						   type_sets[i].type);
+		struct pviommu_op op = pv_op_type_set(type_sets[i].gpa, type_sets[i].size,
+						      type_sets[i].type);
 		__u64 done = type_sets[i].result;
 
 		op.mem.reserved0 = type_sets[i].reserved0;
@@ -638,10 +621,10 @@ TEST_F(watch, type_set_that_is_refused)
 			TH_LOG("%s", type_sets[i].what);
 		}
 		EXPECT_EQ(0, memcmp(op.raw, self->r->last.raw, sizeof(op.raw)));
-		/* What it has done can be undone, and there is no more */
+		/* Undo as much as the result says; then nothing else must have changed */
 		if (done) {
 			EXPECT_EQ((int)type_sets[i].type, type_of(self->r, op.mem.gpa));
-			pv_exec(self->r, op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
+			pv_exec(self->r, pv_op_type_set(op.mem.gpa, done, PVIOMMU_MEM_RAM_RW));
 		}
 		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE));
 		EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, LAST));
@@ -657,7 +640,7 @@ TEST_F(watch, type_set_that_is_refused)
 
 TEST_F(watch, quota_of_watched_pages)
 {
-	/* Its pages: of the fixture's table, and one more */
+	/* Room for the pages of the fixture's table, and for one more */
 	int server = pv_server_claim(pv_newest_vm()), pages;
 	char now[32];
 
@@ -665,16 +648,16 @@ TEST_F(watch, quota_of_watched_pages)
 	pages = self->t.levels + (PV_SOURCE >> 21 != IOVA >> 21);
 	snprintf(now, sizeof(now), "%d", pages + 1);
 	ASSERT_EQ(0, pv_write_file(MAX_WATCHED, now));
-	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_exec(self->r, op_type_set(SPARE, 2 * PV_PAGE, SERVER)));
+	EXPECT_EQ(PVIOMMU_ENOSPC, __pv_exec(self->r, pv_op_type_set(SPARE, 2 * PV_PAGE, SERVER)));
 	EXPECT_EQ(PV_PAGE, self->r->last.result);
 	EXPECT_EQ(SERVER, type_of(self->r, SPARE));
 	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, type_of(self->r, SPARE + PV_PAGE));
-	/* Nor is there room for a table; what is watched can be given its type again */
+	/* There is no room for a table either; a watched page may be given its type again */
 	memset(pv_mem(&self->vm, SPARE + 0x10000), 0, PV_PAGE);
 	store(IOVA + PV_2M, 2, (SPARE + 0x10000) | PV_ENTRY_RW);
 	expect_bad(PVIOMMU_BAD_WATCH, IOVA + PV_2M, PV_2M, SPARE + 0x10000);
 	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, SERVER));
-	/* One page less, and there is room */
+	/* A page that is plain again makes room for another one */
 	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE, PVIOMMU_MEM_RAM_RW));
 	EXPECT_EQ(PVIOMMU_OK, set_type(self->r, SPARE + PV_PAGE, SERVER));
 	EXPECT_EQ(0, pv_write_file(MAX_WATCHED, self->max_watched));
@@ -684,7 +667,7 @@ TEST_F(watch, quota_of_watched_pages)
 
 /* ---- the doorbell page ---------------------------------------------------------------- */
 
-/* A doorbell that the CPU rings for a new op: has it been heard */
+/* Push an op and have the CPU ring the doorbell: does the host notice? */
 static bool rings(struct pv_vcpu *cpu, struct pv_ring *r)
 {
 	__u64 before = pv_stats(r).kicks_tracked;
@@ -694,7 +677,7 @@ static bool rings(struct pv_vcpu *cpu, struct pv_ring *r)
 	if (pv_vcpu_store_once(cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(r->nr), 4))
 		return false;
 	done = slot->status == PVIOMMU_OK;
-	/* Both are heard or none; the register will do in either case */
+	/* The count agrees with that; the doorbell register works in either case */
 	return pv_run(r) && slot->status == PVIOMMU_OK &&
 	       pv_stats(r).kicks_tracked == before + done && done;
 }
@@ -706,7 +689,7 @@ TEST_F(watch, doorbell_of_a_cpu)
 	EXPECT_EQ(PVIOMMU_START_TRACKED, start->out_flags);
 	EXPECT_TRUE(rings(&self->cpu, self->r));
 	EXPECT_TRUE(rings(&self->cpu, &self->vm.ring[1]));
-	/* Rings that there are not, and beside the page */
+	/* Rings that do not exist, and stores next to the doorbell page */
 	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(2), 4));
 	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, PVIOMMU_DOORBELL(0xfffe), 4));
 	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL - 4, 1, 4));
@@ -721,8 +704,11 @@ TEST_F(watch, doorbell_of_a_cpu)
 	EXPECT_TRUE(rings(&self->cpu, self->r));
 }
 
-/* Who stores anything else there has it for something else: plain memory, until RESET */
-TEST_F(watch, doorbell_that_is_taken_down)
+/*
+ * A store of any other kind shows that the guest uses the page for something else: from then
+ * on it is plain memory, until RESET.
+ */
+TEST_F(watch, doorbell_given_up)
 {
 	const struct {
 		const char *what;
@@ -763,8 +749,8 @@ TEST_F(watch, doorbell_that_is_taken_down)
 	EXPECT_TRUE(rings(&self->cpu, self->r));
 }
 
-/* What else is watched goes on without the doorbell */
-TEST_F(watch, doorbell_that_is_taken_down_beside_tables)
+/* Tables are watched on when the doorbell page is not */
+TEST_F(watch, doorbell_given_up_beside_tables)
 {
 	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, 0, 4));
 	EXPECT_FALSE(rings(&self->cpu, self->r));
@@ -772,7 +758,7 @@ TEST_F(watch, doorbell_that_is_taken_down_beside_tables)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA, TARGET));
 }
 
-/* Pages of the interface may have a type, like others: both parties hear of a store */
+/* Pages of the interface may have a type, too: a store to the doorbell page then does both */
 TEST_F(watch, type_of_the_interface)
 {
 	const __u64 pages[] = { PV_AT_DOORBELL, PV_AT_OPS, PV_AT_HDRS, PV_AT_EVENTS };
@@ -785,7 +771,7 @@ TEST_F(watch, type_of_the_interface)
 		EXPECT_EQ(SERVER, type_of(self->r, pages[i]));
 		EXPECT_TRUE(rings(&self->cpu, self->r));
 	}
-	/* The doorbell is down, but its page is the server's still */
+	/* The doorbell is given up, but its page keeps its type */
 	ASSERT_EQ(0, pv_vcpu_store_once(&self->cpu, PV_AT_DOORBELL, 0, 4));
 	EXPECT_FALSE(rings(&self->cpu, self->r));
 	for (i = 0; i < ARRAY_SIZE(pages); i++)
@@ -803,6 +789,7 @@ struct writer {
 	struct pv_vcpu *cpu;
 	__u64 gpa;
 	bool failed;
+	bool done;
 };
 
 static void *add_all(void *arg)
@@ -815,26 +802,30 @@ static void *add_all(void *arg)
 
 		w->failed = pv_vcpu_store(w->cpu, w->gpa + i * 8, &entry, sizeof(entry));
 	}
+	__atomic_store_n(&w->done, true, __ATOMIC_RELAXED);
 	return NULL;
 }
 
-/* No entry that is added is lost, whoever else looks or links tables meanwhile */
+/* No entry that the CPU adds is lost while INVALIDATE looks at the table and links change */
 TEST_F(watch, race)
 {
 	struct writer w = { .cpu = &self->cpu, .gpa = pv_entry_gpa(&self->t, IOVA, 1) };
 	__u64 *link = pv_entry(&self->t, IOVA + PV_2M, 2);
 	pthread_t thread;
-	unsigned int i;
+	unsigned int i, beside = 0;
 
 	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, add_all, &w));
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 100 || !__atomic_load_n(&w.done, __ATOMIC_RELAXED); i++) {
+		beside += !__atomic_load_n(&w.done, __ATOMIC_RELAXED);
 		*link = i % 2 ? 0 : SPARE | PV_ENTRY_RW;
 		EXPECT_EQ(PVIOMMU_OK, i % 3 ? __pv_inv(&self->vm.ring[1], self->dom) :
 			  __pv_inv_page(&self->vm.ring[1], self->dom, IOVA, 2 * PV_2M));
 	}
 	pthread_join(thread, NULL);
 	EXPECT_FALSE(w.failed);
+	/* Or there was no race */
+	EXPECT_LT(0, beside);
 	for (i = 0; i < PAGES; i++)
 		EXPECT_EQ(TARGET + (i ^ 1) * PV_PAGE,
 			  pv_leads_to(self->r, self->dom, IOVA + i * PV_PAGE));

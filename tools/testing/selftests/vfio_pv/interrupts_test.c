@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who may have a device whose interrupts are not isolated. It runs at the host level,
- * where the kernel knows, and in a guest, whose kernel has to be told by the host. A
- * program of VFIO's type 1 needs no permission where the host remaps interrupts
- * (-v isolated), and is refused where it does not (-v unsafe).
+ * Who may use a device whose interrupts are not isolated. This runs at the host level, where
+ * the kernel knows whether the IOMMU remaps interrupts, and in a guest, whose kernel has to be
+ * told by the host. If the host remaps interrupts (-v isolated), a program that uses type 1
+ * needs no permission; if not (-v unsafe), it is refused without it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 
 #define PERMISSION	"/sys/module/%s/parameters/allow_unsafe_interrupts"
 
-/* Whose devices, and what decides about them */
+/* The driver of the devices at each level, and the module that decides about them */
 static const struct level {
 	const char *driver;
 	const char *module;
@@ -125,7 +125,7 @@ TEST_F(interrupts, with_permission)
 	EXPECT_EQ(0, open_device(self->bdf));
 }
 
-/* A refusal is not remembered */
+/* The permission is looked up each time */
 TEST_F(interrupts, permission_comes_and_goes)
 {
 	int i;

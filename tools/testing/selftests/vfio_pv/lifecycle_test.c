@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the first open to the last close: whatever happens in between, nothing
- * is left of it, neither pinned pages nor domains nor references.
+ * The life of a VM from the first open to the last close, in every order, by an orderly end or
+ * by a kill: no pinned pages, domains or references are left. What is charged to the VMM, and
+ * the limit to that.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -52,7 +53,10 @@ FIXTURE_TEARDOWN(life)
 	ASSERT_EQ(0, pv_vm_open_devices(vm));		\
 } while (0)
 
-/* A guest at work: mapped, unmapped and not flushed, an op half done. NULL or what failed */
+/*
+ * A guest at work: pages that are mapped, pages that wait for a flush, and an op that is half
+ * done. NULL, or what failed.
+ */
 static const char *guest_at_work(struct pv_vm *vm)
 {
 	struct pv_ring *r = &vm->ring[0];
@@ -91,7 +95,7 @@ TEST_F(life, what_is_pinned_and_charged)
 	ASSERT_EQ(0, pv_vm_add_memory(vm));
 	ASSERT_EQ(0, pv_vm_open_devices(vm));
 
-	/* Two devices share one bypass domain, and so the pins */
+	/* Two devices share one bypass domain, so each page is pinned once */
 	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
 	EXPECT_EQ(1, pv_total("domains"));
 	locked = pv_status_kb(0, "VmLck");
@@ -124,7 +128,7 @@ TEST_F(life, default_blocked_pins_nothing)
 	EXPECT_EQ(0, pv_status_kb(0, "VmLck"));
 	pv_start(vm, 1, 6);
 	EXPECT_EQ(pv_iface_pages(vm), pv_total("pages_pinned"));
-	/* The guest may have bypass if it wants it */
+	/* The guest may enter bypass explicitly */
 	pv_attach(self->r, vm->dev[0].id, PVIOMMU_DOMAIN_BYPASS);
 	EXPECT_EQ(ALL_PAGES + pv_iface_pages(vm), pv_total("pages_pinned"));
 	pv_reset(vm);
@@ -149,7 +153,7 @@ TEST_F(life, references)
 
 /* ---- closing ------------------------------------------------------- */
 
-/* A close of the device is the end of the interface */
+/* Closing the last device ends the interface */
 TEST_F(life, last_device_closes)
 {
 	struct pv_vm *vm = &self->vm;
@@ -162,7 +166,7 @@ TEST_F(life, last_device_closes)
 	EXPECT_EQ(0, pv_total("pages_pinned"));
 	EXPECT_EQ(0, pv_total("domains"));
 
-	/* And opened again it is as new */
+	/* After opening it again, everything begins anew */
 	ASSERT_EQ(0, pv_vm_open_devices(vm));
 	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
 	EXPECT_FALSE(pv_running(vm));
@@ -192,7 +196,7 @@ TEST_F(life, one_of_two_devices_closes)
 	EXPECT_EQ(gone, ev.endpoint);
 	pv_err_attach(PVIOMMU_ENOENT, self->r, gone, dom);
 	pv_err_alloc(PVIOMMU_ENOENT, self->r, gone);
-	/* What it was attached to is the guest's to free */
+	/* Its domain remains, for the guest to free */
 	pv_free(self->r, dom);
 
 	/* It may come back */
@@ -203,7 +207,7 @@ TEST_F(life, one_of_two_devices_closes)
 	pv_attach(self->r, vm->dev[1].id, dom);
 }
 
-/* A VMM that resets its VM takes bus mastering from all devices */
+/* A VMM that resets its VM turns off bus mastering of all devices: that ends the interface */
 TEST_F(life, vmm_takes_bus_mastering_of_all)
 {
 	struct pv_vm *vm = &self->vm;
@@ -220,45 +224,6 @@ TEST_F(life, vmm_takes_bus_mastering_of_all)
 	ASSERT_EQ(0, vfio_dev_enable(&vm->dev[0].vfio, true, false));
 	EXPECT_FALSE(pv_running(vm));
 	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
-}
-
-/* Two VMs have nothing to do with each other, though their numbers are the same */
-TEST_F(life, two_vms)
-{
-	struct pv_vm *a = &self->vm, b;
-	__u32 dom_a, dom_b;
-
-	if (a->nr_devs < 2)
-		SKIP(return, "needs two devices");
-	ASSERT_EQ(0, pv_vm_init(&b, 2, PV_LOW_SIZE));
-	b.dev[0] = b.dev[1];
-	b.nr_devs = 1;
-	a->nr_devs = 1;
-	open_all(a);
-	open_all(&b);
-	EXPECT_EQ(2, pv_vm_count());
-	pv_start(a, 1, 6);
-	pv_start(&b, 1, 6);
-	dom_a = pv_new_domain(&a->ring[0], a->dev[0].id);
-	dom_b = pv_new_domain(&b.ring[0], b.dev[0].id);
-	EXPECT_EQ(dom_a, dom_b);
-	pv_attach(&a->ring[0], a->dev[0].id, dom_a);
-	pv_attach(&b.ring[0], b.dev[0].id, dom_b);
-	pv_map(&a->ring[0], dom_a, IOVA, PV_HIGH, PV_PAGE, PV_RW);
-	pv_map(&b.ring[0], dom_b, IOVA, PV_HIGH + PV_PAGE, PV_PAGE, PV_RW);
-
-	pv_lookup(&a->ring[0], dom_a, IOVA);
-	EXPECT_EQ(PV_HIGH, a->ring[0].last.lookup.gpa);
-	EXPECT_EQ(1, pv_stats(&a->ring[0]).mappings);
-	ASSERT_EQ(0, pv_region_unmap(a, &a->high));
-	pv_err_lookup(PVIOMMU_ENOENT, &a->ring[0], dom_a, IOVA);
-	pv_lookup(&b.ring[0], dom_b, IOVA);
-	EXPECT_EQ(0, pv_events(&b)->prod);
-	pv_vm_close(a);
-	EXPECT_TRUE(pv_running(&b));
-	pv_exec(&b.ring[0], pv_op(PVIOMMU_OP_NOP));
-	EXPECT_EQ(1, pv_vm_count());
-	pv_vm_close(&b);
 }
 
 FIXTURE(order)
@@ -338,7 +303,7 @@ TEST_F(order, close_in_bypass)
 
 /* ---- sudden death -------------------------------------------------- */
 
-/* Maps and unmaps without end */
+/* A VMM whose guest maps and unmaps until it is killed */
 static void map_forever(struct pv_vm *vm, int ready)
 {
 	struct pv_ring *r = &vm->ring[0];
@@ -381,8 +346,8 @@ TEST_F(life, killed_while_it_maps)
 }
 
 /*
- * The VMM is gone and another process has its descriptors: nobody reaches the
- * guest's memory any more, and the end comes with the last close.
+ * A process that has the descriptors of a VMM that has exited. The guest's memory can't be
+ * reached any more; all ends with the last close.
  */
 static void outlive(struct pv_vm *vm, int wait_fd, int done_fd)
 {
@@ -390,7 +355,7 @@ static void outlive(struct pv_vm *vm, int wait_fd, int done_fd)
 
 	if (read(wait_fd, &byte, 1) < 0)
 		_exit(1);
-	/* The VMM's memory is gone, though pinned pages are not */
+	/* A doorbell finds no memory of the VMM; pages that are pinned still exist */
 	pv_cap_write(vm, 0, PVIOMMU_CAP_DOORBELL_OFF, PVIOMMU_DOORBELL(0));
 	if (__pv_reset(vm))
 		_exit(3);
@@ -412,7 +377,7 @@ TEST_F(life, descriptors_outlive_the_vmm)
 
 	ASSERT_EQ(0, pipe(gate));
 	ASSERT_EQ(0, pipe(done));
-	/* To wait for the child's child as well */
+	/* So that the child's child can be waited for, too */
 	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	pid = fork();
 	ASSERT_LE(0, pid);
@@ -453,7 +418,7 @@ TEST_F(life, memlock_limits_mappings)
 	dom = pv_new_domain(self->r, ep);
 	ASSERT_NE(0, dom);
 
-	/* 1024 pages, of which the interface has some */
+	/* The limit, less what is pinned for the interface */
 	room = (4 << 20) - pv_iface_pages(vm) * PV_PAGE;
 	before = pv_state(self->r);
 	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA, PV_DATA, room + PV_PAGE, PV_RW);
@@ -465,7 +430,7 @@ TEST_F(life, memlock_limits_mappings)
 		pv_list(vm)[i] = (PV_DATA >> 12) + 10 * i;
 	pv_err_map_list(PVIOMMU_ENOMEM, self->r, dom, IOVA * 2, PV_AT_LIST, 4, PV_RW);
 
-	/* Unmapped is not unpinned; flushed is */
+	/* Only the flush unpins, not the unmap */
 	pv_unmap(self->r, dom, IOVA, 4 * PV_PAGE);
 	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA * 2, PV_DATA, PV_PAGE, PV_RW);
 	pv_inv(self->r, dom);
@@ -473,7 +438,7 @@ TEST_F(life, memlock_limits_mappings)
 	pv_err_map(PVIOMMU_ENOMEM, self->r, dom, IOVA * 3, PV_DATA, PV_PAGE, PV_RW);
 }
 
-/* On failure the endpoint is where it was */
+/* Bypass needs more than the limit: ATTACH fails, and the endpoint stays where it was */
 TEST_F(life, memlock_limits_bypass)
 {
 	struct pv_vm *vm = &self->vm;
@@ -496,7 +461,7 @@ TEST_F(life, memlock_limits_bypass)
 	probe = pv_mem(vm, PV_AT_REPLY);
 	EXPECT_EQ(dom, probe->domain);
 
-	/* As an old VMM would find it: no memory for what must be pinned at once */
+	/* With bypass at first, the device can't even be opened */
 	ASSERT_TRUE(pv_param_set("default_blocked", "0"));
 	pv_vm_close_devices(vm);
 	EXPECT_NE(0, pv_vm_open_devices(vm));
@@ -531,7 +496,7 @@ static int rebind(const char *bdf, const char *from, const char *to)
 	return ret ?: pv_write_file(path, bdf);
 }
 
-/* A device bound to stock vfio-pci works as if we were not there */
+/* A device bound to stock vfio-pci works by stock type1, as if we were not there */
 TEST_F(life, group_of_stock_vfio_pci)
 {
 	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
@@ -559,7 +524,7 @@ TEST_F(life, group_of_stock_vfio_pci)
 	EXPECT_LT(0, pv_status_kb(0, "VmLck"));
 	vfio_dev_close(&stock);
 
-	/* A container of ours has no place for it */
+	/* It can't join a container of ours */
 	close(stock.group);
 	close(container);
 	stock.group = vfio_group_open(bdf);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads that get in each other's way, as vCPUs and the VMM of a real VM do.
- * Whatever each op's status is, the host must survive and nothing may be left.
+ * Threads that use the same VM at the same time, as vCPUs and the VMM of a real VM do. Ops may
+ * fail in such a race, with a status that makes sense; the host must survive, and nothing may
+ * be left when all threads have stopped.
  */
 #include <pthread.h>
 #include <sys/ioctl.h>
@@ -61,7 +62,7 @@ static bool stopped(struct game *game)
 	return __atomic_load_n(&game->stop, __ATOMIC_RELAXED);
 }
 
-/* The statuses that a race may give; all else is a bug */
+/* The statuses that a valid op may have in a race; any other one is a bug */
 static bool expected(__u32 status)
 {
 	switch (status) {
@@ -79,7 +80,7 @@ static bool expected(__u32 status)
 	}
 }
 
-/* Map, unmap and flush in both domains; much of the memory comes and goes */
+/* Map, unmap and flush in both domains, partly memory that leaves and comes back */
 static void *map_and_unmap(void *arg)
 {
 	struct player *me = arg;
@@ -103,7 +104,7 @@ static void *map_and_unmap(void *arg)
 	return good ? NULL : "map and unmap";
 }
 
-/* Unmap and flush what the one above has mapped, has not, or is just mapping */
+/* Unmap and flush what map_and_unmap() has mapped, has not, or is just mapping */
 static void *unmap_of_others(void *arg)
 {
 	struct player *me = arg;
@@ -127,7 +128,7 @@ static void *unmap_of_others(void *arg)
 	return good ? NULL : "unmap of others";
 }
 
-/* Move the endpoints about, and have domains come and go */
+/* Move the endpoints between domains that are allocated and freed all the time */
 static void *attach_and_detach(void *arg)
 {
 	struct player *me = arg;
@@ -152,7 +153,7 @@ static void *attach_and_detach(void *arg)
 	return good ? NULL : "attach and detach";
 }
 
-/* Take memory away and bring it back */
+/* The VMM takes memory away and brings it back */
 static void *memory_comes_and_goes(void *arg)
 {
 	struct player *me = arg;
@@ -167,7 +168,7 @@ static void *memory_comes_and_goes(void *arg)
 	return NULL;
 }
 
-/* One ring, kicked by two threads: the ops are put there by one only */
+/* Ring the doorbell of all rings; other threads fill them */
 static void *kick_others(void *arg)
 {
 	struct player *me = arg;
@@ -181,7 +182,7 @@ static void *kick_others(void *arg)
 	return NULL;
 }
 
-/* Stop and start while others are at it: their rings die, the host does not */
+/* Stop and start the interface: the rings of the other threads stop */
 static void *restart(void *arg)
 {
 	struct player *me = arg;
@@ -196,7 +197,7 @@ static void *restart(void *arg)
 	return NULL;
 }
 
-/* The guest at its worst: ops of random content, never waited for */
+/* A guest that sends ops with random contents */
 static void *random_ops(void *arg)
 {
 	struct player *me = arg;
@@ -236,7 +237,7 @@ static void *random_ops(void *arg)
 			op = pv_op_inv(op.domain);
 		if (op.code == PVIOMMU_OP_LOOKUP)
 			op = pv_op_lookup(op.domain, op.map.iova);
-		/* The list changes under the host's eyes */
+		/* A list changes while the host may be reading it */
 		pv_list(&game->vm)[rand_r(&seed) % 512] = rand_r(&seed) % 5000;
 		if (!expected(__pv_exec(r, op)))
 			return "random ops";
@@ -245,7 +246,7 @@ static void *random_ops(void *arg)
 	return NULL;
 }
 
-/* Any status that an op can have */
+/* The statuses that the ABI defines */
 static bool of_the_abi(__u32 status)
 {
 	return expected(status) || status == PVIOMMU_EACCES || status == PVIOMMU_ERANGE ||
@@ -253,9 +254,9 @@ static bool of_the_abi(__u32 status)
 }
 
 /*
- * Double fetch. This thread writes to ring 3 what is good or bad, and rings; the next one
- * changes ops, lists and the event ring's header while they are read. Whatever the host
- * makes of it, each op must end with a status of the ABI.
+ * Double fetch. This thread fills ring 3 with valid ops and rings the doorbell; the thread of
+ * change_ops() changes ops, lists and the header of the event ring while the host reads them.
+ * Whatever the host reads, each op must end with a status of the ABI.
  */
 static void *ops_that_change(void *arg)
 {
@@ -282,7 +283,7 @@ static void *ops_that_change(void *arg)
 	return NULL;
 }
 
-/* All of an op but its status, which the host writes; the list; the event ring's header */
+/* Change anything of an op but its status, which the host writes; the list; the event ring */
 static void *change_ops(void *arg)
 {
 	struct player *me = arg;
@@ -309,7 +310,7 @@ static void *change_ops(void *arg)
 	return NULL;
 }
 
-/* Headers: the ring may stop, and then does so for good */
+/* Change ring headers, which may stop the rings for good; restart now and then */
 static void *change_headers(void *arg)
 {
 	struct player *me = arg;
@@ -338,7 +339,7 @@ static void *change_headers(void *arg)
 	return NULL;
 }
 
-/* The VMM closes the second device, and opens it again */
+/* The VMM closes the last device and opens it again */
 static void *close_and_open(void *arg)
 {
 	struct player *me = arg;
@@ -356,7 +357,7 @@ static void *close_and_open(void *arg)
 	return NULL;
 }
 
-/* A second container: the device's group joins and leaves without end */
+/* The device's group joins the container and leaves it, over and over */
 static void *join_and_leave(void *arg)
 {
 	struct player *me = arg;
@@ -376,7 +377,7 @@ static void *join_and_leave(void *arg)
 	return NULL;
 }
 
-/* And this is what is asked of it, be it there or not */
+/* Use the container while it may be without a group */
 static void *ask_container(void *arg)
 {
 	struct player *me = arg;
@@ -396,7 +397,7 @@ static void *ask_container(void *arg)
 	return NULL;
 }
 
-/* Run these at the same time for a while. NULL, or which of them has a complaint */
+/* Run these at the same time for some seconds. NULL, or the complaint of one of them */
 static const char *play(struct game *game, void *(*const players[])(void *), unsigned int n)
 {
 	struct timespec time = { .tv_sec = SECONDS };
@@ -416,7 +417,7 @@ static const char *play(struct game *game, void *(*const players[])(void *), uns
 	for (i = 0; i < n; i++) {
 		pthread_join(all[i].thread, &ret);
 		printf(" %u", all[i].rounds);
-		/* Who has not been on has met nobody */
+		/* A thread that did not complete a round has not raced with anyone */
 		complaint = complaint ?: ret;
 		if (!all[i].rounds)
 			complaint = complaint ?: "no round";
@@ -434,7 +435,7 @@ static const char *play(struct game *game, void *(*const players[])(void *), uns
 	}									\
 } while (0)
 
-/* When all have stopped: only what the fixture made, and it can go */
+/* With all threads stopped, free all domains: nothing else may be left */
 #define expect_empty() do {							\
 	struct pv_ring *__r = &self->game.vm.ring[0];				\
 	struct pv_state __state;						\

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest gives pages back: who maps them is told, then cut off, then they are free
- * memory of the host; and nothing happens to other pages.
+ * RELEASE: a guest gives pages back to the host. Whoever has mapped a page is asked to let go,
+ * then the page is unmapped, then it is free memory of the host. Other pages are not affected.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,11 +9,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <linux/pv_iommu_server.h>
 
 #include "lib/edu.h"
+#include "lib/now.h"
 #include "lib/pv_kvm.h"
 #include "lib/pv_server.h"
 #include "lib/pv_test.h"
@@ -21,6 +21,7 @@
 #define IOVA	0x8000000ULL
 #define TOKEN	0x1234567890ULL
 #define LEN	256
+#define MS	1000000ULL	/* in ns */
 
 FIXTURE(release)
 {
@@ -49,44 +50,19 @@ FIXTURE_TEARDOWN(release)
 	pv_expect_unchanged(&self->before);
 }
 
-/* The frames are in the list */
-static struct pviommu_op release(__u32 count, __u64 token)
-{
-	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
-
-	op.release.list = PV_AT_LIST;
-	op.release.count = count;
-	op.release.token = token;
-	return op;
-}
-
 static struct pviommu_op release_range(struct pv_vm *vm, __u64 gpa, __u32 count)
 {
 	__u32 i;
 
 	for (i = 0; i < count; i++)
 		pv_list(vm)[i] = (gpa >> 12) + i;
-	return release(count, TOKEN);
-}
-
-/* The next event, which may take its time */
-static bool wait_event(struct pv_vm *vm, struct pviommu_event *ev)
-{
-	int i;
-
-	for (i = 0; i < 2000; i++) {
-		if (pv_event_next(vm, ev))
-			return true;
-		usleep(5000);
-	}
-	memset(ev, 0, sizeof(*ev));
-	return false;
+	return pv_op_release(count, TOKEN);
 }
 
 #define expect_event(kind, iova, at, bytes) do {		\
-	struct pviommu_event __ev;				\
+	struct pviommu_event __ev = {};				\
 								\
-	ASSERT_TRUE(wait_event(&self->vm, &__ev));		\
+	ASSERT_TRUE(pv_event_wait(&self->vm, &__ev, 10000));	\
 	EXPECT_EQ(kind, __ev.type);				\
 	EXPECT_EQ(iova, __ev.addr);				\
 	EXPECT_EQ(at, __ev.gpa);				\
@@ -108,7 +84,7 @@ static bool page_is(struct pv_vm *vm, __u64 gpa, char what)
 	return page[0] == what && !memcmp(page, page + 1, PV_PAGE - 1);
 }
 
-/* ---- what is freed --------------------------------------------------- */
+/* ---- the memory is freed ---------------------------------------------- */
 
 TEST_F(release, memory_of_the_vmm_shrinks)
 {
@@ -119,7 +95,7 @@ TEST_F(release, memory_of_the_vmm_shrinks)
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 512));
 	expect_released(512 * PV_PAGE);
 	without = pv_status_kb(0, "RssAnon");
-	/* The kernel counts in batches */
+	/* The kernel updates RssAnon in batches, so it is not exact */
 	EXPECT_LE(512 * 4 - 300, with - without);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 513 * PV_PAGE, 0x5a));
@@ -139,7 +115,7 @@ TEST_F(release, shared_memory_shrinks)
 			    fd, 0));
 	fill(&self->vm, PV_DATA, 17 * PV_PAGE);
 	ASSERT_EQ(0, fstat(fd, &full));
-	/* Of the file, and of what lies beside it */
+	/* The last four pages of the file, and the page behind the file's mapping */
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + 12 * PV_PAGE, 5));
 	expect_released(5 * PV_PAGE);
 	ASSERT_EQ(0, fstat(fd, &less));
@@ -150,23 +126,24 @@ TEST_F(release, shared_memory_shrinks)
 	close(fd);
 }
 
-/* Pages in any order, here and there */
-TEST_F(release, just_these_pages)
+/* Every other page, in descending order: the pages between them are kept */
+TEST_F(release, scattered_pages)
 {
 	int i;
 
 	fill(&self->vm, PV_DATA, 64 * PV_PAGE);
 	for (i = 0; i < 32; i++)
 		pv_list(&self->vm)[i] = (PV_DATA >> 12) + (62 - 2 * i);
-	pv_exec(self->r, release(32, TOKEN));
+	pv_exec(self->r, pv_op_release(32, TOKEN));
 	expect_released(32 * PV_PAGE);
 	for (i = 0; i < 64; i++)
 		EXPECT_TRUE(page_is(&self->vm, PV_DATA + i * PV_PAGE, i % 2 ? 0x5a : 0));
 }
 
-/* ---- who maps them --------------------------------------------------- */
+/* ---- pages that are mapped -------------------------------------------- */
 
-TEST_F(release, who_does_not_let_go_is_cut_off)
+/* The guest is asked by RELEASE events and does nothing: REVOKED events follow */
+TEST_F(release, revoked_if_not_unmapped)
 {
 	struct pv_state state;
 
@@ -175,7 +152,7 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	pv_list(&self->vm)[0] = (PV_DATA >> 12) + 5;
 	pv_list(&self->vm)[1] = (PV_DATA >> 12) + 2;
 	pv_list(&self->vm)[2] = (PV_DATA >> 12) + 3;
-	pv_exec(self->r, release(3, TOKEN));
+	pv_exec(self->r, pv_op_release(3, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, 2 * PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 5 * PV_PAGE, PV_DATA + 5 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_DATA + 2 * PV_PAGE, 2 * PV_PAGE);
@@ -189,7 +166,7 @@ TEST_F(release, who_does_not_let_go_is_cut_off)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA + 4 * PV_PAGE, 0x5a));
 }
 
-/* From @page of a large page on, does data go through the device? */
+/* Does DMA work in this page of the memory at @gpa, which is mapped at IOVA? */
 static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
 {
 	struct vfio_dev *edu = &vm->dev[0].vfio;
@@ -203,7 +180,7 @@ static bool goes_through(struct pv_vm *vm, __u64 gpa, int page)
 	return edu_to_ram(edu, IOVA + page * PV_PAGE, 0, LEN) && !memcmp(mem, data, LEN);
 }
 
-/* These go, and nothing else; of a page that is one entry in the IOMMU's table, too */
+/* Two small pages out of a page that is one entry of the IOMMU's table: the rest stays mapped */
 TEST_F(release, parts_of_a_large_page)
 {
 	__u64 huge = PV_HIGH + PV_2M;
@@ -213,7 +190,7 @@ TEST_F(release, parts_of_a_large_page)
 	pv_exec(self->r, pv_op_map_2m(self->dom, 2 * IOVA, PV_HIGH, 2 * PV_2M, PV_R));
 	pv_list(&self->vm)[0] = (huge >> 12) + 2;
 	pv_list(&self->vm)[1] = (huge >> 12) + 10;
-	pv_exec(self->r, release(2, TOKEN));
+	pv_exec(self->r, pv_op_release(2, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, huge + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 10 * PV_PAGE, huge + 10 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, 2 * IOVA + PV_2M + 2 * PV_PAGE, huge + 2 * PV_PAGE,
@@ -230,7 +207,7 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_EQ(3 * 512 - 4, pv_state(self->r).pages_mapped);
 	pv_lookup(self->r, self->dom, IOVA);
 	EXPECT_EQ(12, self->r->last.lookup.pgshift);
-	/* A neighbour in the same mapping is as it was */
+	/* A large page of the same mapping that is not concerned stays large */
 	pv_lookup(self->r, self->dom, 2 * IOVA + PV_PAGE);
 	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 	pv_err_lookup(PVIOMMU_ENOENT, self->r, self->dom, IOVA + 10 * PV_PAGE);
@@ -242,7 +219,7 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_TRUE(goes_through(&self->vm, huge, 9));
 	EXPECT_FALSE(goes_through(&self->vm, huge, 10));
 	EXPECT_TRUE(goes_through(&self->vm, huge, 511));
-	/* The small ones can be unmapped one by one, and all together */
+	/* The small pages that are left can be unmapped one by one, and all at once */
 	pv_unmap(self->r, self->dom, IOVA + 3 * PV_PAGE, PV_PAGE);
 	pv_inv(self->r, self->dom);
 	EXPECT_FALSE(goes_through(&self->vm, huge, 3));
@@ -251,14 +228,14 @@ TEST_F(release, parts_of_a_large_page)
 	EXPECT_EQ(509 * PV_PAGE, self->r->last.result);
 }
 
-/* Neighbours of which events name what they can together */
+/* Adjacent pages share an event */
 TEST_F(release, neighbours_in_a_large_page)
 {
 	pv_exec(self->r, pv_op_map_2m(self->dom, IOVA, PV_HIGH, PV_2M, PV_RW));
 	pv_list(&self->vm)[0] = (PV_HIGH >> 12) + 2;
 	pv_list(&self->vm)[1] = (PV_HIGH >> 12) + 9;
 	pv_list(&self->vm)[2] = (PV_HIGH >> 12) + 10;
-	pv_exec(self->r, release(3, TOKEN));
+	pv_exec(self->r, pv_op_release(3, TOKEN));
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
 	expect_event(PVIOMMU_EV_RELEASE, IOVA + 9 * PV_PAGE, PV_HIGH + 9 * PV_PAGE, 2 * PV_PAGE);
 	expect_event(PVIOMMU_EV_REVOKED, IOVA + 2 * PV_PAGE, PV_HIGH + 2 * PV_PAGE, PV_PAGE);
@@ -267,7 +244,7 @@ TEST_F(release, neighbours_in_a_large_page)
 	EXPECT_EQ(509, pv_state(self->r).pages_mapped);
 }
 
-/* One that goes as a whole is not cut for it, nor is its neighbour */
+/* A large page is released as a whole: the next large page of the mapping stays large */
 TEST_F(release, whole_large_page)
 {
 	struct pv_state state;
@@ -284,7 +261,8 @@ TEST_F(release, whole_large_page)
 	EXPECT_EQ(21, self->r->last.lookup.pgshift);
 }
 
-TEST_F(release, who_lets_go_in_time_is_not_cut_off)
+/* The guest unmaps the page when it is asked: nothing is revoked */
+TEST_F(release, unmapped_in_time)
 {
 	ASSERT_TRUE(pv_param_set("release_ms", "3000"));
 	pv_map(self->r, self->dom, IOVA, PV_DATA, 2 * PV_PAGE, PV_RW);
@@ -296,7 +274,7 @@ TEST_F(release, who_lets_go_in_time_is_not_cut_off)
 	pv_lookup(self->r, self->dom, IOVA + PV_PAGE);
 }
 
-/* Unmapped, but a device may still reach it: that is flushed first */
+/* A page that is unmapped but not flushed, so that a device may reach it: flushed first */
 TEST_F(release, what_waits_for_a_flush)
 {
 	__u64 pinned = pv_state(self->r).pages_pinned;
@@ -311,7 +289,7 @@ TEST_F(release, what_waits_for_a_flush)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
 }
 
-/* Device and CPU see the same page when it is used again */
+/* When the page is used again, device and CPU see the same new page */
 TEST_F(release, used_again)
 {
 	struct vfio_dev *edu = &self->vm.dev[0].vfio;
@@ -333,11 +311,11 @@ TEST_F(release, used_again)
 	EXPECT_EQ(0, memcmp(from, to, LEN));
 }
 
-/* ---- who does not look meanwhile ------------------------------------- */
+/* ---- a guest that does not read its events ----------------------------- */
 
 #define MANY	512
 
-/* No two of these are neighbours, neither as IOVAs nor as memory */
+/* Page @i of many, no two of which are adjacent in memory */
 static __u64 scattered(int i)
 {
 	return PV_DATA + 2 * i * PV_PAGE;
@@ -360,7 +338,7 @@ static bool wait_waiting(struct pviommu_event_ring *ring, __u32 n)
 	return i < 2000;
 }
 
-/* Each of them is named, twice, and the end is told, however late the guest looks */
+/* Two events for each page and the last one, RELEASED, wait until the guest reads them */
 TEST_F(release, many_pages_and_nobody_looks)
 {
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
@@ -368,7 +346,7 @@ TEST_F(release, many_pages_and_nobody_looks)
 
 	list_scattered(&self->vm);
 	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	ASSERT_TRUE(wait_waiting(ring, 2 * MANY + 1 - PVIOMMU_EVENT_SLOTS));
 	for (i = 0; i < MANY; i++)
 		expect_event(PVIOMMU_EV_RELEASE, IOVA + i * PV_PAGE, scattered(i), PV_PAGE);
@@ -378,8 +356,8 @@ TEST_F(release, many_pages_and_nobody_looks)
 	EXPECT_EQ(0, ring->lost);
 }
 
-/* Others are lost then, but never the end of a release */
-TEST_F(release, end_needs_no_room)
+/* With no room to wait in, other events are lost, but RELEASED never is */
+TEST_F(release, released_event_is_never_lost)
 {
 	struct pviommu_event_ring *ring = pv_events(&self->vm);
 	struct pviommu_event ev;
@@ -393,14 +371,14 @@ TEST_F(release, end_needs_no_room)
 	pv_attach(self->r, self->vm.dev[0].id, self->dom);
 	list_scattered(&self->vm);
 	pv_map_list(self->r, self->dom, IOVA, PV_AT_LIST, MANY, PV_RW);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	ASSERT_TRUE(wait_waiting(ring, 4));
-	/* These have ended when the guest can't know it, and so are under way */
+	/* A RELEASE counts as under way until the guest has its event */
 	for (i = 1; i < 64; i++) {
-		pv_exec(self->r, release(MANY, TOKEN + i));
+		pv_exec(self->r, pv_op_release(MANY, TOKEN + i));
 		ASSERT_TRUE(wait_waiting(ring, 4 + i));
 	}
-	pv_err_exec(PVIOMMU_ENOSPC, self->r, release(MANY, TOKEN + i));
+	pv_err_exec(PVIOMMU_ENOSPC, self->r, pv_op_release(MANY, TOKEN + i));
 	EXPECT_EQ(2 * MANY - PVIOMMU_EVENT_SLOTS - 3, ring->lost);
 	for (i = 0; i < PVIOMMU_EVENT_SLOTS + 3; i++) {
 		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
@@ -408,11 +386,11 @@ TEST_F(release, end_needs_no_room)
 	}
 	for (i = 0; i < 64; i++)
 		expect_event(PVIOMMU_EV_RELEASED, TOKEN + i, 0, MANY * PV_PAGE);
-	pv_exec(self->r, release(MANY, TOKEN));
+	pv_exec(self->r, pv_op_release(MANY, TOKEN));
 	expect_released(MANY * PV_PAGE);
 }
 
-/* ---- what is refused, and what comes in between ---------------------- */
+/* ---- refusals, and what happens before the end ------------------------- */
 
 TEST_F(release, refused)
 {
@@ -422,35 +400,36 @@ TEST_F(release, refused)
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
 	op.release.count = 513;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.list += 8;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.reserved = 1;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op = release(1, TOKEN);
+	op = pv_op_release(1, TOKEN);
 	op.release.list = PV_NOWHERE;
 	pv_err_exec(PVIOMMU_EFAULT, self->r, op);
 	pv_list(&self->vm)[1] = pv_list(&self->vm)[0];
-	pv_err_exec(PVIOMMU_EINVAL, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_NOWHERE >> 12;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_ROM >> 12;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = ~0ULL;
-	pv_err_exec(PVIOMMU_EFAULT, self->r, release(2, TOKEN));
-	/* What the host uses itself */
+	pv_err_exec(PVIOMMU_EFAULT, self->r, pv_op_release(2, TOKEN));
+	/* Pages of the interface, which the host uses itself */
 	pv_list(&self->vm)[1] = PV_AT_EVENTS >> 12;
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(2, TOKEN));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
 	pv_list(&self->vm)[1] = PV_AT_OPS >> 12;
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(2, TOKEN));
-	/* Bypass can't give up single pages */
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(2, TOKEN));
+	/* In bypass, single pages can't be given up */
 	pv_attach(self->r, self->vm.dev[0].id, PVIOMMU_DOMAIN_BYPASS);
-	pv_err_exec(PVIOMMU_EBUSY, self->r, release(1, TOKEN));
+	pv_err_exec(PVIOMMU_EBUSY, self->r, pv_op_release(1, TOKEN));
 	EXPECT_EQ(0, pv_events(&self->vm)->prod);
 }
 
-TEST_F(release, not_without_end)
+/* There is a limit for releases that are under way */
+TEST_F(release, too_many)
 {
 	int i;
 
@@ -459,7 +438,7 @@ TEST_F(release, not_without_end)
 	for (i = 0; i < 64; i++)
 		pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
 	pv_err_exec(PVIOMMU_ENOSPC, self->r, release_range(&self->vm, PV_DATA, 1));
-	/* RESET forgets them, at once, and the page stays */
+	/* RESET drops them at once, and the page is kept */
 	fill(&self->vm, PV_DATA, PV_PAGE);
 	pv_reset(&self->vm);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
@@ -488,27 +467,21 @@ TEST_F(release, endpoint_enters_bypass_meanwhile)
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0x5a));
 }
 
-/* A device that goes through pages that stay, next to those that are given back */
+/* A device that uses pages which stay, next to pages that are given back */
 struct neighbour {
 	struct pv_vm *vm;
 	pthread_t thread;
 	bool stop;
-	int round;	/* where */
+	int round;	/* in which 32 pages */
 	int good, bad;
 };
 
-/* From the page and back to it, while all else in it remains */
-static bool is_lived_in(struct pv_vm *vm, int page, __u64 value)
+/* Does DMA from the page and back to it work? What the page holds is kept */
+static bool is_lived_in(struct pv_vm *vm, int page)
 {
-	struct vfio_dev *edu = &vm->dev[0].vfio;
-	__u64 iova = IOVA + page * PV_PAGE, *mem = pv_mem(vm, PV_DATA + page * PV_PAGE);
-	__u64 was = *mem;
-	bool good;
+	__u64 *mem = pv_mem(vm, PV_DATA + page * PV_PAGE), was = *mem;
+	bool good = edu_round_trip(&vm->dev[0].vfio, IOVA + page * PV_PAGE, mem);
 
-	*mem = value;
-	good = edu_from_ram(edu, iova, 0, sizeof(value));
-	*mem = 0;
-	good = good && edu_to_ram(edu, iova, 0, sizeof(value)) && *mem == value;
 	*mem = was;
 	return good;
 }
@@ -521,7 +494,7 @@ static void *live_next_door(void *data)
 	for (i = 1; !__atomic_load_n(&n->stop, __ATOMIC_RELAXED); i += 2) {
 		int page = 32 * __atomic_load_n(&n->round, __ATOMIC_RELAXED) + i % 32;
 
-		if (is_lived_in(n->vm, page, i * 0x9e3779b97f4a7c15ULL))
+		if (is_lived_in(n->vm, page))
 			__atomic_add_fetch(&n->good, 1, __ATOMIC_RELAXED);
 		else
 			__atomic_add_fetch(&n->bad, 1, __ATOMIC_RELAXED);
@@ -530,8 +503,8 @@ static void *live_next_door(void *data)
 }
 
 /*
- * Other pages are mapped and unmapped all the time, and a device does DMA to the neighbours
- * of those that go, before, meanwhile and after.
+ * Pages are released while other memory is mapped and unmapped all the time, and a device does
+ * DMA to the pages next to them, before, during and after the release.
  */
 TEST_F_TIMEOUT(release, under_load, 240)
 {
@@ -550,7 +523,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 		__atomic_store_n(&n.round, i, __ATOMIC_RELAXED);
 		for (j = 0; j < 16; j++)
 			pv_list(&self->vm)[j] = (PV_DATA >> 12) + 32 * i + 2 * j;
-		pv_exec(self->r, release(16, TOKEN));
+		pv_exec(self->r, pv_op_release(16, TOKEN));
 		do {
 			pv_map(self->r, self->dom, IOVA * 2, PV_HIGH, PV_HIGH_SIZE, PV_RW);
 			pv_unmap(self->r, self->dom, IOVA * 2, PV_HIGH_SIZE);
@@ -559,7 +532,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 				;
 		} while (ev.type != PVIOMMU_EV_RELEASED);
 		EXPECT_EQ(16 * PV_PAGE, ev.size);
-		/* The one that is under way, and one that has begun since */
+		/* Wait for the DMA that is under way, and for one that has begun since */
 		while (__atomic_load_n(&n.good, __ATOMIC_RELAXED) < good + 2 && ++turns < 2000)
 			usleep(5000);
 	}
@@ -576,7 +549,7 @@ TEST_F_TIMEOUT(release, under_load, 240)
 	}
 }
 
-/* ---- who watches them ------------------------------------------------- */
+/* ---- pages that a server watches --------------------------------------- */
 
 FIXTURE(watched)
 {
@@ -589,10 +562,9 @@ FIXTURE(watched)
 	int server;
 };
 
-/* A page that a server watches, and one that it does not */
+/* A page that a server watches, at PV_DATA, and the next page, which it does not watch */
 FIXTURE_SETUP(watched)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
 	int ret;
 
 	self->kvm = (struct pv_kvm) { -1, -1 };
@@ -613,10 +585,7 @@ FIXTURE_SETUP(watched)
 	ASSERT_LE(0, self->server);
 	self->ring = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, self->server, 0);
 	ASSERT_NE(MAP_FAILED, self->ring);
-	op.mem.gpa = PV_DATA;
-	op.mem.size = PV_PAGE;
-	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
-	pv_exec(self->r, op);
+	pv_exec(self->r, pv_op_type_set(PV_DATA, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
 	fill(&self->vm, PV_DATA, 2 * PV_PAGE);
 }
 
@@ -667,19 +636,11 @@ static int server_read(int fd, __u64 gpa, void *buf, size_t size)
 	return ioctl(fd, PVIOMMU_SERVER_READ, &req) ? -errno : 0;
 }
 
-static long long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
-/* The server has time to read what the page holds, before that is gone */
+/* The server gets time to read the contents of the page, before they are gone */
 TEST_F(watched, server_has_time)
 {
 	struct pviommu_event ev;
-	long long begun = now_ms();
+	__u64 begun = now_ns();
 	char page[PV_PAGE];
 
 	ASSERT_TRUE(pv_param_set("release_ms", "1500"));
@@ -689,19 +650,19 @@ TEST_F(watched, server_has_time)
 	ASSERT_EQ(0, server_read(self->server, PV_DATA, page, sizeof(page)));
 	EXPECT_EQ(0x5a, page[0]);
 	EXPECT_EQ(0, memcmp(page, page + 1, sizeof(page) - 1));
-	if (now_ms() - begun < 1000)
+	if (now_ns() - begun < 1000 * MS)
 		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 	expect_record(PVIOMMU_REC_NO_PAGE, PV_DATA);
-	EXPECT_LE(1400, now_ms() - begun);
+	EXPECT_LE(1400 * MS, now_ns() - begun);
 	EXPECT_EQ(-EACCES, server_read(self->server, PV_DATA, page, sizeof(page)));
 	expect_released(2 * PV_PAGE);
 	EXPECT_TRUE(page_is(&self->vm, PV_DATA, 0));
 }
 
-/* Nobody waits for the sake of pages that no server watches, or of a server that has left */
-TEST_F(watched, nobody_to_wait_for)
+/* There is no wait for pages that no server watches, or whose server has gone */
+TEST_F(watched, no_wait_without_a_server)
 {
-	long long begun = now_ms();
+	__u64 begun = now_ns();
 
 	ASSERT_TRUE(pv_param_set("release_ms", "20000"));
 	pv_exec(self->r, release_range(&self->vm, PV_DATA + PV_PAGE, 1));
@@ -712,7 +673,7 @@ TEST_F(watched, nobody_to_wait_for)
 	self->server = -1;
 	pv_exec(self->r, release_range(&self->vm, PV_DATA, 1));
 	expect_released(PV_PAGE);
-	EXPECT_GT(15000, now_ms() - begun);
+	EXPECT_GT(15000 * MS, now_ns() - begun);
 }
 
 TEST_HARNESS_MAIN

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The interface of servers of memory types, at the host level: claims, and what
- * there is of types where no KVM watches pages. What servers hear is tested with
- * a guest, by guest_types_test.
+ * Servers of memory types, by the ioctls of /dev/pv-iommu, where no KVM watches pages: claims
+ * and their ring, and who may do what. What servers hear of writes is tested with a guest, by
+ * guest_types_test.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -155,13 +155,13 @@ TEST_F(server, one_claim)
 	EXPECT_EQ(0, do_claim(self->fd, claim_of(self->id)));
 }
 
-/* Whoever has no right to open it can't be a server */
+/* Without the right to open the device nobody can become a server */
 TEST_F(server, needs_a_right)
 {
 	EXPECT_TRUE(nobody_sees(open(DEVICE, O_RDWR) < 0 && (errno == EACCES || errno == EPERM)));
 }
 
-/* Who was given the file of a server has that VM, and can't look for others */
+/* A process that was given the file of a claim can use it for this VM, but claim no other VM */
 TEST_F(server, file_is_of_one_vm)
 {
 	int other = open(DEVICE, O_RDWR);
@@ -209,7 +209,7 @@ TEST_F(server, ring_outlives_the_claim)
 	close(poll_fd.fd);
 }
 
-/* To close the file ends the claim, though the ring is mapped still */
+/* Closing the file ends the claim, also while the ring is mapped */
 TEST_F(server, ends_with_its_file)
 {
 	struct pviommu_server_ring *ring;
@@ -222,13 +222,13 @@ TEST_F(server, ends_with_its_file)
 	close(self->fd);
 	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
 	EXPECT_EQ(0, do_claim(other, claim_of(self->id)));
-	/* It is the old ring still, and no way to the new one */
+	/* The mapping shows the old ring, not the new claim's */
 	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
 	self->fd = other;
 	munmap(ring, RING_SIZE);
 }
 
-/* A process that was given the file has the claim, too, as long as it lives */
+/* A process that inherited the file has the claim, too: it ends with the last of them */
 TEST_F(server, ends_with_the_last_who_has_its_file)
 {
 	struct pviommu_server_ring *ring;
@@ -281,28 +281,21 @@ TEST_F(server, reads_only_what_is_its_own)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 }
 
-/* The ops, where nothing watches pages */
+/* TYPE_SET and TYPE_GET where nothing watches pages */
 TEST_F(server, no_types_without_kvm)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+	const __u32 plain = PVIOMMU_MEM_RAM_RW;
+	struct pviommu_op op;
 
 	ASSERT_EQ(0, do_claim(self->fd, claim_of(self->id)));
-	op.mem.gpa = PV_DATA;
-	op.mem.size = PV_PAGE;
-	op.mem.type = PVIOMMU_MEM_IOREQ_SERVER;
-	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
-	op.mem.type = 2;
-	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, op);
-	op.mem.type = PVIOMMU_MEM_RAM_RW;
-	op.mem.size = 1;
-	pv_err_exec(PVIOMMU_EINVAL, self->r, op);
-	op.mem.size = ~0xfffULL;
-	pv_err_exec(PVIOMMU_ERANGE, self->r, op);
-	op = pv_op(PVIOMMU_OP_TYPE_GET);
-	op.mem.gpa = PV_DATA;
-	pv_exec(self->r, op);
-	EXPECT_EQ(PVIOMMU_MEM_RAM_RW, self->r->last.result);
-	op.mem.gpa = PV_NOWHERE;
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r,
+		    pv_op_type_set(PV_DATA, PV_PAGE, PVIOMMU_MEM_IOREQ_SERVER));
+	pv_err_exec(PVIOMMU_EOPNOTSUPP, self->r, pv_op_type_set(PV_DATA, PV_PAGE, 2));
+	pv_err_exec(PVIOMMU_EINVAL, self->r, pv_op_type_set(PV_DATA, 1, plain));
+	pv_err_exec(PVIOMMU_ERANGE, self->r, pv_op_type_set(PV_DATA, ~0xfffULL, plain));
+	pv_exec(self->r, pv_op_type_get(PV_DATA));
+	EXPECT_EQ(plain, self->r->last.result);
+	op = pv_op_type_get(PV_NOWHERE);
 	pv_err_exec(PVIOMMU_EFAULT, self->r, op);
 	op.mem.size = PV_PAGE;
 	pv_err_exec(PVIOMMU_EINVAL, self->r, op);

@@ -103,3 +103,15 @@ bool edu_from_ram(const struct vfio_dev *dev, __u64 iova, unsigned int off, unsi
 {
 	return in_buffer(off, len) && edu_dma(dev, iova, EDU_BUFFER + off, len, 0);
 }
+
+bool edu_round_trip(const struct vfio_dev *dev, __u64 iova, __u64 *mem)
+{
+	static __u64 count;
+	__u64 data = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15ULL;
+
+	*mem = data;
+	if (!edu_from_ram(dev, iova, 0, sizeof(data)))
+		return false;
+	*mem = 0;
+	return edu_to_ram(dev, iova, 0, sizeof(data)) && *mem == data;
+}

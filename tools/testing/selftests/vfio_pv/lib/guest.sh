@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# For scripts that run in a guest: TAP, devices and their drivers, IOMMU
-# domains, data to a disk and back.
+# For scripts that run in a guest: TAP, devices and their drivers, IOMMU domains,
+# data written to a disk and read back.
 
-# The programs that go with the scripts, if they are not found as it is
+# The programs of the tests, if they are not in PATH already
 PATH=$PATH:$(dirname "$(readlink -f "$0")")
 STATS=/sys/kernel/debug/pv-iommu/stats
 CHECK_LOG=/tmp/check.$$
@@ -26,8 +26,8 @@ skip_all() {
 	exit 4
 }
 
-# check NAME COMMAND..: the test passes if the command does. It is not run in a
-# subshell: what it sets stays, and it can wait for what was started.
+# check NAME COMMAND..: the test passes if the command succeeds. It does not run in a
+# subshell, so variables that it sets stay, and it can wait for jobs of the script.
 check() {
 	local name=$1
 
@@ -42,7 +42,7 @@ check() {
 	sed 's/^/# /' "$CHECK_LOG"
 }
 
-# skip NAME WHY: instead of a check
+# skip NAME WHY: in the place of a check
 skip() {
 	TESTS=$((TESTS + 1))
 	echo "ok $TESTS $1 # SKIP $2"
@@ -74,7 +74,7 @@ unbind() {
 	pvvm-bind none "$@"
 }
 
-# domain_type BDF: what its group's default domain is: DMA, DMA-FQ or identity
+# domain_type BDF: the type of its group's default domain: DMA, DMA-FQ or identity
 domain_type() {
 	cat "/sys/bus/pci/devices/$1/iommu_group/type"
 }
@@ -84,7 +84,7 @@ type_is() {
 	[ "$(domain_type "$1")" = "$2" ] || { domain_type "$1"; return 1; }
 }
 
-# The type that a device gets by the kernel's command line
+# The type of domain that the kernel's command line asks for
 expected_type() {
 	case " $(cat /proc/cmdline) " in
 	*" iommu.passthrough=1 "*) echo identity ;;
@@ -93,7 +93,7 @@ expected_type() {
 	esac
 }
 
-# set_domain_type BDF TYPE: the device has no driver
+# set_domain_type BDF TYPE: the device must have no driver
 set_domain_type() {
 	echo "$2" >"/sys/bus/pci/devices/$1/iommu_group/type" &&
 		[ "$(domain_type "$1")" = "$2" ]
@@ -104,7 +104,7 @@ stat_of() {
 	awk -v name="$1" '$1 == name { print $2 }' $STATS
 }
 
-# What the host has for this VM
+# The host's counters for this VM
 host_has() {
 	local name
 
@@ -113,8 +113,8 @@ host_has() {
 	done
 }
 
-# host_has_as_in FILE: nothing has come or gone since "host_has >FILE"; what is unmapped
-# may be flushed a moment later
+# host_has_as_in FILE: the counters are as they were at "host_has >FILE". Waits a moment, as
+# what is unmapped may be flushed later
 host_has_as_in() {
 	until_true 10 host_same "$1" || host_has | diff "$1" -
 }
@@ -134,7 +134,7 @@ until_true() {
 	done
 }
 
-# nvme_up BDF: bind its driver; sets DISK to the block device
+# nvme_up BDF: bind the driver; sets DISK to the block device
 nvme_up() {
 	modprobe nvme || return
 	pvvm-bind nvme "$1" || return
@@ -151,7 +151,7 @@ nvme_disk() {
 	return 1
 }
 
-# disk_check MIB: random data to DISK in requests of several sizes, and back
+# disk_check MIB: write random data to DISK in requests of several sizes, read it, compare
 disk_check() {
 	local size=$(($1 << 20)) block dir status=1
 

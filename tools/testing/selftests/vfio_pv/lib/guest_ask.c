@@ -23,7 +23,7 @@ static void file_of(char *path, size_t size, const char *who, const char *what)
 	share_path(path, size, name);
 }
 
-/* It is there with all that is in it, or not at all */
+/* The file appears with all of its contents */
 static bool put_line(const char *who, const char *what, const char *format, va_list args)
 {
 	char path[128], new[160];

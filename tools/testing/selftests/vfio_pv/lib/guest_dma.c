@@ -41,7 +41,7 @@ static int try_read(const struct vfio_dev *dev, __u64 iova, const void *memory, 
 	if (!edu_to_ram(dev, window->iova, 0, len))
 		return -EIO;
 	*reached = !memcmp(window->memory, memory, len);
-	/* With a window that does not work, all would look refused. */
+	/* If the window did not work, everything would look refused. */
 	return memcmp(window->memory, fresh, len) ? 0 : -EIO;
 }
 

@@ -10,19 +10,9 @@
 
 #include "guest_iface.h"
 #include "guest_vfio.h"
+#include "pv_sys.h"
 
 #define COOKIE		"/sys/module/pviommu_guest/parameters/cookie"
-
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
 
 static unsigned long long cookie(void)
 {
@@ -51,7 +41,7 @@ bool iface_stop(const struct vfio_dev *dev)
 
 int iface_restart(void)
 {
-	return write_text(IFACE_RESTART, "1");
+	return pv_write_file(IFACE_RESTART, "1");
 }
 
 int iface_inject(int type, __u64 iova, unsigned int count, __u64 gpa)
@@ -60,7 +50,7 @@ int iface_inject(int type, __u64 iova, unsigned int count, __u64 gpa)
 
 	snprintf(text, sizeof(text), "%d %llx %u %llx", type, (unsigned long long)iova, count,
 		 (unsigned long long)gpa);
-	return write_text(IFACE_INJECT, text);
+	return pv_write_file(IFACE_INJECT, text);
 }
 
 bool host_limit(const char *name, const char *value)
@@ -81,7 +71,7 @@ bool host_limit(const char *name, const char *value)
 	fclose(file);
 	if (rename(tmp, ask))
 		return false;
-	/* It is taken away when it has been done */
+	/* The host level removes the file when the limit is set */
 	for (i = 0; i < 300 && !access(ask, F_OK); i++)
 		usleep(100000);
 	return access(ask, F_OK);

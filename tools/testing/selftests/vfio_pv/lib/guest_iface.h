@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What root in a guest can do to the interface: have it started anew, have events made
- * up; and, with host_limits.sh at the host level, set limits of the host.
+ * What root in a guest can do to the interface by debugfs: restart it, and inject events. And
+ * limits of the host, which host_limits.sh sets at the host level.
  */
 #ifndef GUEST_IFACE_H
 #define GUEST_IFACE_H
@@ -14,14 +14,14 @@
 #define IFACE_RESTART	"/sys/kernel/debug/pv-iommu/restart"
 #define IFACE_INJECT	"/sys/kernel/debug/pv-iommu/inject"
 
-/* Stop it behind the driver's back, through any device of ours; is it stopped */
+/* Stop the interface without the driver, by the registers of any device. Has it stopped? */
 bool iface_stop(const struct vfio_dev *dev);
-/* What waking up does; 0 or a negative errno */
+/* Restart it, as waking up from suspend does; 0 or a negative errno */
 int iface_restart(void);
-/* @count events of @type for each device; of PVIOMMU_EV_REVOKED @gpa is where it led */
+/* Inject @count events of @type for each device; @gpa is that of a PVIOMMU_EV_REVOKED */
 int iface_inject(int type, __u64 iova, unsigned int count, __u64 gpa);
 
-/* Have the host level set a parameter of pviommu_host; is it done */
+/* Set a parameter of pviommu_host. Has it been set? */
 bool host_limit(const char *name, const char *value);
 
 #endif /* GUEST_IFACE_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a guest that lends memory and the one that borrows it both know: how much it is
- * and what is in it.
+ * What a guest that lends memory and the guest that borrows it agree on: how much it is, and
+ * what it contains.
  */
 #ifndef GUEST_LENT_H
 #define GUEST_LENT_H

@@ -42,7 +42,7 @@ long long ram_pinned(void)
 	char name[64];
 	FILE *file;
 
-	/* The CPUs count for themselves, and add that up only when asked to */
+	/* Each CPU has a count of its own; have the kernel add them up */
 	pv_write_file("/proc/sys/vm/stat_refresh", "1");
 	file = fopen("/proc/vmstat", "re");
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a process in a guest can find out about the guest's memory.
+ * What the kernel tells about memory: of a page of this process, and of the guest.
  */
 #ifndef GUEST_RAM_H
 #define GUEST_RAM_H
 
 #include <linux/types.h>
 
-/* The guest physical address of a page of ours; 0 if that can't be found out */
+/* The guest physical address of a page of this process; 0 on failure */
 __u64 ram_gpa_of(const void *page);
 
-/* What nobody uses, in KiB; 0 if that can't be found out */
+/* Free memory, in KiB; 0 on failure */
 unsigned long ram_free_kb(void);
 
-/* Pages that are pinned in this machine, for DMA and the like; -1: it does not count them */
+/* How many pages are pinned for DMA and the like; -1 if the kernel does not count them */
 long long ram_pinned(void);
 
 #endif /* GUEST_RAM_H */

@@ -16,7 +16,7 @@ const char *shadow_ask(const char *command)
 	return share_ask("server", "%s", command);
 }
 
-/* A command that writes to a file of ours; the file */
+/* Send a command whose output goes to a file; returns the file */
 static FILE *ask_file(const char *command)
 {
 	char line[256], path[128];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Types of a guest's memory, and the server at the host level that shadows it: the
- * example "pvshadow", to which host_shadow.sh gives our commands.
+ * Types of a guest's memory, and the server at the host level that mirrors pages with a type:
+ * the example "pvshadow", to which host_shadow.sh passes commands.
  */
 #ifndef GUEST_SHADOW_H
 #define GUEST_SHADOW_H
@@ -13,7 +13,7 @@
 #define PAGES		16
 #define MEM_TYPE	"/sys/kernel/debug/pv-iommu/mem_type"
 
-/* Have the server do something; NULL for no answer */
+/* Send a command to the server; its answer, or NULL */
 const char *shadow_ask(const char *command);
 
 #define must_ask(command)	ASSERT_STREQ("ok", shadow_ask(command) ?: "no answer")
@@ -21,7 +21,7 @@ const char *shadow_ask(const char *command);
 /* 0 or a negative errno */
 int set_type(__u64 gpa, __u64 size, unsigned int type);
 
-/* Pages that stay where they are */
+/* Pages that the kernel does not move */
 struct memory {
 	unsigned char *pages;
 	__u64 gpa[PAGES];
@@ -29,15 +29,15 @@ struct memory {
 
 bool memory_open(struct memory *mem);
 void memory_close(struct memory *mem);
-/* set_type() of all of them */
+/* set_type() for all of these pages */
 int set_all(const struct memory *mem, unsigned int type);
 
-/* Is what the server has of our pages what they hold? */
+/* Does the server's mirror have the contents of the pages? */
 bool mirrored(const struct memory *mem);
-/* How many pages the server has; all ones if it does not say */
+/* How many pages the server mirrors; all ones if it does not answer */
 unsigned int mirror_pages(void);
 
-/* A write, as the server heard of it */
+/* A write that the server has heard of */
 struct heard {
 	unsigned long long gpa;
 	unsigned int size;
@@ -46,7 +46,7 @@ struct heard {
 	unsigned long long seq;
 };
 
-/* What it heard since it was last asked; @n if there is more, all ones if it does not say */
+/* Writes since the last call; @n if there are more, all ones if it does not answer */
 unsigned int hear(struct heard *heard, unsigned int n);
 
 #endif /* GUEST_SHADOW_H */

@@ -25,7 +25,7 @@
 #define GUEST_IOVA_WINDOW	0x1000000ULL
 #define GUEST_IOVA		0x2000000ULL
 
-/* What type1 of this kernel says to a range that wraps */
+/* The error of this kernel's type1 for a range that wraps */
 static inline int guest_wrap_error(void)
 {
 	struct utsname name;
@@ -33,7 +33,7 @@ static inline int guest_wrap_error(void)
 	return uname(&name) || atoi(name.release) < 7 ? -EINVAL : -EOVERFLOW;
 }
 
-/* Is our backend there? If it is, nothing is skipped that it should do. */
+/* Is our backend loaded? If so, no test of what it should do may be skipped. */
 static inline bool guest_has_backend(void)
 {
 	return !access("/sys/module/vfio_pv", F_OK);
@@ -54,7 +54,7 @@ static inline bool guest_has_backend(void)
 	}									\
 } while (0)
 
-/* A page that is mapped all the time, to look at the device's buffer by */
+/* Map a page for good, for looking at the device's buffer */
 #define guest_setup_window(g, window) do {					\
 	(window)->iova = GUEST_IOVA_WINDOW;					\
 	(window)->memory = guest_memory(GUEST_PAGE);				\
@@ -63,7 +63,7 @@ static inline bool guest_has_backend(void)
 				  (window)->memory, GUEST_PAGE, true));		\
 } while (0)
 
-/* An ioctl that says 0 (or more), or the negative errno */
+/* An ioctl: 0 or more, or a negative errno */
 static inline int guest_ioctl(int fd, unsigned long request, void *arg)
 {
 	int ret = ioctl(fd, request, arg);

@@ -153,7 +153,7 @@ static void *reserve(size_t size)
 
 	if (memory == MAP_FAILED)
 		return NULL;
-	/* A kernel without huge pages says no, and that is as good */
+	/* Fails if the kernel has no huge pages, which is fine */
 	madvise(memory, size, MADV_NOHUGEPAGE);
 	return memory;
 }
@@ -167,7 +167,7 @@ void *guest_memory(size_t size)
 	return memory;
 }
 
-/* Pages are taken as they are touched: in random order, they end up scattered. */
+/* The kernel takes a page when it is touched: in random order, pages are scattered. */
 void *guest_scattered(size_t size)
 {
 	size_t n = size / GUEST_PAGE, i, j, swap;

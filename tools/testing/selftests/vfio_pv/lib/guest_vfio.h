@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * VFIO as a program in a guest uses it: an edu device in a container of its
- * own, memory to map, and what the guest's IOMMU driver counts. Functions
- * return 0 or a negative errno.
+ * VFIO as a program in a guest uses it: an edu device in a container of its own, memory to map,
+ * and the counters of the guest's IOMMU driver. Functions return 0 or a negative errno.
  */
 #ifndef GUEST_VFIO_H
 #define GUEST_VFIO_H
@@ -21,10 +20,10 @@ struct guest_vfio {
 	struct vfio_dev dev;
 };
 
-/* The address of edu number @nr of those bound to vfio-pci; -ENODEV */
+/* The address of edu device number @nr among those bound to vfio-pci; or -ENODEV */
 int guest_find_edu(unsigned int nr, char bdf[16]);
 
-/* The group of a device that is none of PCI, by its folder in sysfs */
+/* The group of a device that is not on PCI, by its folder in sysfs */
 int guest_open_group_of(const char *device);
 
 /* A container of this type, with @bdf in it */
@@ -33,25 +32,25 @@ int guest_vfio_open(struct guest_vfio *g, unsigned int type, const char *bdf);
 int guest_vfio_join(struct guest_vfio *g, const struct guest_vfio *first, const char *bdf);
 void guest_vfio_close(struct guest_vfio *g);
 
-/* Where the registers of the paravirtual IOMMU are in config space; 0 if nowhere */
+/* Where the interface's capability is in config space; 0 if there is none */
 unsigned int guest_find_capability(const struct vfio_dev *dev);
 
-/* UNMAP_DMA with flags, and VFIO_PV_IOMMU_INVALIDATE of pages or of all (size 0) */
+/* UNMAP_DMA with flags; VFIO_PV_IOMMU_INVALIDATE of a range, or of everything if @size is 0 */
 int guest_unmap(const struct guest_vfio *g, __u64 iova, __u64 size, __u32 flags, __u64 *removed);
 int guest_invalidate(const struct guest_vfio *g, __u64 iova, __u64 size);
 
 /*
- * Memory in 4 KiB pages that are there. In scattered memory, pages that follow
- * each other are at random places of physical memory. NULL if there is none.
+ * Memory whose 4 KiB pages are present. Pages of scattered memory are at random places of
+ * physical memory. NULL on failure.
  */
 void *guest_memory(size_t size);
 void *guest_scattered(size_t size);
 void guest_memory_free(void *memory, size_t size);
 
-/* Memory of this process that is pinned, as it is accounted; KiB */
+/* Memory that is accounted to this process as pinned, in KiB */
 long guest_locked_kb(void);
 
-/* What the paravirtual IOMMU counts */
+/* The counters of the guest's IOMMU driver and of the host */
 struct guest_stats {
 	long long kicks_tracked;	/* doorbells by KVM's write tracking */
 	long long kicks_config;		/* doorbells by config space, through QEMU */
@@ -64,9 +63,9 @@ struct guest_stats {
 	long long faults;
 };
 
-/* -ENOENT where the guest's IOMMU is another one */
+/* -ENOENT if the guest's IOMMU is not ours */
 int guest_stats(struct guest_stats *stats);
-/* Doorbells from @from to @to, not counting the one that reading @from cost */
+/* Doorbells from @from to @to, without the one that reading @from took */
 long long guest_kicks(const struct guest_stats *from, const struct guest_stats *to);
 
 #endif /* GUEST_VFIO_H */

@@ -48,7 +48,7 @@ static int ask(int fd, const struct request *req)
 	return send(fd, req, req->head.nlmsg_len, 0) < 0 ? -errno : 0;
 }
 
-/* The number of the family, in what the controller answers; 0 for none */
+/* The family's number in the answer of the controller; 0 if there is none */
 static __u16 take_family(int fd)
 {
 	char answer[4096];
@@ -121,7 +121,7 @@ int pv_admin_answer(int fd)
 	ssize_t len;
 	int error = 1;
 
-	/* All is there already; an answer that got lost is told of as an error, once */
+	/* All answers have arrived; one that was lost is reported as an error, once */
 	while ((len = recv(fd, answer, sizeof(answer), MSG_DONTWAIT)) > 0 || errno == ENOBUFS) {
 		if (len < (ssize_t)sizeof(head))
 			continue;

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The administrator's interface, asked by this very thread: for what is ordered of a
- * thread (see pv_fault.h). Who only wants to ask uses pv_ctl.h.
+ * The administrator's netlink interface, used by the calling thread itself, for failures that
+ * are injected for a thread (see pv_fault.h). For all else use pv_ctl.h.
  */
 #ifndef PV_ADMIN_H
 #define PV_ADMIN_H
 
 #include <linux/types.h>
 
-/* A socket, or -1: there is no such interface */
+/* A socket, or -1 if there is no such interface */
 int pv_admin_open(void);
 
 /*
- * Send a request: the kernel has done it when this returns. 0 or a negative errno; then
- * take the answer, if there is one.
+ * Send a request, which the kernel has handled when this returns. 0 or a negative errno; if 0,
+ * then take the answer.
  */
 int pv_admin_grant_new(int fd, __u32 from, __u32 to, __u64 gpa, __u64 last);
 int pv_admin_grant_del(int fd, __u32 grant);
 
-/* What it said: 0 or a negative errno; 1: nothing, as when it could not */
+/* The answer: 0 or a negative errno; 1 if there is none, as the kernel could not send it */
 int pv_admin_answer(int fd);
 
 #endif /* PV_ADMIN_H */

@@ -10,7 +10,7 @@
 #include "pv_cov.h"
 #include "pv_sys.h"
 
-/* More than one doorbell leaves, in words; a power of two that is never half full */
+/* More words than one doorbell writes; a power of two, for a table that is never half full */
 #define TRACE	0x100000UL
 #define SEEN	0x10000UL
 

@@ -5,7 +5,7 @@
 #include "pv_op.h"
 #include "pv_sys.h"
 
-/* The arena in which most happens, in the order that the test has them in */
+/* The arena where most happens, by its place in the list of the test */
 #define MAIN_ARENA	0
 
 /* ---- choices --------------------------------------------------------- */
@@ -55,7 +55,7 @@ static bool has_table(const struct fuzz *f, __u32 domain)
 	return domain < MODEL_DOMAINS && f->model->domains[domain].levels;
 }
 
-/* One that takes mappings, nearly always */
+/* A domain, nearly always one that takes mappings */
 static __u32 fillable_domain(struct fuzz *f)
 {
 	__u32 id = fuzz_domain(f);
@@ -85,7 +85,7 @@ __u64 fuzz_iova(struct fuzz *f)
 	return arena->iova + fuzz_below(f, arena->npages) * PV_PAGE;
 }
 
-/* Whose memory an op is about: some of it is another VM's, if there is one */
+/* The VM whose memory an op maps: sometimes another VM, if there is one */
 static __u32 owner(struct fuzz *f)
 {
 	if (fuzz_one_in(f, 400))
@@ -103,7 +103,7 @@ __u64 fuzz_gpa(struct fuzz *f, __u32 vm)
 	do {
 		r = &f->model->regions[fuzz_below(f, f->model->nr_regions)];
 	} while (r->vm != vm && ++tries < 64);
-	/* Half of it is of the region that is always there */
+	/* Half of them in the region that is always there */
 	if (!vm && fuzz_below(f, 2))
 		r = &f->model->regions[0];
 	return r->gpa + fuzz_below(f, r->size / PV_PAGE) * PV_PAGE;
@@ -133,7 +133,7 @@ static __u32 prot(struct fuzz *f)
 	return prots[fuzz_below(f, ARRAY_SIZE(prots))];
 }
 
-/* ---- good ops, or nearly --------------------------------------------- */
+/* ---- ops that are valid, or nearly so --------------------------------- */
 
 static struct pviommu_op op_map(struct fuzz *f)
 {
@@ -149,7 +149,7 @@ static struct pviommu_op op_map(struct fuzz *f)
 	return op;
 }
 
-/* A page of its own for the list of an op, and frames in it; where it is */
+/* Fill a page of its own with the list of an op; returns its address */
 static __u64 fill_list(struct fuzz *f, __u32 vm, __u32 count, __u8 pgshift)
 {
 	__u64 frame = 0, where, i, *list;
@@ -157,7 +157,7 @@ static __u64 fill_list(struct fuzz *f, __u32 vm, __u32 count, __u8 pgshift)
 	if (f->lists < FUZZ_MAX_LISTS)
 		f->lists++;
 	where = FUZZ_LISTS + (f->lists - 1) * PV_PAGE;
-	/* When all pages are given away, one is shared and may not change */
+	/* When all pages are in use, the rest share one that does not change */
 	if (f->lists == FUZZ_MAX_LISTS)
 		return where;
 	list = pv_mem(f->vm, where);
@@ -198,7 +198,7 @@ static struct pviommu_op op_unmap(struct fuzz *f)
 	return pv_op_unmap(domain, fuzz_iova(f), npages(f) * PV_PAGE);
 }
 
-/* Where there are PASIDs some ops have one, mostly the one that there is; else none has */
+/* With PASIDs, some ops have one, mostly one that exists; without, none has */
 static __u32 pasid(struct fuzz *f)
 {
 	if (!(f->model->features & PVIOMMU_F_PASID) || fuzz_below(f, 3))
@@ -230,7 +230,7 @@ static struct pviommu_op op_attach(struct fuzz *f)
 {
 	struct pviommu_op op = pv_op_attach(endpoint(f), fuzz_domain(f));
 
-	/* To come from bypass or go there takes long */
+	/* Entering and leaving bypass takes long, so it is rare */
 	if (op.domain == PVIOMMU_DOMAIN_BYPASS && fuzz_below(f, 8))
 		op.domain = PVIOMMU_DOMAIN_BLOCKED;
 	op.pasid = pasid(f);
@@ -250,7 +250,7 @@ static struct pviommu_op op_detach(struct fuzz *f)
 	return op;
 }
 
-/* Each answer has a place of its own */
+/* A place of its own for the answer of an op */
 static struct pviommu_op op_reply(struct fuzz *f, __u16 code)
 {
 	__u32 size = fuzz_one_in(f, 4) ? fuzz_below(f, FUZZ_REPLY_SIZE) : FUZZ_REPLY_SIZE;
@@ -261,7 +261,7 @@ static struct pviommu_op op_reply(struct fuzz *f, __u16 code)
 			 FUZZ_REPLIES + f->replies++ * FUZZ_REPLY_SIZE, size);
 }
 
-/* Places for answers are as large as the bits of so many pages */
+/* How many pages' dirty bits fit into such a place */
 static struct pviommu_op op_dirty_read(struct fuzz *f)
 {
 	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
@@ -369,7 +369,7 @@ static struct pviommu_op good_op(struct fuzz *f)
 	}
 }
 
-/* ---- bad ones ----------------------------------------------------------- */
+/* ---- invalid ops --------------------------------------------------------- */
 
 static __u64 edge(struct fuzz *f)
 {
@@ -387,7 +387,7 @@ static __u64 edge(struct fuzz *f)
 	return edges[fuzz_below(f, ARRAY_SIZE(edges))];
 }
 
-/* Something of the op becomes something else; all of it is data to the host */
+/* Change anything of the op */
 static void spoil(struct fuzz *f, struct pviommu_op *op)
 {
 	unsigned int width = 1 << fuzz_below(f, 4);
@@ -419,7 +419,7 @@ static bool list_is_free(const struct fuzz *f, __u64 list)
 	       !model_region(f->model, PVIOMMU_VM_SELF, list);
 }
 
-/* Answers and lists must not be where other ops write, or the host, meanwhile */
+/* Answers and lists must not overlap what other ops, or the host, write meanwhile */
 static bool memory_is_free(const struct fuzz *f, const struct pviommu_op *op)
 {
 	__u64 own = FUZZ_REPLIES + (f->replies - 1ULL) * FUZZ_REPLY_SIZE;

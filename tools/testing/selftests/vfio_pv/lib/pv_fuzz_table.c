@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned tables that are good in part.
+ * Guest-owned tables, of valid and invalid entries.
  *
- * Each page has a level. An entry names a page of the level below, or, wrongly, of a
- * level above that: then entries that name tables are taken for those of pages. So
- * whatever leads to what, only these pages are read as tables, and they don't change
- * while ops are executed.
+ * Each page has a level. An entry links a page of the level below or, wrongly, of a level above
+ * that: then entries for tables are read as entries for pages. So whatever links what, only
+ * these pages are read as tables, and they don't change while ops are executed.
  */
 #include "pv_fuzz.h"
 #include "pv_op.h"
 #include "pv_sys.h"
 #include "pv_table.h"
 
-/* What hardware and software may have their own use for, and the host has none */
+/* Bits that the host ignores: hardware or software may use them */
 #define IGNORED		0x7ff0000000000e7cULL
 
 void fuzz_add_table(struct fuzz *f, __u64 gpa, int level)
@@ -34,7 +33,7 @@ bool fuzz_is_table(const struct fuzz *f, __u64 gpa, __u64 size)
 	return false;
 }
 
-/* Of the table that the page is; 0 if it is none */
+/* The level of a page; 0 if it is no table */
 static int level_of(const struct fuzz *f, __u64 gpa)
 {
 	unsigned int i;
@@ -58,8 +57,8 @@ bool fuzz_leads_astray(const struct fuzz *f, const struct fuzz_entry *entry)
 /* ---- where ---------------------------------------------------------------- */
 
 /*
- * Few, so that tables meet: the arenas, those that devices reach more often than
- * others, and the ends.
+ * Few IOVAs, so that entries affect each other: the arenas, of which devices reach some, more
+ * often than others, and both ends of the address space.
  */
 static unsigned int pick_index(struct fuzz *f, int level)
 {
@@ -113,7 +112,7 @@ static __u64 table_above(struct fuzz *f, int level)
 {
 	const struct fuzz_table *t;
 
-	/* That one is empty */
+	/* That domain is empty */
 	if (level > 1 && f->model->regions[0].kvm)
 		return PV_ROM;
 	do {
@@ -178,7 +177,7 @@ static __u64 upper_entry(struct fuzz *f, const struct fuzz_table *t)
 	case 5 ... 6:
 		return bad_table(f, t);
 	case 7 ... 9:
-		/* To look at one of 1 GiB takes as long as at 512 of 2 MiB */
+		/* A page of 1 GiB takes as long as 512 pages of 2 MiB */
 		return level == 2 || fuzz_one_in(f, 40) ? large_page(f, level) : 0;
 	default:
 		return table_of(f, level - 1) | bits(f);
@@ -214,7 +213,7 @@ struct pviommu_op fuzz_look(struct fuzz *f, __u32 domain)
 {
 	struct pviommu_op op = pv_op_inv_page(domain, fuzz_table_iova(f), PV_PAGE);
 
-	/* Small doorbells would have to be many */
+	/* With a small budget, this would take many doorbells */
 	switch (fuzz_below(f, f->small_doorbells ? 1000 : 100)) {
 	case 0 ... 1:
 		op = pv_op_inv(domain);

@@ -90,7 +90,7 @@ void pv_kvm_close(struct pv_kvm *kvm)
 
 #define SOURCE	(PV_AT_CODE + PV_PAGE)
 
-/* What the CPU can do, each at a place of its own, and hlt after it */
+/* The instructions that the CPU can execute, each at a place of its own, followed by hlt */
 #define CODE_LEN	4
 
 static const unsigned char code[][CODE_LEN] = {
@@ -101,7 +101,7 @@ static const unsigned char code[][CODE_LEN] = {
 	{ 0x0f, 0xc7, 0x0f, 0xf4 },	/* cmpxchg8b (%edi) */
 };
 
-/* Protected mode, flat, without paging: an address is a GPA */
+/* Flat protected mode without paging: addresses are GPAs */
 static int set_mode(const struct pv_vcpu *cpu)
 {
 	struct kvm_segment data = {
@@ -152,7 +152,7 @@ void pv_vcpu_close(struct pv_vcpu *cpu)
 	cpu->run = MAP_FAILED;
 }
 
-/* Until it halts */
+/* Run the CPU until it halts */
 static int run_with(struct pv_vcpu *cpu, const struct kvm_regs *regs)
 {
 	struct kvm_run *run = cpu->run;
@@ -172,7 +172,7 @@ int pv_vcpu_store(struct pv_vcpu *cpu, __u64 gpa, const void *data, __u32 len)
 		.rsi = SOURCE + len - 4,
 		.rdi = gpa + len - 4,
 		.rcx = len / 4,
-		.rflags = 0x402,	/* downwards */
+		.rflags = 0x402,	/* string instructions go downwards */
 	};
 
 	memcpy(pv_mem(cpu->vm, SOURCE), data, len);
@@ -190,7 +190,7 @@ int pv_vcpu_store_once(struct pv_vcpu *cpu, __u64 gpa, __u64 value, unsigned int
 	__u64 old;
 
 	if (width == 8) {
-		/* Stored if what is there is as it is thought to be */
+		/* cmpxchg8b stores if the old value is the expected one */
 		memcpy(&old, pv_mem(cpu->vm, gpa), sizeof(old));
 		regs.rax = (__u32)old;
 		regs.rdx = old >> 32;

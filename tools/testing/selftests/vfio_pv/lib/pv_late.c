@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <linux/userfaultfd.h>
 
 #include "pv_late.h"
+#include "pv_sys.h"
 
 #define PAGE	0x1000UL
 #define WAIT_MS	10000
@@ -43,6 +45,27 @@ bool pv_late_is_waited_for(int fd)
 	struct uffd_msg msg;
 
 	return poll(&poll_fd, 1, WAIT_MS) == 1 && read(fd, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+bool pv_thread_waits(const pid_t *tid)
+{
+	char path[64], stat[256];
+	const char *name_end;
+	pid_t nr;
+	int ms;
+
+	for (ms = 0; ms < WAIT_MS; ms++, usleep(1000)) {
+		nr = __atomic_load_n(tid, __ATOMIC_RELAXED);
+		if (!nr)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", nr);
+		if (pv_read_file(path, stat, sizeof(stat)) < 0)
+			return true;
+		name_end = strrchr(stat, ')');
+		if (name_end && strchr("SD", name_end[2]))
+			return true;
+	}
+	return false;
 }
 
 bool pv_late_end(int fd, void *page, void (*fill)(void *page))

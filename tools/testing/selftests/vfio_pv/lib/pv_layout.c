@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where each field of the guest interface is, and how long. Guests that were built with an
- * older header must find it there: what is here is added to, and not changed.
+ * Offset and size of each field of the guest interface, checked at build time. Guests that were
+ * built with an older header must find each field there: rows are added, but never changed.
  */
 #include <assert.h>
 #include <stddef.h>

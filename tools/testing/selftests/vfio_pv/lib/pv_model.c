@@ -46,7 +46,7 @@ bool model_all_ram(const struct model *m, __u64 gpa, __u64 len, bool write)
 	return true;
 }
 
-/* The domain of an op; NULL if there is none */
+/* The domain of an op; NULL if it does not exist */
 struct model_domain *model_domain_of(struct model *m, __u32 id)
 {
 	if (id < PVIOMMU_DOMAIN_FIRST || id >= MODEL_DOMAINS || !m->domains[id].exists)
@@ -225,7 +225,7 @@ static __u32 flush_range(struct model *m, const struct pviommu_op *op, __u64 iov
 	return PVIOMMU_OK;
 }
 
-/* What the look removes is flushed, also if that was at the ends of large pages */
+/* What a look removes is flushed, also at the ends of large pages */
 static __u32 look_and_flush(struct model *m, struct pviommu_op *op, __u64 iova, __u64 last)
 {
 	__u32 status = model_look(m, op->domain, iova, last, &op->result);
@@ -234,7 +234,7 @@ static __u32 look_and_flush(struct model *m, struct pviommu_op *op, __u64 iova, 
 	return status;
 }
 
-/* The domain is attached at the PASID, of any endpoint */
+/* Is the domain attached at the PASID, for any endpoint? */
 static bool leads_to(const struct model *m, __u32 pasid, __u32 domain)
 {
 	unsigned int i;
@@ -337,7 +337,7 @@ static __u32 free_op(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
-/* What ATTACH and DETACH have in common, which then differ in what has no PASID */
+/* The checks that ATTACH and DETACH have in common */
 static __u32 check_pasid(const struct model *m, const struct model_endpoint *ep,
 			 const struct pviommu_op *op)
 {
@@ -460,7 +460,7 @@ static __u32 recover(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
-/* Whether a page is of the server's type; NULL where no CPU can store */
+/* The note of whether a page has the server's type; NULL where CPUs can't store */
 static bool *type_at(struct model *m, __u64 gpa)
 {
 	const struct model_region *r = model_region(m, PVIOMMU_VM_SELF, gpa);
@@ -489,7 +489,7 @@ void model_claim(struct model *m, bool claimed)
 	memset(m->typed, 0, sizeof(m->typed));
 }
 
-/* Pages of tables are not the guest's to change */
+/* TYPE_SET can't change the type of tables */
 static __u32 type_of_page(struct model *m, const struct pviommu_op *op, __u64 gpa)
 {
 	bool server = op->mem.type == PVIOMMU_MEM_IOREQ_SERVER, *type = type_at(m, gpa);
@@ -567,7 +567,7 @@ static __u32 dirty_args(struct model *m, const struct pviommu_op *op)
 	return model_domain_of(m, op->domain)->log ? PVIOMMU_OK : PVIOMMU_EINVAL;
 }
 
-/* A page that a device could write to is dirty */
+/* A page is dirty if a device could write to it */
 static __u32 dirty_read(struct model *m, struct pviommu_op *op, struct model_reply *reply)
 {
 	__u64 npages = op->dirty.size / PAGE, found = 0, i;

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A model of the host engine, as the ABI describes it: slow and obvious. Every
- * page of every domain is an entry of an array, every check is a line in the
- * order of the documented list of errors, and nothing is shared with the engine
- * but the constants of the ABI.
+ * A model of the host engine, as the ABI describes it: slow and obvious. Each page of each
+ * domain is an array entry, each check is a line, in the documented order of errors. The model
+ * shares nothing with the engine but the constants of the ABI.
  *
- * MAP and MAP_LIST are for the IOVAs of a few arenas. Ops that would map anything
- * beside them are not for the model (model_can_tell()). What a guest-owned table
- * leads to may be anywhere.
+ * MAP and MAP_LIST are for the IOVAs of a few arenas: model_can_tell() is false of ops that would
+ * map anything else. A guest-owned table may map any IOVA.
  */
 #ifndef PV_MODEL_H
 #define PV_MODEL_H
@@ -19,36 +17,36 @@
 #define MODEL_ARENAS	4
 #define MODEL_REGIONS	16
 #define MODEL_GRANTS	4
-#define MODEL_DOMAINS	64	/* ids that ALLOC may give, and some more */
+#define MODEL_DOMAINS	64	/* more ids than ALLOC gives */
 #define MODEL_ENDPOINTS	4
 #define MODEL_PASIDS	2	/* 0 stands for none */
 #define MODEL_RINGS	4
 #define MODEL_RESERVED	64
 #define MODEL_ROOTS	16
-#define MODEL_PLACES	65536	/* more than there can be */
+#define MODEL_PLACES	65536	/* never reached */
 #define MODEL_PAGE	0x1000ULL
 #define MODEL_BLOCK	512	/* pages, 2 MiB */
 #define MODEL_TYPED	4096	/* pages of a region that CPUs can store to */
 
-/* IOVAs that are looked at; base and size are multiples of 2 MiB */
+/* IOVAs to map; base and size are multiples of 2 MiB */
 struct model_arena {
 	__u64 iova;
 	__u32 npages;
 };
 
-/* Guest memory: what MAP_DMA has told, or will; the VM's own or another one's */
+/* Guest memory that MAP_DMA adds, now or later: of the VM itself, or of another one */
 struct model_region {
-	__u32 vm;		/* PVIOMMU_VM_SELF, or who lends it */
+	__u32 vm;		/* PVIOMMU_VM_SELF, or the VM that lends it */
 	__u64 gpa;
 	__u64 size;
 	char *hva;
 	bool writable;
 	bool ram;		/* can be pinned */
 	bool present;
-	bool kvm;		/* CPUs can store there, and the host watch it */
+	bool kvm;		/* CPUs can store there, and the host can watch it */
 };
 
-/* Memory of another VM that may be mapped, whether there is any or not */
+/* A grant of memory of another VM, whether or not there is memory */
 struct model_grant {
 	__u32 vm;
 	__u64 gpa;
@@ -57,22 +55,22 @@ struct model_grant {
 	bool present;
 };
 
-/* Pages of another VM that were mapped at once, as one of the host's mappings */
+/* Pages of another VM that were mapped together, as one mapping of the host */
 struct model_loan {
 	__u32 vm;
-	__u64 first, last;	/* GPAs that it is between, there */
-	__u64 pages;		/* not unpinned yet */
+	__u64 first, last;	/* the range of GPAs in that VM */
+	__u64 pages;		/* that are still pinned */
 };
 
 struct model_page {
-	__u32 vm;		/* whose page it is */
+	__u32 vm;		/* the VM that has the page */
 	struct model_loan *loan;
 	__u64 gfn;
-	__u64 stale;		/* devices may reach an old page: when the domain's flushes are */
-	__u8 prot;		/* 0: nothing is mapped */
+	__u64 stale;		/* at this number of flushes, a device may reach an old page */
+	__u8 prot;		/* 0: not mapped */
 	__u8 pgshift;
-	bool first;		/* one of the host's mappings begins here */
-	bool was_large;		/* in a mirror, of a page that the host has taken apart */
+	bool first;		/* the first page of a mapping of the host */
+	bool was_large;		/* in a mirror: part of a large page that the host has split */
 };
 
 /* All pages of an aligned range of 2 MiB */
@@ -81,7 +79,7 @@ struct model_block {
 	struct model_page pages[MODEL_BLOCK];
 };
 
-/* Pages that were unmapped and are not unpinned yet */
+/* Pages that are unmapped but still pinned */
 struct model_waiting {
 	unsigned int region;
 	struct model_loan *loan;
@@ -91,47 +89,47 @@ struct model_waiting {
 
 struct model_domain {
 	bool exists;
-	bool log;		/* of dirty pages */
-	int levels;		/* of the guest's table; 0: there is none */
+	bool log;		/* dirty log */
+	int levels;		/* of the guest-owned table; 0: none */
 	__u64 root;
 	bool watch;
-	/* Where anything is or was mapped, by IOVA */
+	/* All that is or was mapped, by IOVA */
 	struct model_block **blocks;
 	unsigned int nr_blocks;
-	__u64 flushes;		/* counts from 1 */
-	/* What was unmapped, in this order; its pages by region, and how many mappings it was */
+	__u64 flushes;		/* counted from 1 */
+	/* What was unmapped, in order; its pages by region, and its number of mappings */
 	struct model_waiting *waiting;
 	unsigned int nr_waiting;
 	__u64 limbo[MODEL_REGIONS];
 	__u64 limbo_mappings;
-	__u64 limbo_first;	/* IOVAs of what is not flushed */
+	__u64 limbo_first;	/* range of IOVAs that are not flushed */
 	__u64 limbo_last;
 };
 
 struct model_endpoint {
 	__u32 id;		/* 0: closed */
 	__u32 group;
-	__u32 domain;		/* of its group: the same in all endpoints of it */
+	__u32 domain;		/* of its group, so all endpoints of a group have the same */
 	__u32 pasid_bits;
-	__u32 pasids[MODEL_PASIDS];	/* the domain of each, as @domain */
-	bool cut;		/* its group was, after an error; until RECOVER */
+	__u32 pasids[MODEL_PASIDS];	/* the domain of each PASID, like @domain */
+	bool cut;		/* its group was cut off after an error; until RECOVER */
 };
 
-/* A table that would be taken for what it is by whoever names it */
+/* A table that ALLOC may name as a root */
 struct model_root {
 	__u64 gpa;
 	int levels;
 };
 
-/* Where a look at a watched table has found one: it is watched there */
+/* A page of a watched table, at one of its places in the table */
 struct model_place {
 	__u32 domain;
 	int level;
-	__u64 iova;		/* the first that it translates */
+	__u64 iova;		/* first IOVA that it translates there */
 	__u64 gfn;
 };
 
-/* EV_FAULT with EV_F_ENTRY */
+/* Events EV_FAULT with EV_F_ENTRY */
 #define MODEL_BAD	(PVIOMMU_EVENT_SLOTS + 4096)
 
 struct model_bad {
@@ -140,7 +138,7 @@ struct model_bad {
 	__u64 iova, size, gpa;
 };
 
-/* A page that a device could reach, and can't any more: memory is gone, or a grant */
+/* A page that a device can't reach any more, as its memory or the grant has gone */
 struct model_gone {
 	__u32 domain;
 	__u32 vm;
@@ -162,7 +160,7 @@ struct model {
 	struct model_endpoint endpoints[MODEL_ENDPOINTS];
 	unsigned int nr_endpoints;
 	struct model_domain domains[MODEL_DOMAINS];
-	bool cancel[MODEL_RINGS];	/* the last op of the ring failed and was chained */
+	bool cancel[MODEL_RINGS];	/* the ring's last op was chained and failed */
 	__u64 max_domains;
 	__u64 max_mappings;
 	__u64 iface_pages;	/* pinned for the interface */
@@ -171,28 +169,28 @@ struct model {
 	__u64 ops_failed;
 	__u64 mappings;
 	__u64 pages_mapped;
-	/* What the host can watch pages with */
+	/* The host can watch pages */
 	bool tracked;
 	struct model_root roots[MODEL_ROOTS];
 	unsigned int nr_roots;
-	/* In the order in which they came to be */
+	/* In the order in which they were found */
 	struct model_place places[MODEL_PLACES];
 	unsigned int nr_places;
-	/* Is there a server, and which pages are of its type, by region */
+	/* Whether there is a server, and the pages of its type by region */
 	bool server;
 	bool typed[MODEL_REGIONS][MODEL_TYPED];
-	/* Events about bad entries, the first that find room; and how many there are */
+	/* Events about bad entries: the first ones, as many as find room; and their number */
 	struct model_bad bad[MODEL_BAD];
 	unsigned int nr_bad;
-	/* Pages that events must name, once memory or a grant is gone */
+	/* Pages that events must name, as memory or a grant has gone */
 	struct model_gone *gone;
 	unsigned int nr_gone;
 };
 
-/* Pages that DIRTY_READ is compared for; it may be asked for more */
+/* How many pages' bits of DIRTY_READ are compared; an op may ask for more */
 #define MODEL_DIRTY_PAGES	1024
 
-/* What STATS, PROBE and DIRTY_READ must have written, of what can be foretold */
+/* What STATS, PROBE and DIRTY_READ must have written, as far as it can be predicted */
 struct model_reply {
 	__u32 code;		/* 0: nothing */
 	struct pviommu_stats stats;
@@ -207,30 +205,30 @@ void model_start(struct model *m, __u64 features);
 void model_reset(struct model *m);
 
 /*
- * Execute an op as the host should: @op becomes what the host must make of it,
- * and @reply what it must have written elsewhere.
+ * Execute an op: @op becomes what the host must make of it, and @reply what the host must have
+ * written elsewhere.
  */
 void model_execute(struct model *m, unsigned int ring, struct pviommu_op *op,
 		   struct model_reply *reply);
-/* Is the op within what the model knows? */
+/* Can the model predict the op's outcome? */
 bool model_can_tell(const struct model *m, const struct pviommu_op *op);
 
 /*
- * UNMAP_DMA of a region, by whose it is; it is set to be no longer present. And a grant is
- * taken back. Pages that events must name are added to those in @m->gone.
+ * UNMAP_DMA of a region, which is set to be not present any more; and the end of a grant. Pages
+ * that events must name are added to @m->gone.
  */
 void model_region_leaves(struct model *m, unsigned int region);
 void model_grant_ends(struct model *m, unsigned int grant);
-/* A RELEASE of pages of the VM's own that was accepted has come to its end */
+/* A RELEASE of own pages, which was accepted, is complete */
 void model_pages_go(struct model *m, const __u64 *gfns, unsigned int nr);
 
-/* Is there RAM of a VM, which can be written to if that is asked for */
+/* Is there RAM of a VM, which is writable if @write? */
 bool model_ram(const struct model *m, __u32 vm, __u64 gpa, bool write);
-/* A CPU stores there, within an entry: call it once that is in memory */
+/* A CPU has stored within a table entry; call it when the value is in memory */
 void model_written(struct model *m, __u64 gpa);
-/* How many pages entries lead to that the host then looks at, good or bad */
+/* How many pages are named by the entries that the host looks at after a store there */
 __u64 model_work(struct model *m, __u64 gpa);
-/* Is the page watched as one of a table? */
+/* Is the page watched as a page of a table? */
 bool model_watched(const struct model *m, __u64 gpa);
 
 /* A server claims the type of the VM's memory, or its claim ends */
@@ -240,7 +238,7 @@ bool model_typed(const struct model *m, __u64 gpa);
 
 /* The group of an endpoint is cut off after an error */
 void model_cut(struct model *m, unsigned int ep);
-/* Move the group of an endpoint; closing it moves it to blocked if it was the last */
+/* Move the group of an endpoint. Closing the last endpoint of a group moves it to blocked */
 void model_attach(struct model *m, unsigned int ep, __u32 domain);
 void model_close(struct model *m, unsigned int ep);
 
@@ -248,12 +246,12 @@ void model_close(struct model *m, unsigned int ep);
 bool model_in_bypass(const struct model *m);
 __u64 model_pinned(const struct model *m);
 __u64 model_nr_domains(const struct model *m);
-/* Those that wait for a flush, or to be unpinned, count, too */
+/* Mappings that wait for a flush, or to be unpinned, count, too */
 __u64 model_nr_mappings(const struct model *m);
 
-/* The entry of a page; NULL where nothing was mapped since the domain is there */
+/* A page of a domain; NULL if nothing was ever mapped there */
 struct model_page *model_page(const struct model *m, const struct model_domain *d, __u64 iova);
-/* Whose memory is at @gpa; NULL if there is none now */
+/* The region with @gpa; NULL if there is no memory now */
 const struct model_region *model_region(const struct model *m, __u32 vm, __u64 gpa);
 
 enum model_reach { MODEL_NOTHING, MODEL_MEMORY, MODEL_EITHER };
@@ -264,7 +262,7 @@ struct model_target {
 	__u32 prot;
 };
 
-/* Where an endpoint's DMA to @iova goes, with which rights */
+/* Where DMA of an endpoint to @iova goes, and with which rights */
 enum model_reach model_dma(const struct model *m, unsigned int ep, __u64 iova,
 			   struct model_target *target);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is mapped: the pages of domains, how they come by MAP and MAP_LIST, and all the
- * ways in which they go.
+ * Mappings: the pages of domains, how MAP and MAP_LIST add them, and all the ways in which they
+ * are removed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,7 @@ struct leaving {
 	unsigned int nr;
 };
 
-/* Is a loan asked back: because of some of its memory, or of a grant, the one it is by? */
+/* Does a loan end, because of its memory or of its grant? */
 static bool is_recalled(const struct model_loan *loan, const struct leaving *what)
 {
 	const struct model_region *r = what->region;
@@ -81,7 +81,7 @@ static bool is_recalled(const struct model_loan *loan, const struct leaving *wha
 	return g && loan->vm == g->vm && loan->first >= g->gpa && loan->last <= g->last;
 }
 
-/* Pages are unpinned that were flushed: all, or those of loans that are recalled */
+/* Unpin pages that were flushed: all, or those of loans that end */
 static void free_flushed(struct model_domain *d, const struct leaving *what)
 {
 	unsigned int i, left = 0;
@@ -125,14 +125,14 @@ void model_finish(struct model_domain *d)
 	free_flushed(d, NULL);
 }
 
-/* One page more; those that are alike are counted together */
+/* Add a page; pages of the same kind are counted together */
 static void wait_for_flush(struct model_domain *d, unsigned int region, struct model_loan *loan,
 			   bool begins)
 {
 	struct model_waiting *w = d->waiting + d->nr_waiting - 1;
 
 	if (!d->nr_waiting || w->region != region || w->loan != loan || w->flushed) {
-		/* Room for a further hundred at a time */
+		/* Grow by a hundred at a time */
 		if (!(d->nr_waiting % 100)) {
 			d->waiting = realloc(d->waiting, (d->nr_waiting + 100) * sizeof(*w));
 			if (!d->waiting)
@@ -148,8 +148,8 @@ static void wait_for_flush(struct model_domain *d, unsigned int region, struct m
 }
 
 /*
- * One page, with which a piece of the host's mapping begins, or not; what is left of that
- * is a mapping again. Whether the page after it was of the same.
+ * Remove a page, which may be the first one of a piece of a host's mapping; the rest of that is
+ * a mapping again. Returns whether the next page is part of the same mapping.
  */
 static bool remove_page(struct model *m, struct model_domain *d, __u64 iova, bool begins)
 {
@@ -213,7 +213,7 @@ void model_forget(struct model *m, struct model_domain *d)
 	d->exists = false;
 }
 
-/* ---- what goes by itself ---------------------------------------------- */
+/* ---- memory that leaves ------------------------------------------------ */
 
 static bool is_listed(const struct leaving *what, __u64 gfn)
 {
@@ -242,7 +242,7 @@ static bool leads_there(const struct model *m, const struct model_page *page,
 
 static void note_gone(struct model *m, __u32 domain, const struct model_page *page, __u64 iova)
 {
-	/* Room for a further thousand at a time */
+	/* Grow by a thousand at a time */
 	if (!(m->nr_gone % 1000)) {
 		m->gone = realloc(m->gone, (m->nr_gone + 1000) * sizeof(*m->gone));
 		if (!m->gone)
@@ -253,7 +253,7 @@ static void note_gone(struct model *m, __u32 domain, const struct model_page *pa
 	};
 }
 
-/* A mapping begins here, if anything is mapped */
+/* Let a mapping begin here, if the page is mapped */
 static void begin_mapping(struct model *m, struct model_page *page)
 {
 	if (!page || !page->prot || page->first)
@@ -262,7 +262,7 @@ static void begin_mapping(struct model *m, struct model_page *page)
 	m->mappings++;
 }
 
-/* Of a large page of which only a part leaves, small ones are made, in a mapping of their own */
+/* If only part of a large page leaves, the host makes small pages of it, in a mapping of its own */
 static void take_apart(struct model *m, struct model_domain *d, struct model_block *block,
 		       const struct leaving *what)
 {
@@ -312,8 +312,8 @@ static void flush_all(struct model *m)
 }
 
 /*
- * Nobody else maps lent memory any more. One flush of a domain is for all in its limbo, but
- * nothing is unpinned then except what is of the loans, be it from before.
+ * Other VMs lose lent memory. A flush of a domain is for everything in its limbo, but then only
+ * pages of the loans are unpinned, also those that were unmapped before.
  */
 static void recall(struct model *m, const struct leaving *what)
 {
@@ -358,7 +358,7 @@ void model_grant_ends(struct model *m, unsigned int grant)
 	m->grants[grant].present = false;
 }
 
-/* Does any domain hold a page of the region, be it one that waits for a flush? */
+/* Does any domain map a page of the region, or have one that waits for a flush? */
 static bool region_held(const struct model *m, const struct model_region *r)
 {
 	const struct leaving what = { .region = r };
@@ -415,7 +415,7 @@ static __u32 check_prot(const struct range *range)
 	return range->pgshift == 12 || range->pgshift == 21 ? PVIOMMU_OK : PVIOMMU_EINVAL;
 }
 
-/* Nothing is mapped but by the guest's table where there is one */
+/* A domain with a guest-owned table takes no MAP */
 static __u32 check_fillable(struct model *m, __u32 id)
 {
 	return model_check_domain(m, id) ?:
@@ -439,7 +439,7 @@ static __u32 check_window(const struct model *m, const struct range *range)
 	return model_reserved(m, range->iova, range->last) ? PVIOMMU_ERANGE : PVIOMMU_OK;
 }
 
-/* Of another VM, all of it has to be within one grant */
+/* A range of another VM must be within one grant */
 static __u32 check_grant(const struct model *m, const struct range *range, __u64 gpa, __u64 last)
 {
 	__u32 prot = range->prot & (PVIOMMU_PROT_READ | PVIOMMU_PROT_WRITE);
@@ -498,7 +498,7 @@ static __u32 list_args(const struct model *m, const struct pviommu_op *op, struc
 	return iova + (size - 1) < iova ? PVIOMMU_ERANGE : PVIOMMU_OK;
 }
 
-/* A list as the host reads it; NULL if it can't */
+/* A list, read as the host reads it; NULL if it can't be */
 static const __u64 *list_at(const struct model *m, __u64 gpa, __u32 count)
 {
 	const struct model_region *region = model_region(m, PVIOMMU_VM_SELF, gpa);
@@ -508,7 +508,7 @@ static const __u64 *list_at(const struct model *m, __u64 gpa, __u32 count)
 	return (const __u64 *)(region->hva + (gpa - region->gpa));
 }
 
-/* RELEASE, up to where it is accepted */
+/* The checks of RELEASE */
 __u32 model_release(const struct model *m, const struct pviommu_op *op)
 {
 	const __u64 *list;
@@ -543,7 +543,7 @@ static bool in_arenas(const struct model *m, __u64 iova, __u64 last)
 	return false;
 }
 
-/* Tables lead anywhere; those that were made as such lead to no others */
+/* Any page could be a root, and lead anywhere. Pages made as tables lead to such pages only */
 static bool is_known_table(const struct model *m, const struct pviommu_op *op)
 {
 	int levels = op->alloc.format == PVIOMMU_TABLE_X86_64_5 ? 5 : 4;
@@ -559,7 +559,7 @@ bool model_can_tell(const struct model *m, const struct pviommu_op *op)
 {
 	struct range range;
 
-	/* What was accepted happens at some time, or is refused for what the host uses */
+	/* When an accepted RELEASE completes is open, and the host may refuse pages that it uses */
 	if (op->code == PVIOMMU_OP_RELEASE)
 		return model_release(m, op);
 	if (op->code == PVIOMMU_OP_ALLOC && op->alloc.type == PVIOMMU_TYPE_TABLE)
@@ -572,7 +572,7 @@ bool model_can_tell(const struct model *m, const struct pviommu_op *op)
 
 /* ---- MAP, MAP_LIST --------------------------------------------------- */
 
-/* What is mapped at once of another VM */
+/* The loan of an op that maps memory of another VM */
 static struct model_loan *make_loan(const struct range *range, const __u64 *gfns, __u64 gfn,
 				    __u64 n)
 {
@@ -593,7 +593,7 @@ static struct model_loan *make_loan(const struct range *range, const __u64 *gfns
 	return loan;
 }
 
-/* Pages of one of the host's mappings; frames are @gfns[] or from @gfn on */
+/* Map the pages of one mapping of the host: frames @gfns[], or from @gfn on */
 static __u32 map_pages(struct model *m, struct model_domain *d, const struct range *range,
 		       __u64 iova, const __u64 *gfns, __u64 gfn, __u64 n)
 {
@@ -633,7 +633,7 @@ static __u32 map_pages(struct model *m, struct model_domain *d, const struct ran
 	return PVIOMMU_OK;
 }
 
-/* All or nothing: what was mapped is removed, flushed and unpinned */
+/* A failed op maps nothing: what it has mapped is removed, flushed and unpinned */
 static __u32 undo(struct model *m, struct model_domain *d, __u64 iova, __u64 npages,
 		  __u32 status)
 {
@@ -668,7 +668,7 @@ __u32 model_map(struct model *m, struct pviommu_op *op)
 	return PVIOMMU_OK;
 }
 
-/* All frames can be addresses; then the grant, for all that is between them */
+/* Check that all frames are addresses; then the grant, for the range that they span */
 static __u32 check_list(const struct model *m, const struct range *range, const __u64 *list,
 			__u32 count)
 {

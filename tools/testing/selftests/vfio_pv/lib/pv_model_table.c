@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest-owned tables: what a look at a range of IOVAs finds, entry by entry, from the
- * root down; what becomes of it in the domain; and where pages are watched.
+ * Guest-owned tables: what a look at a range of IOVAs finds, entry by entry, from the root down;
+ * what it changes in the domain; and at which places pages are watched.
  *
- * A domain is what the last INVALIDATE of each IOVA has found, and what CPUs have added
- * to tables that are watched. How entries were changed in between makes no difference.
+ * A domain has what the last INVALIDATE of each IOVA has found, and what CPUs have added to
+ * watched tables since. Other changes of entries make no difference.
  */
 #include <string.h>
 
@@ -18,34 +18,34 @@
 #define ENTRY_XD	0x8000000000000000ULL
 #define ENTRY_ADDR	0x000ffffffffff000ULL
 
-#define MAX_PLACES	8	/* of a page */
+#define MAX_PLACES	8	/* at which a page is watched */
 
-/* One look, and how far it has come */
+/* A look, and how far it has got */
 struct look {
 	struct model *m;
 	struct model_domain *d;
 	__u32 domain;
 	__u64 iova, last;
-	bool add;		/* what is there stays */
-	__u64 *count;		/* nothing is done but to count the pages of entries */
-	__u64 at;		/* all before this IOVA is done */
+	bool add;		/* only add: what is mapped stays */
+	__u64 *count;		/* if set, only count the pages of entries */
+	__u64 at;		/* the IOVA up to which it is done */
 	__u32 status;
 };
 
-/* A table that a look comes through, and those above it */
+/* A table on the path of a look, with the ones above it */
 struct table {
 	const struct table *above;
 	int level;
 	__u64 gpa;
-	__u64 iova;		/* the first that it translates */
-	bool write, noexec;	/* what the entries that lead here say */
+	__u64 iova;		/* first IOVA that it translates */
+	bool write, noexec;	/* by the entries of the path */
 };
 
-/* Entries that are alike, as far as they are looked at */
+/* Entries of the same kind, as far as the look goes */
 struct stretch {
 	const struct table *t;
 	unsigned int first, nr;
-	__u64 iova, last;	/* what they translate, of what is looked at */
+	__u64 iova, last;	/* what they translate of the look's range */
 };
 
 static __u64 span(int level)
@@ -130,7 +130,7 @@ void model_unwatch(struct model *m, __u32 domain)
 			i++;
 }
 
-/* Have the page of a table watched before it is read; false if that can't be */
+/* Watch the page of a table, before it is read. False if it can't be */
 static bool watch(struct look *l, const struct table *t)
 {
 	const struct model_region *r = model_region(l->m, PVIOMMU_VM_SELF, t->gpa);
@@ -142,7 +142,7 @@ static bool watch(struct look *l, const struct table *t)
 		return true;
 	if (at < l->m->nr_places)
 		drop_place(l->m, at);
-	/* No CPU stores there */
+	/* CPUs can't store there */
 	if (!r || !r->kvm)
 		return true;
 	if (places_of(l->m, t->gpa / PAGE) >= MAX_PLACES || l->m->nr_places == MODEL_PLACES)
@@ -155,7 +155,7 @@ static bool watch(struct look *l, const struct table *t)
 	return true;
 }
 
-/* These entries lead to no tables: what was below is none any more. A store does not tell */
+/* These entries link no tables (any more): stop watching what was below. Not after a store */
 static void unwatch_below(struct look *l, const struct stretch *s)
 {
 	__u64 iova = s->iova - s->iova % span(s->t->level);
@@ -187,7 +187,7 @@ static void tell_bad(struct look *l, __u64 iova, __u64 last, __u64 gpa, unsigned
 	l->m->nr_bad++;
 }
 
-/* The bounds of the pages that are mapped at the ends of a range */
+/* Extend a range to the bounds of the pages that are mapped at its ends */
 static void whole_pages(const struct look *l, __u64 *iova, __u64 *last)
 {
 	const struct model_page *first = model_page(l->m, l->d, *iova);
@@ -210,7 +210,7 @@ static bool was_large(const struct look *l, __u64 iova)
 	return false;
 }
 
-/* The same of large pages of which the host has made small ones */
+/* The same for large pages that the host has split */
 static void once_large_pages(const struct look *l, __u64 *iova, __u64 *last)
 {
 	if (was_large(l, *iova))
@@ -246,7 +246,7 @@ static bool any_mapped(const struct look *l, __u64 iova, __u64 last)
 	return false;
 }
 
-/* Pages that an entry, or entries side by side, lead to */
+/* The pages of an entry, or of adjacent entries */
 struct pages {
 	__u64 iova;
 	const __u64 *gfns;
@@ -275,7 +275,7 @@ static bool is_ram(const struct look *l, const struct pages *p)
 	return true;
 }
 
-/* As one of the host's mappings; why that can't be as they are bad, or 0 */
+/* Map them as one mapping of the host; returns the reason if they are bad, or 0 */
 static unsigned int map_together(struct look *l, const struct pages *p)
 {
 	struct model_page *page;
@@ -317,7 +317,7 @@ static void tell_bad_pages(struct look *l, const struct pages *p, unsigned int r
 	tell_bad(l, p->iova, p->iova + p->nr * PAGE - 1, p->gpa, reason);
 }
 
-/* One by one, but for those that are bad: of these, what is side by side is one event */
+/* Map them one by one; adjacent bad ones share an event */
 static void map_singly(struct look *l, const struct pages *p)
 {
 	unsigned int reason[CHUNK] = {}, i, n;
@@ -348,7 +348,7 @@ static void map_alike(struct look *l, const struct pages *p)
 		tell_bad_pages(l, p, reason);
 }
 
-/* Is this page to be mapped anew: it is another one, or there is none when it is added */
+/* Must this page be mapped: is it another page, or is none mapped if it is only added? */
 static bool is_new(const struct look *l, const struct pages *p, unsigned int i)
 {
 	return l->add ? !mapped(l, p->iova + i * PAGE) : !is_there(l, p, i);
@@ -366,7 +366,7 @@ static void map_new(struct look *l, const struct pages *p)
 
 		for (n = 1; i + n < p->nr && is_new(l, p, i + n) == new; n++)
 			;
-		/* A large page is one */
+		/* A large page is one mapping */
 		if (p->pgshift != 12 && n < p->nr) {
 			if (l->add)
 				return;
@@ -408,7 +408,7 @@ static __u32 rights(const struct table *t, __u64 value)
 	       (t->noexec || value & ENTRY_XD ? PVIOMMU_PROT_NOEXEC : 0);
 }
 
-/* Pages of 4 KiB side by side, with the same rights, or none */
+/* Adjacent entries of 4 KiB with the same rights, or holes */
 static void look_at_pages(struct look *l, const struct table *t)
 {
 	unsigned int i, n, k;
@@ -441,7 +441,7 @@ static void look_at_pages(struct look *l, const struct table *t)
 	}
 }
 
-/* Of 2 MiB, or of 1 GiB: the parts of it that are looked at, each as a whole */
+/* A page of 2 MiB, or of 1 GiB: those of its large pages that the look touches */
 static void look_at_large_page(struct look *l, const struct table *t, unsigned int i, __u64 value)
 {
 	struct stretch s = stretch(l, t, i, 1);
@@ -529,7 +529,7 @@ static void look_from_root(struct look *l)
 	});
 }
 
-/* As far as window and format go; false if that is nothing */
+/* Limit a range to the window and the format. False if nothing is left */
 static bool clip(struct look *l)
 {
 	__u64 last = span(l->d->levels + 1) - 1;
@@ -552,7 +552,7 @@ __u32 model_look(struct model *m, __u32 domain, __u64 iova, __u64 last, __u64 *r
 
 	if (!clip(&l))
 		return PVIOMMU_OK;
-	/* Of a large page that is mapped, all is looked at */
+	/* If a large page is mapped, look at all of it */
 	whole_pages(&l, &l.iova, &l.last);
 	once_large_pages(&l, &l.iova, &l.last);
 	l.at = l.iova;
@@ -562,7 +562,7 @@ __u32 model_look(struct model *m, __u32 domain, __u64 iova, __u64 last, __u64 *r
 	return l.status;
 }
 
-/* Look for a store at each of the places of its page */
+/* Look at each place of the page that was stored to */
 static void look_at_places(struct model *m, __u64 gpa, __u64 *count)
 {
 	struct model_place places[MAX_PLACES];

@@ -149,6 +149,62 @@ struct pviommu_op pv_op_inv_page(__u32 domain, __u64 addr, __u64 size)
 	return op;
 }
 
+struct pviommu_op pv_op_dirty_start(__u32 domain)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_START);
+
+	op.domain = domain;
+	return op;
+}
+
+struct pviommu_op pv_op_dirty_stop(__u32 domain)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_STOP);
+
+	op.domain = domain;
+	return op;
+}
+
+struct pviommu_op pv_op_dirty_read(__u32 domain, __u64 iova, __u64 size)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_DIRTY_READ);
+
+	op.domain = domain;
+	op.dirty.iova = iova;
+	op.dirty.size = size;
+	op.dirty.gpa = PV_AT_REPLY;
+	op.dirty.pgshift = 12;
+	return op;
+}
+
+struct pviommu_op pv_op_type_get(__u64 gpa)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
+
+	op.mem.gpa = gpa;
+	return op;
+}
+
+struct pviommu_op pv_op_type_set(__u64 gpa, __u64 size, __u32 type)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
+
+	op.mem.gpa = gpa;
+	op.mem.size = size;
+	op.mem.type = type;
+	return op;
+}
+
+struct pviommu_op pv_op_release(__u32 count, __u64 token)
+{
+	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
+
+	op.release.list = PV_AT_LIST;
+	op.release.count = count;
+	op.release.token = token;
+	return op;
+}
+
 /* ---- submitting ---------------------------------------------------- */
 
 void pv_kick(struct pv_ring *ring)

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ops: how they are built, submitted and judged.
+ * Ops: building, submitting, and checking the status.
  *
- * Each has three layers: __pv_x() gives the status, pv_x() must succeed,
- * pv_err_x() must fail with the given status. The op as the host left it, with
- * its result, is in ring->last.
+ * There are three forms of each: __pv_x() returns the status, pv_x() must succeed, pv_err_x()
+ * must fail with the given status. ring->last is the op as the host left it, with its result.
  */
 #ifndef PV_OP_H
 #define PV_OP_H
 
 #include "pv_vm.h"
 
-/* What __pv_exec() gives instead of a status when none came */
+/* What __pv_exec() returns if the op has no status */
 #define PV_RING_STOPPED	0xfffffffe
 #define PV_RING_STUCK	0xfffffffd
 
@@ -36,6 +35,14 @@ struct pviommu_op pv_op_unmap_all(__u32 domain);
 struct pviommu_op pv_op_lookup(__u32 domain, __u64 iova);
 struct pviommu_op pv_op_inv(__u32 domain);
 struct pviommu_op pv_op_inv_page(__u32 domain, __u64 addr, __u64 size);
+struct pviommu_op pv_op_dirty_start(__u32 domain);
+struct pviommu_op pv_op_dirty_stop(__u32 domain);
+/* Small pages; the bitmap goes to PV_AT_REPLY */
+struct pviommu_op pv_op_dirty_read(__u32 domain, __u64 iova, __u64 size);
+struct pviommu_op pv_op_type_get(__u64 gpa);
+struct pviommu_op pv_op_type_set(__u64 gpa, __u64 size, __u32 type);
+/* The frame numbers are at PV_AT_LIST */
+struct pviommu_op pv_op_release(__u32 count, __u64 token);
 
 /* ---- submitting ---------------------------------------------------- */
 

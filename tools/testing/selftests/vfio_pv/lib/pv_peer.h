@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A process beside the test, which is asked to do things: a question is a letter, and so
- * is the answer.
+ * A process beside the test, which the test asks to do things. A request is a letter, and so is
+ * an answer.
  */
 #ifndef PV_PEER_H
 #define PV_PEER_H
@@ -11,10 +11,10 @@
 #define PV_PEER_DONE	'y'
 #define PV_PEER_FAILED	'n'
 
-/* As fork(); for either process, where to write to the other one, and where to read from it */
+/* Like fork(). In both processes, @to and @from are pipes to and from the other one */
 pid_t pv_peer_fork(int *to, int *from);
 
-/* The answer; to 0, which is not sent, that which comes next. FAILED if there is none */
+/* Send a request and wait for the answer. 0 is not sent. FAILED if no answer comes */
 char pv_peer_ask(int to, int from, char what);
 
 #endif /* PV_PEER_H */

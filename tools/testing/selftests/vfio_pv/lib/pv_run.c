@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Batches of ops, and whether ops and events are what the model says.
+ * Batches of ops, and comparing ops and events with the model.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ static void strange_event(struct run *run, const struct pviommu_event *ev)
 	run->strange = true;
 }
 
-/* Those about bad entries come in the order of the ops; there may be more than find room */
+/* Events about bad entries come in the order of the ops; some may find no room */
 static void see_bad(struct run *run, const struct pviommu_event *ev)
 {
 	const struct model_bad *want = &run->model.bad[run->bad_seen];
@@ -49,7 +49,7 @@ static int compare_gone(const void *a, const void *b)
 	return x->iova < y->iova ? -1 : x->iova > y->iova;
 }
 
-/* Each page that is named must have been mapped so until now */
+/* Each page that an event names must have been mapped there until now */
 static void see_gone(struct run *run, const struct pviommu_event *ev)
 {
 	struct model *m = &run->model;
@@ -71,7 +71,7 @@ static void see_gone(struct run *run, const struct pviommu_event *ev)
 	}
 }
 
-/* All that have come; true if none was lost since it was last asked */
+/* Take all events; true if none was lost since the last call */
 bool run_drain_events(struct run *run)
 {
 	unsigned int kicks = run->vm.ring[0].kicks;
@@ -92,13 +92,13 @@ bool run_drain_events(struct run *run)
 			run->isolated_seen = ev.endpoint;
 		}
 	}
-	/* Those that had to wait for room came with doorbells */
+	/* Events that wait for room are delivered with doorbells */
 	run->kicks += run->vm.ring[0].kicks - kicks;
 	run->events_lost = pv_events(&run->vm)->lost;
 	return run->events_lost == lost;
 }
 
-/* After ops and stores: all events about bad entries that found room must have come */
+/* After ops and stores: all events about bad entries have come, as far as there was room */
 bool run_bad_are_good(struct run *run)
 {
 	bool all = run_drain_events(run), good;
@@ -113,7 +113,7 @@ bool run_bad_are_good(struct run *run)
 	return good;
 }
 
-/* After memory has gone: the same about pages that could be reached until then */
+/* After memory has gone: all events about pages that devices could reach have come */
 bool run_gone_are_good(struct run *run)
 {
 	bool all = run_drain_events(run), good;
@@ -150,7 +150,7 @@ __u64 *run_entry_at(const struct run *run, __u64 gpa)
 	return NULL;
 }
 
-/* The entries that translate an IOVA, as they are now */
+/* Print the entries that translate an IOVA */
 static void print_walk(const struct run *run, const struct model_domain *d, __u64 iova)
 {
 	__u64 gpa = d->root, *entry;
@@ -166,7 +166,7 @@ static void print_walk(const struct run *run, const struct model_domain *d, __u6
 	}
 }
 
-/* What was done in the same domain; of counters, in any */
+/* Print the ops before it in the same domain; if counters differ, in any domain */
 static bool may_matter(const struct pviommu_op *op, const struct pviommu_op *bad)
 {
 	if (bad->code == PVIOMMU_OP_STATS)
@@ -214,7 +214,7 @@ static bool all_done(const struct run *run)
 	return true;
 }
 
-/* Rings are served in order, so all ops are executed in the order of the batch */
+/* The host serves rings in order, so ops are executed in the order of the batch */
 static bool kick(struct run *run)
 {
 	unsigned int i;
@@ -249,7 +249,7 @@ static bool same_probe(const struct pviommu_probe *got, const struct pviommu_pro
 	       got->window_start == want->window_start && got->window_last == want->window_last;
 }
 
-/* Answers of full length, at their places */
+/* Answers of full length, each at a place of its own */
 static bool reply_is_good(struct run *run, const struct entry *entry)
 {
 	const struct pviommu_op *op = &entry->sent;
@@ -328,7 +328,7 @@ bool run_submit_one(struct run *run, struct pviommu_op op, __u32 *status)
 
 /* ---- comparing ----------------------------------------------------------- */
 
-/* Where the ops of the last batch began and ended, and anywhere */
+/* IOVAs where ops of the last batch began and ended, and random ones */
 bool run_look_up(struct run *run, const __u64 *iovas, const __u32 *domains, unsigned int n)
 {
 	unsigned int i;
@@ -339,7 +339,7 @@ bool run_look_up(struct run *run, const __u64 *iovas, const __u32 *domains, unsi
 	return run_submit(run);
 }
 
-/* Remember some of the batch's addresses before it is gone */
+/* Keep some IOVAs of the batch, which will be emptied */
 unsigned int run_suspects(struct run *run, __u64 *iovas, __u32 *domains, unsigned int max)
 {
 	unsigned int n = 0, i;
@@ -391,7 +391,7 @@ static bool sweep_domain(struct run *run, __u32 domain)
 		if (!sweep_range(run, domain, run->model.arenas[i].iova,
 				 run->model.arenas[i].npages))
 			return false;
-	/* A table may lead to much more than that, to a part of which it is enough to look */
+	/* A table may map much more: a part of that is enough */
 	for (i = 0; d->levels && i < d->nr_blocks; i++)
 		if ((i < SWEEP_BLOCKS || !fuzz_below(&run->fuzz, d->nr_blocks / SWEEP_BLOCKS)) &&
 		    !sweep_range(run, domain, d->blocks[i]->iova, MODEL_BLOCK))

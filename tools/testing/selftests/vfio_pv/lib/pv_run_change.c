@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What happens between batches: memory, devices, limits, tables, and the VM that lends.
+ * Changes between batches: of memory, devices, limits, tables, and the VM that lends memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static bool memory_comes(struct run *run, unsigned int i)
 	return false;
 }
 
-/* No slot may be cut */
+/* UNMAP_DMA must not cut a slot */
 static bool memory_is_cut(struct run *run, unsigned int i)
 {
 	int want = run->model.regions[FIRST_SLOT + i].present ? -EINVAL : 0;
@@ -76,7 +76,7 @@ static bool change_memory(struct run *run)
 	}
 }
 
-/* All but the first device may be closed, and come back with another number */
+/* Devices but the first one are closed, and opened again, with another endpoint id */
 static bool change_devices(struct run *run)
 {
 	unsigned int dev = fuzz_below(&run->fuzz, run->model.nr_endpoints);
@@ -185,7 +185,7 @@ static bool wait_released(struct run *run, __u64 token)
 	unsigned int ms;
 
 	for (ms = 0; ms < RELEASE_MS && !run->done_seen; ms += 10) {
-		/* It may be among those for which there was no room; after a reset none is due */
+		/* The event may have found no room; after a reset there is none */
 		if (!run_drain_events(run) && !run->done_seen) {
 			run->model.nr_gone = 0;
 			run->gone_seen = 0;
@@ -197,7 +197,7 @@ static bool wait_released(struct run *run, __u64 token)
 	return run->done_seen && run->done_token == token && run_gone_are_good(run);
 }
 
-/* Pages are given back, one by one, from the region that is always there */
+/* RELEASE of pages of the region that is always there */
 static bool release(struct run *run)
 {
 	struct pviommu_op op = pv_op(PVIOMMU_OP_RELEASE);
@@ -209,7 +209,7 @@ static bool release(struct run *run)
 	op.release.list = PV_AT_LIST;
 	op.release.count = RELEASE_PAGES;
 	op.release.token = fuzz_below(&run->fuzz, ~0ULL);
-	/* Tables are among what is there */
+	/* Pages of tables are not released */
 	list[0] = fuzz_below(&run->fuzz, 4) ? PV_DATA / PV_PAGE + fuzz_below(&run->fuzz, 1024) :
 					      FUZZ_TABLES / PV_PAGE;
 	for (i = 1; i < RELEASE_PAGES; i++)
@@ -217,7 +217,7 @@ static bool release(struct run *run)
 	run->done_seen = false;
 	run_add(run, 0, op);
 	model_pages_go(&run->model, list, RELEASE_PAGES);
-	/* The server is told before the guest is, and that is later */
+	/* The server is told before the guest, which is told later */
 	run->server.to_be_told = true;
 	if (!run_submit(run))
 		return false;
@@ -228,11 +228,11 @@ static bool release(struct run *run)
 
 /* ---- tables change ---------------------------------------------------------- */
 
-/* What a doorbell may do while CPUs store, in pages; and half of it */
+/* The budget of a doorbell while CPUs store, in pages; and half of it */
 #define STORE_DOORBELL	"1000000"
 #define STORE_PAGES	500000
 
-/* By a CPU, which stores the upper half first; the host looks at either store */
+/* A CPU stores an entry, the upper half first; the host looks at it after each half */
 static bool store(struct run *run, const struct fuzz_entry *entry)
 {
 	__u64 *at = run_entry_at(run, entry->gpa), was = *at;
@@ -245,7 +245,7 @@ static bool store(struct run *run, const struct fuzz_entry *entry)
 
 	if (fuzz_leads_astray(&run->fuzz, &half))
 		return true;
-	/* What is too much for a doorbell is left out, of which the guest may be told */
+	/* What exceeds the budget is left out; the guest may be told of that */
 	for (i = 0; i < ARRAY_SIZE(values); i++) {
 		*at = values[i];
 		work += model_work(&run->model, entry->gpa);
@@ -271,7 +271,7 @@ static bool change_by_cpu(struct run *run)
 	while (good && n) {
 		struct fuzz_entry entry = fuzz_entry(&run->fuzz);
 
-		/* Of what CPUs could write to without the host's being told there is enough */
+		/* Mostly watched tables: change_tables() changes others often enough */
 		if (run->model.places[0].domain && !model_watched(&run->model, entry.gpa) &&
 		    fuzz_below(&run->fuzz, 8))
 			continue;
@@ -282,7 +282,7 @@ static bool change_by_cpu(struct run *run)
 	return good && pv_param_set("doorbell_pages", run->doorbell_pages);
 }
 
-/* Without anybody's being told */
+/* Store an entry without the host's noticing */
 static void change_tables(struct run *run)
 {
 	unsigned int n = fuzz_below(&run->fuzz, 40);
@@ -295,9 +295,9 @@ static void change_tables(struct run *run)
 	}
 }
 
-/* ---- the owner of what is lent changes its mind ----------------------------------- */
+/* ---- grants, and the owner of lent memory ------------------------------------------ */
 
-/* What goes with it is flushed and unpinned at once */
+/* What was mapped by the grant is flushed and unpinned at once */
 static bool recalled(struct run *run)
 {
 	run->recalls++;
@@ -329,7 +329,7 @@ static bool grant_changes(struct run *run)
 	return !pv_ctl(NULL, 0, "grant del grant %lld", run->grants[i]) && recalled(run);
 }
 
-/* Another VM, of the same device, comes in its place */
+/* The owner's VM is replaced by another one with the same device */
 static bool owner_dies(struct run *run)
 {
 	unsigned int i;

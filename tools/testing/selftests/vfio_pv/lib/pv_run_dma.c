@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What devices reach must be what the model says.
+ * DMA: devices must reach what the model says, and nothing else.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #define NOWHERE		((char *)0)
 #define EVERYWHERE	((char *)-1)
 
-/* Which page of guest memory has @tag at @off */
+/* Find the page of guest memory that has @tag at @off */
 static char *find_tag(struct run *run, unsigned int off, const void *tag)
 {
 	char *found = NOWHERE;
@@ -51,7 +51,7 @@ static bool target_is_free(const struct model_target *target)
 	return target->region->vm || target->gpa >= PV_DATA;
 }
 
-/* A page that a device reaches, by which tags come and go */
+/* A page that a device reaches, for bringing tags into the device and out of it */
 struct home {
 	__u64 iova;
 	char *page;
@@ -83,7 +83,7 @@ static bool dma_write(struct run *run, unsigned int dev, __u64 iova, const struc
 	return false;
 }
 
-/* What is at a page, a device must be able to read there */
+/* A device must be able to read the contents of a page */
 static bool dma_read(struct run *run, unsigned int dev, __u64 iova, const struct home *home)
 {
 	const struct vfio_dev *vfio = &run->vm.dev[dev].vfio;
@@ -106,7 +106,7 @@ static bool dma_read(struct run *run, unsigned int dev, __u64 iova, const struct
 	return false;
 }
 
-/* A page that is somewhere in the guest's table, for reading and writing; or none */
+/* A page that the guest's table maps somewhere, readable and writable, if there is one */
 static bool home_in_table(const struct run *run, unsigned int dev, struct home *home)
 {
 	const struct model_domain *d = &run->model.domains[run->model.endpoints[dev].domain];
@@ -138,7 +138,7 @@ static bool home_is_mapped(struct run *run, __u32 dom, bool *able)
 	return true;
 }
 
-/* Attach the device where it reaches such a page; @able: it does */
+/* Attach the device to a domain where it reaches such a page; @able: there is one */
 static bool dma_prepare(struct run *run, unsigned int dev, struct home *home, bool *able)
 {
 	struct model_endpoint *ep = &run->model.endpoints[dev];
@@ -192,7 +192,7 @@ bool run_dma(struct run *run)
 		struct model_target target;
 
 		iova = dma_iova(run, dev);
-		/* Most pages are not mapped; see to it that some that are have their turn */
+		/* Most pages are not mapped: prefer mapped ones at times */
 		if (iova >= EDU_REACH - PV_PAGE || iova == home.iova ||
 		    (done < 2 && model_dma(&run->model, dev, iova, &target) != MODEL_MEMORY))
 			continue;

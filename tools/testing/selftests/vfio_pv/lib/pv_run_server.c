@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A server of the VM's memory type, which comes and goes: which pages are of the type, by
- * what it is told, is held against the model.
+ * A server of the VM's memory type, which is started and ended at times. The pages with the type
+ * that it is told of are compared with the model.
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static bool claim(struct run *run)
 	return true;
 }
 
-/* Where it is noted whether a page is of the type; NULL where none can be */
+/* The server's note of whether a page has the type; NULL if the page can have none */
 static bool *noted(struct run *run, __u64 gpa)
 {
 	const struct model *m = &run->model;
@@ -74,7 +74,7 @@ static bool can_read(const struct run *run, __u64 gpa)
 	return !ioctl(run->server.fd, PVIOMMU_SERVER_READ, &req);
 }
 
-/* Pages that are noted and can't be read are no more */
+/* Drop pages that can't be read any more */
 static void look_at_range(struct run *run, __u64 gpa, __u64 last)
 {
 	const struct model *m = &run->model;
@@ -121,8 +121,8 @@ void run_server_drain(struct run *run)
 }
 
 /*
- * All pages that the model has are told of. Of a page more it may be that the interface
- * went and the record about that is not there yet: then it can't be read.
+ * The server must know of all pages of the model. It may know of more pages if the interface
+ * has ended and the record of that has not come yet: those can't be read.
  */
 bool run_server_is_good(struct run *run)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VMs of a run, and what the model has to be told of them.
+ * Opens the VMs of a run, and describes them to the model.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -46,7 +46,7 @@ bool run_add_grant(struct run *run, unsigned int i, __u32 from)
 	return run->grants[i] > 0;
 }
 
-/* After the slots: what is lent, some of it with a hole, some read-only in two ways */
+/* After the slots: lent memory, with a hole, and read-only in two ways */
 bool run_borrow(struct run *run, __u32 from)
 {
 	struct pv_region *lent[] = { &run->owner.low, &run->owner.high, &run->owner.rom };
@@ -64,7 +64,7 @@ bool run_borrow(struct run *run, __u32 from)
 	return true;
 }
 
-/* What is there from the start, and slots that are not */
+/* Regions that are there from the start, and slots, which are not */
 static bool add_memory(struct run *run)
 {
 	struct pv_region *fixed[] = { &run->vm.low, &run->vm.high, &run->vm.rom, &run->vm.bar };
@@ -73,14 +73,14 @@ static bool add_memory(struct run *run)
 	for (i = 0; i < FIRST_SLOT; i++)
 		add_region(run, fixed[i]->gpa, fixed[i]->size, fixed[i]->hva, fixed[i]->writable,
 			   fixed[i] != &run->vm.bar);
-	/* As pv_kvm_open() has told it */
+	/* The regions that pv_kvm_open() has told KVM of */
 	run->model.regions[0].kvm = run->kvm.vm >= 0;
 	run->model.regions[1].kvm = run->kvm.vm >= 0;
 	run->slots = mmap(NULL, SLOTS * SLOT_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (run->slots == MAP_FAILED)
 		return false;
-	/* So that large pages are made of scattered ones, in part */
+	/* So that some large pages are made of scattered pages */
 	madvise(run->slots, SLOTS * SLOT_SIZE / 2, MADV_NOHUGEPAGE);
 	for (i = 0; i < SLOTS; i++) {
 		add_region(run, SLOTS_GPA + i * SLOT_SIZE, SLOT_SIZE, run->slots + i * SLOT_SIZE,
@@ -90,7 +90,7 @@ static bool add_memory(struct run *run)
 	return true;
 }
 
-/* What the model has to be told: all that depends on the machine comes from PROBE */
+/* Describe the machine to the model; what depends on it comes from PROBE */
 static bool learn(struct run *run, unsigned int dev)
 {
 	struct model_endpoint *ep = &run->model.endpoints[dev];
@@ -130,7 +130,7 @@ static void set_arenas(struct model *m)
 	m->arenas[3] = (struct model_arena) { m->window_last + 1 - 0x400000, 1024 };
 }
 
-/* So many pages of each level, some where memory comes and goes or is read-only */
+/* Pages for tables of each level, some in memory that is unplugged or read-only */
 static void add_tables(struct run *run)
 {
 	const struct { int level; unsigned int low, high, slots; } pools[] = {
@@ -147,7 +147,7 @@ static void add_tables(struct run *run)
 		for (n = 0; n < pools[i].slots; n++, slot += SLOT_SIZE)
 			fuzz_add_table(&run->fuzz, slot, pools[i].level);
 	}
-	/* Empty for good, as nobody but a device could write there */
+	/* This table stays empty, as CPUs can't write there */
 	fuzz_add_table(&run->fuzz, PV_ROM, 5);
 }
 
@@ -155,7 +155,7 @@ bool run_start(struct run *run, __u64 without)
 {
 	struct pviommu_start *start = pv_start_prepare(&run->vm, RINGS, ORDER);
 
-	/* What ops of other features do is for other tests to say */
+	/* Other features are for other tests */
 	start->features &= PVIOMMU_F_MAP_LIST | PVIOMMU_F_EVENTS | PVIOMMU_F_BYPASS |
 			   PVIOMMU_F_STATS | PVIOMMU_F_MEM_TYPES | PVIOMMU_F_FOREIGN |
 			   PVIOMMU_F_DIRTY | PVIOMMU_F_RELEASE | PVIOMMU_F_RECOVER |
@@ -182,7 +182,7 @@ int run_open_owner(struct run *run, __u32 *id)
 	return ret;
 }
 
-/* With KVM if there is one */
+/* Open the VM with KVM, if there is KVM */
 static int open_rest(struct run *run)
 {
 	int ret = pv_kvm_open_rest(&run->kvm, &run->vm);
@@ -192,7 +192,7 @@ static int open_rest(struct run *run)
 	return pv_vm_add_memory(&run->vm) ?: pv_vm_open_devices(&run->vm);
 }
 
-/* The last of several devices is the owner's; 0, or -ENODEV without any device */
+/* The last of several devices is the owner's. 0, or -ENODEV without any device */
 int run_open(struct run *run, __u64 low_size, __u32 *owner)
 {
 	int ret;

@@ -4,10 +4,7 @@
 
 static __u64 type_of_page(struct pv_ring *ring)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_GET);
-
-	op.mem.gpa = PV_SNAP_TYPED;
-	return __pv_exec(ring, op) ? ~0ULL : ring->last.result;
+	return __pv_exec(ring, pv_op_type_get(PV_SNAP_TYPED)) ? ~0ULL : ring->last.result;
 }
 
 struct pv_snap pv_snap(struct pv_ring *ring, __u32 endpoint)
@@ -51,13 +48,8 @@ bool pv_snap_same(const struct pv_snap *a, const struct pv_snap *b)
 /* Only who has a server has pages with a type */
 static bool all_plain(struct pv_ring *ring)
 {
-	struct pviommu_op op = pv_op(PVIOMMU_OP_TYPE_SET);
-	__u32 status;
+	__u32 status = __pv_exec(ring, pv_op_type_set(PV_SNAP_TYPED, PV_PAGE, PVIOMMU_MEM_RAM_RW));
 
-	op.mem.gpa = PV_SNAP_TYPED;
-	op.mem.size = PV_PAGE;
-	op.mem.type = PVIOMMU_MEM_RAM_RW;
-	status = __pv_exec(ring, op);
 	return !status || status == PVIOMMU_EOPNOTSUPP;
 }
 

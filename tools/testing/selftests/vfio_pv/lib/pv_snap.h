@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a guest can see of its domains and its memory, to tell whether an op has
- * changed anything: two domains that are filled, as they were before each op, and a
- * third that an op may add.
+ * What a guest can see of its domains and its memory, to tell whether an op has changed
+ * anything. Before an op, there are two domains, D and E, with something mapped; the op may add
+ * a third one, F.
  */
 #ifndef PV_SNAP_H
 #define PV_SNAP_H
 
 #include "pv_op.h"
 
-#define PV_SNAP_HOME		0x10000000ULL	/* IOVAs: what is always mapped */
+#define PV_SNAP_HOME		0x10000000ULL	/* IOVAs that are mapped before an op */
 #define PV_SNAP_HOME_SIZE	0x10000ULL
-#define PV_SNAP_FREE		0x20000000ULL	/* what is not */
+#define PV_SNAP_FREE		0x20000000ULL	/* IOVAs that are not */
 #define PV_SNAP_D		PVIOMMU_DOMAIN_FIRST
 #define PV_SNAP_E		(PVIOMMU_DOMAIN_FIRST + 1)
 #define PV_SNAP_F		(PVIOMMU_DOMAIN_FIRST + 2)
-/* The page whose type is looked at */
+/* The page whose type is looked up */
 #define PV_SNAP_TYPED		(PV_DATA + 0x3f0000)
 
 #define PV_SNAP_LOOKUPS		12
@@ -25,7 +25,7 @@ struct pv_snap {
 	struct pv_state state;
 	long long lent;		/* pages of other VMs that are mapped */
 	__u32 domain;		/* of the endpoint */
-	__u64 type;		/* of the page; all ones where there are no types */
+	__u64 type;		/* of the page; all ones if there are no memory types */
 	struct { __u32 status; __u64 gpa; } seen[PV_SNAP_DOMAINS * PV_SNAP_LOOKUPS];
 };
 
@@ -33,8 +33,8 @@ struct pv_snap pv_snap(struct pv_ring *ring, __u32 endpoint);
 bool pv_snap_same(const struct pv_snap *a, const struct pv_snap *b);
 
 /*
- * From wherever an op has left things: two domains with something mapped, the
- * endpoint in the first one. False if that can't be had.
+ * Return to the state before an op, whatever an op has done: D and E with something mapped, and
+ * the endpoint in D. False on failure.
  */
 bool pv_snap_home(struct pv_ring *ring, __u32 endpoint);
 

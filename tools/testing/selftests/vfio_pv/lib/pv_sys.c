@@ -221,7 +221,7 @@ int pv_limit_locked(unsigned long bytes)
 	return syscall(SYS_capset, &head, data);
 }
 
-/* Parameters that tests change, and as they were */
+/* Parameters that tests change, with their values before that */
 static struct {
 	const char *name;
 	char value[32];
@@ -268,7 +268,7 @@ void pv_params_restore(void)
 			pv_param_set(params[i].name, params[i].value);
 }
 
-/* A test that fails ends where it is, in a process that does not run this */
+/* Tests run in child processes, which may end without atexit(): this process restores them */
 static void __attribute__((constructor)) params_save(void)
 {
 	char path[128];

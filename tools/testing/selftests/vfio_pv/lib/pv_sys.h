@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel tells of the host engine: counters, references, parameters.
+ * What the kernel tells about the host engine (counters, references), and its parameters.
  */
 #ifndef PV_SYS_H
 #define PV_SYS_H
@@ -13,7 +13,7 @@
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #endif
 
-/* What must be the same before and after, for all VMs of the machine */
+/* What must be the same before and after a test, summed over all VMs of the machine */
 struct pv_usage {
 	long long pages_mapped;
 	long long pages_pinned;
@@ -25,39 +25,36 @@ struct pv_usage {
 	long pinned_kb;		/* VmPin of this process */
 };
 
-/* A counter in debugfs: of all VMs, -1 if it can't be had */
+/* A counter in debugfs, the sum of all VMs; -1 on failure */
 long long pv_total(const char *name);
-/* Number of VMs that there are in debugfs, and a counter of the newest */
+/* The number of VMs in debugfs */
 int pv_vm_count(void);
 
-/* The number of the VM that was made last; 0 if there is none */
+/* The number of the newest VM, 0 if there is none; and one of its counters */
 int pv_newest_vm(void);
 long long pv_newest_vm_counter(const char *name);
 
-/* A line of /proc/PID/status in KiB, -1 if there is none; pid 0: this process */
+/* A value in KiB of /proc/PID/status, -1 if there is none; @pid 0 is this process */
 long pv_status_kb(int pid, const char *name);
 
 /* References to a module, -1 if it is not loaded */
 int pv_refcnt(const char *module);
 
 struct pv_usage pv_usage_get(void);
-/* What differs, in words; NULL if nothing */
+/* The difference, in words; NULL if there is none */
 const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b);
-/* What differs now from @before, and has not come to an end after some seconds */
+/* What still differs from @before after some seconds; NULL if nothing does */
 const char *pv_usage_settle(const struct pv_usage *before);
 
 /*
- * Parameters of pviommu_host. They are read when the program starts; put back by
+ * Parameters of pviommu_host. Their values when the program started are put back by
  * pv_params_restore(), and when the program ends.
  */
 long pv_param_get(const char *name);
 bool pv_param_set(const char *name, const char *value);
 void pv_params_restore(void);
 
-/*
- * What this process may lock from now on, in bytes, whoever it runs as. 0, or -1: it could
- * not be told so.
- */
+/* Limit what this process may lock to @bytes, whatever rights it has. 0, or -1 on failure */
 int pv_limit_locked(unsigned long bytes);
 
 int pv_write_file(const char *path, const char *text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest-owned page tables, made as a guest would make them.
+ * Guest-owned page tables, built as a guest builds them.
  */
 #ifndef PV_TABLE_H
 #define PV_TABLE_H
@@ -19,13 +19,13 @@ struct pv_table {
 	struct pv_vm *vm;
 	int levels;
 	__u64 root;		/* GPA */
-	__u64 next;		/* GPA of the next page that becomes a table */
+	__u64 next;		/* GPA of the next page to use for a table */
 };
 
-/* An empty table of 4 or 5 levels; its pages are taken from @at on */
+/* An empty table of 4 or 5 levels, whose pages are taken from @at on */
 struct pv_table pv_table(struct pv_vm *vm, int levels, __u64 at);
 
-/* The entry for @iova at a level (1: of 4 KiB pages); tables above are made */
+/* The entry for @iova at @level, where 1 is that of 4 KiB pages; higher tables are added */
 __u64 *pv_entry(struct pv_table *table, __u64 iova, int level);
 
 /* Map one page of 4 KiB */
@@ -35,8 +35,8 @@ void pv_table_map(struct pv_table *table, __u64 iova, __u64 gpa, __u64 flags);
 __u64 pv_entry_gpa(struct pv_table *table, __u64 iova, int level);
 
 /*
- * Does what the first device writes to @iova arrive at @gpa? The table must lead from
- * PV_SOURCE, which the device reads what it writes from, to PV_FROM.
+ * Does data that the first device writes to @iova arrive at @gpa? The device reads the data at
+ * PV_SOURCE, from where the table must lead to PV_FROM.
  */
 bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa);
 
@@ -45,8 +45,8 @@ bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa);
 #define PV_REACH_LEN	256
 
 /*
- * Start the interface of @vm, and begin a table at @at that leads to what pv_reaches() has
- * the first device read; or skip the test.
+ * Start the interface of @vm, and build a table at @at that maps PV_SOURCE for pv_reaches().
+ * Skips the test if the device is no edu device.
  */
 #define pv_setup_table(vm, table, levels, at) do {				\
 	if (!edu_is(&(vm)->dev[0].vfio))					\
@@ -56,7 +56,7 @@ bool pv_reaches(struct pv_vm *vm, __u64 iova, __u64 gpa);
 	pv_table_map(table, PV_SOURCE, PV_FROM, PV_ENTRY_P);			\
 } while (0)
 
-/* Where LOOKUP says that @iova leads; ~0 for nowhere */
+/* Where @iova leads, as LOOKUP says; ~0 if nowhere */
 __u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova);
 
 #define pv_expect_no_event(vm) do {						\
@@ -65,7 +65,7 @@ __u64 pv_leads_to(struct pv_ring *ring, __u32 dom, __u64 iova);
 	EXPECT_FALSE(pv_event_next(vm, &__none));				\
 } while (0)
 
-/* Expect an event about a bad entry, and that it is the only one */
+/* Expect an event about a bad entry, and no other one */
 #define pv_expect_bad(vm, dom, why, iova, bytes, at) do {			\
 	struct pviommu_event __ev = {};						\
 										\

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the host-level tests have in common: a VM for each test, and nothing
- * left of it afterwards.
+ * What tests at the host level have in common: a VM for each test, and that nothing is left
+ * of it afterwards.
  */
 #ifndef PV_TEST_H
 #define PV_TEST_H
@@ -12,13 +12,13 @@
 #include "pv_sys.h"
 #include "pv_vm.h"
 
-/* The edu device takes 0.1 s for a copy; an emulated machine that checks itself is slow. */
+/* An edu device takes 0.1 s for a copy, and the emulated lab kernel is slow */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	240
 
 #define PV_LOW_SIZE	(16ULL << 20)
 
-/* How a test begins: nothing is left of one that was cut short */
+/* At the begin of a test: parameters may be left of a test that was cut short */
 static inline struct pv_usage pv_begin(void)
 {
 	pv_params_restore();
@@ -26,8 +26,8 @@ static inline struct pv_usage pv_begin(void)
 }
 
 /*
- * What a VM that is gone must have left behind: nothing. The address space of a killed
- * process, with the files that are mapped there, may go a moment later.
+ * At the end of a test: everything is as before it. The address space of a killed process, with
+ * the files that are mapped there, may go a moment later.
  */
 #define pv_expect_unchanged(before) do {					\
 	const char *__diff = pv_usage_settle(before);				\

@@ -15,11 +15,11 @@
 
 /* ---- memory -------------------------------------------------------- */
 
-/* @advice: MADV_HUGEPAGE for memory that is contiguous, if it can be had */
+/* @advice: MADV_HUGEPAGE for memory that is made of large pages if possible */
 static int region_alloc(struct pv_region *region, __u64 gpa, __u64 size, bool writable,
 			int advice)
 {
-	/* Aligned, so that it may be made of large pages */
+	/* Aligned, or it could not be made of large pages */
 	char *hva = mmap(NULL, size + PV_2M, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	size_t skip;
@@ -170,7 +170,7 @@ int pv_vm_open_container(struct pv_vm *vm)
 		ret = ret ?: vfio_group_set_container(vm->dev[i].vfio.group, vm->container);
 		if (ret)
 			return ret;
-		/* The type is set when there is a group to decide by */
+		/* The type can be set when there is a group, which decides the driver */
 		if (!i && ioctl(vm->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 			return -errno;
 	}
@@ -390,7 +390,7 @@ bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev)
 {
 	struct pviommu_event_ring *ring = pv_events(vm);
 
-	/* What the host keeps for want of room comes with a doorbell */
+	/* Events that found no room are delivered with a doorbell */
 	if (__atomic_load_n(&ring->prod, __ATOMIC_ACQUIRE) == ring->cons &&
 	    __atomic_load_n(&ring->waiting, __ATOMIC_SEQ_CST))
 		pv_kick(&vm->ring[0]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A VM without a VM: this process is the VMM and the guest. Some of its memory
- * is guest RAM, told to the host by MAP_DMA; devices are opened through the
- * same container; what a guest stores to config space is written with pwrite().
+ * A VM for the host engine, without a virtual machine: this process is both the VMM and the
+ * guest. Some of its memory is guest RAM, which MAP_DMA tells the host; devices are opened in the
+ * same container; what a guest would store to config space is written by pwrite().
  *
  * Little-endian machines only: fields of the ABI are used as they are.
  */
@@ -24,16 +24,16 @@
 #define PV_2M		0x200000ULL
 #define PV_DRIVER	"pviommu-vfio-pci"
 
-/* What the guest physical address space looks like */
-#define PV_LOW		0x0ULL		/* RAM, pv_vm.low_size bytes, of scattered pages */
-#define PV_HIGH		0x100000000ULL	/* RAM, PV_HIGH_SIZE bytes, of large pages */
+/* The guest physical address space */
+#define PV_LOW		0x0ULL		/* RAM, pv_vm.low_size bytes, scattered pages on the host */
+#define PV_HIGH		0x100000000ULL	/* RAM, PV_HIGH_SIZE bytes, large pages on the host */
 #define PV_HIGH_SIZE	0x400000ULL
-#define PV_ROM		0x90000000ULL	/* RAM that devices can't write to */
+#define PV_ROM		0x90000000ULL	/* RAM that devices may not write to */
 #define PV_ROM_SIZE	0x200000ULL
-#define PV_NOWHERE	0x40000000ULL	/* nothing */
-#define PV_BAR		0x60000000ULL	/* the BAR of a device, once pv_vm_add_bar() */
+#define PV_NOWHERE	0x40000000ULL	/* no memory */
+#define PV_BAR		0x60000000ULL	/* the BAR of a device, after pv_vm_add_bar() */
 
-/* Where in low RAM the interface is; from PV_DATA on, RAM is for the test */
+/* The interface in low RAM. From PV_DATA on, RAM is for the test to use */
 #define PV_AT_START	0x1000ULL
 #define PV_AT_DESCS	0x2000ULL
 #define PV_AT_HDRS	0x4000ULL
@@ -41,7 +41,7 @@
 #define PV_AT_DOORBELL	0x9000ULL
 #define PV_AT_REPLY	0xa000ULL
 #define PV_AT_LIST	0xb000ULL
-#define PV_AT_CODE	0xc000ULL	/* of a vCPU, and a page of what it stores */
+#define PV_AT_CODE	0xc000ULL	/* for a vCPU, and in the next page what it stores */
 #define PV_AT_OPS	0x100000ULL
 #define PV_DATA		0x400000ULL
 
@@ -50,7 +50,7 @@ struct pv_region {
 	__u64 size;
 	void *hva;
 	bool writable;
-	bool mapped;		/* the host has been told of it */
+	bool mapped;		/* by MAP_DMA */
 };
 
 struct pv_vm;
@@ -61,13 +61,13 @@ struct pv_ring {
 	__u32 slots;
 	struct pviommu_ring_hdr *hdr;
 	struct pviommu_op *ops;
-	struct pviommu_op last;	/* the op that finished last, with its result */
-	unsigned int kicks;	/* doorbells that it took */
+	struct pviommu_op last;	/* the op that __pv_exec() executed last, with its result */
+	unsigned int kicks;	/* doorbells so far; set by tests to count from there */
 };
 
 struct pv_dev {
 	struct vfio_dev vfio;
-	unsigned int cap;	/* where the capability is in config space, 0: nowhere */
+	unsigned int cap;	/* where the capability is in config space; 0 if there is none */
 	unsigned int shift;	/* what to add to a register's offset */
 	__u32 id;		/* endpoint id */
 };
@@ -84,17 +84,17 @@ struct pv_vm {
 };
 
 /*
- * All at once: up to @max_devs devices, memory. Returns 0 or a negative errno;
- * -ENODEV when no device is bound to the variant driver.
+ * Open a VM with up to @max_devs devices and all of the memory. Returns 0 or a negative errno;
+ * -ENODEV if no device is bound to the variant driver.
  */
 int pv_vm_open(struct pv_vm *vm, int max_devs, __u64 low_size);
 void pv_vm_close(struct pv_vm *vm);
 
 /* The same in steps */
 int pv_vm_init(struct pv_vm *vm, int max_devs, __u64 low_size);
-/* With other devices than the first ones, for a second VM */
+/* With devices from number @first on, for a second VM */
 int pv_vm_init_from(struct pv_vm *vm, int first, int max_devs, __u64 low_size);
-/* All that comes after this, in the order of the three below */
+/* All that follows pv_vm_init(): the next three, in this order */
 int pv_vm_open_rest(struct pv_vm *vm);
 int pv_vm_open_container(struct pv_vm *vm);
 int pv_vm_add_memory(struct pv_vm *vm);
@@ -104,15 +104,15 @@ void pv_vm_close_groups(struct pv_vm *vm);
 void pv_vm_close_container(struct pv_vm *vm);
 void pv_vm_free(struct pv_vm *vm);
 
-/* What a guest does: look for the capability, as a list says; sets cap and shift */
+/* Find the capability by the lists of config space, as a guest does; sets cap and shift */
 void pv_dev_find_cap(struct pv_dev *dev);
 
 int pv_region_map(struct pv_vm *vm, struct pv_region *region);
 int pv_region_unmap(struct pv_vm *vm, struct pv_region *region);
-/* The BAR of a device as a region that can't be pinned */
+/* Add the BAR of a device as a region, which can't be pinned */
 int pv_vm_add_bar(struct pv_vm *vm, int dev);
 
-/* Guest memory at @gpa, in this process */
+/* The address in this process of guest memory at @gpa */
 void *pv_mem(struct pv_vm *vm, __u64 gpa);
 
 /* ---- the interface ------------------------------------------------- */
@@ -120,13 +120,13 @@ void *pv_mem(struct pv_vm *vm, __u64 gpa);
 __u32 pv_cap_read(struct pv_vm *vm, int dev, unsigned int reg);
 void pv_cap_write(struct pv_vm *vm, int dev, unsigned int reg, __u32 value);
 
-/* Pages that the host pins for the interface: rings, their headers, events */
+/* How many pages the host pins for the interface: rings, their headers, events */
 __u64 pv_iface_pages(const struct pv_vm *vm);
 
-/* Write a good start block, descriptors and rings to memory; no command */
+/* Write a valid start block, descriptors and rings to memory; gives no command */
 struct pviommu_start *pv_start_prepare(struct pv_vm *vm, __u32 nr_rings, __u32 order);
 struct pviommu_ring_desc *pv_start_descs(struct pv_vm *vm);
-/* A command; the error that the control register shows */
+/* Give a command. Returns the error in the control register */
 __u32 pv_command(struct pv_vm *vm, __u32 cmd, __u64 gpa);
 bool pv_running(struct pv_vm *vm);
 
@@ -139,9 +139,9 @@ __u32 __pv_reset(struct pv_vm *vm);
 /* ---- events -------------------------------------------------------- */
 
 struct pviommu_event_ring *pv_events(struct pv_vm *vm);
-/* Take the next event; false if there is none */
+/* Take the next event. False if there is none */
 bool pv_event_next(struct pv_vm *vm, struct pviommu_event *ev);
-/* The same, and wait for it */
+/* The same, but wait up to @ms for it */
 bool pv_event_wait(struct pv_vm *vm, struct pviommu_event *ev, int ms);
 
 #endif /* PV_VM_H */

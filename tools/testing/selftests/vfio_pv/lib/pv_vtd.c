@@ -10,7 +10,7 @@
 
 #include "pv_vtd.h"
 
-/* Where QEMU has its unit, and the register that names the root table */
+/* Where QEMU has its VT-d unit, and the register with the root table's address */
 #define UNIT		0xfed90000ULL
 #define RTADDR		0x20
 #define RTADDR_SCALABLE	0x400ULL
@@ -22,7 +22,7 @@
 
 /* ---- physical memory, as the emulator reads it ------------------------- */
 
-/* The other end of this line is the monitor of the QEMU that emulates the machine */
+/* A line to the monitor of the QEMU that emulates the machine */
 static int monitor = -1;
 static unsigned int commands;
 
@@ -31,7 +31,7 @@ static bool say(const char *line)
 	return write(monitor, line, strlen(line)) == (ssize_t)strlen(line);
 }
 
-/* The line that has @id in it; those before it are of no interest */
+/* Skip lines up to the one that contains @id */
 static bool hear(const char *id, char *line, size_t size)
 {
 	struct pollfd pfd = { .fd = monitor, .events = POLLIN };
@@ -72,11 +72,11 @@ static bool monitor_open(void)
 	cfmakeraw(&tty);
 	tty.c_cflag |= CLOCAL | CREAD;
 	tcsetattr(monitor, TCSANOW, &tty);
-	/* No JSON: ends what may be half a command */
+	/* This is no JSON: it ends what may be half a command */
 	return say("\xff") && ask("\"execute\": \"qmp_capabilities\"", line, sizeof(line));
 }
 
-/* Words of physical memory; false if they can't be had */
+/* Read words of physical memory. False on failure */
 static bool read_words(__u64 hpa, __u64 *words, unsigned int n)
 {
 	char command[160], line[1024], *at;
@@ -113,7 +113,7 @@ bool pv_vtd_usable(void)
 	return root_table(&root);
 }
 
-/* The next table, by an entry that names it */
+/* The address of the next table in an entry */
 static int follow(__u64 *table, unsigned int offset)
 {
 	__u64 entry;
@@ -133,7 +133,7 @@ int pv_vtd_pasid(const char *bdf, __u32 pasid, struct pv_vtd_pasid *entry)
 	if (sscanf(bdf, "%*x:%x:%x.%x", &bus, &slot, &func) != 3 || !root_table(&table))
 		return -EINVAL;
 	devfn = slot * 8 + func;
-	/* Two tables for each bus, each of entries of 32 bytes for 128 functions */
+	/* Each bus has two context tables, with an entry of 32 bytes for each of 128 functions */
 	ret = follow(&table, bus * 16 + devfn / 128 * 8) ?: follow(&table, devfn % 128 * 32);
 	if (!ret)
 		ret = follow(&table, pasid / 64 * 8);

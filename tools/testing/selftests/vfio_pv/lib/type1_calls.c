@@ -11,7 +11,7 @@
 #define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define MSI_PAGE	0xfee00000ULL
 
-/* What was mapped, or tried to be, is unmapped sooner or later */
+/* Ranges to unmap later, mapped or not */
 #define RECENT		24
 
 struct maker {
@@ -49,7 +49,7 @@ static const struct call *some_recent(struct maker *m)
 	return &m->recent[rnd(m, RECENT)];
 }
 
-/* Sizes of arguments that programs of other versions could pass */
+/* Sizes of arguments, also of older and newer programs */
 static __u32 some_argsz(struct maker *m)
 {
 	static const __u32 sizes[] = { 1, 4, 8, 15, 16, 20, 23, 24, 31, 32, 33, 64, 4096, ~0U };
@@ -57,7 +57,7 @@ static __u32 some_argsz(struct maker *m)
 	return sizes[rnd(m, ARRAY_LEN(sizes))];
 }
 
-/* One thing about a range is wrong, or odd */
+/* Make one thing about a range invalid, or odd */
 static void spoil_range(struct maker *m, struct call *c)
 {
 	switch (rnd(m, 12)) {
@@ -154,7 +154,7 @@ static void make_map(struct maker *m, struct call *c)
 		m->recent[m->nr_recent++ % RECENT] = *c;
 }
 
-/* A mapping gets another user address */
+/* Give a mapping another user address */
 static void make_new_vaddr(struct maker *m, struct call *c)
 {
 	*c = *some_recent(m);
@@ -256,7 +256,7 @@ static void make_get_dirty(struct maker *m, struct call *c)
 	make_bitmap(m, c);
 }
 
-/* Flags must not be 0: what type1 does then is not defined */
+/* Flags are not 0: type1's behaviour is undefined then */
 static void make_dirty(struct maker *m, struct call *c)
 {
 	c->kind = CALL_DIRTY;
@@ -322,7 +322,7 @@ static void make_one(struct maker *m, struct call *c)
 		c->kind = CALL_RENEW;
 }
 
-/* Copies take long, so their number is given: some of each program's IOVAs. */
+/* DMA takes long, so only some IOVAs are probed, in each program as many. */
 #define PROBES	4
 
 void calls_make(struct call *calls, unsigned int n, __u64 seed, bool dirty)

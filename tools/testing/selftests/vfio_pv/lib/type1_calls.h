@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Random programs of calls to a VFIO container, good ones and bad ones. What a
- * program is depends on its seed alone, so that two containers can be given the
- * same one and their answers be compared, call by call.
+ * Random programs of calls to a VFIO container, valid and invalid ones. A program depends on its
+ * seed only, so two containers can be given the same program, and their answers be compared call
+ * by call.
  */
 #ifndef TYPE1_CALLS_H
 #define TYPE1_CALLS_H
@@ -12,13 +12,13 @@
 #include <sys/types.h>
 #include <linux/types.h>
 
-/* The IOVAs that most calls are about: few, so that calls get in each other's way */
+/* The IOVAs of most calls: few, so that calls affect each other */
 #define CALLS_IOVA	0x4000000ULL
 #define CALLS_IOVA_PAGES	56
 
 /*
- * Memory that is mapped, at the same address in every run. Its pages are of many
- * kinds, see set_up_memory(); the first ones are ordinary memory. A huge page follows.
+ * Memory to map, at the same address in every run. Its pages are of many kinds, see
+ * set_up_memory(); the first pages are ordinary memory. A huge page follows.
  */
 #define CALLS_POOL	0x100000000000ULL
 #define CALLS_POOL_PAGES	96
@@ -34,18 +34,18 @@ enum call_kind {
 	CALL_GET_DIRTY,
 	CALL_INFO,
 	CALL_EXTENSION,
-	CALL_BAD_POINTER,	/* @what: which ioctl, and which pointer */
-	CALL_MEMORY,		/* no call: something happens to page @what of the pool */
-	CALL_GROUP,		/* a second group comes, or goes */
-	CALL_RENEW,		/* all groups go, and one comes back */
-	CALL_PROBE,		/* where does DMA land: @iova */
+	CALL_BAD_POINTER,	/* @what: which ioctl, and which of its pointers */
+	CALL_MEMORY,		/* no call: page @what of the pool is changed */
+	CALL_GROUP,		/* a second group joins, or leaves */
+	CALL_RENEW,		/* all groups leave, and one joins again */
+	CALL_PROBE,		/* no call: find out where DMA to @iova arrives */
 };
 
 /**
  * struct call - one call
- * @kind: which; the fields are those of its argument, as far as it has them
- * @argsz: 0: the right one
- * @child: a child process calls, and ends
+ * @kind: which call; the other fields are those of its argument, if it has them
+ * @argsz: 0 for the right size
+ * @child: made by a child process, which ends then
  */
 struct call {
 	enum call_kind kind;
@@ -62,13 +62,13 @@ struct call {
 };
 
 /**
- * struct answer - what came of it
+ * struct answer - the outcome of a call
  * @ret: 0, a positive value, or a negative errno
- * @value: size unmapped; a digest of a bitmap, of what the container tells about
- *	itself; what DMA has found
- * @stray: bits of a bitmap that are set for pages which are not mapped
- * @bits: the first ones of a bitmap, for who looks at a difference
- * @locked: by how many KiB it changed what this process has locked
+ * @value: the size unmapped; or a digest of a bitmap, of the container's info, of
+ *	what DMA has found
+ * @stray: how many bits of a bitmap are set for pages which are not mapped
+ * @bits: the first words of a bitmap, for reports of a difference
+ * @locked: by how many KiB the call changed the memory that this process has locked
  */
 struct answer {
 	int ret;
@@ -79,10 +79,10 @@ struct answer {
 };
 
 /**
- * struct calls_run - who runs a program
+ * struct calls_run - how to run a program
  * @type: of the container
- * @uid: user, 0 for who may do everything
- * @locked_pages: RLIMIT_MEMLOCK
+ * @uid: of the process that runs it; 0 is root
+ * @locked_pages: its RLIMIT_MEMLOCK
  * @bdf: two edu devices, bound to vfio-pci
  */
 struct calls_run {
@@ -92,14 +92,14 @@ struct calls_run {
 	char bdf[2][16];
 };
 
-/* Fill @calls; @dirty: with logs of dirty pages, and devices may write to all that is mapped */
+/* Fill @calls. @dirty: with dirty logs; then devices may write to everything that is mapped */
 void calls_make(struct call *calls, unsigned int n, __u64 seed, bool dirty);
 
-/* A process of its own runs them. 0, or a negative errno if it could not begin */
+/* Run them in a process of its own. 0, or a negative errno if it could not begin */
 int calls_run(const struct calls_run *run, const struct call *calls, unsigned int n,
 	      struct answer *answers);
 
-/* For who looks at a difference */
+/* A call in words, for reports of a difference */
 void call_describe(const struct call *call, char *text, size_t size);
 
 #endif /* TYPE1_CALLS_H */

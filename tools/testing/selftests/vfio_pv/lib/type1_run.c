@@ -56,7 +56,7 @@ static __u64 digest(__u64 sum, const void *data, size_t len)
 /* ------------------------------------------------------------------ */
 /* Memory */
 
-/* What a page is known by, whoever reads it */
+/* What identifies a page, whoever reads it */
 static void stamp(__u64 page, __u64 generation)
 {
 	*(__u64 *)(CALLS_POOL + page * PAGE) = STAMP | generation << 16 | page;
@@ -74,7 +74,7 @@ static void *put_memory(__u64 page, __u64 pages, int prot, int flags, int fd)
 	return memory;
 }
 
-/* Registers, which are memory without pages; they are there as long as the device is open */
+/* Registers of a device, which are memory without pages while the device is open */
 #define REGISTERS	((void *)(CALLS_POOL + (CALLS_PLAIN_PAGES + 32) * PAGE))
 
 static bool put_registers(const struct vfio_dev *dev)
@@ -83,7 +83,7 @@ static bool put_registers(const struct vfio_dev *dev)
 		    dev->fd, dev->bar0) != MAP_FAILED;
 }
 
-/* Ordinary memory, and behind it, in steps of 8 pages, what is not */
+/* Ordinary memory, followed by 8 pages each of other kinds of memory */
 static bool set_up_pool(void)
 {
 	const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -97,7 +97,7 @@ static bool set_up_pool(void)
 	       put_memory(at + 8, 8, PROT_NONE, anonymous, -1) &&
 	       put_memory(at + 16, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file) &&
 	       put_memory(at + 24, 4, PROT_READ, MAP_PRIVATE, self);
-	/* Nothing for 4 pages, then registers */
+	/* No memory in 4 pages, then registers */
 	for (i = 0; good && i < at; i++)
 		stamp(i, 0);
 	for (i = at + 16; good && i < at + 24; i++)
@@ -122,13 +122,13 @@ static bool set_up_memory(struct runner *r)
 	munmap(r->cliff, PAGE);
 	*(__u32 *)r->read_only = 4096;
 	mprotect(r->read_only, PAGE, PROT_READ);
-	/* Where there are no huge pages there is nothing, in any run */
+	/* Without huge pages, no run has memory here */
 	if (mmap(huge, CALLS_HUGE_SIZE, prot, flags | MAP_FIXED | MAP_HUGETLB, -1, 0) != MAP_FAILED)
 		memset(huge, 1, CALLS_HUGE_SIZE);
 	return set_up_pool() && put_registers(&r->g.dev);
 }
 
-/* Something happens to memory that may be mapped; what is mapped does not follow */
+/* Change memory that may be mapped; mappings do not follow the change */
 static void change_memory(__u32 what)
 {
 	__u64 page = what & 0xffff;
@@ -235,7 +235,7 @@ static void do_dirty(struct runner *r, const struct call *c, struct answer *answ
 	answer->ret = answer_of(ioctl(r->g.container, VFIO_IOMMU_DIRTY_PAGES, &arg));
 }
 
-/* Capabilities that both backends have. What may still be mapped counts from the limit. */
+/* The capabilities that both backends have. DMA_AVAIL is counted from the limit. */
 static __u64 digest_cap(struct runner *r, const struct vfio_info_cap_header *cap)
 {
 	const struct vfio_iommu_type1_info_cap_iova_range *ranges = (const void *)cap;
@@ -274,7 +274,7 @@ static void do_info(struct runner *r, __u32 argsz, struct answer *answer)
 		answer->value += digest_cap(r, (void *)&arg.space[at]);
 }
 
-/* What is mapped, as far as a program of version 2 can know it by the answers */
+/* Keep track of what is mapped, which a program can know with version 2 */
 static void watch(struct runner *r, const struct call *c, const struct answer *answer)
 {
 	bool unmap = c->kind == CALL_UNMAP || c->kind == CALL_UNMAP_DIRTY;
@@ -292,7 +292,7 @@ static void watch(struct runner *r, const struct call *c, const struct answer *a
 		}
 }
 
-/* Type 1 may set bits for pages that are not mapped, behind those of a mapping */
+/* Type 1 may set bits for pages behind a mapping, which are not mapped */
 static void judge_bitmap(struct runner *r, const struct call *c, struct answer *answer)
 {
 	__u64 i, at, pages = c->size / PAGE;
@@ -329,7 +329,7 @@ static int do_bad_pointer(struct runner *r, __u32 what)
 /* ------------------------------------------------------------------ */
 /* DMA */
 
-/* The page of the pool that holds @token behind its stamp; no matter if it can be read */
+/* The page of the pool that has @token behind its stamp; pages may be unreadable */
 static __u64 find_token(__u64 token)
 {
 	__u64 page, seen;
@@ -345,7 +345,7 @@ static __u64 find_token(__u64 token)
 	return NOT_REACHED;
 }
 
-/* What the device reads at an IOVA, and where what it writes there turns up */
+/* What the device reads at an IOVA, and where data that it writes there arrives */
 static void probe(struct runner *r, const struct call *c, struct answer *answer)
 {
 	__u64 *window = (__u64 *)r->window, token = c->what;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * VFIO as a user of devices needs it, in the words of the tests: it is the
- * library of tools/lib/vfiopv. Functions return 0 (or a file descriptor) or a
- * negative errno.
+ * VFIO for tests: other names for the functions of tools/lib/vfiopv, and a few more. Functions
+ * return 0 (or a file descriptor) or a negative errno.
  */
 #ifndef VFIO_DEV_H
 #define VFIO_DEV_H
@@ -20,7 +19,7 @@
 #define vfio_config_read	vfiopv_config_read
 #define vfio_config_write	vfiopv_config_write
 #define vfio_dev_enable		vfiopv_dev_enable
-/* @dev->group must be in a container that has its IOMMU type, and stays there */
+/* @dev->group must be, and stays, in a container that has its IOMMU type */
 #define vfio_dev_open		vfiopv_dev_get
 #define vfio_dev_close		vfiopv_dev_put
 
@@ -49,7 +48,7 @@ static inline int vfio_config_write32(const struct vfio_dev *dev, unsigned int o
 	return vfio_config_write(dev, off, &value, sizeof(value));
 }
 
-/* MAP_DMA and UNMAP_DMA as a well-behaved user calls them */
+/* MAP_DMA and UNMAP_DMA with valid arguments */
 static inline int vfio_map_dma(int container, __u64 iova, void *vaddr, __u64 size, bool writable)
 {
 	struct vfiopv c = { .fd = container };

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Gives a device of the emulator a PASID capability, which none of them has.
+ * Gives a device of the emulator a PASID capability, which none of its devices has.
  *
- * The device, conventional and on the root bus, is taken away and found again, and from
- * then on reads of its config space show a PCI Express endpoint of the root complex that
- * has PASIDs. All that follows from that is the kernel's doing: it looks for capabilities,
- * and its IOMMU driver makes a PASID table and switches PASIDs on. The device itself
- * knows nothing of it; no request that it makes has a PASID.
+ * A conventional device on the root bus is removed and found again. From then on, reads of its
+ * config space show a root complex integrated endpoint of PCI Express with PASIDs. The kernel
+ * does all the rest: it finds the capabilities, and its IOMMU driver makes a PASID table and
+ * enables PASIDs. The device itself does not know; its requests have no PASID.
  *
- * So that PASIDs are used nevertheless, the IOMMU can be told (action=redirect) to take
- * requests of the device that have no PASID for such that have PASID 1. That is a
- * field of the context entry, which hardware has for this purpose and the kernel leaves 0.
+ * To use PASIDs nevertheless, the IOMMU can be told (action=redirect) to treat requests of the
+ * device without a PASID as requests with PASID 1. There is a field for that in the context
+ * entry, which the kernel leaves 0.
  *
- * action=error, resume: what the PCI core tells the driver of an error that is not
- * fatal, and of its end.
+ * action=error, resume: tell the driver of a non-fatal error, as the PCI core does, and that it is
+ * over.
  */
 #include <linux/acpi.h>
 #include <linux/io.h>
@@ -21,8 +20,8 @@
 #include <linux/pci.h>
 #include <linux/spinlock.h>
 
-#define FAKE_EXP	0x80	/* where the PCI Express capability is */
-#define FAKE_PASID	0x100	/* and that of PASIDs */
+#define FAKE_EXP	0x80	/* where to show the PCI Express capability */
+#define FAKE_PASID	0x100	/* where to show the PASID capability */
 #define FAKE_PASID_CTRL	(FAKE_PASID + PCI_PASID_CTRL)
 
 /* VT-d, scalable mode */
@@ -46,13 +45,13 @@ static u8 fake_next, fake_ctrl;
 
 /* ---- config space ------------------------------------------------------ */
 
-/* A byte of config space as it shall be; false if it is the device's own */
+/* A byte of config space to show instead of the device's own; false if that is shown */
 static bool fake_byte(int where, u8 *val)
 {
 	static const u8 exp[PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2] = {
 		[PCI_CAP_LIST_ID] = PCI_CAP_ID_EXP,
 		[PCI_EXP_FLAGS] = PCI_EXP_TYPE_RC_END << 4 | 2,
-		/* It is to have prefixes of packets, of which a PASID is one */
+		/* PASIDs need end-to-end TLP prefixes */
 		[PCI_EXP_DEVCAP2 + 2] = PCI_EXP_DEVCAP2_EE_PREFIX >> 16,
 	};
 	const u8 pasid[] = {
@@ -101,7 +100,7 @@ static int fake_write(struct pci_bus *b, unsigned int fn, int where, int size, u
 	return PCIBIOS_SUCCESSFUL;
 }
 
-/* Let the kernel look at the device anew */
+/* Remove the device and have the kernel find it again */
 static void find_again(struct pci_ops *ops)
 {
 	struct pci_dev *pdev;
@@ -127,7 +126,7 @@ static u64 root_table(void)
 
 	if (ACPI_FAILURE(acpi_get_table(ACPI_SIG_DMAR, 0, &dmar)))
 		return 0;
-	/* The emulator has one unit, which it describes first */
+	/* The emulator has one VT-d unit, which comes first in the table */
 	unit = (void *)dmar + sizeof(struct acpi_table_dmar);
 	regs = ioremap(unit->address, PAGE_SIZE);
 	if (regs)
@@ -137,14 +136,14 @@ static u64 root_table(void)
 	return root;
 }
 
-/* Has to come before the device's first request: the IOMMU may keep the entry */
+/* Before the device's first request, as the IOMMU may cache the entry */
 static int redirect(u32 pasid)
 {
 	u64 root = root_table(), table, *entry;
 
 	if (!root)
 		return -ENODEV;
-	/* An entry of the root table has two tables, for half of the functions each */
+	/* An entry of the root table names two tables, for half of the functions each */
 	entry = phys_to_virt(root);
 	table = entry[2 * bus->number + devfn / 128];
 	if (!(table & 1))

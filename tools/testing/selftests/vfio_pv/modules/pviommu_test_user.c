@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A driver that has use for PASIDs, in a guest: it makes two domains, attaches one of them
- * to an edu device by PASID 1, and has the device copy data to see where it arrives.
- * The device itself can't issue a PASID; the host's IOMMU takes its requests for such,
- * see pviommu_test_pasid.
+ * A guest driver that uses PASIDs: it allocates two domains, attaches one of them to an edu device
+ * by PASID 1, and has the device copy data, to see where it arrives. The device itself can't
+ * issue PASIDs; the host's IOMMU treats its requests as requests with a PASID, see
+ * pviommu_test_pasid.
  *
  * Parameters, in /sys/module/pviommu_test_user/parameters: "attach" takes the number of a
- * domain, 1 or 2, or 0 to detach; "reached" tells in which of the two domains' pages
- * the device's data arrives, 0: in none.
+ * domain, 1 or 2, or 0 to detach; "reached" tells in which domain's page the device's data
+ * arrives, or 0 if in none.
  */
 #include <linux/delay.h>
 #include <linux/iommu.h>
@@ -22,7 +22,7 @@
 #define EDU_DMA_RUN	1
 #define EDU_DMA_TO_RAM	2
 #define EDU_BUFFER	0x40000
-/* It takes 0.1 s for a transfer */
+/* The device takes 0.1 s for a transfer */
 #define EDU_WAIT_MS	5
 #define EDU_TRIES	2000
 
@@ -60,7 +60,7 @@ static bool user_dma(u64 src, u64 dst, u32 cmd)
 	return false;
 }
 
-/* Data that was never there before goes into the device, and out again */
+/* Copy new data into the device, and from there to memory */
 static int user_reached(void)
 {
 	unsigned int i;

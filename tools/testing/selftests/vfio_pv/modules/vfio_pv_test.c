@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A device without an IOMMU of its own, as mediated devices are: it reaches user
- * memory by pinning pages of its container, or by asking for a copy, and lets go of
- * pages when they are unmapped. A program tells it what to do, see guest_mdev_test.
+ * A device without an IOMMU, like a mediated device: it reaches memory of its container by pinning
+ * pages, or by asking for a copy, and unpins pages when they are unmapped. A program tells it
+ * what to do, see guest_mdev_test.
  */
 #include <linux/highmem.h>
 #include <linux/module.h>
@@ -15,9 +15,9 @@
 #include "vfio_pv_test.h"
 
 /**
- * struct pv_test_held - a page that is held
+ * struct pv_test_held - a page that the device has pinned
  * @iova: of the page
- * @page: the page; NULL for a place that is free
+ * @page: the page; NULL in a free slot
  */
 struct pv_test_held {
 	u64 iova;
@@ -27,14 +27,14 @@ struct pv_test_held {
 /**
  * struct pv_test - the device
  * @vdev: for VFIO
- * @lock: all that follows
- * @keep: does not let go
+ * @lock: protects the fields below
+ * @keep: do not unpin pages that are unmapped
  * @state: for the program
- * @held: pages that it holds
+ * @held: pages that are pinned
  */
 struct pv_test {
 	struct vfio_device vdev;
-	struct mutex lock; /* all that follows */
+	struct mutex lock; /* the fields below */
 	bool keep;
 	struct pv_test_state state;
 	struct pv_test_held held[PV_TEST_MAX_PAGES];

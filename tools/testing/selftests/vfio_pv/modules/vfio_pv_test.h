@@ -8,16 +8,16 @@
 #include <linux/types.h>
 #include <linux/vfio.h>
 
-/* Pages that the device can hold at a time */
+/* How many pages the device can have pinned at a time */
 #define PV_TEST_MAX_PAGES	64
 
 #define PV_TEST_WRITE		1	/* @flags: the device writes */
-#define PV_TEST_PINNED		2	/* @flags: by pages that it holds, not by dma_rw */
+#define PV_TEST_PINNED		2	/* @flags: by pinned pages, not by vfio_dma_rw() */
 
 /**
- * struct pv_test_pages - hold pages, or let them go
- * @iova: of the first
- * @npage: how many
+ * struct pv_test_pages - pin or unpin pages
+ * @iova: of the first page
+ * @npage: how many pages
  * @prot: IOMMU_READ (1), IOMMU_WRITE (2)
  */
 struct pv_test_pages {
@@ -28,7 +28,7 @@ struct pv_test_pages {
 
 /**
  * struct pv_test_copy - the device reads or writes memory by its IOVA
- * @iova: where
+ * @iova: of the memory
  * @data: user address to copy to or from
  * @len: bytes, at most a page if @flags has PV_TEST_PINNED
  * @flags: PV_TEST_*
@@ -42,8 +42,8 @@ struct pv_test_copy {
 
 /**
  * struct pv_test_state - what has happened to the device
- * @unmaps: how often it was told of an unmap
- * @held: pages that it holds
+ * @unmaps: how many times it was told of an unmap
+ * @held: how many pages are pinned
  * @iova: of the last unmap
  * @size: of the last unmap
  */
@@ -58,7 +58,7 @@ struct pv_test_state {
 #define PV_TEST_UNPIN	_IO(VFIO_TYPE, VFIO_BASE + 81)
 #define PV_TEST_COPY	_IO(VFIO_TYPE, VFIO_BASE + 82)
 #define PV_TEST_STATE	_IO(VFIO_TYPE, VFIO_BASE + 83)
-/* The argument, not 0: keep pages, whatever is unmapped */
+/* Argument not 0: from now on, do not unpin pages that are unmapped */
 #define PV_TEST_KEEP	_IO(VFIO_TYPE, VFIO_BASE + 84)
 
 #endif /* VFIO_PV_TEST_H */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * All the software of a small machine, in its ROM: it finds an edu device on
- * its PCI bus, has it copy data from one place of RAM to another, compares, and
- * says what came of it. Which machine and whose device does not matter to it.
+ * All the software of a small machine, in its ROM: it finds an edu device on the PCI bus, has it
+ * copy data from one place in RAM to another, compares, and prints the result. It does not
+ * matter whether the device is emulated or passed through.
  */
 #include "machine.h"
 

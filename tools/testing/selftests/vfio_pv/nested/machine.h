@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the ROMs of small machines have in common: a PCI bus, an edu device on it, and how
- * they speak and end, through QEMU's debugcon and isa-debug-exit.
+ * What the ROMs of small machines have in common: the PCI bus, an edu device on it, output by
+ * QEMU's debugcon, and ending QEMU by its isa-debug-exit.
  */
 #ifndef NESTED_MACHINE_H
 #define NESTED_MACHINE_H
@@ -60,7 +60,7 @@ static inline void config_write(unsigned int slot, unsigned int reg, unsigned in
 	port_write32(PCI_DATA, value);
 }
 
-/* There is no firmware that would have given it an address */
+/* There is no firmware, so the ROM has to give the device an address */
 static inline int find_device(void)
 {
 	unsigned int slot;

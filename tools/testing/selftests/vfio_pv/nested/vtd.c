@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * All the software of a small machine that has an IOMMU of its own, VT-d as QEMU
- * emulates it: page by page, in no order, it maps RAM for an edu device on its PCI bus,
- * has data copied from page to page, gives pages another place, and takes them away. Its
- * QEMU makes of each page a call to map or unmap it.
+ * All the software of a small machine with an IOMMU, the VT-d that QEMU emulates. Page by page,
+ * in no particular order, it maps RAM for an edu device on the PCI bus, has data copied from page
+ * to page, moves pages to other places, and unmaps them. QEMU makes a call to map or unmap of
+ * each page.
  */
 #include "machine.h"
 
@@ -37,7 +37,7 @@
 #define PAGE		0x1000u
 #define PAGES		256
 #define RAM		0x1000000u
-#define SPARE		0x1400000u	/* where pages are moved to */
+#define SPARE		0x1400000u	/* pages are moved to here */
 #define ROUNDS		6
 
 static unsigned int frame(unsigned int page, unsigned int round)
@@ -79,7 +79,7 @@ static void unmap(unsigned int page)
 	look_again(page);
 }
 
-/* All of bus 0 reaches what the table says, of which there is nothing yet */
+/* All devices of bus 0 use the page table, which is empty */
 static void turn_on(void)
 {
 	unsigned int i;
@@ -108,13 +108,13 @@ static void turn_on(void)
 	wait_until(GSTS, TRANSLATE, TRANSLATE);
 }
 
-/* A byte of the device's memory, by way of the CPU */
+/* A byte of the device's buffer, read by the CPU */
 static unsigned char *at(unsigned int offset, unsigned int round)
 {
 	return (unsigned char *)(frame(offset / PAGE, round) + offset % PAGE);
 }
 
-/* Across the bound of two pages that are not neighbours */
+/* Copy across the boundary of two pages that are not adjacent in RAM */
 static int copies(unsigned int page, unsigned int round)
 {
 	unsigned int from = page * PAGE + 0x800, to = from + 4 * PAGE, i;
@@ -131,7 +131,7 @@ static int copies(unsigned int page, unsigned int round)
 	return 1;
 }
 
-/* What is written to a page is found at its new place, and not at the old one */
+/* Data written to a page that was moved is at its new place, and not at the old one */
 static int moves(unsigned int page, unsigned int round)
 {
 	unsigned char *old = at(page * PAGE, round), *new = (unsigned char *)SPARE;

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What mapping and unmapping cost, with any IOMMU that VFIO takes: a program on
- * libvfiopv, as any driver in user space may be.
+ * What mapping and unmapping cost, with any IOMMU that VFIO supports. The program uses
+ * libvfiopv, as a driver in user space may.
  *
  *	pv_perf [ROUNDS [LARGE_ROUNDS]]
  *
- * The machine may be slow, shared or emulated, so times say little by
- * themselves. Each round measures an empty exit (CPUID, which leaves the guest
- * and comes straight back), an ioctl that does nothing, and MAP_DMA and
- * UNMAP_DMA of one page, one after the other, and the ratio is taken in each
- * round; what is told of ratios and times is the median over all rounds, and
- * between which values half of them lie.
+ * The machine may be slow, shared or emulated, so times alone say little. Each round measures
+ * an empty exit (CPUID, which leaves the guest and returns at once), an ioctl that does nothing,
+ * and MAP_DMA and UNMAP_DMA of one page, and computes their ratios. Of all times and ratios, the
+ * median over the rounds is printed, and the quartiles.
  *
  * Lines for programs: "perf NAME UNIT MEDIAN LOW HIGH".
  */
@@ -26,7 +24,7 @@
 
 #include <vfiopv.h>
 
-/* The device, scattered memory, and what the guest driver has counted */
+/* The device, scattered memory, and the counters of the guest driver */
 #include "../lib/guest_vfio.h"
 
 #define IOVA		0x1000000ULL
@@ -99,7 +97,7 @@ static double now_ns(void)
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-/* Leaves a guest, whatever it has for an IOMMU; elsewhere it is only slow */
+/* Exits from any guest; outside of a guest it is only slow */
 static void empty_exit(void)
 {
 #ifdef __cpuid
