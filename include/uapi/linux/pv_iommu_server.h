@@ -35,7 +35,7 @@
  *
  * Errors: EINVAL a bad value; E2BIG @argsz is larger than the structure and what follows is
  * not zero, or it is larger than a page; EOPNOTSUPP flags or type; EPERM the caller has no
- * CAP_SYS_ADMIN, and the file's first claim was not of this VM; ENOENT no such VM;
+ * CAP_SYS_ADMIN, and the file's last claim was not of this VM; ENOENT no such VM;
  * EBUSY the VM's type has a server, or this file has a claim; EACCES disclaiming
  * what this file has not claimed; EBADF @eventfd; ENOMEM.
  */
@@ -77,7 +77,7 @@ struct pviommu_server_read {
 	__u64 size;
 };
 
-/** PVIOMMU_SERVER_READ_MAX: bytes that one PVIOMMU_SERVER_READ may ask for */
+/** PVIOMMU_SERVER_READ_MAX: largest size of one PVIOMMU_SERVER_READ */
 #define PVIOMMU_SERVER_READ_MAX	0x1000000
 
 /** PVIOMMU_SERVER_READ: read pages as they are now, with all reported writes */
