@@ -65,7 +65,7 @@ check-lab: lab
 	@tools/build/deps check
 	@tools/testing/run-check --lab $(LAB_CASES)
 
-# More of the random ops of hypercall_fuzz_test, which make check runs for a minute
+# hypercall_fuzz_test for longer than in make check, where it runs for a minute
 FUZZ_TIME ?= 600
 .PHONY: fuzz
 fuzz: machine
@@ -133,11 +133,11 @@ help:
 	@echo  '                        FUZZ_TIME=seconds FUZZ_SEED=n FUZZ_KERNEL=lab FUZZ_IOMMU=amd'
 	@echo  '  make soak             life cycles, a hundred times each, and random ops, round after round'
 	@echo  '                        for an hour; SOAK_TIME=seconds SOAK_KERNEL=lab SOAK_CASES="..."'
-	@echo  '  make bench            what mapping costs, here, behind virtio-iommu and emulated VT-d, and'
-	@echo  '                        with type 1 on the host; fails if a limit is exceeded. Takes 10'
-	@echo  '                        minutes, and an idle machine; BENCH_ARGS="-r ROUNDS -l ROUNDS -o FILE"'
-	@echo  '  make static           all that is found without running: checkpatch, sparse, clang,'
-	@echo  '                        coccinelle, kernel-doc, layout rules, ABI layout'
+	@echo  '  make bench            measure mapping with pv-iommu, virtio-iommu, emulated VT-d, and type 1'
+	@echo  '                        on the host; fails if a limit is exceeded. Takes 10 minutes, and'
+	@echo  '                        needs an idle machine; BENCH_ARGS="-r ROUNDS -l ROUNDS -o FILE"'
+	@echo  '  make static           static checks: checkpatch, sparse, clang, coccinelle, kernel-doc,'
+	@echo  '                        layout rules, ABI layout'
 	@echo  ''
 	@echo  'Installing:'
 	@echo  '  make modules_install  install the modules into /lib/modules of their kernel, below'
