@@ -14,6 +14,7 @@
 
 #include <linux/iommufd.h>
 
+#include "lib/guest_fault.h"
 #include "lib/guest_iface.h"
 #include "lib/guest_ram.h"
 #include "lib/guest_test.h"
@@ -267,6 +268,92 @@ TEST_F(fd, refused_is_unpinned)
 	EXPECT_EQ(MUCH, removed);
 	guest_memory_free(memory, MUCH);
 	EXPECT_GT(LEFT_KB, (long)(before - ram_free_kb()));
+}
+
+/* ------------------------------------------------------------------ */
+/*
+ * Whatever fails leaves all as it was; a device is where it was. Not so if the answer can't be
+ * copied to the user: then iommufd has mapped or unmapped, and VFIO lets go of the device.
+ */
+
+#define LONG	600
+
+#define can_fail() do {								\
+	const char *__missing = pv_fault_missing();				\
+										\
+	if (__missing)								\
+		SKIP(return, "%s", __missing);					\
+	ASSERT_TRUE(pv_fault_begin_kernel());					\
+} while (0)
+
+static int map_or_not(int fd, __u32 ioas, void *vaddr)
+{
+	int ret = map(fd, ioas, GUEST_IOVA, vaddr, SIZE, true);
+
+	if (ret == -EFAULT)
+		unmap(fd, ioas, GUEST_IOVA, SIZE, NULL);
+	return ret;
+}
+
+static int unmap_or_not(int fd, __u32 ioas, void *vaddr)
+{
+	int ret = unmap(fd, ioas, GUEST_IOVA, SIZE, NULL);
+
+	if (ret == -EFAULT)
+		map(fd, ioas, GUEST_IOVA, vaddr, SIZE, true);
+	return ret;
+}
+
+static int replace_or_not(const struct vfiopv_dev *dev, __u32 from, __u32 to)
+{
+	int ret = attach(dev, to);
+
+	if (ret == -EFAULT)
+		attach(dev, from);
+	return ret;
+}
+
+TEST_F_TIMEOUT(fd, failures_of_map_and_unmap, LONG)
+{
+	can_fail();
+	guest_each_failure("IOAS_MAP", 5, map_or_not(self->fd, self->ioas, self->buffer),
+			   EXPECT_EQ(0, unmap(self->fd, self->ioas, GUEST_IOVA, SIZE, NULL)));
+	EXPECT_EQ(1, dma_refused(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	guest_each_failure("IOAS_UNMAP", 0, unmap_or_not(self->fd, self->ioas, self->buffer),
+			   EXPECT_EQ(0, map_or_not(self->fd, self->ioas, self->buffer)));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+TEST_F_TIMEOUT(fd, failures_of_attach_and_detach, LONG)
+{
+	can_fail();
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	guest_each_failure("DETACH", 0, detach(&self->dev),
+			   EXPECT_EQ(0, attach(&self->dev, self->ioas)));
+	ASSERT_EQ(0, detach(&self->dev));
+	guest_each_failure("ATTACH", 10, attach(&self->dev, self->ioas),
+			   EXPECT_EQ(0, detach(&self->dev)));
+	ASSERT_EQ(0, attach(&self->dev, self->ioas));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+}
+
+/* It reaches what it is attached to also after that could not be changed */
+TEST_F_TIMEOUT(fd, failures_of_replace, LONG)
+{
+	__u32 other;
+
+	can_fail();
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	ASSERT_EQ(0, new_ioas(self->fd, &other));
+	ASSERT_EQ(0, map(self->fd, other, GUEST_IOVA, self->buffer + SIZE, SIZE, true));
+	ASSERT_EQ(0, map(self->fd, other, GUEST_IOVA_WINDOW, self->window.memory, PAGE, true));
+	guest_each_failure("ATTACH to another", 10,
+			   replace_or_not(&self->dev, self->ioas, other),
+			   EXPECT_EQ(0, attach(&self->dev, self->ioas)));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	ASSERT_EQ(0, attach(&self->dev, other));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer + SIZE, &self->window));
 }
 
 static int set_dirty(int fd, __u32 hwpt, __u32 flags)

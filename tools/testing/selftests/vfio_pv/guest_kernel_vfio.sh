@@ -5,6 +5,9 @@
 # do not know this IOMMU: containers of type 1, and where the kernel has iommufd, also
 # iommufd in the place of a container, and alone. tools/build/kernel-selftests builds
 # them.
+#
+# usage: guest_kernel_vfio.sh [iommufd]
+#   iommufd   only with iommufd alone
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -74,15 +77,17 @@ of_iommufd() {
 		vfio_pci_device_test.reset vfio_pci_irq_test.msix.enable_trigger_disable
 }
 
+modes=(vfio_type1_iommu vfio_type1v2_iommu)
+[ "${1:-}" != iommufd ] || modes=()
 if [ -e /dev/iommu ]; then
-	plan 26
+	plan $((18 + 4 * ${#modes[@]}))
 else
-	plan 10
+	plan $((2 + 4 * ${#modes[@]}))
 fi
 # shellcheck disable=SC2086 # there may be no second
 check "devices" pvvm-bind vfio-pci "$edu" $nvme
 check "huge pages" huge_pages
-for mode in vfio_type1_iommu vfio_type1v2_iommu; do
+for mode in "${modes[@]}"; do
 	in_mode $mode
 done
 [ ! -e /dev/iommu ] || of_iommufd

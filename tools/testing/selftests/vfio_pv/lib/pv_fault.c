@@ -51,7 +51,7 @@ void pv_fault_end(void)
 	pv_write_file(DEBUGFS "/fail_function/inject", "\n");
 }
 
-bool pv_fault_begin(void)
+bool pv_fault_begin_kernel(void)
 {
 	const char * const kinds[] = {
 		"failslab", "fail_page_alloc", "fail_usercopy", "fail_function",
@@ -65,10 +65,17 @@ bool pv_fault_begin(void)
 			return false;
 	}
 	/* Also those who would rather wait */
-	if (pv_write_file(DEBUGFS "/failslab/ignore-gfp-wait", "N") ||
-	    pv_write_file(DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N") ||
-	    pv_write_file(DEBUGFS "/fail_page_alloc/ignore-gfp-highmem", "N") ||
-	    pv_write_file(DEBUGFS "/fail_page_alloc/min-order", "0"))
+	return !pv_write_file(DEBUGFS "/failslab/ignore-gfp-wait", "N") &&
+	       !pv_write_file(DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N") &&
+	       !pv_write_file(DEBUGFS "/fail_page_alloc/ignore-gfp-highmem", "N") &&
+	       !pv_write_file(DEBUGFS "/fail_page_alloc/min-order", "0");
+}
+
+bool pv_fault_begin(void)
+{
+	unsigned int i;
+
+	if (!pv_fault_begin_kernel())
 		return false;
 	pv_fault_end();
 	for (i = 0; i < ARRAY_SIZE(functions); i++)

@@ -14,6 +14,8 @@ const char *pv_fault_missing(void);
 /* Prepare the kernel for both kinds of failures, and undo that. False if the kernel refuses. */
 bool pv_fault_begin(void);
 void pv_fault_end(void);
+/* Those of PV_FAULT_KERNEL alone, for where there is no host engine; nothing to stop */
+bool pv_fault_begin_kernel(void);
 
 enum pv_fault_kind {
 	PV_FAULT_KERNEL,	/* allocations and user copies of this thread */
