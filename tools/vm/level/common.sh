@@ -134,7 +134,7 @@ log_leaks() {
 	cat $leaks >>"$1"
 }
 
-# Sets ADDRESS to that of device number $1, which is in its slot, or behind the root port
+# Sets ADDRESS to where device number $1 is: in its slot, or behind the root port
 # in its slot.
 device_address() {
 	local place

@@ -21,7 +21,7 @@ guest_machine() {
 	[ "$GUEST_REBOOTS" != 0 ] || echo -no-reboot
 }
 
-# Devices have the same addresses as at the host level: see device_address.
+# Same places as at the host level: see device_address.
 guest_devices() {
 	local i=-1 device slot
 

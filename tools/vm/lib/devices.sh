@@ -3,10 +3,10 @@
 #
 # The devices to pass through, as the outer QEMU emulates them.
 #
-# Device number i has slot 0x10+i of the root bus, at both levels: a conventional PCI
-# device is in the slot itself, unless "port" is given; any other device is behind a root
-# port of its own in that slot. So each device is alone in its isolation group, and its
-# address is known.
+# Device number i sits in slot 0x10+i of the root bus, at both levels: itself if
+# it is a conventional PCI device (unless "port" is said), else behind a root port of
+# its own in that slot.
+# Either way it is alone in its isolation group, and its place is known.
 
 FIRST_SLOT=16
 MAX_DEVICES=14

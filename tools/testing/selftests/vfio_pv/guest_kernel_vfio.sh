@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The kernel's own VFIO selftests (tools/testing/selftests/vfio of Linux 7.3), which
-# do not know this IOMMU: containers of type 1, and where the kernel has iommufd, also
-# iommufd in the place of a container, and alone. tools/build/kernel-selftests builds
-# them.
+# know nothing of us: containers of type 1, and where the kernel has iommufd also
+# iommufd in the place of a container, and alone. tools/build/kernel-selftests has
+# built them.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

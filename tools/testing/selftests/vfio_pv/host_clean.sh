@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Run at the host level after a guest has ended, in any way: nothing is left of it, its
-# devices can be unbound, and the modules unloaded.
+# Run at the host level when a guest is gone, in whatever way: nothing of it is
+# left, its devices can be given back, and the modules unloaded.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"

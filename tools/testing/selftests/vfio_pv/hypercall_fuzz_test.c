@@ -10,11 +10,11 @@
  * With two devices or more, the last one's VM lends memory to the other VM. With KVM, there is a
  * CPU that stores to tables, and a server that claims the type of the VM's memory and drops it.
  *
- * Batches of ops go to four rings with one doorbell. Every op must end as the model says, to the
- * last bit: status, result, answer. Then LOOKUP and, at times, DMA must agree with the model.
- * Between batches, entries of tables change, memory is unplugged and plugged, or released page
- * by page, grants are made and end, the VM that lends is replaced, devices are closed and opened,
- * quotas and the doorbell's budget change, and the interface is restarted.
+ * Batches of ops go to four rings with one doorbell. Every op must end as the model
+ * says, to the last bit: status, result, answer. Then LOOKUP and, now and then, DMA
+ * must see what the model sees. Between batches entries of tables change, memory comes and
+ * goes, or is given back page by page, grants too, and the VM that they are from, devices
+ * are closed and opened, quotas and the doorbell's budget change, the interface restarts.
  *
  * If the kernel has kcov, the places that were reached in the host's modules are counted.
  *

@@ -111,7 +111,7 @@ struct model_endpoint {
 	__u32 group;
 	__u32 domain;		/* of its group, so all endpoints of a group have the same */
 	__u32 pasid_bits;
-	__u32 pasids[MODEL_PASIDS];	/* the domain of each PASID, like @domain */
+	__u32 pasids[MODEL_PASIDS];	/* the domain of each, as @domain */
 };
 
 /* A table that ALLOC may name as a root */
@@ -235,7 +235,7 @@ void model_claim(struct model *m, bool claimed);
 /* Is the page of the server's type? */
 bool model_typed(const struct model *m, __u64 gpa);
 
-/* Move the group of an endpoint. Closing the last endpoint of a group moves it to blocked */
+/* Move the group of an endpoint; closing it moves it to blocked if it was the last */
 void model_attach(struct model *m, unsigned int ep, __u32 domain);
 void model_close(struct model *m, unsigned int ep);
 

@@ -82,8 +82,8 @@ struct run {
 	/* Events since the last call of run_drain_events() */
 	__u32 events_lost;
 	unsigned int bad_seen, gone_seen, gone_sorted;
-	bool look_where;	/* only counters differ: look for the place */
-	bool strange;		/* an event came that should not */
+	bool look_where;	/* counters differ, which does not tell where */
+	bool strange;		/* one that should not have come */
 	bool done_seen;
 	__u64 done_token;
 	struct entry batch[RINGS * RING_OPS];
