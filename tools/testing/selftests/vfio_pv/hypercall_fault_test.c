@@ -78,7 +78,7 @@ TEST_F_TIMEOUT(fault, start, 3600)
 	pv_start(&self->vm, 1, 7);
 }
 
-/* RESET can't fail. At worst the memory can't be pinned for bypass: the group is blocked */
+/* It can't fail; at worst there is no memory for bypass and the group is blocked */
 TEST_F_TIMEOUT(fault, reset, 3600)
 {
 	struct pv_usage stopped, now;
