@@ -91,16 +91,21 @@ not_restored() {
 		until_true 120 said "remains cut off, its mappings were not restored: -28" 1
 }
 
-# A driver that is bound has its domain, and so do the other devices
+# A driver that is bound has its domain
 room_again() {
-	limit max_domains 1024 && unbind "$bdf" && nvme_up "$bdf" && restart
+	limit max_domains 1024 && unbind "$bdf" && nvme_up "$bdf"
+}
+
+# The other devices have no driver that would be bound; not while the disk is in use
+others_again() {
+	unbind "$bdf" && restart && nvme_up "$bdf"
 }
 
 no_warning() {
 	! dmesg | grep -E -A 5 'WARNING: '
 }
 
-plan $((2 * TIMES + 17))
+plan $((2 * TIMES + 18))
 check "bound" nvme_up "$bdf"
 for n in $(seq "$TIMES"); do
 	check "error $n: cut off and back" eval "ask $n SDN && back $n"
@@ -121,6 +126,7 @@ check "the host has it in blocked" is_at refused-at "1 no"
 check "it stays there" eval 'sleep 2; is_at still-at "1 no"'
 check "room again: the disk has its driver" room_again
 check "and is written and read back, once more" disk_check 1
+check "the others have their domains again" others_again
 check "no kernel warning" no_warning
 dmesg | grep -E "pv-iommu|$bdf" | tail -n 30 | sed 's/^/# /'
 finish
