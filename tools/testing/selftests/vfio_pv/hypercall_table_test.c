@@ -727,36 +727,35 @@ TEST_F(table, race)
  * An INVALIDATE that needs several doorbells was begun in a domain that is freed meanwhile,
  * and a table's domain gets the same id: it goes on there, within the bounds of that table.
  */
-static void begun_elsewhere(struct __test_metadata *_metadata, FIXTURE_DATA(table) *self,
-			    struct pviommu_op (*invalidate)(__u32 domain))
+static void begun_elsewhere(struct __test_metadata *_metadata, struct pv_vm *vm, __u32 ep,
+			    struct pv_table *t, struct pviommu_op (*invalidate)(__u32 domain))
 {
-	struct pv_ring *slow = &self->vm.ring[1];
+	struct pv_ring *r = &vm->ring[0], *slow = &vm->ring[1];
 	struct pviommu_op *op;
 	__u32 dom;
 
-	pv_reset(&self->vm);
+	pv_reset(vm);
 	ASSERT_TRUE(pv_param_set("doorbell_pages", "16"));
-	pv_start(&self->vm, 2, 6);
-	dom = pv_new_domain(self->r, self->ep);
+	pv_start(vm, 2, 6);
+	dom = pv_new_domain(r, ep);
 	ASSERT_NE(0, dom);
-	pv_map(self->r, dom, IOVA, PV_DATA, 2 * PV_2M, PV_RW);
-	pv_unmap(self->r, dom, IOVA, 2 * PV_2M);
+	pv_map(r, dom, IOVA, PV_DATA, 2 * PV_2M, PV_RW);
+	pv_unmap(r, dom, IOVA, 2 * PV_2M);
 	op = pv_push(slow, invalidate(dom));
 	pv_kick(slow);
 	ASSERT_EQ(PVIOMMU_STATUS_PENDING, op->status);
 
-	pv_free(self->r, dom);
-	pv_table_map(&self->t, IOVA, TARGET, PV_ENTRY_RW);
-	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(self->r, self->ep, pv_table_format(&self->t),
-					       self->t.root));
-	ASSERT_EQ(dom, self->r->last.result);
+	pv_free(r, dom);
+	pv_table_map(t, IOVA, TARGET, PV_ENTRY_RW);
+	ASSERT_EQ(PVIOMMU_OK, __pv_alloc_table(r, ep, pv_table_format(t), t->root));
+	ASSERT_EQ(dom, r->last.result);
 	ASSERT_TRUE(pv_run(slow));
 	EXPECT_EQ(PVIOMMU_OK, op->status);
 	/* Not where an index into the root table begins anew */
-	EXPECT_EQ(~0ULL, pv_leads_to(self->r, dom, IOVA + (1ULL << 48)));
-	EXPECT_EQ(~0ULL, pv_leads_to(self->r, dom, IOVA + (1ULL << 57)));
-	EXPECT_EQ(TARGET, pv_leads_to(self->r, dom, IOVA));
-	expect_no_event();
+	EXPECT_EQ(~0ULL, pv_leads_to(r, dom, IOVA + (1ULL << 48)));
+	EXPECT_EQ(~0ULL, pv_leads_to(r, dom, IOVA + (1ULL << 57)));
+	EXPECT_EQ(TARGET, pv_leads_to(r, dom, IOVA));
+	pv_expect_no_event(vm);
 }
 
 static struct pviommu_op all_pages(__u32 domain)
@@ -766,12 +765,12 @@ static struct pviommu_op all_pages(__u32 domain)
 
 TEST_F(table, invalidate_begun_in_another_domain)
 {
-	begun_elsewhere(_metadata, self, pv_op_inv);
+	begun_elsewhere(_metadata, &self->vm, self->ep, &self->t, pv_op_inv);
 }
 
 TEST_F(table, invalidate_of_pages_begun_in_another_domain)
 {
-	begun_elsewhere(_metadata, self, all_pages);
+	begun_elsewhere(_metadata, &self->vm, self->ep, &self->t, all_pages);
 }
 
 TEST_HARNESS_MAIN

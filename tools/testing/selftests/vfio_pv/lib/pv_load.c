@@ -304,7 +304,8 @@ static char stand_still(struct pv_load_vm *g, unsigned int nr, int in, int out)
 	if (!pv_late_begin(g->late, page) ||
 	    pthread_create(&first, NULL, stall->work, g) || !pv_late_is_waited_for(g->late))
 		return PV_PEER_FAILED;
-	if (stall->behind && (pthread_create(&second, NULL, stall->behind, g) || !pv_thread_waits(&g->behind)))
+	if (stall->behind && (pthread_create(&second, NULL, stall->behind, g) ||
+			      !pv_thread_waits(&g->behind)))
 		return PV_PEER_FAILED;
 	if (write(out, &begun, 1) != 1)
 		_exit(1);
