@@ -183,7 +183,8 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 /*
  * The IOMMU core goes back to a domain of its own, which must not fail. If the host does
  * not have that domain, or does not answer, pretend that it has been attached. Nothing can
- * be mapped there, so the device's driver will not work. A restart attaches it.
+ * be mapped there, so the device's driver will not work. A restart attaches it, unless that
+ * failed before in a recovery: then it stays blocked until a driver is bound again.
  */
 static bool attach_pretended(struct pviommu_endpoint *ep,
 			     struct iommu_domain *domain)

@@ -20,6 +20,8 @@
 /* How long a reset of a device may take while the machine goes down */
 #define CONFIG_TRIES	100
 #define CONFIG_MS	10
+/* An attach holds the lock for up to three seconds */
+#define LOCK_TRIES	500
 
 static uint rings = PVIOMMU_MAX_RINGS;
 module_param(rings, uint, 0444);
@@ -288,6 +290,19 @@ static void pviommu_syscore_resume(void *data)
 		pr_err("not all could be restored after sleep: %d\n", ret);
 }
 
+/* No device comes, goes, or is recovered any more. Whoever has the lock may be stuck */
+static bool lock_for_good(struct pviommu *pv)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < LOCK_TRIES; tries++) {
+		if (mutex_trylock(&pv->lock))
+			return true;
+		msleep(CONFIG_MS);
+	}
+	return false;
+}
+
 /*
  * Keep user space from writing to config space of a device for good. A reset in progress would
  * restore it afterwards, so wait for that, within reason.
@@ -315,6 +330,8 @@ static void pviommu_syscore_shutdown(void *data)
 	struct pviommu *pv = data;
 	struct pviommu_endpoint *ep;
 
+	if (!lock_for_good(pv))
+		pr_warn("is busy while the machine shuts down\n");
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (!pviommu_in_bypass(ep))
 			close_config_space(ep->door.pdev);

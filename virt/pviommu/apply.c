@@ -24,6 +24,9 @@ struct hw_run {
 /* Attempts to map a piece when memory is short; each has reclaimed some before the next */
 #define MAX_TRIES	16
 
+/* As much as the page tables of a piece may need: a page for each level */
+#define RECLAIMED	(4 * PAGE_SIZE)
+
 #define HW_RUNS		(PAGE_SIZE / sizeof(struct hw_run))
 
 static int hw_prot(u8 prot)
@@ -74,13 +77,13 @@ struct iommu_domain *pviommu_hw_alloc(struct device *dev, u32 *flags)
  */
 bool pviommu_try_again(int ret, u32 *tries)
 {
-	unsigned long page;
+	void *mem;
 
 	if (ret != -ENOMEM || ++*tries == MAX_TRIES)
 		return false;
-	page = __get_free_page(GFP_KERNEL_ACCOUNT);
-	free_page(page);
-	return page;
+	mem = kvmalloc(RECLAIMED, GFP_KERNEL_ACCOUNT);
+	kvfree(mem);
+	return mem;
 }
 
 /*
@@ -243,8 +246,9 @@ static bool hw_may_be_large(const struct pviommu_domain *domain,
 
 /*
  * Map again what was just unmapped. current need not be a thread of the VM: the VM's cgroup
- * is charged all the same. __GFP_NORETRY keeps the OOM killer out, as other VMs may be
- * waiting for us.
+ * is charged all the same. If the machine is short of memory, the second try may reclaim some
+ * and is not charged, as that might sleep for the cgroup. __GFP_NORETRY keeps the OOM killer
+ * out, as other VMs may be waiting for us.
  */
 static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mapping *map)
 {
@@ -252,9 +256,11 @@ static int hw_map_back(struct pviommu_domain *domain, const struct pviommu_mappi
 	int ret;
 
 	old = set_active_memcg(memcg);
-	ret = hw_map(domain, map, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN);
+	ret = hw_map(domain, map, PVIOMMU_GFP_FORCED);
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
+	if (ret == -ENOMEM)
+		ret = hw_map(domain, map, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	return ret;
 }
 

@@ -80,18 +80,30 @@ static void put_pinned(struct pviommu_vm *vm, const struct pviommu_map_args *arg
 	pviommu_unpin_pages(vm, pages, n);
 }
 
-static int map_pages(struct pviommu_domain *domain, const struct pviommu_map_args *args,
-		     u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
-		     u32 n, struct pviommu_loan *loan)
+/* Pinned pages that become one mapping, as pviommu_map_pinned() is told */
+struct chunk {
+	struct pviommu_domain *domain;
+	const struct pviommu_map_args *args;
+	u64 iova;
+	const u64 *gfns;
+	u64 gfn;
+	struct page **pages;
+	u32 n;
+	struct pviommu_mapping *room;	/* memory for the mapping, or NULL */
+};
+
+static int map_pages(struct chunk *c, struct pviommu_loan *loan)
 {
+	struct pviommu_domain *domain = c->domain;
 	struct pviommu_mapping *map;
 	int ret = -ENOMEM;
 
 	mutex_lock(&domain->lock);
-	map = pviommu_mapping_make(domain, iova, gfns, gfn, pages, n);
+	map = pviommu_mapping_make(domain, c->iova, c->gfns, c->gfn, c->pages, c->n, c->room);
 	if (map) {
-		map->pgshift = args->pgshift;
-		map->prot = args->prot;
+		c->room = NULL;
+		map->pgshift = c->args->pgshift;
+		map->prot = c->args->prot;
 		map->loan = loan;
 		ret = insert_mapping(domain, map);
 	}
@@ -113,21 +125,20 @@ static void frame_bounds(const u64 *gfns, u32 n, u64 *first, u64 *last)
 	}
 }
 
-static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_args *args,
-			u64 iova, const u64 *gfns, u64 gfn, struct page **pages,
-			u32 n)
+static int map_borrowed(struct chunk *c)
 {
-	u64 first = gfn, last = gfn + n - 1;
+	u64 first = c->gfn, last = c->gfn + c->n - 1;
+	struct pviommu_borrow *borrow = c->args->borrow;
 	struct pviommu_loan *loan;
 	int ret;
 
-	if (gfns)
-		frame_bounds(gfns, n, &first, &last);
-	loan = pviommu_loan_begin(args->borrow, domain, iova, n, first, last);
+	if (c->gfns)
+		frame_bounds(c->gfns, c->n, &first, &last);
+	loan = pviommu_loan_begin(borrow, c->domain, c->iova, c->n, first, last);
 	if (IS_ERR(loan))
 		return PTR_ERR(loan);
-	ret = map_pages(domain, args, iova, gfns, gfn, pages, n, loan);
-	pviommu_loan_end(args->borrow, loan, ret);
+	ret = map_pages(c, loan);
+	pviommu_loan_end(borrow, loan, ret);
 	return ret;
 }
 
@@ -149,15 +160,28 @@ static int map_borrowed(struct pviommu_domain *domain, const struct pviommu_map_
 int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_args *args,
 		       u64 iova, const u64 *gfns, u64 gfn, struct page **pages, u32 n)
 {
+	struct chunk c = {
+		.domain = domain,
+		.args = args,
+		.iova = iova,
+		.gfns = gfns,
+		.gfn = gfn,
+		.pages = pages,
+		.n = n,
+	};
 	u32 tries = 0;
 	int ret;
 
-	do {
-		if (args->borrow)
-			ret = map_borrowed(domain, args, iova, gfns, gfn, pages, n);
-		else
-			ret = map_pages(domain, args, iova, gfns, gfn, pages, n, NULL);
-	} while (pviommu_try_again(ret, &tries));
+	for (;;) {
+		ret = args->borrow ? map_borrowed(&c) : map_pages(&c, NULL);
+		if (!pviommu_try_again(ret, &tries))
+			break;
+		if (!c.room)
+			c.room = pviommu_mapping_room(gfns, pages, n);
+		if (!c.room)
+			break;
+	}
+	kvfree(c.room);
 	if (ret)
 		put_pinned(domain->vm, args, gfns, gfn, pages, n);
 	return ret;

@@ -25,6 +25,21 @@ static struct pviommu_mapping *take_spare(struct pviommu_domain *domain)
 	return map;
 }
 
+static struct pviommu_mapping *mapping_init(struct pviommu_mapping *map, u64 iova, u64 npages,
+					    u32 nr_runs)
+{
+	RB_CLEAR_NODE(&map->it.rb);
+	map->it.start = iova;
+	map->it.last = iova + (npages << PAGE_SHIFT) - 1;
+	INIT_LIST_HEAD(&map->limbo);
+	map->npages = npages;
+	map->nr_runs = nr_runs;
+	map->room = nr_runs;
+	map->was_large = false;
+	map->loan = NULL;
+	return map;
+}
+
 /**
  * pviommu_mapping_alloc() - make a mapping that is in no tree yet
  * @domain: the domain that it will be in, locked
@@ -47,18 +62,7 @@ struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 		map = take_spare(domain);
 	else
 		map = kvmalloc(struct_size(map, runs, nr_runs), gfp);
-	if (!map)
-		return NULL;
-	RB_CLEAR_NODE(&map->it.rb);
-	map->it.start = iova;
-	map->it.last = iova + (npages << PAGE_SHIFT) - 1;
-	INIT_LIST_HEAD(&map->limbo);
-	map->npages = npages;
-	map->nr_runs = nr_runs;
-	map->room = nr_runs;
-	map->was_large = false;
-	map->loan = NULL;
-	return map;
+	return map ? mapping_init(map, iova, npages, nr_runs) : NULL;
 }
 
 static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
@@ -73,6 +77,22 @@ static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
 }
 
 /**
+ * pviommu_mapping_room() - allocate the memory of a mapping ahead of pviommu_mapping_make()
+ * @gfns: as there
+ * @pages: as there
+ * @n: as there
+ *
+ * Context: process, none of the locks held that PVIOMMU_GFP_LOCKED names.
+ * Return: the memory, for pviommu_mapping_make() or kvfree(); or NULL.
+ */
+struct pviommu_mapping *pviommu_mapping_room(const u64 *gfns, struct page **pages, u32 n)
+{
+	struct pviommu_mapping *map;
+
+	return kvmalloc(struct_size(map, runs, count_runs(gfns, pages, n)), GFP_KERNEL_ACCOUNT);
+}
+
+/**
  * pviommu_mapping_make() - make a mapping of pinned pages, that is in no tree yet
  * @domain: the domain that it will be in, locked
  * @iova: first IOVA, page aligned
@@ -80,23 +100,26 @@ static u32 count_runs(const u64 *gfns, struct page **pages, u32 n)
  * @gfn: the first of them if they follow each other
  * @pages: the pages
  * @n: how many, not 0
+ * @room: from pviommu_mapping_room(), becomes the mapping; or NULL
  *
  * The caller fills in the rest: page size, protection, loan.
  *
- * Return: the mapping, or NULL without memory, see PVIOMMU_GFP_LOCKED.
+ * Return: the mapping, or NULL without @room and memory, see PVIOMMU_GFP_LOCKED.
  */
 struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
-					     const u64 *gfns, u64 gfn,
-					     struct page **pages, u32 n)
+					     const u64 *gfns, u64 gfn, struct page **pages,
+					     u32 n, struct pviommu_mapping *room)
 {
+	u32 nr_runs = count_runs(gfns, pages, n), i;
 	struct pviommu_mapping *map;
 	struct pviommu_run *run;
-	u32 i;
 
 	lockdep_assert_held(&domain->lock);
 
-	map = pviommu_mapping_alloc(domain, iova, n, count_runs(gfns, pages, n),
-				    PVIOMMU_GFP_LOCKED);
+	if (room)
+		map = mapping_init(room, iova, n, nr_runs);
+	else
+		map = pviommu_mapping_alloc(domain, iova, n, nr_runs, PVIOMMU_GFP_LOCKED);
 	if (!map)
 		return NULL;
 	run = map->runs;
@@ -265,8 +288,8 @@ static struct pviommu_mapping *make_part(struct pviommu_domain *domain,
 
 	if (!keep)
 		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
-					     PVIOMMU_GFP_LOCKED);
-	/* Not charged, for that may wait for the one who is charged: see PVIOMMU_GFP_LOCKED */
+					     PVIOMMU_GFP_FORCED);
+	/* The machine is short of memory. Not charged, as that might sleep for a cgroup */
 	if (!part)
 		part = pviommu_mapping_alloc(domain, iova, npages, nr_runs,
 					     GFP_KERNEL | __GFP_NOFAIL);

@@ -93,7 +93,7 @@ static void insert(struct kunit *test, u32 page, u32 n)
 	u32 i;
 
 	make_frames(t, n);
-	map = pviommu_mapping_make(&t->domain, IOVA(page), t->gfns, 0, t->pages, n);
+	map = pviommu_mapping_make(&t->domain, IOVA(page), t->gfns, 0, t->pages, n, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	map->pgshift = PAGE_SHIFT;
 	map->prot = PVIOMMU_PROT_READ;
@@ -290,7 +290,7 @@ static void test_runs(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		for (k = 0; k < 4; k++)
 			t->pages[k] = pfn_to_page(rows[i].hpfn[k]);
-		map = pviommu_mapping_make(&t->domain, 0, rows[i].gfn, 0, t->pages, 4);
+		map = pviommu_mapping_make(&t->domain, 0, rows[i].gfn, 0, t->pages, 4, NULL);
 		KUNIT_ASSERT_NOT_NULL(test, map);
 		KUNIT_EXPECT_EQ(test, map->nr_runs, rows[i].runs);
 		KUNIT_EXPECT_EQ(test, map->npages, 4);
@@ -308,7 +308,7 @@ static void test_cuts_page(struct kunit *test)
 
 	mutex_lock(&t->domain.lock);
 	t->pages[0] = pfn_to_page(1);
-	map = pviommu_mapping_make(&t->domain, SZ_4M, NULL, 512, t->pages, 1);
+	map = pviommu_mapping_make(&t->domain, SZ_4M, NULL, 512, t->pages, 1, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	map->pgshift = 21;
 	map->npages = 512;
@@ -336,7 +336,7 @@ static void test_ends(struct kunit *test)
 	mutex_lock(&t->domain.lock);
 	t->pages[0] = pfn_to_page(1);
 	t->pages[1] = pfn_to_page(2);
-	map = pviommu_mapping_make(&t->domain, top - PAGE_SIZE, NULL, 7, t->pages, 2);
+	map = pviommu_mapping_make(&t->domain, top - PAGE_SIZE, NULL, 7, t->pages, 2, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	KUNIT_EXPECT_EQ(test, map->it.last, U64_MAX);
 	interval_tree_insert(&map->it, &t->domain.mappings);

@@ -348,6 +348,13 @@ struct pviommu_iface {
  */
 #define PVIOMMU_GFP_LOCKED	(GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN)
 
+/*
+ * The same, charged also beyond the limit of the cgroup, for what must not fail because of that:
+ * others have taken away the memory that has to be unmapped. It fails if the machine is short of
+ * memory.
+ */
+#define PVIOMMU_GFP_FORCED	(PVIOMMU_GFP_LOCKED | __GFP_HIGH | __GFP_NOMEMALLOC)
+
 /* Releases of one VM that are under way, or whose last event is in the backlog */
 #define PVIOMMU_MAX_RELEASES	64
 /* Of these, how many may be at work, or wait for the VMM, at a time */
@@ -512,9 +519,10 @@ int pviommu_window_publish(const struct pviommu_window *win, size_t offset,
 struct pviommu_mapping *pviommu_mapping_alloc(struct pviommu_domain *domain,
 					      u64 iova, u64 npages, u32 nr_runs,
 					      gfp_t gfp);
+struct pviommu_mapping *pviommu_mapping_room(const u64 *gfns, struct page **pages, u32 n);
 struct pviommu_mapping *pviommu_mapping_make(struct pviommu_domain *domain, u64 iova,
-					     const u64 *gfns, u64 gfn,
-					     struct page **pages, u32 n);
+					     const u64 *gfns, u64 gfn, struct page **pages,
+					     u32 n, struct pviommu_mapping *room);
 void pviommu_mapping_free(struct pviommu_domain *domain,
 			  struct pviommu_mapping *map);
 void pviommu_mapping_drop_spare(struct pviommu_domain *domain);
