@@ -13,14 +13,17 @@
 #define FUNCTION	DEBUGFS "/fail_function"
 #define NTH	"/proc/thread-self/fail-nth"
 
-/* What the host engine calls to use the world, and how it fails there */
+/*
+ * What the host engine calls to use the world, and how it fails there. To map fails for a reason
+ * that is final: without memory it is tried again.
+ */
 static const struct {
 	const char *function;
 	int error;
 } functions[] = {
 	{ "pviommu_charge", -ENOMEM },
 	{ "pviommu_pin_hva", -ENOMEM },
-	{ "hw_map_piece", -ENOMEM },
+	{ "hw_map_piece", -EIO },
 	{ "hw_move_group", -EIO },
 	{ "hw_attach_pasid", -EIO },
 };
