@@ -96,16 +96,19 @@ static noinline __noclone int hw_map_piece(struct pviommu_domain *domain, u64 io
 					   u64 hpa, u64 size, u8 prot, gfp_t gfp)
 {
 	struct mutex *lock = &domain->vm->attach_lock;
-	bool may_flush = size >= SZ_2M;
 	int ret;
 
-	if (may_flush)
+	if (size >= SZ_2M) {
 		mutex_lock(lock);
-	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), gfp);
-	if (ret && !may_flush)
-		mutex_lock(lock);
-	if (ret || may_flush)
+		ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), gfp);
 		mutex_unlock(lock);
+		return ret;
+	}
+	ret = iommu_map(domain->hw, iova, hpa, size, hw_prot(prot), gfp);
+	if (ret) {
+		mutex_lock(lock);
+		mutex_unlock(lock);
+	}
 	return ret;
 }
 ALLOW_ERROR_INJECTION(hw_map_piece, ERRNO);
