@@ -10,18 +10,18 @@
 #define pr_fmt(fmt) "pv-iommu: " fmt
 
 #include <linux/cpumask.h>
-#include <linux/delay.h>
+#include <linux/iopoll.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/syscore_ops.h>
 
 #include "pv-iommu.h"
 
-/* How long a reset of a device may take while the machine goes down */
-#define CONFIG_TRIES	100
-#define CONFIG_MS	10
-/* An attach holds the lock for up to three seconds */
-#define LOCK_TRIES	500
+/* While the machine shuts down: how long a reset of a device may take */
+#define RESET_US	USEC_PER_SEC
+/* And how long the lock may be held: an attach does for up to three seconds */
+#define LOCK_US		(5 * USEC_PER_SEC)
+#define POLL_US		(10 * USEC_PER_MSEC)
 
 static uint rings = PVIOMMU_MAX_RINGS;
 module_param(rings, uint, 0444);
@@ -290,33 +290,17 @@ static void pviommu_syscore_resume(void *data)
 		pr_err("not all could be restored after sleep: %d\n", ret);
 }
 
-/* No device comes, goes, or is recovered any more. Whoever has the lock may be stuck */
-static bool lock_for_good(struct pviommu *pv)
-{
-	unsigned int tries;
-
-	for (tries = 0; tries < LOCK_TRIES; tries++) {
-		if (mutex_trylock(&pv->lock))
-			return true;
-		msleep(CONFIG_MS);
-	}
-	return false;
-}
-
 /*
  * Keep user space from writing to config space of a device for good. A reset in progress would
  * restore it afterwards, so wait for that, within reason.
  */
 static void close_config_space(struct pci_dev *pdev)
 {
-	unsigned int tries;
+	bool closed;
 
-	for (tries = 0; tries < CONFIG_TRIES; tries++) {
-		if (pci_cfg_access_trylock(pdev))
-			return;
-		msleep(CONFIG_MS);
-	}
-	pci_warn(pdev, "is being reset while the machine shuts down\n");
+	if (read_poll_timeout(pci_cfg_access_trylock, closed, closed, POLL_US, RESET_US, false,
+			      pdev))
+		pci_warn(pdev, "is being reset while the machine shuts down\n");
 }
 
 /*
@@ -329,8 +313,10 @@ static void pviommu_syscore_shutdown(void *data)
 {
 	struct pviommu *pv = data;
 	struct pviommu_endpoint *ep;
+	bool locked;
 
-	if (!lock_for_good(pv))
+	/* For good: no device comes, goes, or is recovered any more */
+	if (read_poll_timeout(mutex_trylock, locked, locked, POLL_US, LOCK_US, false, &pv->lock))
 		pr_warn("is busy while the machine shuts down\n");
 	list_for_each_entry(ep, &pv->endpoints, node) {
 		if (!pviommu_in_bypass(ep))

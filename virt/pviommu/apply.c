@@ -189,8 +189,6 @@ err_unmap:
  */
 int pviommu_hw_map(struct pviommu_domain *domain, struct pviommu_mapping *map)
 {
-	lockdep_assert_held(&domain->lock);
-
 	return hw_map(domain, map, PVIOMMU_GFP_LOCKED);
 }
 

@@ -153,13 +153,10 @@ static void stay_awake(const struct vfio_dev *dev, bool awake)
 
 FIXTURE_SETUP(error)
 {
-	int i;
-
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, DEVS, DEVS, PV_LOW_SIZE);
-	for (i = 0; i < DEVS; i++)
-		if (!edu_is(&self->vm.dev[i].vfio))
-			SKIP(return, "needs edu devices");
+	if (!pv_edu_all(&self->vm))
+		SKIP(return, "needs edu devices");
 	self->victim = &self->vm.dev[VICTIM].vfio;
 	stay_awake(self->victim, true);
 	self->port = pv_aer_port(self->victim->bdf);
@@ -317,11 +314,8 @@ TEST_F(error, event_waits)
 /* The host says that it is blocked as soon as the guest can know that it was cut off */
 TEST_F(error, probe_says_blocked)
 {
-	struct pviommu_probe *probe = pv_mem(&self->vm, PV_AT_REPLY);
-
 	cut_off(variant->error);
-	pv_exec(self->r, pv_op_buf(PVIOMMU_OP_PROBE, self->ep, PV_AT_REPLY, PV_PAGE));
-	EXPECT_EQ(PVIOMMU_DOMAIN_BLOCKED, probe->domain);
+	EXPECT_EQ(PVIOMMU_DOMAIN_BLOCKED, pv_probe(self->r, self->ep).domain);
 	EXPECT_EQ(PVIOMMU_OK, pv_aer_recover(self->r, self->ep));
 }
 

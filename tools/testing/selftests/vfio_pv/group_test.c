@@ -33,18 +33,9 @@ FIXTURE(group)
 	int port;
 };
 
-static struct pviommu_probe probe(struct pv_ring *r, __u32 ep)
-{
-	struct pviommu_probe none = { .domain = -1 };
-
-	if (__pv_exec(r, pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, PV_PAGE)))
-		return none;
-	return *(struct pviommu_probe *)pv_mem(r->vm, PV_AT_REPLY);
-}
-
 static __u32 where(struct pv_ring *r, __u32 ep)
 {
-	return probe(r, ep).domain;
+	return pv_probe(r, ep).domain;
 }
 
 /* A domain in which IOVA leads to @gpa; 0 on failure */
@@ -63,24 +54,22 @@ static __u32 domain_to(struct pv_ring *r, __u32 ep, __u64 gpa)
 FIXTURE_SETUP(group)
 {
 	struct pviommu_probe one, twin;
-	int i;
 
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, DEVS, DEVS, PV_LOW_SIZE);
-	for (i = 0; i < DEVS; i++)
-		if (!edu_is(&self->vm.dev[i].vfio))
-			SKIP(return, "needs edu devices");
+	if (!pv_edu_all(&self->vm))
+		SKIP(return, "needs edu devices");
 	self->port = pv_aer_port(self->vm.dev[ONE].vfio.bdf);
 	self->r = &self->vm.ring[0];
 	self->one = self->vm.dev[ONE].id;
 	self->twin = self->vm.dev[TWIN].id;
 	self->other = self->vm.dev[OTHER].id;
 	pv_start(&self->vm, 1, 6);
-	one = probe(self->r, self->one);
-	twin = probe(self->r, self->twin);
+	one = pv_probe(self->r, self->one);
+	twin = pv_probe(self->r, self->twin);
 	if (one.group != twin.group)
 		SKIP(return, "needs two devices in one isolation group");
-	ASSERT_NE(one.group, probe(self->r, self->other).group);
+	ASSERT_NE(one.group, pv_probe(self->r, self->other).group);
 	ASSERT_NE(self->one, self->twin);
 	self->dom = domain_to(self->r, self->one, TARGET);
 	ASSERT_NE(0, self->dom);
@@ -131,7 +120,7 @@ TEST_F(group, refused_as_a_whole)
 {
 	__u32 full = pv_new_domain(self->r, self->one);
 	struct pviommu_region *region;
-	struct pviommu_probe p = probe(self->r, self->one);
+	struct pviommu_probe p = pv_probe(self->r, self->one);
 	__u32 i;
 
 	pv_attach(self->r, self->one, self->dom);
@@ -347,8 +336,8 @@ FIXTURE_SETUP(members)
 	if (pv_aer_port(self->vm.dev[TWIN].vfio.bdf) < 0)
 		SKIP(return, "needs a root port, and pvvm");
 	pv_start(&self->vm, 1, 6);
-	if (probe(&self->vm.ring[0], self->vm.dev[ONE].id).group !=
-	    probe(&self->vm.ring[0], self->vm.dev[TWIN].id).group)
+	if (pv_probe(&self->vm.ring[0], self->vm.dev[ONE].id).group !=
+	    pv_probe(&self->vm.ring[0], self->vm.dev[TWIN].id).group)
 		SKIP(return, "needs two devices in one isolation group");
 	pv_vm_close(&self->vm);
 }

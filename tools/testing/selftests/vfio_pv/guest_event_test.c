@@ -234,12 +234,6 @@ TEST_F(event, eventfd_errors)
 
 /* ------------------------------------------------------------------ */
 
-static int look_up(int fd, struct vfio_pv_iommu_lookup *look, __u64 iova)
-{
-	*look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(*look), .iova = iova };
-	return guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, look);
-}
-
 /* The physical address of a page of this process, as the kernel says */
 static __u64 phys_of(void *memory)
 {
@@ -257,21 +251,21 @@ TEST_F(event, lookup)
 	struct vfio_pv_iommu_lookup look;
 	int fd = self->g.container;
 
-	EXPECT_EQ(-ENOENT, look_up(fd, &look, GUEST_IOVA));
+	EXPECT_EQ(-ENOENT, guest_look_up(fd, &look, GUEST_IOVA));
 	ASSERT_EQ(0, vfio_map_dma(fd, GUEST_IOVA, self->memory, 4 * PAGE, false));
-	ASSERT_EQ(0, look_up(fd, &look, GUEST_IOVA + 2 * PAGE + 5));
+	ASSERT_EQ(0, guest_look_up(fd, &look, GUEST_IOVA + 2 * PAGE + 5));
 	EXPECT_EQ(GUEST_IOVA, look.start);
 	EXPECT_EQ(4 * PAGE, look.size);
 	EXPECT_EQ((uintptr_t)self->memory, look.vaddr);
 	EXPECT_EQ(phys_of(self->memory + 2 * PAGE) + 5, look.phys);
 	EXPECT_EQ(VFIO_DMA_MAP_FLAG_READ, look.prot);
 	EXPECT_EQ(0, look.flags);
-	EXPECT_EQ(-ENOENT, look_up(fd, &look, GUEST_IOVA - 1));
-	EXPECT_EQ(-ENOENT, look_up(fd, &look, GUEST_IOVA + 4 * PAGE));
+	EXPECT_EQ(-ENOENT, guest_look_up(fd, &look, GUEST_IOVA - 1));
+	EXPECT_EQ(-ENOENT, guest_look_up(fd, &look, GUEST_IOVA + 4 * PAGE));
 
 	ASSERT_EQ(0, guest_unmap(&self->g, GUEST_IOVA, 4 * PAGE, VFIO_PV_UNMAP_FLAG_NO_FLUSH,
 				 NULL));
-	ASSERT_EQ(0, look_up(fd, &look, GUEST_IOVA));
+	ASSERT_EQ(0, guest_look_up(fd, &look, GUEST_IOVA));
 	EXPECT_EQ(VFIO_PV_LOOKUP_UNFLUSHED, look.flags);
 	EXPECT_EQ(0, look.phys);
 
@@ -289,7 +283,7 @@ TEST_F(event, lookup_is_privileged)
 
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
 	ASSERT_EQ(0, drop_sys_admin());
-	EXPECT_EQ(-EPERM, look_up(self->g.container, &look, GUEST_IOVA));
+	EXPECT_EQ(-EPERM, guest_look_up(self->g.container, &look, GUEST_IOVA));
 }
 
 TEST_F(event, limits)

@@ -159,12 +159,6 @@ static bool hear_of(const struct vfiopv *c, int eventfd, unsigned int type, __u6
 	return told == size;
 }
 
-static int look_up(int fd, struct vfio_pv_iommu_lookup *look, __u64 iova)
-{
-	*look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(*look), .iova = iova };
-	return guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, look);
-}
-
 #define map_lent(flags)								\
 	vfiopv_map_foreign(&self->c, GUEST_IOVA, self->vm, self->gpa, LENT_SIZE, flags)
 
@@ -293,18 +287,18 @@ TEST_F(lent, lookup)
 
 	ASSERT_NE(0, id);
 	ASSERT_EQ(0, map_lent(READ));
-	ASSERT_EQ(0, look_up(self->g.container, &look, GUEST_IOVA + 5 * GUEST_PAGE + 9));
+	ASSERT_EQ(0, guest_look_up(self->g.container, &look, GUEST_IOVA + 5 * GUEST_PAGE + 9));
 	EXPECT_EQ(0, look.flags);
 	EXPECT_EQ(self->vm, look.vm);
 	EXPECT_EQ(self->gpa, look.vaddr);
 	EXPECT_EQ(self->gpa + 5 * GUEST_PAGE + 9, look.phys);
 	EXPECT_EQ(READ, look.prot);
-	ASSERT_EQ(0, look_up(self->g.container, &look, GUEST_IOVA_WINDOW));
+	ASSERT_EQ(0, guest_look_up(self->g.container, &look, GUEST_IOVA_WINDOW));
 	EXPECT_EQ(0, look.vm);
 	EXPECT_TRUE(ungrant(id));
 	ASSERT_TRUE(hear_of(&self->c, self->eventfd, VFIO_PV_EVENT_REVOKED, GUEST_IOVA, LENT_SIZE,
 			    self->vm, self->gpa));
-	ASSERT_EQ(0, look_up(self->g.container, &look, GUEST_IOVA));
+	ASSERT_EQ(0, guest_look_up(self->g.container, &look, GUEST_IOVA));
 	EXPECT_EQ(VFIO_PV_LOOKUP_REVOKED, look.flags);
 }
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 
 #include "lib/edu.h"
+#include "lib/pv_edu.h"
 #include "lib/pv_test.h"
 
 /* Below 256 MiB, as far as an edu device reaches by default */
@@ -49,13 +50,10 @@ static __u32 new_domain(struct pv_ring *r, int dev)
 
 FIXTURE_SETUP(dma)
 {
-	int i;
-
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 2, PV_LOW_SIZE);
-	for (i = 0; i < self->vm.nr_devs; i++)
-		if (!edu_is(&self->vm.dev[i].vfio))
-			SKIP(return, "needs edu devices");
+	if (!pv_edu_all(&self->vm))
+		SKIP(return, "needs edu devices");
 	self->r = &self->vm.ring[0];
 	pv_start(&self->vm, 1, 6);
 	self->dom = new_domain(self->r, 0);

@@ -139,20 +139,11 @@ static __u32 second_domain(struct pv_ring *r, __u32 ep)
 
 /* ---- what the guest is told ---- */
 
-static struct pviommu_probe probe(struct pv_vm *vm, __u32 ep)
-{
-	struct pviommu_probe *reply = pv_mem(vm, PV_AT_REPLY);
-
-	memset(reply, 0xff, sizeof(*reply));
-	__pv_exec(&vm->ring[0], pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, PV_PAGE));
-	return *reply;
-}
-
 /* The IOMMU supports PASIDs of one bit, the device larger ones */
 TEST_F(pasid, probe)
 {
-	EXPECT_EQ(1, probe(&self->vm, self->ep).pasid_bits);
-	EXPECT_EQ(0, probe(&self->vm, self->other).pasid_bits);
+	EXPECT_EQ(1, pv_probe(self->r, self->ep).pasid_bits);
+	EXPECT_EQ(0, pv_probe(self->r, self->other).pasid_bits);
 	pv_exec(self->r, pv_op(PVIOMMU_OP_FEATURES));
 	EXPECT_NE(0, self->r->last.result & PVIOMMU_F_PASID);
 }
@@ -289,7 +280,7 @@ TEST_F(pasid, apart_from_the_endpoint)
 	ASSERT_EQ(0, pv_vtd_pasid(self->bdf, PASID, &pasid));
 	EXPECT_NE(rid.did, pasid.did);
 	EXPECT_NE(rid.table, pasid.table);
-	EXPECT_EQ(dom, probe(&self->vm, self->ep).domain);
+	EXPECT_EQ(dom, pv_probe(self->r, self->ep).domain);
 	pv_detach(self->r, self->ep, dom);
 	expect_leads(PASID, IOVA, TARGET, PV_RW);
 	expect_reaches(TARGET);

@@ -443,7 +443,6 @@ TEST_F(life, memlock_limits_bypass)
 {
 	struct pv_vm *vm = &self->vm;
 	struct pv_state before, after;
-	struct pviommu_probe *probe;
 	__u32 ep, dom;
 
 	ASSERT_TRUE(pv_param_set("default_blocked", "1"));
@@ -457,9 +456,7 @@ TEST_F(life, memlock_limits_bypass)
 	pv_err_attach(PVIOMMU_ENOMEM, self->r, ep, PVIOMMU_DOMAIN_BYPASS);
 	after = pv_state(self->r);
 	EXPECT_TRUE(pv_state_same(&before, &after));
-	pv_exec(self->r, pv_op_buf(PVIOMMU_OP_PROBE, ep, PV_AT_REPLY, PV_PAGE));
-	probe = pv_mem(vm, PV_AT_REPLY);
-	EXPECT_EQ(dom, probe->domain);
+	EXPECT_EQ(dom, pv_probe(self->r, ep).domain);
 
 	/* With bypass at first, the device can't even be opened */
 	ASSERT_TRUE(pv_param_set("default_blocked", "0"));

@@ -70,17 +70,6 @@ FIXTURE_TEARDOWN(two)
 	EXPECT_TRUE(works(&self->b));					\
 } while (0)
 
-/* The number of the device's isolation group, as PROBE tells it to the VM; 0 on failure */
-static __u32 group_number(struct pv_vm *vm)
-{
-	const struct pviommu_probe *probe = pv_mem(vm, PV_AT_REPLY);
-
-	if (__pv_exec(&vm->ring[0], pv_op_buf(PVIOMMU_OP_PROBE, vm->dev[0].id, PV_AT_REPLY,
-					      PV_PAGE)))
-		return 0;
-	return probe->group;
-}
-
 /* Both VMs use the same numbers, which name different things in each of them */
 TEST_F(two, numbers_are_each_vms_own)
 {
@@ -90,8 +79,8 @@ TEST_F(two, numbers_are_each_vms_own)
 	EXPECT_EQ(2, pv_vm_count());
 	EXPECT_EQ(self->a.dev[0].id, self->b.dev[0].id);
 	EXPECT_EQ(self->dom_a, self->dom_b);
-	EXPECT_EQ(1, group_number(&self->a));
-	EXPECT_EQ(1, group_number(&self->b));
+	EXPECT_EQ(1, pv_probe(self->ra, self->a.dev[0].id).group);
+	EXPECT_EQ(1, pv_probe(self->rb, self->b.dev[0].id).group);
 	EXPECT_TRUE(works(&self->a));
 	EXPECT_TRUE(works(&self->b));
 

@@ -71,4 +71,11 @@ static inline int guest_ioctl(int fd, unsigned long request, void *arg)
 	return ret < 0 ? -errno : ret;
 }
 
+/* Where @iova leads, in @look: 0 or a negative errno */
+static inline int guest_look_up(int fd, struct vfio_pv_iommu_lookup *look, __u64 iova)
+{
+	*look = (struct vfio_pv_iommu_lookup) { .argsz = sizeof(*look), .iova = iova };
+	return guest_ioctl(fd, VFIO_PV_IOMMU_LOOKUP, look);
+}
+
 #endif /* GUEST_TEST_H */

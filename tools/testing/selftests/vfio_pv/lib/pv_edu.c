@@ -23,13 +23,15 @@ bool pv_edu_lands(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 
 bool pv_edu_goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa)
 {
-	static __u64 count;
-	__u64 data, *mem = pv_mem(vm, gpa);
+	return edu_round_trip(&vm->dev[dev].vfio, iova, pv_mem(vm, gpa));
+}
 
-	data = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) * 0x9e3779b97f4a7c15ULL;
-	*mem = data;
-	if (!edu_from_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)))
-		return false;
-	*mem = 0;
-	return edu_to_ram(&vm->dev[dev].vfio, iova, 0, sizeof(data)) && *mem == data;
+bool pv_edu_all(struct pv_vm *vm)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_devs; i++)
+		if (!edu_is(&vm->dev[i].vfio))
+			return false;
+	return true;
 }

@@ -13,7 +13,10 @@
 /* Does what device number @dev writes to @iova arrive at @gpa? */
 bool pv_edu_lands(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa);
 
-/* Data through the device: from memory, and back to it */
+/* The same of edu_round_trip(), by the address of guest memory */
 bool pv_edu_goes_through(struct pv_vm *vm, int dev, __u64 iova, __u64 gpa);
+
+/* Are all devices of the VM edu devices? */
+bool pv_edu_all(struct pv_vm *vm);
 
 #endif /* PV_EDU_H */

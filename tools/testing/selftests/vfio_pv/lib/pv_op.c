@@ -267,6 +267,16 @@ __u32 __pv_start_mapped(struct pv_vm *vm, __u64 iova, __u64 gpa)
 	return dom;
 }
 
+struct pviommu_probe pv_probe(struct pv_ring *ring, __u32 endpoint)
+{
+	struct pviommu_probe probe;
+
+	memset(pv_mem(ring->vm, PV_AT_REPLY), 0xff, sizeof(probe));
+	__pv_exec(ring, pv_op_buf(PVIOMMU_OP_PROBE, endpoint, PV_AT_REPLY, PV_PAGE));
+	memcpy(&probe, pv_mem(ring->vm, PV_AT_REPLY), sizeof(probe));
+	return probe;
+}
+
 struct pviommu_stats pv_stats(struct pv_ring *ring)
 {
 	struct pviommu_stats stats;

@@ -105,7 +105,8 @@ __u32 pv_new_domain(struct pv_ring *ring, __u32 endpoint);
  */
 __u32 __pv_start_mapped(struct pv_vm *vm, __u64 iova, __u64 gpa);
 
-/* The answer to STATS; all ones on failure */
+/* The answers to PROBE, whose regions are at PV_AT_REPLY too, and to STATS; all ones on failure */
+struct pviommu_probe pv_probe(struct pv_ring *ring, __u32 endpoint);
 struct pviommu_stats pv_stats(struct pv_ring *ring);
 
 /* What no refused op may change */
