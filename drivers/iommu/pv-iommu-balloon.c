@@ -3,12 +3,14 @@
  * Paravirtual IOMMU, guest driver: a balloon, for a VM whose VMM has none that takes
  * devices into account. The administrator writes its size into a file in debugfs. To
  * grow, it takes pages from the kernel and gives them back to the host; to shrink, it
- * gives them back to the kernel.
+ * gives them back to the kernel. It also shrinks when the kernel is out of memory, before a
+ * process is killed for that.
  */
 #include <linux/capability.h>
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/module.h>
+#include <linux/oom.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -17,6 +19,12 @@
 
 /* As many pages as one release takes; also the host's large page size */
 #define BLOCK_ORDER	9
+
+/* How many pages the kernel gets at a time when it is out of memory: 4 MiB */
+#define OOM_PAGES	1024L
+
+/* How many available pages the balloon leaves to the kernel when it grows: 16 MiB */
+#define LEFT_PAGES	4096L
 
 /* Pages of the balloon that were allocated together */
 struct block {
@@ -105,7 +113,7 @@ static int balloon_grow(struct pviommu_balloon *balloon, struct load *load,
 	int ret;
 
 	lockdep_assert_held(&balloon->lock);
-	if (!load_fill(load, npages))
+	if (si_mem_available() < LEFT_PAGES || !load_fill(load, npages))
 		return -ENOMEM;
 	ret = pv_iommu_release(load->pfns, load->count, &freed);
 	if (ret == -EIO || ret == -ETIMEDOUT) {
@@ -134,6 +142,27 @@ static void balloon_shrink(struct pviommu_balloon *balloon, unsigned long npages
 	}
 	if (!balloon->npages)
 		balloon->freed = 0;
+}
+
+/*
+ * The kernel is out of memory. If the balloon is growing at the time, the kernel does without it:
+ * the grower, which holds the lock, may itself be waiting for memory.
+ */
+static int balloon_oom(struct notifier_block *nb, unsigned long unused, void *freed)
+{
+	struct pviommu_balloon *balloon = container_of(nb, struct pviommu_balloon, oom);
+	long before;
+
+	if (!mutex_trylock(&balloon->lock))
+		return NOTIFY_OK;
+	before = balloon->npages;
+	balloon_shrink(balloon, max(0L, before - OOM_PAGES));
+	if (before != balloon->npages)
+		pr_info_ratelimited("out of memory, the balloon shrinks to %lu pages\n",
+				    balloon->npages);
+	*(unsigned long *)freed += before - balloon->npages;
+	mutex_unlock(&balloon->lock);
+	return NOTIFY_OK;
 }
 
 static int balloon_set(struct pviommu_balloon *balloon, unsigned long npages)
@@ -205,15 +234,19 @@ void pviommu_balloon_init(struct pviommu_balloon *balloon)
 {
 	mutex_init(&balloon->lock);
 	INIT_LIST_HEAD(&balloon->blocks);
+	balloon->oom.notifier_call = balloon_oom;
 }
 
 /**
  * pviommu_balloon_add() - create its file
  * @balloon: the balloon
  * @dir: our folder in debugfs
+ *
+ * From here on until pviommu_balloon_empty() the kernel can have its pages back.
  */
 void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir)
 {
+	register_oom_notifier(&balloon->oom);
 	debugfs_create_file("balloon", 0600, dir, balloon, &balloon_fops);
 }
 
@@ -223,6 +256,7 @@ void pviommu_balloon_add(struct pviommu_balloon *balloon, struct dentry *dir)
  */
 void pviommu_balloon_empty(struct pviommu_balloon *balloon)
 {
+	unregister_oom_notifier(&balloon->oom);
 	mutex_lock(&balloon->lock);
 	balloon_shrink(balloon, 0);
 	mutex_unlock(&balloon->lock);

@@ -393,12 +393,14 @@ struct pviommu_report {
  * @blocks: its pages
  * @npages: how many
  * @freed: bytes that the host has freed of them
+ * @oom: called when the kernel is out of memory
  */
 struct pviommu_balloon {
 	struct mutex lock; /* all of it */
 	struct list_head blocks;
 	unsigned long npages;
 	u64 freed;
+	struct notifier_block oom;
 };
 
 /**

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -66,6 +67,24 @@ TEST_F(balloon, has_memory_of_the_kernel)
 	EXPECT_GT(before - 24 * 1024, in);
 	ASSERT_EQ(0, balloon_set(0));
 	EXPECT_LT(in + 24 * 1024, ram_free_kb());
+}
+
+/* All that the kernel can spare is given away; what is needed then comes back, and nobody is killed */
+TEST_F(balloon, shrinks_when_memory_is_out)
+{
+	const size_t needed = 48 * MIB;
+	__u64 before, after, freed;
+	char *p;
+
+	EXPECT_EQ(-ENOMEM, balloon_set(1ULL << 40));
+	ASSERT_EQ(0, balloon_get(&before, &freed));
+	p = mmap(NULL, needed, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	munmap(p, needed);
+	ASSERT_EQ(0, balloon_get(&after, &freed));
+	EXPECT_LE(4 * MIB, before - after);
+	EXPECT_LT(before / 2, after);
 }
 
 /* Values that are refused */

@@ -41,22 +41,15 @@ static void serve(const char *name, unsigned char *memory, __u64 gpa)
 		share_hear(name, question, sizeof(question));
 		if (!strcmp(question, "exit"))
 			break;
-		if (!memory && strcmp(question, "lend") && strncmp(question, "balloon", 7)) {
-			share_answer(name, "no memory");
-		} else if (sscanf(question, "fill %lu", &arg) == 1) {
+		if (sscanf(question, "fill %lu", &arg) == 1) {
 			lent_fill(memory, LENT_SIZE, arg);
 			share_answer(name, "ok");
 		} else if (!strcmp(question, "sum")) {
 			share_answer(name, "%016llx", lent_sum(memory, LENT_SIZE));
 		} else if (!strcmp(question, "where")) {
 			share_answer(name, "%llu", gpa);
-		} else if (!strcmp(question, "give up")) {
-			huge_page_free(memory);
-			memory = NULL;
-			share_answer(name, "ok");
-		} else if (!strcmp(question, "lend")) {
-			memory = memory ?: huge_page(&gpa);
-			share_answer(name, memory ? "ok" : "no");
+		} else if (!strcmp(question, "release")) {
+			share_answer(name, release_memory(gpa, LENT_SIZE) ? "ok" : "no");
 		} else if (sscanf(question, "balloon %lu", &arg) == 1) {
 			share_answer(name, "%s", balloon_set(arg) ? "no" : "ok");
 		} else if (!strcmp(question, "touch")) {

@@ -75,3 +75,16 @@ void huge_page_free(void *page)
 	munmap(page, HUGE_SIZE);
 	set_vm(HUGE_PAGES, "0");
 }
+
+bool release_memory(__u64 gpa, __u64 size)
+{
+	char command[128];
+	bool released;
+
+	snprintf(command, sizeof(command), "pvvm-load pviommu_test_release gpa=0x%llx pages=%llu",
+		 (unsigned long long)gpa, (unsigned long long)size / 4096);
+	released = !system(command);
+	if (released)
+		system("rmmod pviommu_test_release");
+	return released;
+}

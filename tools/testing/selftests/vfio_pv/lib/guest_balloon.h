@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The balloon of the guest's IOMMU driver, and memory that it may find free.
+ * The balloon of the guest's IOMMU driver, and memory of a test that is given back like its pages.
  */
 #ifndef GUEST_BALLOON_H
 #define GUEST_BALLOON_H
@@ -25,5 +25,11 @@ void *huge_page(__u64 *gpa);
 bool keep_locked_in_place(void);
 /* Give the page back to the kernel */
 void huge_page_free(void *page);
+
+/*
+ * Give memory back to the host: @size bytes, up to a huge page, of whole pages. The caller keeps
+ * it, but its contents are lost. Waits for those who map it. False on failure.
+ */
+bool release_memory(__u64 gpa, __u64 size);
 
 #endif /* GUEST_BALLOON_H */
