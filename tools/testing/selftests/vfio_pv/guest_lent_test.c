@@ -20,7 +20,7 @@
 #include "lib/guest_test.h"
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	300
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define READ		VFIO_DMA_MAP_FLAG_READ
 #define WRITE		VFIO_DMA_MAP_FLAG_WRITE

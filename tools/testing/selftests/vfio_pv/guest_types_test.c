@@ -20,7 +20,7 @@
 #include "lib/now.h"
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	240
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define THREADS		4
 /* The longest that a store may take which waits for nobody, on a machine that is busy otherwise */

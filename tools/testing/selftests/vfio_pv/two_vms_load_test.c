@@ -250,7 +250,7 @@ static bool longest_doorbell(struct pv_load_told *told, int to, int from, __u64 
 	return true;
 }
 
-TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
+TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 1800)
 {
 	struct delay alone, beside;
 	__u64 doorbell;
@@ -287,7 +287,7 @@ TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
  * A stalls in an op, because its VMM does not provide a page. B does not wait for it, and can
  * even be closed and opened again.
  */
-TEST_F_TIMEOUT(apart, one_stands_still, 600)
+TEST_F_TIMEOUT(apart, one_stands_still, 1800)
 {
 	struct delay alone, beside;
 	unsigned int i, try;
