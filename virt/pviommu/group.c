@@ -502,7 +502,7 @@ int pviommu_group_add(struct pviommu_vm *vm, struct iommu_group *group)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&grp->regions);
 	INIT_WORK(&grp->cut_work, cut_work);
-	xa_init(&grp->pasids);
+	xa_init_flags(&grp->pasids, XA_FLAGS_ACCOUNT);
 	grp->vm = vm;
 	grp->group = group;
 

@@ -142,8 +142,8 @@ struct pviommu_vm *pviommu_vm_create(struct mm_struct *mm)
 	pviommu_types_init(vm);
 	INIT_LIST_HEAD(&vm->groups);
 	INIT_LIST_HEAD(&vm->bypass);
-	xa_init_flags(&vm->endpoints, XA_FLAGS_ALLOC1);
-	xa_init_flags(&vm->domains, XA_FLAGS_ALLOC1);
+	xa_init_flags(&vm->endpoints, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&vm->domains, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	vm->slots = RB_ROOT_CACHED;
 	snprintf(name, sizeof(name), "vm%u", vm->id);
 	vm->debugfs = debugfs_create_dir(name, debugfs_root);

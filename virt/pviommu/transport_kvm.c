@@ -327,7 +327,7 @@ static void *pv_kvm_create(struct kvm *kvm, u64 gpa, void *ctx)
 	db->gpa = gpa;
 	db->ctx = ctx;
 	mutex_init(&db->lock);
-	xa_init(&db->pages);
+	xa_init_flags(&db->pages, XA_FLAGS_ACCOUNT);
 
 	/* The first notifier of a VM makes KVM walk its slots, which needs SRCU */
 	scoped_guard(srcu, &kvm->srcu)
