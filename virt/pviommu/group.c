@@ -395,20 +395,26 @@ int pviommu_group_default(struct pviommu_group *grp)
 /**
  * pviommu_groups_default() - move all groups to where they are without a guest driver
  * @vm: the VM, mem_lock and cfg_lock held
+ * @again: it is not tried again, so warn if it fails
+ *
+ * Return: whether any group is blocked because bypass failed.
  */
-void pviommu_groups_default(struct pviommu_vm *vm)
+bool pviommu_groups_default(struct pviommu_vm *vm, bool again)
 {
 	struct pviommu_group *grp;
+	bool failed = false;
 
 	lockdep_assert_held(&vm->cfg_lock);
 
 	list_for_each_entry(grp, &vm->groups, entry) {
 		int ret = pviommu_group_default(grp);
 
-		if (ret)
+		failed |= ret;
+		if (ret && again)
 			pr_warn_ratelimited("VM %u: group %d is blocked, as bypass failed: %d\n",
 					    vm->id, iommu_group_id(grp->group), ret);
 	}
+	return failed;
 }
 
 /**

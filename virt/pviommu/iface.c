@@ -200,6 +200,7 @@ static int write_start_reply(struct pviommu_vm *vm, u64 gpa, bool tracked)
 static void iface_stop(struct pviommu_vm *vm, bool closed)
 {
 	struct pviommu_iface *iface;
+	bool failed = false;
 
 	lockdep_assert_held(&vm->control_lock);
 
@@ -227,8 +228,11 @@ static void iface_stop(struct pviommu_vm *vm, bool closed)
 	if (closed && xa_empty(&vm->endpoints))
 		pviommu_groups_block(vm);
 	else
-		pviommu_groups_default(vm);
+		failed = pviommu_groups_default(vm, false);
 	pviommu_domains_destroy(vm);
+	/* The limit may have room for bypass only now that the guest's mappings are gone */
+	if (failed)
+		pviommu_groups_default(vm, true);
 	mutex_unlock(&vm->cfg_lock);
 	up_read(&vm->mem_lock);
 }

@@ -465,6 +465,29 @@ TEST_F(life, memlock_limits_bypass)
 	EXPECT_EQ(0, pv_total("pages_pinned"));
 }
 
+/* The limit covers bypass, or what the guest maps. After a RESET there is bypass again */
+TEST_F(life, memlock_covers_one_of_the_two)
+{
+	struct pv_vm *vm = &self->vm;
+	__u32 dom;
+	int i;
+
+	ASSERT_EQ(0, pv_limit_locked(ALL_PAGES * PV_PAGE + (1 << 20)));
+	open_all(vm);
+	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
+	pv_start(vm, 1, 6);
+	dom = pv_new_domain(self->r, vm->dev[0].id);
+	ASSERT_NE(0, dom);
+	for (i = 0; i < vm->nr_devs; i++)
+		pv_attach(self->r, vm->dev[i].id, dom);
+	pv_map(self->r, dom, IOVA, PV_DATA, PV_LOW_SIZE - PV_DATA, PV_RW);
+	pv_reset(vm);
+	EXPECT_EQ(ALL_PAGES, pv_total("pages_pinned"));
+	pv_start(vm, 1, 6);
+	for (i = 0; i < vm->nr_devs; i++)
+		EXPECT_EQ(PVIOMMU_DOMAIN_BYPASS, pv_probe(self->r, vm->dev[i].id).domain);
+}
+
 TEST_F(life, memlock_limits_the_vmm)
 {
 	struct pv_vm *vm = &self->vm;
