@@ -108,7 +108,8 @@ static u64 discard(struct pviommu_vm *vm, u64 gfn, u64 npages)
 	for (; npages; npages -= n, gpa += n << PAGE_SHIFT) {
 		slot = pviommu_slot_find(vm, gpa);
 		n = 1;
-		if (!slot || !slot->ram)
+		/* It may be another slot than when the guest asked */
+		if (!slot || !slot->ram || !slot->writable)
 			continue;
 		n = min((slot->it.last - gpa + 1) >> PAGE_SHIFT, npages);
 		done += pviommu_discard(vm, slot->hva + (gpa - slot->it.start),

@@ -455,6 +455,22 @@ TEST_F(release, memory_is_unplugged_meanwhile)
 	expect_released(0);
 }
 
+/* The memory becomes a ROM, whose contents stay */
+TEST_F(release, memory_becomes_read_only_meanwhile)
+{
+	ASSERT_TRUE(pv_param_set("release_ms", "2000"));
+	fill(&self->vm, PV_HIGH, PV_PAGE);
+	pv_map(self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_RW);
+	pv_exec(self->r, release_range(&self->vm, PV_HIGH, 1));
+	expect_event(PVIOMMU_EV_RELEASE, IOVA, PV_HIGH, PV_PAGE);
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+	self->vm.high.writable = false;
+	ASSERT_EQ(0, pv_region_map(&self->vm, &self->vm.high));
+	expect_event(PVIOMMU_EV_REVOKED, IOVA, PV_HIGH, PV_PAGE);
+	expect_released(0);
+	EXPECT_TRUE(page_is(&self->vm, PV_HIGH, 0x5a));
+}
+
 TEST_F(release, endpoint_enters_bypass_meanwhile)
 {
 	ASSERT_TRUE(pv_param_set("release_ms", "500"));
