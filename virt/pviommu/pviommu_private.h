@@ -781,9 +781,9 @@ void pviommu_types_exit(struct pviommu_vm *vm);
 int pviommu_types_claim(struct pviommu_vm *vm, struct pviommu_server *server);
 bool pviommu_types_disclaim(struct pviommu_vm *vm, struct pviommu_server *server);
 bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames,
-			    ktime_t end);
+			    ktime_t end, ktime_t last);
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames,
-			    ktime_t end);
+			    ktime_t end, ktime_t last);
 int pviommu_types_read(struct pviommu_vm *vm, const struct pviommu_server *server, u64 gpa,
 		       void *buf, size_t len);
 void pviommu_types_hurry(struct pviommu_vm *vm, bool hurry);

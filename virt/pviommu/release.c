@@ -22,7 +22,7 @@ MODULE_PARM_DESC(release_ms,
 #define MAX_RELEASE_MS	30000U
 
 /*
- * For the same reason, whatever server_timeout_ms is: how long to wait for a server to take
+ * For the same reason, whatever server_timeout_ms is: how long to wait for servers to take
  * all records about a list. It may be a quarter more if announcing the pages took most of it.
  */
 #define MAX_SERVER_MS	20000
@@ -35,6 +35,7 @@ struct release {
 	u64 token;
 	bool told;			/* those who map or watch the pages know */
 	ktime_t server_time;		/* how long to wait for the server, once @told */
+	ktime_t servers_time;		/* the same, for those that claim later */
 	struct pviommu_frames frames;
 	u64 gfns[];
 };
@@ -169,15 +170,23 @@ out_unlock:
 	return size;
 }
 
+/* What is left of a time after @begun, or a quarter of it */
+static ktime_t time_left(ktime_t time, ktime_t begun)
+{
+	return max(ktime_sub(time, ktime_sub(ktime_get(), begun)), time / 4);
+}
+
 /* Announce the pages to the server, if it watches any of them; whether it does */
 static bool tell_server(struct release *rel)
 {
-	ktime_t begun = ktime_get(), all;
+	ktime_t most = ms_to_ktime(MAX_SERVER_MS), begun = ktime_get(), all;
 	bool any;
 
-	all = min(ktime_sub(pviommu_server_deadline(), begun), ms_to_ktime(MAX_SERVER_MS));
-	any = pviommu_types_announce(rel->vm, &rel->frames, ktime_add(begun, all));
-	rel->server_time = max(ktime_sub(all, ktime_sub(ktime_get(), begun)), all / 4);
+	all = min(ktime_sub(pviommu_server_deadline(), begun), most);
+	any = pviommu_types_announce(rel->vm, &rel->frames, ktime_add(begun, all),
+				     ktime_add(begun, most));
+	rel->server_time = time_left(all, begun);
+	rel->servers_time = time_left(most, begun);
 	return any;
 }
 
@@ -186,6 +195,7 @@ static void release_work(struct work_struct *work)
 	struct release *rel = container_of(to_delayed_work(work), struct release,
 					   work);
 	struct pviommu_vm *vm = rel->vm;
+	ktime_t now;
 	bool any;
 
 	if (!rel->told) {
@@ -201,7 +211,9 @@ static void release_work(struct work_struct *work)
 			return;
 		}
 	}
-	pviommu_types_released(vm, &rel->frames, ktime_add(ktime_get(), rel->server_time));
+	now = ktime_get();
+	pviommu_types_released(vm, &rel->frames, ktime_add(now, rel->server_time),
+			       ktime_add(now, rel->servers_time));
 	post_released(rel, release_now(vm, &rel->frames));
 	release_free(rel);
 }

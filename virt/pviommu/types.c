@@ -482,14 +482,43 @@ static int announce_page(struct pviommu_vm *vm, struct pviommu_iface *iface, u64
 	return 1;
 }
 
+/* Until when to wait for servers to make room, for all pages of a list */
+struct patience {
+	unsigned long tag;	/* of the claim that there was at last */
+	ktime_t end;		/* for the server of that claim */
+	ktime_t last;		/* for any server */
+};
+
+/* The server that claimed under @tag has no room: wait, or disclaim it if its time is up */
+static void wait_for_room(struct pviommu_vm *vm, unsigned long tag, struct patience *patience)
+{
+	struct pviommu_server *server;
+
+	/* Each server has its own time, as far as there is some left */
+	if (tag != patience->tag) {
+		patience->tag = tag;
+		patience->end = min(pviommu_server_deadline(), patience->last);
+	}
+	if (!ktime_after(ktime_get(), patience->end)) {
+		schedule_timeout_uninterruptible(1);
+		return;
+	}
+	server = claimant(vm, tag);
+	if (!server)
+		return;
+	disclaim_slow(vm, server);
+	pviommu_server_put(server);
+}
+
 /*
  * Call @fn for a page, and again while there is no room to tell the server. That may be
- * waited for here, as the caller holds no locks. A server that has made no room by @end is
+ * waited for here, as the caller holds no locks. A server that has made no room in time is
  * disclaimed, and then there is nothing to wait for.
  */
-static int retry_until(struct pviommu_vm *vm, u64 gpa, ktime_t end,
+static int retry_until(struct pviommu_vm *vm, u64 gpa, struct patience *patience,
 		       int (*fn)(struct pviommu_vm *vm, struct pviommu_iface *iface, u64 gpa))
 {
+	unsigned long tag = 0;
 	int ret;
 
 	do {
@@ -497,17 +526,15 @@ static int retry_until(struct pviommu_vm *vm, u64 gpa, ktime_t end,
 		ret = 0;
 		if (vm->iface && vm->iface->doorbell) {
 			mutex_lock(&vm->types.change_lock);
+			tag = vm->iface->doorbell_ops->watched(vm->iface->doorbell, gpa);
 			ret = fn(vm, vm->iface, gpa);
 			mutex_unlock(&vm->types.change_lock);
 		}
 		up_read(&vm->iface_lock);
-		if (ret != -EAGAIN)
-			return ret;
-		if (ktime_after(ktime_get(), end))
-			disclaim_slow(vm, NULL);
-		else
-			schedule_timeout_uninterruptible(1);
-	} while (true);
+		if (ret == -EAGAIN)
+			wait_for_room(vm, tag, patience);
+	} while (ret == -EAGAIN);
+	return ret;
 }
 
 /**
@@ -515,21 +542,23 @@ static int retry_until(struct pviommu_vm *vm, u64 gpa, ktime_t end,
  * @vm: the VM
  * @frames: the pages, a list
  * @end: until when to wait for the server to make room, for all of the pages
+ * @last: until when to wait for servers that claim meanwhile; not before @end
  *
  * The server gets a record for each of its pages, which keep their type until
  * pviommu_types_released(). A server that makes no room is disclaimed.
  *
- * Context: process, no lock of the VM held; may sleep until @end.
+ * Context: process, no lock of the VM held; may sleep until @last.
  * Return: whether any of the pages is of the server's type.
  */
 bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *frames,
-			    ktime_t end)
+			    ktime_t end, ktime_t last)
 {
+	struct patience patience = { .tag = current_tag(vm), .end = end, .last = last };
 	bool any = false;
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		any |= retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end,
+		any |= retry_until(vm, frames->gfns[i] << PAGE_SHIFT, &patience,
 				   announce_page) == 1;
 	return any;
 }
@@ -539,20 +568,22 @@ bool pviommu_types_announce(struct pviommu_vm *vm, const struct pviommu_frames *
  * @vm: the VM
  * @frames: the pages, a list
  * @end: until when to wait for the server to make room, for all of the pages
+ * @last: until when to wait for servers that claim meanwhile; not before @end
  *
  * Their contents will be lost without a write. On return they are plain memory, and the
  * server got a record for each. A page of a table stays one. A server that makes no room is
  * disclaimed.
  *
- * Context: process, no lock of the VM held; may sleep until @end.
+ * Context: process, no lock of the VM held; may sleep until @last.
  */
 void pviommu_types_released(struct pviommu_vm *vm, const struct pviommu_frames *frames,
-			    ktime_t end)
+			    ktime_t end, ktime_t last)
 {
+	struct patience patience = { .tag = current_tag(vm), .end = end, .last = last };
 	u32 i;
 
 	for (i = 0; i < frames->nr && current_tag(vm); i++)
-		retry_until(vm, frames->gfns[i] << PAGE_SHIFT, end, set_plain);
+		retry_until(vm, frames->gfns[i] << PAGE_SHIFT, &patience, set_plain);
 }
 
 /* Whether a page can become plain: it is RAM, or is watched although it has left the VM */
