@@ -21,7 +21,7 @@ static int dirty_switch(struct pviommu_op_ctx *ctx, struct pviommu_op *op, bool 
 	domain = pviommu_domain_named(ctx->vm, op);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	domain->dirty = on;
 	mutex_unlock(&domain->lock);
 	pviommu_domain_put(domain);
@@ -71,26 +71,51 @@ static int dirty_check(const struct pviommu_op *op, u64 *last)
 	return 0;
 }
 
-/* Set the bits of what is mapped writable; return: how many */
-static u64 dirty_collect(struct pviommu_domain *domain, u64 iova, u64 last,
+/* Set the bits, from @iova on, of what is mapped writable in [pos, last]; return: how many */
+static u64 dirty_collect(struct pviommu_domain *domain, u64 iova, u64 pos, u64 last,
 			 __le64 *bits)
 {
 	struct interval_tree_node *node;
 	u64 found = 0, first, end, i;
 
 	lockdep_assert_held(&domain->lock);
-	for (node = interval_tree_iter_first(&domain->mappings, iova, last); node;
-	     node = interval_tree_iter_next(node, iova, last)) {
+	for (node = interval_tree_iter_first(&domain->mappings, pos, last); node;
+	     node = interval_tree_iter_next(node, pos, last)) {
 		if (!(container_of(node, struct pviommu_mapping, it)->prot &
 		      PVIOMMU_PROT_WRITE))
 			continue;
-		first = (max(node->start, iova) - iova) >> PAGE_SHIFT;
+		first = (max(node->start, pos) - iova) >> PAGE_SHIFT;
 		end = ((min(node->last, last) - iova) >> PAGE_SHIFT) + 1;
 		for (i = first; i < end; i++)
 			bits[i / 64] |= cpu_to_le64(1ULL << i % 64);
 		found += end - first;
 	}
 	return found;
+}
+
+/*
+ * Collect the bits of a range, a part at a time. Others get the lock in between; what they unmap
+ * then may be reported or not, as if that had been done before or after. -EINVAL: the log is off
+ */
+static int dirty_scan(struct pviommu_domain *domain, u64 iova, u64 last, __le64 *bits,
+		      u64 *found)
+{
+	const u64 part = (u64)PVIOMMU_HOLD << PAGE_SHIFT;
+	u64 pos, end = iova - 1;
+	int ret = 0;
+
+	do {
+		pos = end + 1;
+		end = last - pos < part ? last : pos + part - 1;
+		pviommu_domain_lock(domain);
+		if (domain->dirty)
+			*found += dirty_collect(domain, iova, pos, end, bits);
+		else
+			ret = -EINVAL;
+		mutex_unlock(&domain->lock);
+		cond_resched();
+	} while (!ret && end != last);
+	return ret;
 }
 
 /**
@@ -118,12 +143,7 @@ int pviommu_op_dirty_read(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		return PTR_ERR(domain);
 	npages = ((last - iova) >> PAGE_SHIFT) + 1;
 	memset(bits, 0, DIV_ROUND_UP(npages, 64) * sizeof(*bits));
-	mutex_lock(&domain->lock);
-	if (domain->dirty)
-		found = dirty_collect(domain, iova, last, bits);
-	else
-		ret = -EINVAL;
-	mutex_unlock(&domain->lock);
+	ret = dirty_scan(domain, iova, last, bits, &found);
 	pviommu_spend(ctx->budget, DIV_ROUND_UP(npages, 64) + found);
 	if (!ret)
 		ret = pviommu_guest_write(ctx->vm, le64_to_cpu(op->dirty.gpa), bits,

@@ -275,18 +275,39 @@ u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 	return done;
 }
 
+/**
+ * pviommu_domain_unmap_some() - a part of pviommu_domain_unmap(), after which to drop the lock
+ * @domain: the domain, locked
+ * @iova: first IOVA; does not cut a page that is mapped
+ * @last: last IOVA; does not cut a page that is mapped
+ * @budget: work that may be done, reduced by what was; NULL for any amount
+ *
+ * Return: bytes removed, of not many more than PVIOMMU_HOLD pages.
+ */
+u64 pviommu_domain_unmap_some(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget)
+{
+	u32 part = budget ? min(*budget, PVIOMMU_HOLD) : PVIOMMU_HOLD;
+	u64 done = pviommu_domain_unmap(domain, iova, last, &part);
+
+	pviommu_spend(budget, PVIOMMU_COST_UNMAP * (done >> PAGE_SHIFT));
+	return done;
+}
+
 /* Remove everything from a domain that is freed; false if the budget did not suffice */
 static bool domain_empty(struct pviommu_domain *domain, u32 *budget)
 {
 	bool more;
 
-	mutex_lock(&domain->lock);
-	domain->dead = true;
-	pviommu_domain_unmap(domain, 0, U64_MAX, budget);
-	more = pviommu_mapping_first(domain, 0, U64_MAX);
-	if (!more)
-		pviommu_flush(domain, 0, U64_MAX);
-	mutex_unlock(&domain->lock);
+	do {
+		pviommu_domain_lock(domain);
+		domain->dead = true;
+		pviommu_domain_unmap_some(domain, 0, U64_MAX, budget);
+		more = pviommu_mapping_first(domain, 0, U64_MAX);
+		if (!more)
+			pviommu_flush(domain, 0, U64_MAX);
+		mutex_unlock(&domain->lock);
+		cond_resched();
+	} while (more && (!budget || *budget));
 	if (more || !pviommu_flush_finish(domain, budget))
 		return false;
 	pviommu_loans_settle(domain);
@@ -428,7 +449,7 @@ int pviommu_op_free(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		ret = -EBUSY;
 	} else {
 		/* From here on it takes neither mappings nor groups */
-		mutex_lock(&domain->lock);
+		pviommu_domain_lock(domain);
 		domain->dead = true;
 		mutex_unlock(&domain->lock);
 	}

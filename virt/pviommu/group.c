@@ -176,7 +176,7 @@ static int hw_attach(struct pviommu_group *grp, struct pviommu_domain *domain)
 {
 	int ret = -ERANGE;
 
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(domain, grp))
 		goto out_unlock;

@@ -170,7 +170,7 @@ static int look_and_flush(struct pviommu_op_ctx *ctx, struct pviommu_domain *dom
 	ret = pviommu_table_look(ctx, domain, op, result);
 	if (ret == -EINPROGRESS)
 		return ret;
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
 	if (pviommu_flush_finish(domain, ctx->budget))
@@ -183,7 +183,7 @@ static int flush_range(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain
 		       u64 last)
 {
 	if (!ctx->resumed) {
-		mutex_lock(&domain->lock);
+		pviommu_domain_lock(domain);
 		pviommu_flush(domain, iova, last);
 		mutex_unlock(&domain->lock);
 	}

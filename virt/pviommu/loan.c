@@ -20,6 +20,12 @@
 /* One wait queue for all loans, as waits are rare and short */
 static DECLARE_WAIT_QUEUE_HEAD(loan_wait);
 
+/* Another one for those who give way to a recall */
+static DECLARE_WAIT_QUEUE_HEAD(recall_wait);
+
+/* For how long they do so at a time. Much longer than domain->lock is held: see PVIOMMU_HOLD */
+#define RECALL_WAIT	(HZ / 10)
+
 /* ---- making -------------------------------------------------------- */
 
 /* The address of the owner's memory in its VMM, and how many pages from there on are there */
@@ -110,6 +116,29 @@ err_unpin:
 	return ret;
 }
 
+/* How often to try before the MAP is put off */
+#define LOCK_TRIES	16
+
+/*
+ * Lock a domain and its owner's loans, without waiting for one of the two with the other held:
+ * other VMs wait for loans_lock, and how long the domain is locked is up to its VM. Recalls
+ * take loans_lock first.
+ */
+static int lock_both(struct pviommu_domain *domain, struct pviommu_vm *owner)
+{
+	u32 i;
+
+	for (i = 0; i < LOCK_TRIES; i++) {
+		pviommu_domain_lock(domain);
+		if (mutex_trylock(&owner->loans_lock))
+			return 0;
+		mutex_unlock(&domain->lock);
+		mutex_lock(&owner->loans_lock);
+		mutex_unlock(&owner->loans_lock);
+	}
+	return -EAGAIN;
+}
+
 /**
  * pviommu_loan_begin() - create a loan of pages that are pinned
  * @borrow: as given to pviommu_borrow_pin()
@@ -121,9 +150,10 @@ err_unpin:
  *
  * If it succeeds, pviommu_loan_end() has to follow. Nothing can be recalled in between.
  *
- * Context: process; takes the owner's loans_lock, and on success returns with it held.
+ * Context: process; takes domain->lock and the owner's loans_lock, and on success returns with
+ * both held.
  * Return: the loan; ERR_PTR: -EACCES the grant was taken back; -EAGAIN something was
- * recalled, pin anew; -ENOMEM.
+ * recalled, or is in the way, pin anew; -ENOMEM.
  */
 struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 					struct pviommu_domain *domain, u64 iova,
@@ -145,11 +175,15 @@ struct pviommu_loan *pviommu_loan_begin(struct pviommu_borrow *borrow,
 	INIT_LIST_HEAD(&loan->limbo);
 	refcount_set(&loan->pieces, 1);
 
-	mutex_lock(&owner->loans_lock);
+	ret = lock_both(domain, owner);
+	if (ret)
+		goto err_free;
 	if (!borrow->grant->dead && borrow->epoch == owner->epoch)
 		return loan;
 	ret = borrow->grant->dead ? -EACCES : -EAGAIN;
 	mutex_unlock(&owner->loans_lock);
+	mutex_unlock(&domain->lock);
+err_free:
 	kfree(loan);
 	return ERR_PTR(ret);
 }
@@ -166,13 +200,15 @@ static void count_lent(struct pviommu_loan *loan, s64 npages)
  * @loan: what that returned; freed unless @ret is 0
  * @ret: 0 if the pages are mapped, by a mapping that has this loan
  *
- * Context: process, the owner's loans_lock held; drops it.
+ * Context: process, domain->lock and the owner's loans_lock held; drops both.
  */
 void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 		      int ret)
 {
 	struct pviommu_vm *owner = borrow->grant->from;
+	struct pviommu_domain *domain = loan->domain;
 
+	lockdep_assert_held(&domain->lock);
 	lockdep_assert_held(&owner->loans_lock);
 
 	if (!ret) {
@@ -188,6 +224,7 @@ void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 	if (ret != -ENOMEM)
 		borrow->epoch = 0;
 	mutex_unlock(&owner->loans_lock);
+	mutex_unlock(&domain->lock);
 	if (ret)
 		kfree(loan);
 }
@@ -272,6 +309,38 @@ void pviommu_loans_settle(struct pviommu_domain *domain)
 
 /* ---- recall --------------------------------------------------------- */
 
+/**
+ * pviommu_domain_lock() - lock a domain to work for the VM whose it is
+ * @domain: the domain
+ *
+ * While pages are recalled that the domain maps, the recall goes first: its VM, and others,
+ * wait for it, and it takes this lock several times for each loan. After a tenth of a second
+ * the lock is taken all the same, so that a VM that recalls pages endlessly does not stop this
+ * one. The lock has to be dropped after PVIOMMU_HOLD steps.
+ *
+ * Context: process; no loans_lock held, of any VM. On return domain->lock is held.
+ */
+void pviommu_domain_lock(struct pviommu_domain *domain)
+{
+	if (atomic_read(&domain->recalls))
+		wait_event_timeout(recall_wait, !atomic_read(&domain->recalls), RECALL_WAIT);
+	mutex_lock(&domain->lock);
+}
+
+/* Have the borrower's threads give way, until gate_open() has been called as many times */
+static bool gate_close(struct pviommu_loan *loan, const struct pviommu_frames *frames)
+{
+	atomic_inc(&loan->domain->recalls);
+	return false;
+}
+
+static bool gate_open(struct pviommu_loan *loan, const struct pviommu_frames *frames)
+{
+	if (atomic_dec_and_test(&loan->domain->recalls))
+		wake_up_all(&recall_wait);
+	return false;
+}
+
 /* Take a loan's pieces, all of which were flushed, off the borrower's list */
 static void take_flushed(struct pviommu_loan *loan, struct list_head *pieces)
 {
@@ -305,11 +374,12 @@ static bool return_pieces(struct pviommu_loan *loan, struct list_head *pieces)
 }
 
 /* Unmap what a loan maps of these frames; loan_settle() flushes and unpins it */
-static void loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *frames)
+static bool loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *frames)
 {
 	mutex_lock(&loan->domain->lock);
 	pviommu_domain_recall(loan, frames);
 	mutex_unlock(&loan->domain->lock);
+	return false;
 }
 
 /*
@@ -317,11 +387,12 @@ static void loan_unmap(struct pviommu_loan *loan, const struct pviommu_frames *f
  * left. The loan has a list of its own for these pieces, as the borrower's limbo may be as
  * long as the borrower likes.
  */
-static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *frames)
+static bool loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *frames)
 {
 	struct pviommu_domain *domain = loan->domain;
 	struct pviommu_vm *owner = loan->grant->from;
 	LIST_HEAD(pieces);
+	bool last;
 
 	lockdep_assert_held(&owner->loans_lock);
 
@@ -332,23 +403,41 @@ static void loan_settle(struct pviommu_loan *loan, const struct pviommu_frames *
 	take_flushed(loan, &pieces);
 	mutex_unlock(&domain->lock);
 
-	if (!list_empty(&pieces) && return_pieces(loan, &pieces)) {
+	last = !list_empty(&pieces) && return_pieces(loan, &pieces);
+	/* Before the domain may be freed */
+	gate_open(loan, frames);
+	if (last) {
 		interval_tree_remove(&loan->it, &owner->loans);
 		loan_free(loan);
-		return;
+	} else {
+		wait_event(loan_wait, !atomic_read(&loan->taken));
 	}
-	wait_event(loan_wait, !atomic_read(&loan->taken));
+	return false;
 }
 
-/* Call @fn, which may free the loan, for each loan (by one grant, or by any) of some frames */
-static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
+/* Whether a loan may be of any of these frames */
+static bool loan_has(const struct pviommu_loan *loan, const struct pviommu_frames *frames)
+{
+	u64 lo, hi;
+
+	return pviommu_frames_next(frames, loan->it.start >> PAGE_SHIFT,
+				   loan->it.last >> PAGE_SHIFT, &lo, &hi);
+}
+
+/*
+ * Call @fn, which may free the loan, for each loan (by one grant, or by any) of some frames.
+ * As loans_lock is held, these are the same loans each time, but for those that @fn frees.
+ * Return: whether @fn has returned true for any of them.
+ */
+static bool each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
 		      const struct pviommu_frames *frames,
-		      void (*fn)(struct pviommu_loan *loan,
+		      bool (*fn)(struct pviommu_loan *loan,
 				 const struct pviommu_frames *frames))
 {
 	u64 first = frames->first << PAGE_SHIFT;
 	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
 	struct interval_tree_node *node, *next;
+	bool any = false;
 
 	lockdep_assert_held(&owner->loans_lock);
 
@@ -358,10 +447,11 @@ static void each_loan(struct pviommu_vm *owner, struct pviommu_grant *grant,
 							 it);
 
 		next = interval_tree_iter_next(node, first, last);
-		if (!grant || loan->grant == grant)
-			fn(loan, frames);
+		if ((!grant || loan->grant == grant) && loan_has(loan, frames))
+			any |= fn(loan, frames);
 		cond_resched();
 	}
+	return any;
 }
 
 /**
@@ -382,6 +472,8 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 	lockdep_assert_held(&owner->loans_lock);
 
 	owner->epoch++;
+	/* All gates first: then each thread of a borrower is in the way of one loan at most */
+	each_loan(owner, grant, frames, gate_close);
 	each_loan(owner, grant, frames, loan_unmap);
 	each_loan(owner, grant, frames, loan_settle);
 }
@@ -397,17 +489,13 @@ void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 bool pviommu_loans_announce(struct pviommu_vm *owner,
 			    const struct pviommu_frames *frames)
 {
-	u64 first = frames->first << PAGE_SHIFT;
-	u64 last = (frames->last << PAGE_SHIFT) + (PAGE_SIZE - 1);
-	struct interval_tree_node *node;
-	bool any = false;
+	bool any;
 
 	lockdep_assert_held(&owner->loans_lock);
 
-	for (node = interval_tree_iter_first(&owner->loans, first, last); node;
-	     node = interval_tree_iter_next(node, first, last))
-		any |= pviommu_loan_announce(container_of(node, struct pviommu_loan,
-							  it), frames);
+	each_loan(owner, NULL, frames, gate_close);
+	any = each_loan(owner, NULL, frames, pviommu_loan_announce);
+	each_loan(owner, NULL, frames, gate_open);
 	return any;
 }
 

@@ -92,13 +92,14 @@ struct chunk {
 	struct pviommu_mapping *room;	/* memory for the mapping, or NULL */
 };
 
-static int map_pages(struct chunk *c, struct pviommu_loan *loan)
+static int map_locked(struct chunk *c, struct pviommu_loan *loan)
 {
 	struct pviommu_domain *domain = c->domain;
 	struct pviommu_mapping *map;
 	int ret = -ENOMEM;
 
-	mutex_lock(&domain->lock);
+	lockdep_assert_held(&domain->lock);
+
 	map = pviommu_mapping_make(domain, c->iova, c->gfns, c->gfn, c->pages, c->n, c->room);
 	if (map) {
 		c->room = NULL;
@@ -109,7 +110,16 @@ static int map_pages(struct chunk *c, struct pviommu_loan *loan)
 	}
 	if (ret)
 		pviommu_mapping_free(domain, map);
-	mutex_unlock(&domain->lock);
+	return ret;
+}
+
+static int map_own(struct chunk *c)
+{
+	int ret;
+
+	pviommu_domain_lock(c->domain);
+	ret = map_locked(c, NULL);
+	mutex_unlock(&c->domain->lock);
 	return ret;
 }
 
@@ -137,7 +147,7 @@ static int map_borrowed(struct chunk *c)
 	loan = pviommu_loan_begin(borrow, c->domain, c->iova, c->n, first, last);
 	if (IS_ERR(loan))
 		return PTR_ERR(loan);
-	ret = map_pages(c, loan);
+	ret = map_locked(c, loan);
 	pviommu_loan_end(borrow, loan, ret);
 	return ret;
 }
@@ -173,7 +183,7 @@ int pviommu_map_pinned(struct pviommu_domain *domain, const struct pviommu_map_a
 	int ret;
 
 	for (;;) {
-		ret = args->borrow ? map_borrowed(&c) : map_pages(&c, NULL);
+		ret = args->borrow ? map_borrowed(&c) : map_own(&c);
 		if (!pviommu_try_again(ret, &tries))
 			break;
 		if (!c.room)
@@ -203,7 +213,7 @@ static void undo_chunk(struct pviommu_domain *domain, u64 iova, u64 size, u32 *b
 {
 	u64 end = iova + size;
 
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	while (iova < end && pviommu_mapping_cuts_page(domain, iova))
 		iova += PAGE_SIZE;
 	while (iova < end && pviommu_mapping_cuts_page(domain, end))
@@ -235,7 +245,7 @@ static int undo_map(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u
 		undo_chunk(domain, iova + ctx->done, chunk, ctx->budget);
 		cond_resched();
 	}
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
 	return pviommu_flush_finish(domain, ctx->budget) ? ret : -EINPROGRESS;
@@ -566,6 +576,24 @@ static bool unmap_cuts_page(struct pviommu_domain *domain, u64 iova, u64 last)
 	       (last != U64_MAX && pviommu_mapping_cuts_page(domain, last + 1));
 }
 
+/* Unmap a part of a range; -EINPROGRESS: there is more */
+static int unmap_some(struct pviommu_op_ctx *ctx, struct pviommu_domain *domain, u64 iova,
+		      u64 last)
+{
+	int ret = 0;
+
+	pviommu_domain_lock(domain);
+	if (unmap_cuts_page(domain, iova, last)) {
+		ret = -EINVAL;
+	} else {
+		ctx->done += pviommu_domain_unmap_some(domain, iova, last, ctx->budget);
+		if (pviommu_mapping_first(domain, iova, last))
+			ret = -EINPROGRESS;
+	}
+	mutex_unlock(&domain->lock);
+	return ret;
+}
+
 /**
  * pviommu_op_unmap() - UNMAP
  * @ctx: context of the op
@@ -581,7 +609,7 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	bool all = le16_to_cpu(op->flags) & PVIOMMU_UNMAP_F_ALL;
 	struct pviommu_domain *domain;
 	u64 last = U64_MAX;
-	int ret = 0;
+	int ret;
 
 	if (op->unmap.reserved[0] || op->unmap.reserved[1] ||
 	    (all ? iova || size : !size || !PAGE_ALIGNED(iova | size)))
@@ -592,15 +620,10 @@ int pviommu_op_unmap(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 
-	mutex_lock(&domain->lock);
-	if (unmap_cuts_page(domain, iova, last)) {
-		ret = -EINVAL;
-	} else {
-		ctx->done += pviommu_domain_unmap(domain, iova, last, ctx->budget);
-		if (!*ctx->budget && pviommu_mapping_first(domain, iova, last))
-			ret = -EINPROGRESS;
-	}
-	mutex_unlock(&domain->lock);
+	do {
+		ret = unmap_some(ctx, domain, iova, last);
+		cond_resched();
+	} while (ret == -EINPROGRESS && *ctx->budget);
 	*result = ctx->done;
 	pviommu_domain_put(domain);
 	return ret;
@@ -630,7 +653,7 @@ static int lookup_domain(struct pviommu_domain *domain, struct pviommu_op *op,
 	u64 offset, mask;
 	int ret = -ENOENT;
 
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	map = pviommu_mapping_first(domain, iova, iova);
 	if (map) {
 		run = pviommu_mapping_run(map, (iova - map->it.start) >> PAGE_SHIFT,

@@ -238,7 +238,7 @@ static int pasid_move(struct pviommu_group *grp, struct device *dev, u32 pasid,
 {
 	int ret = -ERANGE;
 
-	mutex_lock(&new->domain->lock);
+	pviommu_domain_lock(new->domain);
 	mutex_lock(&grp->vm->attach_lock);
 	if (pviommu_domain_conflicts(new->domain, grp))
 		goto out_unlock;

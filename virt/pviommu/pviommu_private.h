@@ -44,7 +44,9 @@
  *
  * Two VMs: the one that maps (the borrower) may hold its own locks down to mem_lock when
  * it takes the owner's loans_lock. With an owner's loans_lock held, a borrower's locks
- * may be taken from domain->lock on. In no other case are locks of two VMs held.
+ * may be taken from domain->lock on. In no other case are locks of two VMs held. To make a
+ * loan, the borrower holds domain->lock when it tries to take loans_lock, and does not wait.
+ * Recalls go before the borrower's own threads: see pviommu_domain_lock().
  *
  * A doorbell through a tracked page is served under KVM's SRCU read lock. Of these locks
  * only control_lock is held while a doorbell is destroyed, which waits for SRCU.
@@ -80,6 +82,12 @@
 
 /* Pages that are pinned and mapped at a time; one mapping has no more */
 #define PVIOMMU_CHUNK	512
+
+/*
+ * Pages that are mapped or unmapped, or mappings that are looked at, before domain->lock is
+ * dropped: an owner of memory that is lent may wait for it
+ */
+#define PVIOMMU_HOLD	512U
 
 /*
  * Make IOMMU drivers leave all flushing to pviommu_hw_sync(). Those of x86 then flush the
@@ -208,6 +216,7 @@ struct pviommu_domain {
 	u32 nr_pasids;			/* at which it is attached; vm->cfg_lock */
 	struct iommu_domain *hw;
 	atomic_t nr_loans;		/* see pviommu_loans_settle() */
+	atomic_t recalls;		/* loans that are being recalled: pviommu_domain_lock() */
 	struct pviommu_table *table;	/* of PVIOMMU_KIND_TABLE, else NULL */
 
 	struct mutex lock;		/* protects the rest */
@@ -573,6 +582,7 @@ void pviommu_loan_end(struct pviommu_borrow *borrow, struct pviommu_loan *loan,
 void pviommu_loan_take(struct pviommu_mapping *map);
 void pviommu_loan_return(struct pviommu_mapping *map);
 void pviommu_loans_settle(struct pviommu_domain *domain);
+void pviommu_domain_lock(struct pviommu_domain *domain);
 void pviommu_loans_recall(struct pviommu_vm *owner, struct pviommu_grant *grant,
 			  const struct pviommu_frames *frames);
 bool pviommu_loans_announce(struct pviommu_vm *owner,
@@ -629,6 +639,7 @@ struct pviommu_domain *pviommu_domain_next(struct pviommu_vm *vm,
 void pviommu_domain_put(struct pviommu_domain *domain);
 u64 pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, u64 last,
 			 u32 *budget);
+u64 pviommu_domain_unmap_some(struct pviommu_domain *domain, u64 iova, u64 last, u32 *budget);
 struct pviommu_mapping *pviommu_domain_cut(struct pviommu_domain *domain,
 					   struct pviommu_mapping *map, u64 iova, u64 last);
 void pviommu_domain_drop(struct pviommu_domain *domain, struct pviommu_mapping *map);

@@ -69,26 +69,46 @@ static void split_large_page(struct pviommu_domain *domain, struct pviommu_mappi
 	pviommu_domain_drop(domain, map);
 }
 
+/*
+ * The first mapping in [pos, end]. Once in PVIOMMU_HOLD steps the lock is dropped before, unless
+ * this is for a loan: these have few mappings.
+ */
+static struct pviommu_mapping *next_mapping(struct pviommu_domain *domain,
+					    struct pviommu_loan *loan, u64 pos, u64 end,
+					    u32 *steps)
+{
+	if (!loan && ++*steps >= PVIOMMU_HOLD) {
+		mutex_unlock(&domain->lock);
+		cond_resched();
+		pviommu_domain_lock(domain);
+		*steps = 0;
+	}
+	return pviommu_mapping_first(domain, pos, end);
+}
+
 /* Unmap in [pos, end] what maps any of these frames, of a loan or (NULL) of the VM itself */
 static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
 			 u64 pos, u64 end, const struct pviommu_frames *frames)
 {
 	struct pviommu_mapping *map;
 	u64 page, npages, done;
+	u32 steps = 0;
 
 	lockdep_assert_held(&domain->lock);
 
-	while ((map = pviommu_mapping_first(domain, pos, end))) {
+	while ((map = next_mapping(domain, loan, pos, end, &steps))) {
 		done = map->it.last;
 		if (map->loan == loan &&
 		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages)) {
 			npages = whole_pages_of(map, page, npages);
 			if (!npages) {
 				split_large_page(domain, map, page);
+				steps += PVIOMMU_HOLD;
 				cond_resched();
 				continue;
 			}
 			done = revoke_pages(domain, map, page, npages);
+			steps += npages;
 		}
 		if (done >= end)
 			break;
@@ -101,24 +121,25 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *loan,
 			   u64 pos, u64 end, const struct pviommu_frames *frames)
 {
-	struct interval_tree_node *node;
-	u64 page, npages;
+	struct pviommu_mapping *map;
+	u64 page, npages, from;
 	bool any = false;
+	u32 steps = 0;
 
 	lockdep_assert_held(&domain->lock);
 
-	for (node = interval_tree_iter_first(&domain->mappings, pos, end); node;
-	     node = interval_tree_iter_next(node, pos, end)) {
-		struct pviommu_mapping *map = container_of(node, struct pviommu_mapping,
-							   it);
-		u64 from = 0;
-
+	while ((map = next_mapping(domain, loan, pos, end, &steps))) {
+		from = 0;
 		while (map->loan == loan &&
 		       pviommu_mapping_leads_to(map, from, frames, &page, &npages)) {
 			post_pages(domain, PVIOMMU_EV_RELEASE, map, page, npages);
 			any = true;
 			from = page + npages;
+			steps++;
 		}
+		if (map->it.last >= end)
+			break;
+		pos = map->it.last + 1;
 		cond_resched();
 	}
 	return any;
@@ -139,7 +160,7 @@ void pviommu_domain_revoke(struct pviommu_domain *domain,
 {
 	lockdep_assert_held_write(&domain->vm->mem_lock);
 
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	revoke_range(domain, NULL, 0, U64_MAX, frames);
 	pviommu_flush(domain, 0, U64_MAX);
 	mutex_unlock(&domain->lock);
@@ -161,7 +182,7 @@ bool pviommu_domain_announce(struct pviommu_domain *domain,
 {
 	bool any;
 
-	mutex_lock(&domain->lock);
+	pviommu_domain_lock(domain);
 	any = announce_range(domain, NULL, 0, U64_MAX, frames);
 	mutex_unlock(&domain->lock);
 	return any;

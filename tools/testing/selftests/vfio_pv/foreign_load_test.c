@@ -167,6 +167,90 @@ TEST_F_TIMEOUT(foreign, many_loans_and_a_long_limbo, 1800)
 	EXPECT_EQ(0, pv_total("pages_mapped"));
 }
 
+/* ---- a borrower that keeps its domain busy ---------------------------- */
+
+#define LOANS	80000
+#define LOOKERS	7
+#define OWN	PVIOMMU_DIRTY_PAGES	/* the borrower's own mappings, of a page each */
+
+/* A thread that has the host look at all mappings of the domain, over and over */
+struct looker {
+	struct pv_ring *r;
+	__u32 dom;
+	bool stop;
+	unsigned int strange;
+	pthread_t thread;
+};
+
+static void *read_the_log(void *arg)
+{
+	struct looker *l = arg;
+
+	while (!__atomic_load_n(&l->stop, __ATOMIC_RELAXED))
+		if (__pv_exec(l->r, pv_op_dirty_read(l->dom, IOVA * 4, OWN * PV_PAGE)))
+			l->strange++;
+	return NULL;
+}
+
+/*
+ * How long it takes to end a grant by which @map has been executed many times, in seconds, while
+ * threads read the log. -1: something failed
+ */
+static double time_recall(struct pv_vm *vm, long long grant, struct pviommu_op map,
+			  struct looker *lookers, int nr)
+{
+	double gone = -1;
+	__u64 begin;
+	int i;
+
+	if (!map_many(&vm->ring[0], map, LOANS))
+		return -1;
+	for (i = 0; i < nr; i++) {
+		lookers[i] = (struct looker) { .r = &vm->ring[1 + i], .dom = map.domain };
+		if (pthread_create(&lookers[i].thread, NULL, read_the_log, &lookers[i]))
+			return -1;
+	}
+	usleep(100000);
+	begin = now_ns();
+	if (!pv_ctl(NULL, 0, "grant del grant %lld", grant))
+		gone = (now_ns() - begin) / 1e9;
+	for (i = 0; i < nr; i++) {
+		__atomic_store_n(&lookers[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(lookers[i].thread, NULL);
+		if (lookers[i].strange)
+			gone = -1;
+	}
+	return gone;
+}
+
+/*
+ * A recall takes the lock of the borrower's domain for each loan. The borrower can't stretch it
+ * by having this lock taken all the time.
+ */
+TEST_F_TIMEOUT(foreign, recall_from_a_busy_domain, 1800)
+{
+	struct looker lookers[LOOKERS];
+	struct pviommu_op map;
+	double quiet, busy;
+
+	pv_reset(&self->vm);
+	pv_start(&self->vm, 1 + LOOKERS, 6);
+	self->dom = pv_new_domain(self->r, self->vm.dev[0].id);
+	ASSERT_NE(0, self->dom);
+	ASSERT_TRUE(map_many(self->r, pv_op_map(self->dom, IOVA * 4, PV_DATA, PV_PAGE, PV_RW),
+			     OWN));
+	pv_exec(self->r, pv_op_dirty_start(self->dom));
+	map = foreign_map(self->owner, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW);
+	quiet = time_recall(&self->vm, let(PV_DATA, PV_PAGE, "rw"), map, lookers, 0);
+	ASSERT_LT(0, quiet);
+	busy = time_recall(&self->vm, let(PV_DATA, PV_PAGE, "rw"), map, lookers, LOOKERS);
+	TH_LOG("gone in %.2f s; while the log is read, in %.2f s", quiet, busy);
+	EXPECT_LT(0, busy);
+	EXPECT_GT(3 * quiet + 0.5, busy);
+	EXPECT_EQ(0, pv_total("pages_lent"));
+	EXPECT_EQ(OWN, pv_total("pages_mapped"));
+}
+
 /* ---- grants and owners that end under load ---------------------------- */
 
 struct borrower {
