@@ -353,7 +353,7 @@ TEST_F(foreign, owner_is_killed_under_load)
 #define OTHER_GRANTS	48	/* of each kind */
 #define SAMPLES		101
 #define A_SAMPLE	48	/* ops */
-#define TRIES		5
+#define TRIES		15
 #define ALIKE		1.25	/* the medians differ by at most 25 %, in the best of the tries */
 
 /* A VM that is asked for memory without a grant */
