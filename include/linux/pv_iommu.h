@@ -83,6 +83,18 @@ int pv_iommu_own(struct iommu_domain *domain,
 u32 pv_iommu_restarts(struct iommu_domain *domain);
 
 /**
+ * pv_iommu_broken() - is it known that the host does nothing any more
+ * @domain: a domain of pv-iommu
+ *
+ * Until there is a restart, nothing can be mapped then, and of what is mapped it is not certain
+ * that devices don't reach it.
+ *
+ * Context: any.
+ * Return: true if it is; the host may stop answering right after this has returned false.
+ */
+bool pv_iommu_broken(struct iommu_domain *domain);
+
+/**
  * pv_iommu_map() - map contiguous memory
  * @domain: a domain of the caller
  * @iova: page aligned
