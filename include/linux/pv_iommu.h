@@ -319,7 +319,8 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
  * Return: 0, but @freed may be less than all, as the host can't free all kinds of memory;
  * -EOPNOTSUPP the host can't do this; -EBUSY a device is in the bypass domain, or a page is
  * in use by the IOMMU; -EINVAL; -EFAULT not memory of this VM; -ENOSPC too many releases at
- * a time; -ENOMEM; -EAGAIN the interface was restarted meanwhile: the contents of the pages
+ * a time; -ENOMEM; -ENODEV the host does not answer, or no device is left to ask it by: it was
+ * not asked; -EAGAIN the interface was stopped or restarted meanwhile: the contents of the pages
  * may be lost, but the host will not take them any more. -EIO, -ETIMEDOUT: the host does not
  * say what has become of them. It may take them at any time, so they must never be used
  * again.
