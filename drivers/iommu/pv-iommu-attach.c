@@ -334,7 +334,8 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
  *
  * If that fails it is blocked, as in bypass it would reach all memory. An endpoint that
  * the host has cut off, unnoticed until now, is recovered first: the machine is just waking
- * up, and its driver will set the device up anew.
+ * up, and its driver will set the device up anew. The user of a domain that it can't be put
+ * back into is told that mappings are lost.
  *
  * Return: 0, or why it is not where it was.
  */
@@ -356,6 +357,8 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 	}
 	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
 		ret);
+	if (pviommu_domain_is_ours(domain))
+		pviommu_report_lost(to_pviommu_domain(domain), ret);
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		group_moved(ep->pv, ep->group, &pviommu_blocked_domain);
 	if (ep->isolated)
