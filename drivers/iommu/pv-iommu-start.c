@@ -324,6 +324,7 @@ int pviommu_restart(struct pviommu *pv)
 	int ret, err;
 
 	pv->restarts++;
+	pviommu_events_drop(pv);
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	for (i = 0; i < pv->nr_rings; i++)
 		pviommu_ring_discard(&pv->rings[i], !ret);

@@ -330,8 +330,8 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
 /**
  * struct pv_iommu_event - an event of a domain
  * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: @size events were
- *	lost, of this domain or others; or, with @size 0, some mapping of the domain was not
- *	restored after the host had forgotten everything
+ *	lost, of this domain or others; or, with @size 0, an unknown number of them, or some
+ *	mapping of the domain was not restored after the host had forgotten everything
  * @write: of PVIOMMU_EV_FAULT: it was a write
  * @bad: of PVIOMMU_EV_FAULT: PVIOMMU_BAD_* if no DMA was refused, but the host has found a
  *	bad entry when it looked at the domain's table; else 0
