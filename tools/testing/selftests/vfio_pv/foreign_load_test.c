@@ -138,7 +138,7 @@ static bool map_many(struct pv_ring *r, struct pviommu_op op, unsigned int n)
  * How long it takes to end a grant depends on how much was lent by it, not on what else the
  * borrower has: here, as much again that is unmapped and waits for a flush.
  */
-TEST_F_TIMEOUT(foreign, many_loans_and_a_long_limbo, 400)
+TEST_F_TIMEOUT(foreign, many_loans_and_a_long_limbo, 1800)
 {
 	long long id = let(PV_DATA, PV_PAGE, "rw");
 	struct pv_vm *vm = &self->vm;
@@ -213,7 +213,7 @@ static bool wait_for_more(const unsigned int *count, unsigned int before)
 	return false;
 }
 
-TEST_F_TIMEOUT(foreign, grants_come_and_go_under_load, 120)
+TEST_F_TIMEOUT(foreign, grants_come_and_go_under_load, 1800)
 {
 	struct borrower b = { .owner = self->owner, .iova = IOVA };
 	struct pv_vm *vm = &self->vm;
@@ -269,7 +269,7 @@ TEST_F(foreign, owner_is_killed_under_load)
 #define OTHER_GRANTS	48	/* of each kind */
 #define SAMPLES		101
 #define A_SAMPLE	48	/* ops */
-#define TRIES		5
+#define TRIES		15
 #define ALIKE		1.25	/* the medians differ by at most 25 %, in the best of the tries */
 
 /* A VM that is asked for memory without a grant */
@@ -349,7 +349,7 @@ static double spread(struct asked *asked, int n, char *text, size_t size)
  * Without a grant, MAP is refused alike whether there is such a VM or not. The time that it
  * takes must not tell, either.
  */
-TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 400)
+TEST_F_TIMEOUT(foreign, refusals_take_the_same_time, 1800)
 {
 	struct pviommu_op ops[] = {
 		foreign_map(0, self->dom, IOVA, PV_DATA, PV_PAGE, PV_RW),

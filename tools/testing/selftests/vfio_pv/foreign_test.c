@@ -431,7 +431,8 @@ TEST_F(foreign, program_on_the_host)
 	pid = example_start(path, bdfs[2], self->owner, 16 * PV_PAGE, false, in, out);
 	grant = example_let(pid, self->owner, 16 * PV_PAGE, "r");
 	ASSERT_LT(0, grant);
-	usleep(1000000);
+	for (i = 0; i < 6000 && !pv_total("pages_lent"); i++)
+		usleep(10000);
 	ASSERT_EQ(0, pv_ctl(NULL, 0, "grant del grant %lld", grant));
 	EXPECT_EQ(1, example_status(pid));
 	EXPECT_EQ(0, lseek(fileno(out), 0, SEEK_END));

@@ -95,7 +95,7 @@ host_has_as_before() {
 
 	until host_has | cmp -s /tmp/host-has -; do
 		n=$((n + 1))
-		[ $n -lt 50 ] || { host_has; echo; cat /tmp/host-has; return 1; }
+		[ $n -lt 600 ] || { host_has; echo; cat /tmp/host-has; return 1; }
 		sleep 0.2
 	done
 }

@@ -17,7 +17,7 @@
 #include "lib/nobody.h"
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	240
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define MIB	1048576ULL
 

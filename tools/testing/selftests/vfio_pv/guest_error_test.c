@@ -46,7 +46,7 @@ static bool hears_of_it(const struct vfiopv *c)
 	return false;
 }
 
-TEST_F_TIMEOUT(error, each_is_heard_of, 300)
+TEST_F_TIMEOUT(error, each_is_heard_of, 1800)
 {
 	ASSERT_TRUE(share_raise_error(self->port, "vfio1"));
 	EXPECT_TRUE(hears_of_it(&self->c));

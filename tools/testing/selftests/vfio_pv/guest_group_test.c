@@ -168,7 +168,7 @@ static bool is_cut_off(const struct vfiopv_dev *dev, void *memory)
 	return !memcmp(was, memory, GUEST_PAGE);
 }
 
-TEST_F_TIMEOUT(group, error_cuts_off_both, 300)
+TEST_F_TIMEOUT(group, error_cuts_off_both, 1800)
 {
 	const char *port = getenv("ERROR_PORT");
 	int ms, ret = -EBUSY;

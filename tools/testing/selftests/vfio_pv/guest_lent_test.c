@@ -20,7 +20,7 @@
 #include "lib/guest_test.h"
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	300
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define READ		VFIO_DMA_MAP_FLAG_READ
 #define WRITE		VFIO_DMA_MAP_FLAG_WRITE
@@ -409,7 +409,7 @@ TEST_F(lent, ends_when_the_memory_is_released)
 	ASSERT_NE(0, grant(2, "rw", self->gpa, LENT_SIZE));
 	ASSERT_EQ(0, map_lent(READ | WRITE));
 	ASSERT_TRUE(ask_ok("guest2", "release"));
-	ASSERT_TRUE(is_signalled(self->eventfd, 1000));
+	ASSERT_TRUE(is_signalled(self->eventfd, EVENT_MS));
 	ASSERT_EQ(1, vfiopv_read_events(&self->c, &event, 1));
 	EXPECT_EQ(VFIO_PV_EVENT_RELEASE, event.type);
 	EXPECT_EQ(self->vm, event.vm);

@@ -382,7 +382,7 @@ TEST_F(mdev, race_with_unmap)
 {
 	struct race race = { .container = self->g.container, .buffer = self->buffer };
 	long locked = guest_locked_kb();
-	time_t end = time(NULL) + 60;
+	time_t end = time(NULL) + 600;
 	struct race_counts n = {};
 	pthread_t thread;
 	unsigned int i;

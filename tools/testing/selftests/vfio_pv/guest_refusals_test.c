@@ -517,7 +517,7 @@ static int failing_ioctl(int fd, unsigned long cmd, void *arg, unsigned int nth,
 	EXPECT_GT(MAX_FAILURES, __nth);						\
 } while (0)
 
-TEST_F_TIMEOUT(refusals, memory_fails, 300)
+TEST_F_TIMEOUT(refusals, memory_fails, 1800)
 {
 	struct vfio_iommu_type1_info *info = calloc(1, PAGE);
 	struct vfio_iommu_type1_dma_map map = {
@@ -555,7 +555,7 @@ TEST_F_TIMEOUT(refusals, memory_fails, 300)
 }
 
 /* VFIO_SET_IOMMU of a container with a group; it is undone by letting the group go */
-TEST_F_TIMEOUT(refusals, memory_fails_at_first, 300)
+TEST_F_TIMEOUT(refusals, memory_fails_at_first, 1800)
 {
 	char bdf[16];
 	int group;

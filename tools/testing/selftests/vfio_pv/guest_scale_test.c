@@ -49,7 +49,7 @@ FIXTURE_TEARDOWN(scale)
 }
 
 /* The same page MANY times, each 4 KiB mapping apart from the next one */
-TEST_F_TIMEOUT(scale, more_mappings_than_type1, 280)
+TEST_F_TIMEOUT(scale, more_mappings_than_type1, 1800)
 {
 	struct guest_stats before, full, after;
 	char *page = guest_memory(PAGE);

@@ -225,7 +225,7 @@ static int hear_of(struct guest_vfio *g, unsigned int type, __u64 iova, __u64 si
 	struct vfio_pv_event event;
 	int tries;
 
-	for (tries = 0; tries < 20; tries++, usleep(100000))
+	for (tries = 0; tries < 600; tries++, usleep(100000))
 		while (vfiopv_read_events(&c, &event, 1) == 1)
 			if (event.type == type)
 				return event.iova - iova < size && !event.vm && !event.gpa ?
@@ -244,7 +244,7 @@ TEST_F(table, bad_entry_is_told)
 	*leaf(self->pages, 1) = self->gpa[TABLES + 1] | RW;
 	*leaf(self->pages, 2) = 1ULL << 51 | RW;
 	ASSERT_EQ(0, guest_invalidate(&self->g, 0, 0));
-	for (tries = 0; tries < 20 && vfiopv_read_events(&c, &event, 1) != 1; tries++)
+	for (tries = 0; tries < 600 && vfiopv_read_events(&c, &event, 1) != 1; tries++)
 		usleep(100000);
 	EXPECT_EQ(VFIO_PV_EVENT_FAULT, event.type);
 	EXPECT_EQ(VFIO_PV_EVENT_FLAG_ENTRY, event.flags & 0xff);

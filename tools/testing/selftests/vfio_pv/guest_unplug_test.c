@@ -252,7 +252,7 @@ static bool wait_for(struct pv_vm *vm, __u16 type, struct pviommu_event *ev)
 	return false;
 }
 
-TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 600)
+TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 1800)
 {
 	char *mem, *page, seen[LEN];
 	struct pviommu_event ev;

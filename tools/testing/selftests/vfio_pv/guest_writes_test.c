@@ -18,7 +18,7 @@
 #include "lib/guest_shadow.h"
 
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	240
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define CPUS		4
 #define STEPS		600	/* writes of each CPU */

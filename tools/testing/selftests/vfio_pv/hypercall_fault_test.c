@@ -13,7 +13,7 @@
 #include "lib/pv_snap.h"
 #include "lib/pv_test.h"
 
-#define LOW_SIZE	(8ULL << 20)
+#define LOW_SIZE	(PV_DATA + (1ULL << 20))
 
 FIXTURE(fault)
 {

@@ -344,7 +344,7 @@ FIXTURE_TEARDOWN(many)
 }
 
 /* More mappings than type1 allows, of one page each */
-TEST_F_TIMEOUT(many, more_than_65535_mappings, 120)
+TEST_F_TIMEOUT(many, more_than_65535_mappings, 1800)
 {
 	const unsigned int total = 70000;
 	unsigned int i, n, failed = 0;

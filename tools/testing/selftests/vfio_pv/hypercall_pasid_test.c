@@ -490,7 +490,7 @@ TEST_F(pasid, isolation)
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	expect_reaches(TARGET);
 	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
-	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 1000));
+	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 30000));
 	EXPECT_EQ(PVIOMMU_EV_ISOLATED, ev.type);
 	expect_blocked();
 	expect_no_reach(TARGET);
@@ -545,7 +545,7 @@ TEST_F(pasid, shown_to_the_administrator)
 
 	pv_exec(self->r, attach(self->ep, self->dom, PASID));
 	ASSERT_EQ(0, pv_write_file(ACTION, "error"));
-	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 1000));
+	EXPECT_TRUE(pv_event_wait(&self->vm, &ev, 30000));
 	/* An op makes the host update its records of the domain */
 	pv_exec(self->r, attach(self->ep, PVIOMMU_DOMAIN_BLOCKED, PASID));
 	expect_shown(0, "True", 0);

@@ -506,7 +506,7 @@ static void *live_next_door(void *data)
  * Pages are released while other memory is mapped and unmapped all the time, and a device does
  * DMA to the pages next to them, before, during and after the release.
  */
-TEST_F_TIMEOUT(release, under_load, 240)
+TEST_F_TIMEOUT(release, under_load, 1800)
 {
 	struct neighbour n = { .vm = &self->vm };
 	int i, j;

@@ -199,7 +199,7 @@ TEST_F(server, ring_outlives_the_claim)
 	pv_vm_close_devices(&self->vm);
 	pv_vm_close_groups(&self->vm);
 	pv_vm_close_container(&self->vm);
-	EXPECT_EQ(1, poll(&poll_fd, 1, 1000));
+	EXPECT_EQ(1, poll(&poll_fd, 1, 60000));
 	EXPECT_EQ(PVIOMMU_SERVER_ENDED, ring->state);
 	EXPECT_EQ(-EACCES, disclaim(self->fd, self->id));
 	close(self->fd);

@@ -166,15 +166,18 @@ TEST_F(apart, quotas_are_used_up)
 /* ---- time ---------------------------------------------------------------------------- */
 
 #define SAMPLES		100000
-#define TRIES		5
+#define TRIES		10
 #define MS		1000000ULL	/* in ns */
 #define WAITED		MS
 /* Measure for at least this long, and until A has completed two rounds; but no longer than MAX */
 #define MEASURE		(500 * MS)
-#define MEASURE_MAX	(10000 * MS)
+#define MEASURE_MAX	(60000 * MS)
+/* What no doorbell may take, on the slowest machine; one that waits for A takes longer */
+#define FOR_EVER	(PV_LOAD_STALL_MS * MS / 6)
 
 struct delay {
 	__u64 median, max;	/* of B's doorbells, in ns */
+	__u64 most;		/* all but one in a thousand take at most this long */
 	__u64 wait;		/* the median of those that took longer than WAITED */
 	unsigned int waits;	/* how many took longer than WAITED */
 };
@@ -188,9 +191,10 @@ static int compare(const void *a, const void *b)
 
 /*
  * B maps, unmaps and flushes, with a doorbell for each. @rounds: the rounds that A has
- * completed, if it is at work. False if an op fails, or if A does not get two rounds done.
+ * completed, if it is at work. 0; the status of an op that failed; -EAGAIN if A does not get
+ * two rounds done.
  */
-static bool measure(struct pv_load_vm *b, const unsigned int *rounds, struct delay *delay)
+static int measure(struct pv_load_vm *b, const unsigned int *rounds, struct delay *delay)
 {
 	unsigned int i, before = rounds ? __atomic_load_n(rounds, __ATOMIC_RELAXED) : 0;
 	const struct pviommu_op turns[] = {
@@ -200,11 +204,13 @@ static bool measure(struct pv_load_vm *b, const unsigned int *rounds, struct del
 	};
 	static __u64 took[ARRAY_SIZE(turns) * SAMPLES];
 	__u64 start = now_ns(), time = 0;
+	int status;
 
 	memset(took, 0, sizeof(took));
 	for (i = 0; i < ARRAY_SIZE(took) && time < MEASURE_MAX; i++) {
-		if (pv_load_timed(b->r, turns[i % ARRAY_SIZE(turns)], &took[i]))
-			return false;
+		status = pv_load_timed(b->r, turns[i % ARRAY_SIZE(turns)], &took[i]);
+		if (status)
+			return status;
 		time = now_ns() - start;
 		if (time > MEASURE && i % ARRAY_SIZE(turns) == ARRAY_SIZE(turns) - 1 &&
 		    (!rounds || __atomic_load_n(rounds, __ATOMIC_RELAXED) - before > 1))
@@ -213,22 +219,24 @@ static bool measure(struct pv_load_vm *b, const unsigned int *rounds, struct del
 	qsort(took, i, sizeof(took[0]), compare);
 	delay->median = took[i / 2];
 	delay->max = took[i - 1];
+	delay->most = took[i - 1 - i / 1000];
 	for (delay->waits = 0; delay->waits < i && took[i - 1 - delay->waits] > WAITED;)
 		delay->waits++;
 	delay->wait = delay->waits ? took[i - 1 - delay->waits / 2] : 0;
-	return !rounds || __atomic_load_n(rounds, __ATOMIC_RELAXED) - before > 1;
+	return !rounds || __atomic_load_n(rounds, __ATOMIC_RELAXED) - before > 1 ? 0 : -EAGAIN;
 }
 
 /*
  * What A may cost B, whatever A does and however long that takes. A CPU that both run on is
  * shared: B gets half of it, and waits for its turn. Besides, B may wait for host code that
  * cannot be interrupted, which takes less than a doorbell of A. An emulated machine adds
- * noise to all times, so the caller tries several times and takes the best.
+ * noise to all times, and stands still for a moment now and then, so one doorbell in a thousand
+ * does not count, and the caller tries several times and takes the best.
  */
 static bool within(const struct delay *alone, const struct delay *now, __u64 doorbell)
 {
 	return now->median <= 3 * alone->median + MS / 5 &&
-	       now->max <= 2 * alone->max + 2 * doorbell + 50 * MS;
+	       now->most <= 2 * alone->most + 2 * doorbell + 50 * MS && now->max < FOR_EVER;
 }
 
 #define log_delay(what, delay, a) \
@@ -250,30 +258,32 @@ static bool longest_doorbell(struct pv_load_told *told, int to, int from, __u64 
 	return true;
 }
 
-TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
+TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 1800)
 {
-	struct delay alone, beside;
+	struct delay alone, beside = {};
 	__u64 doorbell;
 	unsigned int i, try;
 	char answer;
+	int ret;
 
 	ASSERT_TRUE(longest_doorbell(self->told, self->to, self->from, &doorbell));
-	ASSERT_TRUE(measure(&self->b, NULL, &alone));
-	log_delay("alone", alone, doorbell);
 	for (i = 0; i < ARRAY_SIZE(pv_load_jobs); i++) {
 		for (try = 0; try < TRIES; try++) {
+			ASSERT_EQ(0, measure(&self->b, NULL, &alone));
+			log_delay("alone", alone, doorbell);
 			self->told->stop = false;
 			answer = pv_peer_ask(self->to, self->from, PV_LOAD_WORK + i);
 			ASSERT_EQ(PV_PEER_DONE, answer) {
 				TH_LOG("A %s", pv_load_jobs[i].name);
 			}
-			EXPECT_TRUE(measure(&self->b, &self->told->rounds, &beside));
+			ret = measure(&self->b, &self->told->rounds, &beside);
+			EXPECT_GE(0, ret);
 			__atomic_store_n(&self->told->stop, true, __ATOMIC_RELAXED);
 			ASSERT_EQ(PV_PEER_DONE, pv_peer_ask(self->to, self->from, 0)) {
 				TH_LOG("A %s", pv_load_jobs[i].name);
 			}
 			log_delay(pv_load_jobs[i].name, beside, self->told->longest);
-			if (within(&alone, &beside, doorbell))
+			if (!ret && within(&alone, &beside, doorbell))
 				break;
 		}
 		EXPECT_GT(TRIES, try) {
@@ -287,13 +297,13 @@ TEST_F_TIMEOUT(apart, doorbells_beside_a_busy_one, 600)
  * A stalls in an op, because its VMM does not provide a page. B does not wait for it, and can
  * even be closed and opened again.
  */
-TEST_F_TIMEOUT(apart, one_stands_still, 600)
+TEST_F_TIMEOUT(apart, one_stands_still, 1800)
 {
-	struct delay alone, beside;
+	struct delay alone, beside = {};
 	unsigned int i, try;
 	char answer;
 
-	ASSERT_TRUE(measure(&self->b, NULL, &alone));
+	ASSERT_EQ(0, measure(&self->b, NULL, &alone));
 	for (i = 0; i < ARRAY_SIZE(pv_load_stalls); i++) {
 		answer = pv_peer_ask(self->to, self->from, PV_LOAD_STALL + i);
 		if (answer == PV_LOAD_UNABLE)
@@ -302,7 +312,8 @@ TEST_F_TIMEOUT(apart, one_stands_still, 600)
 			TH_LOG("A in %s", pv_load_stalls[i].name);
 		}
 		for (try = 0; try < TRIES; try++) {
-			EXPECT_TRUE(measure(&self->b, NULL, &beside));
+			EXPECT_EQ(0, measure(&self->b, NULL, &beside));
+			EXPECT_GT(FOR_EVER, beside.max);
 			log_delay(pv_load_stalls[i].name, beside, 0);
 			if (within(&alone, &beside, 0))
 				break;

@@ -123,9 +123,9 @@ host_same() {
 	host_has | cmp -s "$1" -
 }
 
-# until_true SECONDS COMMAND..: try until it succeeds
+# until_true SECONDS COMMAND..: try until it succeeds. A busy emulated machine has ten times as long.
 until_true() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * 10))
 
 	shift
 	until "$@"; do

@@ -20,7 +20,7 @@
 
 /* The edu device takes 0.1 s for a copy; an emulated machine may be slow. */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	120
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define GUEST_IOVA_WINDOW	0x1000000ULL
 #define GUEST_IOVA		0x2000000ULL

@@ -16,7 +16,7 @@
 #include "pv_sys.h"
 
 #define PAGE	0x1000UL
-#define WAIT_MS	10000
+#define WAIT_MS	60000
 
 int pv_late_open(void)
 {

@@ -277,15 +277,12 @@ static char work_until_told(struct pv_load_vm *g, unsigned int job, int out)
 	return PV_PEER_DONE;
 }
 
-/* If the test waits for this VM, which it must not, it never tells it to go on */
-#define STALL_MS	60000
-
 static bool told_to_go_on(int in)
 {
 	struct pollfd poll_fd = { .fd = in, .events = POLLIN };
 	char what;
 
-	return poll(&poll_fd, 1, STALL_MS) == 1 && read(in, &what, 1) == 1 && what == PV_LOAD_GO_ON;
+	return poll(&poll_fd, 1, PV_LOAD_STALL_MS) == 1 && read(in, &what, 1) == 1 && what == PV_LOAD_GO_ON;
 }
 
 /* Stall until told to go on. Then all threads must succeed */

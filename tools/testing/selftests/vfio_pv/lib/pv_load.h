@@ -44,6 +44,12 @@ void pv_load_close(struct pv_load_vm *g);
 struct pviommu_op pv_load_release(struct pv_vm *vm, __u64 gpa, __u32 count);
 bool pv_load_is_released(struct pv_vm *vm);
 
+/*
+ * How long a VM stands still unless it is told to go on, which a test that waits for that VM, as
+ * it must not, never does
+ */
+#define PV_LOAD_STALL_MS	120000ULL
+
 /* Execute @op. Raises @longest to the time that its longest doorbell took, in ns */
 __u32 pv_load_timed(struct pv_ring *r, struct pviommu_op op, __u64 *longest);
 

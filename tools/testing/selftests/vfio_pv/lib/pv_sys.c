@@ -197,7 +197,7 @@ const char *pv_usage_settle(const struct pv_usage *before)
 	const char *diff;
 	int i;
 
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < 3000; i++) {
 		struct pv_usage now = pv_usage_get();
 
 		diff = pv_usage_diff(before, &now);

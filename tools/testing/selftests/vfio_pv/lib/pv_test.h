@@ -14,7 +14,7 @@
 
 /* An edu device takes 0.1 s for a copy, and the emulated lab kernel is slow */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	240
+#define TEST_TIMEOUT_DEFAULT	900
 
 #define PV_LOW_SIZE	(16ULL << 20)
 
