@@ -20,7 +20,7 @@ limit() {
 }
 
 has_device() {
-	ls -l "/proc/$1/fd" | grep -q 'vfio-device'
+	find "/proc/$1/fd" -lname '*vfio-device*' | grep -q .
 }
 
 user_ends_refused() {
