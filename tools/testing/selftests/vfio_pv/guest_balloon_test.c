@@ -81,7 +81,7 @@ TEST_F(balloon, has_memory_of_the_kernel)
 	EXPECT_LT(in + 24 * 1024, ram_free_kb());
 }
 
-/* All that the kernel can spare is given away; what is needed then comes back, and nobody is killed */
+/* All that can be spared is given away; what is needed then comes back, and nobody is killed */
 TEST_F(balloon, shrinks_when_memory_is_out)
 {
 	const size_t needed = 48 * MIB;
