@@ -257,6 +257,34 @@ static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domai
 	return true;
 }
 
+/* Is the IOMMU core done with a user of VFIO, and goes back to a domain of its own? */
+static bool going_back(const struct pviommu_endpoint *ep, const struct iommu_domain *domain)
+{
+	const struct iommu_domain *from = ep->wanted;
+
+	if (domain->type == IOMMU_DOMAIN_UNMANAGED || domain->type == IOMMU_DOMAIN_BLOCKED)
+		return false;
+	return from && (from->type == IOMMU_DOMAIN_UNMANAGED ||
+			from->type == IOMMU_DOMAIN_BLOCKED);
+}
+
+/*
+ * The host refuses a domain that the IOMMU core goes back to, which must not fail. Then the
+ * endpoint is blocked, and pviommu_recover_bound() attaches it when a driver is bound.
+ */
+static bool attach_when_bound(struct pviommu_endpoint *ep, struct iommu_domain *domain,
+			      int error)
+{
+	lockdep_assert_held(&ep->pv->lock);
+	if (ep->recovering || !going_back(ep, domain) ||
+	    endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
+		return false;
+	group_moved(ep->pv, ep->group, &pviommu_blocked_domain);
+	dev_err_ratelimited(ep->dev, "is blocked until a driver is bound, the host refuses its domain: %d\n",
+			    error);
+	return true;
+}
+
 static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {
 	if (ep->wanted == domain)
@@ -272,7 +300,8 @@ static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
  *
  * For an endpoint that is gone nothing is done. One that is being recovered, or that the
  * host holds in the blocked domain, will be attached when that is over; but if a user of
- * VFIO attaches it, that fails.
+ * VFIO attaches it, that fails. If the host refuses a domain of the IOMMU core's own after a
+ * user of VFIO, it is blocked, and attached when a driver is bound.
  *
  * Context: process, may sleep; takes pviommu.lock.
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
@@ -288,7 +317,7 @@ int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 		ret = attach_in_reset(ep, domain);
 	else
 		ret = attach_locked(ep, domain);
-	if (ret && attach_later(ep, domain))
+	if (ret && (attach_later(ep, domain) || attach_when_bound(ep, domain, ret)))
 		ret = 0;
 	if (!ret)
 		set_wanted(ep, domain);
@@ -334,7 +363,8 @@ int pviommu_attach_wanted(struct pviommu_endpoint *ep)
  *
  * If that fails it is blocked, as in bypass it would reach all memory. An endpoint that
  * the host has cut off, unnoticed until now, is recovered first: the machine is just waking
- * up, and its driver will set the device up anew.
+ * up, and its driver will set the device up anew. The user of a domain that it can't be put
+ * back into is told that mappings are lost.
  *
  * Return: 0, or why it is not where it was.
  */
@@ -356,6 +386,8 @@ int pviommu_reattach(struct pviommu_endpoint *ep)
 	}
 	dev_err(ep->dev, "can't be put back into its domain, is blocked: %d\n",
 		ret);
+	if (pviommu_domain_is_ours(domain))
+		pviommu_report_lost(to_pviommu_domain(domain), ret);
 	if (!endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		group_moved(ep->pv, ep->group, &pviommu_blocked_domain);
 	if (ep->isolated)

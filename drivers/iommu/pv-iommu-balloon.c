@@ -140,8 +140,8 @@ static void balloon_shrink(struct pviommu_balloon *balloon, unsigned long npages
 		block_free(block);
 		cond_resched();
 	}
-	if (!balloon->npages)
-		balloon->freed = 0;
+	/* What it has freed of each block is not known, but no more than all of what is left */
+	balloon->freed = min_t(u64, balloon->freed, (u64)balloon->npages << PAGE_SHIFT);
 }
 
 /*

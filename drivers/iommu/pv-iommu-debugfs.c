@@ -230,6 +230,7 @@ static int restart_set(void *data, u64 unused)
 	int ret;
 
 	mutex_lock(&pv->lock);
+	pviommu_events_flush(pv);
 	ret = pviommu_restart_live(pv);
 	mutex_unlock(&pv->lock);
 	return ret;

@@ -398,7 +398,7 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
  * @endpoint: the host's number of an endpoint that it suits
  *
  * Mappings that the host refuses become failed entries in the store; for a domain with an
- * owner they are reported.
+ * owner they are reported. So is it, for any domain, if the host did not make it.
  *
  * Context: nothing else runs, interrupts are disabled.
  * Return: 0; or a negative errno if the host did not make it, then dom->id is U32_MAX.
@@ -409,10 +409,13 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 
 	/* The number that it had may belong to another domain by now */
 	dom->id = U32_MAX;
-	ret = domain_alloc_id(dom, endpoint);
-	if (ret)
-		return ret;
+	/* Whatever the host has not unmapped then is unmapped now */
 	dom->unmap_refused = false;
+	ret = domain_alloc_id(dom, endpoint);
+	if (ret) {
+		pviommu_report_lost(dom, ret);
+		return ret;
+	}
 	if (READ_ONCE(dom->dirty))
 		pv_iommu_dirty_start(&dom->domain);
 	if (dom->owner_ops)

@@ -234,12 +234,26 @@ static int start_again(struct pviommu *pv, struct pci_dev *pdev, u16 regs)
 		pviommu_door_first(pv, pdev, regs);
 		if (READ_ONCE(pv->broken) || pviommu_cap_stopped(pv))
 			ret = pviommu_restart_live(pv);
-		/* A domain that could not be made again is when an endpoint is attached to it */
+		/* A domain that can't be made without an endpoint is when there is one */
 		if (!READ_ONCE(pv->broken))
 			ret = 0;
 	}
 	mutex_unlock(&pv->lock);
 	return ret;
+}
+
+/*
+ * Domains that the host could not make again after a restart, as there was no endpoint that they
+ * suit, can be now: their users may map before they attach anything.
+ */
+static void make_missing_domains(struct pviommu_endpoint *ep)
+{
+	struct pviommu_domain *dom;
+
+	lockdep_assert_held(&ep->pv->lock);
+	list_for_each_entry(dom, &ep->pv->domains, node)
+		if (dom->id == U32_MAX && pviommu_domain_suits(dom, ep))
+			pviommu_domain_restart_live(dom, ep->id);
 }
 
 /*
@@ -278,6 +292,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 	mutex_lock(&pv->lock);
 	list_add_tail_rcu(&ep->node, &pv->endpoints);
 	pviommu_door_enter(pv, ep);
+	make_missing_domains(ep);
 	mutex_unlock(&pv->lock);
 	dev_iommu_priv_set(dev, ep);
 	pviommu_pasids_enable(ep);

@@ -264,6 +264,25 @@ static void events_report_lost(struct pviommu *pv)
 	pv->events_lost = lost;
 }
 
+/*
+ * Freezable: the ring of events begins anew when the machine wakes up, which must not
+ * happen while a work is taking some.
+ */
+static void event_work_queue(struct pviommu *pv)
+{
+	queue_work(system_freezable_wq, &pv->event_work);
+}
+
+static void report_that(struct pviommu *pv, bool *what)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pv->report.lock, flags);
+	*what = true;
+	spin_unlock_irqrestore(&pv->report.lock, flags);
+	event_work_queue(pv);
+}
+
 static bool events_waiting(struct pviommu *pv)
 {
 	return READ_ONCE(pv->events->prod) != READ_ONCE(pv->events->cons) ||
@@ -323,6 +342,20 @@ void pviommu_events_flush(struct pviommu *pv)
 	events_report_lost(pv);
 }
 
+/**
+ * pviommu_events_drop() - have users told of events that a restart drops
+ * @pv: the interface, which is about to be started again
+ *
+ * What these events are about is not known, so all users of domains are told.
+ *
+ * Context: nothing else runs, interrupts are disabled.
+ */
+void pviommu_events_drop(struct pviommu *pv)
+{
+	if (events_waiting(pv) || le32_to_cpu(READ_ONCE(pv->events->lost)) != pv->events_lost)
+		report_that(pv, &pv->report.dropped);
+}
+
 static void events_take(struct pviommu *pv)
 {
 	mutex_lock(&pv->lock);
@@ -347,6 +380,19 @@ static void report_print(const struct pviommu_report *report)
 				   report->removal_error);
 }
 
+/* Tell all users that a restart has dropped events; how many is not known */
+static void events_dropped(struct pviommu *pv)
+{
+	const struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
+	struct pviommu_domain *dom;
+
+	mutex_lock(&pv->lock);
+	list_for_each_entry(dom, &pv->domains, node)
+		event_tell(dom, &event);
+	mutex_unlock(&pv->lock);
+	pr_warn_ratelimited("events of the host were lost in a restart\n");
+}
+
 /* Print the report, and clear it */
 static void report_take(struct pviommu *pv)
 {
@@ -358,9 +404,12 @@ static void report_take(struct pviommu *pv)
 	report->broken = false;
 	report->no_page = false;
 	report->slow = false;
+	report->dropped = false;
 	report->nr_removals = 0;
 	spin_unlock_irqrestore(&report->lock, flags);
 	report_print(&copy);
+	if (copy.dropped)
+		events_dropped(pv);
 }
 
 /* Tell users of domains that have lost mappings in a restart; which ones is not known */
@@ -380,15 +429,6 @@ static void domains_lost(struct pviommu *pv)
 		       dom->id, error);
 	}
 	mutex_unlock(&pv->lock);
-}
-
-/*
- * Freezable: the ring of events begins anew when the machine wakes up, which must not
- * happen while a work is taking some.
- */
-static void event_work_queue(struct pviommu *pv)
-{
-	queue_work(system_freezable_wq, &pv->event_work);
 }
 
 static void event_poll_queue(struct pviommu *pv)
@@ -446,16 +486,6 @@ void pviommu_report_broken(struct pviommu_ring *ring)
 	report->error = le32_to_cpu(READ_ONCE(ring->hdr.error));
 	spin_unlock_irqrestore(&report->lock, flags);
 	event_work_queue(ring->pv);
-}
-
-static void report_that(struct pviommu *pv, bool *what)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&pv->report.lock, flags);
-	*what = true;
-	spin_unlock_irqrestore(&pv->report.lock, flags);
-	event_work_queue(pv);
 }
 
 /**

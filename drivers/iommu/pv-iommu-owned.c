@@ -40,6 +40,12 @@ u32 pv_iommu_restarts(struct iommu_domain *domain)
 }
 EXPORT_SYMBOL_GPL(pv_iommu_restarts);
 
+bool pv_iommu_broken(struct iommu_domain *domain)
+{
+	return READ_ONCE(to_pviommu_domain(domain)->pv->broken);
+}
+EXPORT_SYMBOL_GPL(pv_iommu_broken);
+
 /* A run that begins at @iova; run_choose() sets its length and page size */
 static struct pviommu_map_run run_at(struct iommu_domain *domain,
 				     struct pv_iommu_batch *batch,

@@ -87,6 +87,9 @@ static int pasid_move(struct pviommu_endpoint *ep, struct iommu_domain *domain, 
 		return -ENODEV;
 	if (ep->isolated || ep->recovering)
 		return -EBUSY;
+	/* The host has not made it again after a restart */
+	if (to_pviommu_domain(domain)->id == U32_MAX)
+		pviommu_domain_restart_live(to_pviommu_domain(domain), ep->id);
 	ret = pasid_attach(ep, domain, pasid);
 	if (!ret)
 		return 0;

@@ -24,16 +24,30 @@ struct release {
 	struct completion done;
 };
 
+/*
+ * The interface is broken. If it was stopped by a RESET, the host has forgotten the list; else
+ * nobody knows.
+ */
+static int release_lost(struct pviommu *pv)
+{
+	bool started;
+
+	mutex_lock(&pv->lock);
+	started = pv->started;
+	mutex_unlock(&pv->lock);
+	return started ? -EIO : -EAGAIN;
+}
+
 /* There is no interrupt for an event: poll */
 static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
 {
 	unsigned long end = jiffies + RELEASE_TIMEOUT;
 
 	while (!wait_for_completion_timeout(&rel->done, RELEASE_POLL)) {
-		if (READ_ONCE(pv->broken))
-			return -EIO;
 		if (READ_ONCE(pv->cookie) != cookie)
 			return -EAGAIN;
+		if (READ_ONCE(pv->broken))
+			return release_lost(pv);
 		if (time_after(jiffies, end))
 			return -ETIMEDOUT;
 		pviommu_events_check(pv);
@@ -100,8 +114,12 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed)
 		list[i] = cpu_to_le64(pfns[i]);
 	init_completion(&rel.done);
 
+	INIT_LIST_HEAD(&rel.node);
+
 	mutex_lock(&pv->lock);
-	ret = release_ask(pv, &rel, list, count, &cookie);
+	/* Else -EIO would say that the host may have the list, and its pages would be lost */
+	ret = READ_ONCE(pv->broken) ? -ENODEV :
+	      release_ask(pv, &rel, list, count, &cookie);
 	mutex_unlock(&pv->lock);
 	if (!ret)
 		ret = release_wait(pv, &rel, cookie);

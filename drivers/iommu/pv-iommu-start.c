@@ -310,7 +310,8 @@ static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
  *
  * Domains are made again and their mappings replayed, then endpoints are attached. A
  * mapping that the host refuses becomes a failed one, as if it had been revoked. An
- * endpoint that can't be attached is blocked.
+ * endpoint that can't be attached is blocked. Users of domains of which something is lost are
+ * told.
  *
  * Context: no other CPU runs and interrupts are disabled, so no lock is taken.
  * Return: 0; or a negative errno, but what could be restored has been.
@@ -323,6 +324,7 @@ int pviommu_restart(struct pviommu *pv)
 	int ret, err;
 
 	pv->restarts++;
+	pviommu_events_drop(pv);
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
 	for (i = 0; i < pv->nr_rings; i++)
 		pviommu_ring_discard(&pv->rings[i], !ret);
@@ -330,6 +332,8 @@ int pviommu_restart(struct pviommu *pv)
 	if (ret) {
 		WRITE_ONCE(pv->broken, true);
 		pviommu_silence(pv);
+		list_for_each_entry(dom, &pv->domains, node)
+			pviommu_report_lost(dom, ret);
 		return ret;
 	}
 	list_for_each_entry(ep, &pv->endpoints, node) {

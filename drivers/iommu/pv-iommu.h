@@ -362,6 +362,7 @@ struct pviommu_ring {
  * @broken: the host has stopped answering
  * @no_page: the doorbell page does not work
  * @slow: the host answers, but has been at one op for long
+ * @dropped: a restart has dropped events
  * @ring: which ring found it @broken
  * @error: what that ring's header said
  * @nr_removals: how many UNMAPs and INVALIDATEs have failed, or were not complete, since the
@@ -377,6 +378,7 @@ struct pviommu_report {
 	bool broken;
 	bool no_page;
 	bool slow;
+	bool dropped;
 	u16 ring;
 	u32 error;
 	unsigned int nr_removals;
@@ -604,6 +606,7 @@ int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
 			  unsigned int count, u64 gpa);
 void pviommu_events_check(struct pviommu *pv);
 void pviommu_events_flush(struct pviommu *pv);
+void pviommu_events_drop(struct pviommu *pv);
 void pviommu_report_broken(struct pviommu_ring *ring);
 void pviommu_report_no_page(struct pviommu *pv);
 void pviommu_report_slow(struct pviommu *pv);

@@ -271,6 +271,21 @@ u32 vfio_pv_restarts(struct vfio_pv_container *c)
 	return d ? pv_iommu_restarts(d->domain) : 0;
 }
 
+/**
+ * vfio_pv_broken() - is it known that the host does nothing any more
+ * @c: the container, locked
+ *
+ * Return: true if it is; then nothing is to be pinned for it, as it would stay pinned for good.
+ */
+bool vfio_pv_broken(struct vfio_pv_container *c)
+{
+	struct vfio_pv_domain *d;
+
+	lockdep_assert_held(&c->lock);
+	d = list_first_entry_or_null(&c->domains, struct vfio_pv_domain, link);
+	return d && pv_iommu_broken(d->domain);
+}
+
 /* ------------------------------------------------------------------ */
 /* As the owner of domains */
 

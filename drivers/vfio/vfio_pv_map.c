@@ -236,8 +236,13 @@ static int vfio_pv_charge(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 
 static int vfio_pv_pin(struct vfio_pv_container *c, struct vfio_pv_dma *dma)
 {
-	int ret = vfio_pv_mem_pin(&dma->mem);
+	int ret;
 
+	/* Also the removal of such a mapping would fail, and its pages would never be unpinned */
+	if (vfio_pv_broken(c))
+		return vfio_pv_refuse(-EIO, "MAP_DMA", "the host does not answer, IOVA",
+				      dma->node.start);
+	ret = vfio_pv_mem_pin(&dma->mem);
 	if (ret)
 		return vfio_pv_refuse(ret, "MAP_DMA", "can't pin, or may not, memory at",
 				      dma->mem.vaddr);

@@ -448,6 +448,7 @@ int vfio_pv_flush_domains(struct vfio_pv_container *c,
 			  u64 size, u32 flags);
 void vfio_pv_all_stuck(struct list_head *dmas);
 u32 vfio_pv_restarts(struct vfio_pv_container *c);
+bool vfio_pv_broken(struct vfio_pv_container *c);
 void vfio_pv_abandon_domain(struct vfio_pv_domain *d);
 int vfio_pv_fill_domain(struct vfio_pv_domain *d);
 

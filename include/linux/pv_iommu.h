@@ -83,6 +83,18 @@ int pv_iommu_own(struct iommu_domain *domain,
 u32 pv_iommu_restarts(struct iommu_domain *domain);
 
 /**
+ * pv_iommu_broken() - is it known that the host does nothing any more
+ * @domain: a domain of pv-iommu
+ *
+ * Until there is a restart, nothing can be mapped then, and of what is mapped it is not certain
+ * that devices don't reach it.
+ *
+ * Context: any.
+ * Return: true if it is; the host may stop answering right after this has returned false.
+ */
+bool pv_iommu_broken(struct iommu_domain *domain);
+
+/**
  * pv_iommu_map() - map contiguous memory
  * @domain: a domain of the caller
  * @iova: page aligned
@@ -307,7 +319,8 @@ int pv_iommu_dirty_read(struct iommu_domain *domain, unsigned long iova,
  * Return: 0, but @freed may be less than all, as the host can't free all kinds of memory;
  * -EOPNOTSUPP the host can't do this; -EBUSY a device is in the bypass domain, or a page is
  * in use by the IOMMU; -EINVAL; -EFAULT not memory of this VM; -ENOSPC too many releases at
- * a time; -ENOMEM; -EAGAIN the interface was restarted meanwhile: the contents of the pages
+ * a time; -ENOMEM; -ENODEV the host does not answer, or no device is left to ask it by: it was
+ * not asked; -EAGAIN the interface was stopped or restarted meanwhile: the contents of the pages
  * may be lost, but the host will not take them any more. -EIO, -ETIMEDOUT: the host does not
  * say what has become of them. It may take them at any time, so they must never be used
  * again.
@@ -317,8 +330,8 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed);
 /**
  * struct pv_iommu_event - an event of a domain
  * @type: PVIOMMU_EV_FAULT, _REVOKED, _RELEASE, _ISOLATED or _GONE; 0: @size events were
- *	lost, of this domain or others; or, with @size 0, some mapping of the domain was not
- *	restored after the host had forgotten everything
+ *	lost, of this domain or others; or, with @size 0, an unknown number of them, or some
+ *	mapping of the domain was not restored after the host had forgotten everything
  * @write: of PVIOMMU_EV_FAULT: it was a write
  * @bad: of PVIOMMU_EV_FAULT: PVIOMMU_BAD_* if no DMA was refused, but the host has found a
  *	bad entry when it looked at the domain's table; else 0

@@ -3,33 +3,49 @@
  * libvfiopv: many ranges in one call.
  */
 #include <errno.h>
+#include <limits.h>
 #include <sys/ioctl.h>
 
 #include "vfiopv.h"
 
+static void cancel(struct vfio_pv_batch_entry *entries, unsigned int from, unsigned int count)
+{
+	for (; from < count; from++)
+		entries[from].result = -ECANCELED;
+}
+
+/*
+ * A batch may be larger than one call allows. What earlier calls have done is done, so the error
+ * of a later one must not hide it.
+ */
 static int batch(const struct vfiopv *c, unsigned long request,
 		 struct vfio_pv_batch_entry *entries, unsigned int count, __u32 flags)
 {
 	struct vfio_pv_iommu_batch arg = {
 		.argsz = sizeof(arg),
 		.flags = flags,
-		.entries = (unsigned long)entries,
 	};
-	unsigned int done = 0, pos;
+	unsigned int done = 0, pos = 0;
+	int error = 0;
 
-	for (pos = 0; pos < count; pos += arg.count) {
+	while (pos < count && !error) {
 		arg.entries = (unsigned long)(entries + pos);
 		arg.count = count - pos < VFIO_PV_BATCH_MAX ? count - pos : VFIO_PV_BATCH_MAX;
+		arg.done = UINT_MAX;
 		if (ioctl(c->fd, request, &arg))
-			return -errno;
+			error = -errno;
+		/* The kernel sets it when it has set the results, also if it fails then */
+		if (arg.done == UINT_MAX)
+			break;
 		done += arg.done;
+		pos += arg.count;
 		if (arg.done < arg.count && !(flags & VFIO_PV_BATCH_FLAG_CONTINUE))
 			break;
 	}
-	/* A batch may be larger than one call allows */
-	for (pos += arg.count; pos < count; pos++)
-		entries[pos].result = -ECANCELED;
-	return done;
+	/* If a part of the array is not there, the rest may not be either */
+	if (error != -EFAULT)
+		cancel(entries, pos, count);
+	return done ? (int)done : error;
 }
 
 /* On type 1: call @one for each entry, which takes effect at once */

@@ -134,7 +134,10 @@ int vfiopv_invalidate(const struct vfiopv *c, __u64 iova, __u64 size);
 
 /*
  * Map or unmap many ranges. Each of @entries gets a result; the return value is how many have
- * succeeded. @flags: VFIO_PV_BATCH_FLAG_*. Type 1 has no batches: entries are done one after
+ * succeeded. It is a negative errno if the kernel refuses the call and none has succeeded. If it
+ * does so later, the rest has the result -ECANCELED; but if it can't read or write a part of
+ * @entries, what is VFIO_PV_BATCH_MAX entries and more behind that part is as it was.
+ * @flags: VFIO_PV_BATCH_FLAG_*. Type 1 has no batches: entries are done one after
  * the other, and flushed also with VFIO_PV_BATCH_FLAG_NO_FLUSH.
  */
 int vfiopv_map_many(const struct vfiopv *c, struct vfio_pv_batch_entry *entries,

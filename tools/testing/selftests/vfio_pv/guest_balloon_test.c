@@ -57,6 +57,18 @@ TEST_F(balloon, grows_and_shrinks)
 	EXPECT_EQ(0, freed);
 }
 
+/* What was freed of memory that the balloon has no longer does not count */
+TEST_F(balloon, shrinks_in_part)
+{
+	__u64 size, freed;
+
+	ASSERT_EQ(0, balloon_set(16 * MIB));
+	ASSERT_EQ(0, balloon_set(8 * MIB));
+	ASSERT_EQ(0, balloon_get(&size, &freed));
+	EXPECT_LT(0, size);
+	EXPECT_GE(size, freed);
+}
+
 TEST_F(balloon, has_memory_of_the_kernel)
 {
 	unsigned long before = ram_free_kb(), in;
@@ -69,7 +81,7 @@ TEST_F(balloon, has_memory_of_the_kernel)
 	EXPECT_LT(in + 24 * 1024, ram_free_kb());
 }
 
-/* All that the kernel can spare is given away; what is needed then comes back, and nobody is killed */
+/* All that can be spared is given away; what is needed then comes back, and nobody is killed */
 TEST_F(balloon, shrinks_when_memory_is_out)
 {
 	const size_t needed = 48 * MIB;

@@ -333,6 +333,38 @@ TEST_F(batch, array_with_a_hole)
 	munmap((char *)entry - PAGE / 2, 3 * PAGE);
 }
 
+/*
+ * The library makes two calls for an array that is larger than one may be. The second one finds
+ * that the end of the array is not there: what is, says what has been done.
+ */
+TEST_F(batch, large_array_without_its_end)
+{
+	const unsigned int count = VFIO_PV_BATCH_MAX + 200, last = PAGE / sizeof(*self->entry);
+	struct vfio_pv_batch_entry *entry;
+	unsigned int i, good = 0;
+	char *array;
+
+	if (variant->type != VFIO_PV_IOMMU)
+		return;
+	array = mmap(NULL, (count / last + 2) * PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, array);
+	/* The last page of it has the last 40 entries */
+	entry = (void *)(array + PAGE) - (count - 40) % last * sizeof(*entry);
+	fill(entry, self->buffer, count);
+	to_unmap(entry, count);
+	ASSERT_EQ(0, munmap(entry + count - 40, PAGE));
+
+	EXPECT_LE(VFIO_PV_BATCH_MAX, vfiopv_unmap_many(&self->c, entry, count, 0));
+	for (i = 0; i < count - 40; i++) {
+		ASSERT_NE(INT_MAX, entry[i].result);
+		good += !entry[i].result;
+	}
+	EXPECT_LE(VFIO_PV_BATCH_MAX, good);
+	EXPECT_EQ(-ECANCELED, entry[count - 41].result);
+	munmap(array, (count / last + 2) * PAGE);
+}
+
 /* ------------------------------------------------------------------ */
 /* Threads */
 

@@ -19,6 +19,7 @@
 #include "lib/guest_ram.h"
 #include "lib/guest_test.h"
 #include "lib/edu.h"
+#include "lib/pv_sys.h"
 
 #define PAGE		GUEST_PAGE
 #define PAGES		100
@@ -246,6 +247,58 @@ TEST_F(fd, leaves_nothing)
 	ASSERT_EQ(0, guest_stats(&after));
 	EXPECT_EQ(before.pages_mapped - 1, after.pages_mapped);	/* nor the window */
 	EXPECT_EQ(before.pages_pinned - 1, after.pages_pinned);
+}
+
+/* A domain of one's own in an address space, which stays when the device is closed */
+static int new_domain(int fd, __u32 dev_id, __u32 ioas, __u32 *id)
+{
+	struct iommu_hwpt_alloc arg = { .size = sizeof(arg), .dev_id = dev_id, .pt_id = ioas };
+	int ret = guest_ioctl(fd, IOMMU_HWPT_ALLOC, &arg);
+
+	*id = arg.out_hwpt_id;
+	return ret;
+}
+
+/* Remove all devices of pvvm from the guest, find them again, and bind @bdf. True on success */
+static bool plug_all_again(const char *bdf)
+{
+	const char *devices = getenv("PVVM_DEVICES");
+	char path[64], *word, *list = strdup(devices ?: "");
+
+	for (word = strtok(list, " "); word; word = strtok(NULL, " ")) {
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove",
+			 strchr(word, ':') + 1);
+		if (pv_write_file(path, "1"))
+			return false;
+	}
+	free(list);
+	snprintf(path, sizeof(path), "pvvm-bind vfio-pci %s", bdf);
+	return !pv_write_file("/sys/bus/pci/rescan", "1") && !system(path);
+}
+
+/* Bind the device anew to the iommufd, and attach it to @pt */
+static int come_back(struct vfiopv_dev *dev, int fd, __u32 pt)
+{
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = fd };
+
+	dev->fd = open_device_file(dev->bdf);
+	return guest_ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind) ?: attach(dev, pt) ?:
+	       enable(dev);
+}
+
+/* The interface stops with the last device, and forgets domains, which their user goes on using */
+TEST_F(fd, domain_outlives_all_devices)
+{
+	__u32 domain;
+
+	ASSERT_EQ(0, new_domain(self->fd, self->dev_id, self->ioas, &domain));
+	ASSERT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA, self->buffer, SIZE, true));
+	close(self->dev.fd);
+	ASSERT_TRUE(plug_all_again(self->dev.bdf));
+	EXPECT_EQ(0, map(self->fd, self->ioas, GUEST_IOVA * 2, self->buffer, SIZE, true));
+	ASSERT_EQ(0, come_back(&self->dev, self->fd, domain));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA, self->buffer, &self->window));
+	EXPECT_EQ(1, dma_works(&self->dev, GUEST_IOVA * 2, self->buffer, &self->window));
 }
 
 #define MUCH		(32ULL << 20)

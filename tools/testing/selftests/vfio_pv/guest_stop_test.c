@@ -8,12 +8,16 @@
  * pvvm's --share.
  */
 #include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 #include <linux/pv_iommu.h>
 
 #include "lib/edu.h"
+#include "lib/guest_balloon.h"
 #include "lib/guest_iface.h"
 #include "lib/guest_ram.h"
 #include "lib/guest_test.h"
@@ -124,6 +128,97 @@ TEST_F(stop, closed_while_stopped)
 	guest_vfio_close(&self->g);
 	ASSERT_EQ(0, iface_restart());
 	EXPECT_EQ(1, works_again(variant->type));
+}
+
+/* Stop the interface, and have the driver find out: what it maps then may stay pinned */
+static bool stop_and_tell(const struct guest_vfio *g, char *memory)
+{
+	return iface_stop(&g->dev) &&
+	       vfio_map_dma(g->container, GUEST_IOVA, memory, PAGE, true) == -EIO;
+}
+
+/* A map of which the driver knows that it will fail takes no memory */
+TEST_F(stop, no_pins_while_stopped)
+{
+	const struct vfiopv c = { .fd = self->g.container, .type = variant->type };
+	struct vfio_pv_batch_entry entry[2];
+	long long before;
+	unsigned int i;
+
+	ASSERT_TRUE(stop_and_tell(&self->g, self->memory));
+	before = ram_pinned();
+	for (i = 0; i < ARRAY_SIZE(entry); i++) {
+		entry[i] = (struct vfio_pv_batch_entry) {
+			.iova = GUEST_IOVA + (1 + i) * PAGE,
+			.vaddr = (uintptr_t)self->memory,
+			.size = PAGE,
+			.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		};
+		EXPECT_EQ(-EIO, vfio_map_dma(self->g.container, entry[i].iova, self->memory,
+					     PAGE, true));
+	}
+	EXPECT_EQ(0, vfiopv_map_many(&c, entry, 2, VFIO_PV_BATCH_FLAG_CONTINUE));
+	EXPECT_EQ(-EIO, entry[0].result);
+	EXPECT_EQ(-EIO, entry[1].result);
+	EXPECT_EQ(before, ram_pinned());
+
+	guest_vfio_close(&self->g);
+	ASSERT_EQ(0, iface_restart());
+	EXPECT_EQ(1, works_again(variant->type));
+}
+
+/* Nor does a balloon that can't grow */
+TEST_F(stop, no_balloon_while_stopped)
+{
+	unsigned long before;
+	int i;
+
+	ASSERT_TRUE(stop_and_tell(&self->g, self->memory));
+	before = ram_free_kb();
+	for (i = 0; i < 20; i++)
+		EXPECT_EQ(-ENODEV, balloon_set(HUGE_SIZE));
+	EXPECT_GT(ram_free_kb() + 20 * 1024, before);
+
+	guest_vfio_close(&self->g);
+	ASSERT_EQ(0, iface_restart());
+	EXPECT_EQ(0, balloon_set(HUGE_SIZE));
+	EXPECT_EQ(0, balloon_set(0));
+}
+
+/* Wait for the event that not all is mapped that was; type 1 has no events */
+static bool told_of_loss(const struct vfiopv *c, int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct vfio_pv_event event[8];
+	int i, n;
+
+	if (c->type != VFIO_PV_IOMMU)
+		return true;
+	if (poll(&p, 1, 5000) != 1)
+		return false;
+	n = vfiopv_read_events(c, event, ARRAY_SIZE(event));
+	for (i = 0; i < n; i++)
+		if (event[i].type == VFIO_PV_EVENT_LOST && !event[i].size)
+			return true;
+	return false;
+}
+
+/* A restart that the host refuses: the user is told */
+TEST_F(stop, told_without_restart)
+{
+	const struct vfiopv c = { .fd = self->g.container, .type = variant->type };
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	ASSERT_LE(0, fd);
+	if (c.type == VFIO_PV_IOMMU)
+		ASSERT_EQ(0, vfiopv_set_eventfd(&c, fd));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, self->memory, PAGE, true));
+	if (!host_limit("max_domains", "0"))
+		SKIP(return, "needs host_limits.sh at the host level");
+	EXPECT_NE(0, iface_restart());
+	ASSERT_TRUE(host_limit("max_domains", "1024"));
+	EXPECT_TRUE(told_of_loss(&c, fd));
+	close(fd);
 }
 
 /* If the domain can't be made again after a restart, the device must be blocked, not in bypass */

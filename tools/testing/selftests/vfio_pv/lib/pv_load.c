@@ -282,7 +282,8 @@ static bool told_to_go_on(int in)
 	struct pollfd poll_fd = { .fd = in, .events = POLLIN };
 	char what;
 
-	return poll(&poll_fd, 1, PV_LOAD_STALL_MS) == 1 && read(in, &what, 1) == 1 && what == PV_LOAD_GO_ON;
+	return poll(&poll_fd, 1, PV_LOAD_STALL_MS) == 1 && read(in, &what, 1) == 1 &&
+	       what == PV_LOAD_GO_ON;
 }
 
 /* Stall until told to go on. Then all threads must succeed */
