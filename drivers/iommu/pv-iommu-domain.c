@@ -395,10 +395,11 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 /**
  * pviommu_domain_restart() - have the host make a domain again that it has forgotten
  * @dom: the domain; nobody else changes what is mapped in it
- * @endpoint: the host's number of an endpoint that it suits
+ * @endpoint: the host's number of an endpoint that it suits; 0 if there is none
  *
  * Mappings that the host refuses become failed entries in the store; for a domain with an
- * owner they are reported. So is it, for any domain, if the host did not make it.
+ * owner they are reported. So is it, for any domain, if the host did not make it; unless there
+ * is no endpoint, then it is made when there is one.
  *
  * Context: nothing else runs, interrupts are disabled.
  * Return: 0; or a negative errno if the host did not make it, then dom->id is U32_MAX.
@@ -413,9 +414,12 @@ int pviommu_domain_restart(struct pviommu_domain *dom, u32 endpoint)
 	dom->unmap_refused = false;
 	ret = domain_alloc_id(dom, endpoint);
 	if (ret) {
-		pviommu_report_lost(dom, ret);
+		if (endpoint)
+			pviommu_report_lost(dom, ret);
 		return ret;
 	}
+	/* What was lost before, and not told yet, is tried again */
+	xchg(&dom->lost_error, 0);
 	if (READ_ONCE(dom->dirty))
 		pv_iommu_dirty_start(&dom->domain);
 	if (dom->owner_ops)

@@ -344,7 +344,7 @@ void pviommu_events_flush(struct pviommu *pv)
 
 /**
  * pviommu_events_drop() - have users told of events that a restart drops
- * @pv: the interface, which is about to be started again
+ * @pv: the interface, which was stopped and is about to be started again
  *
  * What these events are about is not known, so all users of domains are told.
  *

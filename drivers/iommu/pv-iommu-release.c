@@ -25,17 +25,17 @@ struct release {
 };
 
 /*
- * The interface is broken. If it was stopped by a RESET, the host has forgotten the list; else
- * nobody knows.
+ * The interface is broken. If it was stopped by a RESET, or even started again since, the host
+ * has forgotten the list; else nobody knows.
  */
-static int release_lost(struct pviommu *pv)
+static int release_lost(struct pviommu *pv, u64 cookie)
 {
-	bool started;
+	bool lost;
 
 	mutex_lock(&pv->lock);
-	started = pv->started;
+	lost = pv->started && pv->cookie == cookie;
 	mutex_unlock(&pv->lock);
-	return started ? -EIO : -EAGAIN;
+	return lost ? -EIO : -EAGAIN;
 }
 
 /* There is no interrupt for an event: poll */
@@ -47,7 +47,7 @@ static int release_wait(struct pviommu *pv, struct release *rel, u64 cookie)
 		if (READ_ONCE(pv->cookie) != cookie)
 			return -EAGAIN;
 		if (READ_ONCE(pv->broken))
-			return release_lost(pv);
+			return release_lost(pv, cookie);
 		if (time_after(jiffies, end))
 			return -ETIMEDOUT;
 		pviommu_events_check(pv);
@@ -113,7 +113,6 @@ int pv_iommu_release(const unsigned long *pfns, unsigned int count, u64 *freed)
 	for (i = 0; i < count; i++)
 		list[i] = cpu_to_le64(pfns[i]);
 	init_completion(&rel.done);
-
 	INIT_LIST_HEAD(&rel.node);
 
 	mutex_lock(&pv->lock);

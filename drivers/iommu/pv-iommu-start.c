@@ -288,7 +288,7 @@ int pviommu_stop(struct pviommu *pv)
 	return ret;
 }
 
-/* The number of an endpoint that is attached to a domain; if there is none, of any endpoint */
+/* The number of an endpoint that is attached to a domain; else of any endpoint, or 0 */
 static u32 suitable_endpoint(struct pviommu *pv, struct pviommu_domain *dom)
 {
 	struct pviommu_endpoint *ep;
@@ -324,8 +324,8 @@ int pviommu_restart(struct pviommu *pv)
 	int ret, err;
 
 	pv->restarts++;
-	pviommu_events_drop(pv);
 	ret = pviommu_cap_command(pv, PVIOMMU_CMD_RESET, pv->cookie);
+	pviommu_events_drop(pv);
 	for (i = 0; i < pv->nr_rings; i++)
 		pviommu_ring_discard(&pv->rings[i], !ret);
 	ret = ret ?: pviommu_start(pv);

@@ -134,6 +134,9 @@ static int lock_both(struct pviommu_domain *domain, struct pviommu_vm *owner)
 			return 0;
 		mutex_unlock(&domain->lock);
 		mutex_lock(&owner->loans_lock);
+		/* Others wait for their turn, too, so make use of it if possible */
+		if (!atomic_read(&domain->recalls) && mutex_trylock(&domain->lock))
+			return 0;
 		mutex_unlock(&owner->loans_lock);
 	}
 	return -EAGAIN;

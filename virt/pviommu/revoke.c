@@ -77,7 +77,7 @@ static struct pviommu_mapping *next_mapping(struct pviommu_domain *domain,
 					    struct pviommu_loan *loan, u64 pos, u64 end,
 					    u32 *steps)
 {
-	if (!loan && ++*steps >= PVIOMMU_HOLD) {
+	if (!loan && *steps >= PVIOMMU_HOLD) {
 		mutex_unlock(&domain->lock);
 		cond_resched();
 		pviommu_domain_lock(domain);
@@ -97,6 +97,7 @@ static void revoke_range(struct pviommu_domain *domain, struct pviommu_loan *loa
 	lockdep_assert_held(&domain->lock);
 
 	while ((map = next_mapping(domain, loan, pos, end, &steps))) {
+		steps += map->nr_runs;
 		done = map->it.last;
 		if (map->loan == loan &&
 		    pviommu_mapping_leads_to(map, 0, frames, &page, &npages)) {
@@ -129,6 +130,7 @@ static bool announce_range(struct pviommu_domain *domain, struct pviommu_loan *l
 	lockdep_assert_held(&domain->lock);
 
 	while ((map = next_mapping(domain, loan, pos, end, &steps))) {
+		steps += map->nr_runs;
 		from = 0;
 		while (map->loan == loan &&
 		       pviommu_mapping_leads_to(map, from, frames, &page, &npages)) {

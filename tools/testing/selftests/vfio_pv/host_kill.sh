@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Run at the host level beside a guest that maps and unmaps all the time: kills its QEMU
-# in the middle of that. host_clean.sh checks that nothing is left.
+# in the middle of that, once the guest has made the file "kill". host_clean.sh checks that
+# nothing is left.
 
 # The counters of the only VM
 counter() {
@@ -10,7 +11,7 @@ counter() {
 }
 
 enough() {
-	[ "$(counter mappings)" -ge 8 ] && [ "$(counter ops)" -ge 2000 ]
+	[ -e "$PVVM_SHARE/kill" ] && [ "$(counter mappings)" -ge 8 ] && [ "$(counter ops)" -ge 2000 ]
 }
 
 until enough 2>/dev/null; do

@@ -3,14 +3,16 @@
 #
 # The host level's part of guest_stop_test and guest_refused.sh, run beside the guest: sets a
 # limit of the host, "NAME VALUE", whenever the guest asks for it. "attach refuse" has the host
-# refuse to attach devices to domains, until "attach allow"; this takes fault injection.
+# refuse to attach devices to domains, until "attach allow"; on a kernel without fault injection
+# the file "limit-unable" says that it can't.
 
 FAIL=/sys/kernel/debug/fail_function
 
 attach() {
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	[ -e $FAIL ] || { touch "$PVVM_SHARE/limit-unable"; return; }
 	case $1 in
 	refuse)
-		mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 		echo hw_move_group >$FAIL/inject
 		echo 0xfffffffffffffffb >$FAIL/hw_move_group/retval	# -EIO
 		echo -1 >$FAIL/times
