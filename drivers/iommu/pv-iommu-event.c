@@ -247,18 +247,24 @@ int pviommu_events_inject(struct pviommu *pv, u16 type, u64 addr,
 	return 0;
 }
 
+/* Tell all users that events were lost, which may be of any domain; 0: how many is unknown */
+static void tell_all_lost(struct pviommu *pv, u32 nr)
+{
+	const struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE, .size = nr };
+	struct pviommu_domain *dom;
+
+	lockdep_assert_held(&pv->lock);
+	list_for_each_entry(dom, &pv->domains, node)
+		event_tell(dom, &event);
+}
+
 static void events_report_lost(struct pviommu *pv)
 {
 	u32 lost = le32_to_cpu(READ_ONCE(pv->events->lost));
-	struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
-	struct pviommu_domain *dom;
 
 	if (lost == pv->events_lost)
 		return;
-	/* They may have been for any domain */
-	event.size = lost - pv->events_lost;
-	list_for_each_entry(dom, &pv->domains, node)
-		event_tell(dom, &event);
+	tell_all_lost(pv, lost - pv->events_lost);
 	pr_warn_ratelimited("%u events of the host were lost\n",
 			    lost - pv->events_lost);
 	pv->events_lost = lost;
@@ -380,15 +386,11 @@ static void report_print(const struct pviommu_report *report)
 				   report->removal_error);
 }
 
-/* Tell all users that a restart has dropped events; how many is not known */
+/* A restart has dropped events */
 static void events_dropped(struct pviommu *pv)
 {
-	const struct pv_iommu_event event = { .pasid = PVIOMMU_PASID_NONE };
-	struct pviommu_domain *dom;
-
 	mutex_lock(&pv->lock);
-	list_for_each_entry(dom, &pv->domains, node)
-		event_tell(dom, &event);
+	tell_all_lost(pv, 0);
 	mutex_unlock(&pv->lock);
 	pr_warn_ratelimited("events of the host were lost in a restart\n");
 }

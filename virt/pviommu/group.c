@@ -395,11 +395,11 @@ int pviommu_group_default(struct pviommu_group *grp)
 /**
  * pviommu_groups_default() - move all groups to where they are without a guest driver
  * @vm: the VM, mem_lock and cfg_lock held
- * @again: it is not tried again, so warn if it fails
+ * @warn: about a group whose bypass failed; if not, it is to be tried again
  *
  * Return: whether any group is blocked because bypass failed.
  */
-bool pviommu_groups_default(struct pviommu_vm *vm, bool again)
+bool pviommu_groups_default(struct pviommu_vm *vm, bool warn)
 {
 	struct pviommu_group *grp;
 	bool failed = false;
@@ -410,7 +410,7 @@ bool pviommu_groups_default(struct pviommu_vm *vm, bool again)
 		int ret = pviommu_group_default(grp);
 
 		failed |= ret;
-		if (ret && again)
+		if (ret && warn)
 			pr_warn_ratelimited("VM %u: group %d is blocked, as bypass failed: %d\n",
 					    vm->id, iommu_group_id(grp->group), ret);
 	}

@@ -744,7 +744,7 @@ bool pviommu_group_isolated(const struct pviommu_group *grp);
 u32 pviommu_group_domain_id(const struct pviommu_group *grp);
 bool pviommu_domain_conflicts(struct pviommu_domain *domain,
 			      const struct pviommu_group *grp);
-bool pviommu_groups_default(struct pviommu_vm *vm, bool again);
+bool pviommu_groups_default(struct pviommu_vm *vm, bool warn);
 void pviommu_groups_block(struct pviommu_vm *vm);
 bool pviommu_range_reserved(struct pviommu_vm *vm, u64 iova, u64 last);
 

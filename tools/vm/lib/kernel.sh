@@ -157,14 +157,16 @@ lab_args() {
 #
 # Left out is what is slow in an emulated machine: timer check, mitigations,
 # self-tests, security modules (which look at each ioctl). The stall detectors get more time.
-# Warnings reach the console, so that a splat does. A dead kernel restarts at once, which ends its QEMU.
+# Warnings reach the console, so that a splat does. A dead kernel restarts at once, which
+# ends its QEMU.
 # One CPU boots and init starts the others: the kernel patches its code most while
 # it boots; see has_translation_race.
 # pci=lastbus=0: no search for root buses that ACPI has not told of, 8160 exits.
 kernel_args() {
 	echo "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic" \
 		"tsc=reliable no_timer_check mitigations=off audit=0 lsm=capability" \
-		"random.trust_cpu=on cryptomgr.notests watchdog_thresh=30 sysctl.kernel.hung_task_timeout_secs=300" \
+		"random.trust_cpu=on cryptomgr.notests" \
+		"watchdog_thresh=30 sysctl.kernel.hung_task_timeout_secs=300" \
 		"rcupdate.rcu_cpu_stall_timeout=90 maxcpus=1 noreplace-smp lpj=10000000" \
 		"pci=lastbus=0$(lab_args)"
 }

@@ -63,13 +63,6 @@ disk_again() {
 	unbind "$bdf" && nvme_up "$bdf"
 }
 
-# limit NAME VALUE: have the host set one of its limits
-limit() {
-	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"
-	mv "$PVVM_SHARE/limit-ask.new" "$PVVM_SHARE/limit-ask"
-	until_true 60 test ! -e "$PVVM_SHARE/limit-ask"
-}
-
 # is_at NAME WHERE: where the host has the disk
 is_at() {
 	ask "$1" where || return
@@ -83,7 +76,7 @@ restart() {
 
 # The interface begins anew, as after a suspend, and the host makes no domain again
 no_domain() {
-	limit max_domains 0 && { restart || echo "as the restart says"; } && is_at lost "1 no"
+	host_limit max_domains 0 && { restart || echo "as the restart says"; } && is_at lost "1 no"
 }
 
 not_restored() {
@@ -93,7 +86,7 @@ not_restored() {
 
 # A driver that is bound has its domain
 room_again() {
-	limit max_domains 1024 && unbind "$bdf" && nvme_up "$bdf"
+	host_limit max_domains 1024 && unbind "$bdf" && nvme_up "$bdf"
 }
 
 # The other devices have no driver that would be bound; not while the disk is in use

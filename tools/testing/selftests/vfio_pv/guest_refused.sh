@@ -12,15 +12,8 @@
 NVME=$(dirname "$(command -v guest_container_test)")/../nvme/nvme
 disk=$(device nvme) || skip_all "no nvme device"
 
-# limit NAME VALUE: as host_limit() of lib/guest_iface.h
-limit() {
-	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"
-	mv "$PVVM_SHARE/limit-ask.new" "$PVVM_SHARE/limit-ask"
-	until_true 30 test ! -e "$PVVM_SHARE/limit-ask"
-}
-
 host_can_refuse() {
-	limit attach allow && [ ! -e "$PVVM_SHARE/limit-unable" ]
+	host_limit attach allow && [ ! -e "$PVVM_SHARE/limit-unable" ]
 }
 
 has_device() {
@@ -34,10 +27,10 @@ user_ends_refused() {
 	"$NVME" "$disk" 400 &
 	until_true 30 has_device $! && kill -STOP $!
 	status=$?
-	limit attach refuse
+	host_limit attach refuse
 	kill -KILL $!
 	wait $!
-	limit attach allow
+	host_limit attach allow
 	return $status
 }
 

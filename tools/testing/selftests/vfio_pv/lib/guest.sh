@@ -123,7 +123,15 @@ host_same() {
 	host_has | cmp -s "$1" -
 }
 
-# until_true SECONDS COMMAND..: try until it succeeds. A busy emulated machine has ten times as long.
+# host_limit NAME VALUE: have host_limits.sh set a limit of the host
+host_limit() {
+	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"
+	mv "$PVVM_SHARE/limit-ask.new" "$PVVM_SHARE/limit-ask"
+	until_true 60 test ! -e "$PVVM_SHARE/limit-ask"
+}
+
+# until_true SECONDS COMMAND..: try until it succeeds. A busy emulated machine has ten times as
+# long.
 until_true() {
 	local end=$((SECONDS + $1 * 10))
 
