@@ -116,7 +116,9 @@ Exit status: that of the guest command, or of the host command that failed; with
   guests, that of the first one that failed;
   2 usage, 3 kernel splat at either level, 4 setup failed,
   5 a kernel hung or died before it had loaded a module of pv-iommu,
-  6 a guest in suspend to RAM was not woken before the timeout, 124 any other timeout,
+  6 a guest in suspend to RAM was not woken before the timeout,
+  7 a kernel died of an interrupt that the emulated processor delivered twice,
+  124 any other timeout,
   125 the guest ended before its command, 128+N its QEMU was killed by signal N.
 
 Examples

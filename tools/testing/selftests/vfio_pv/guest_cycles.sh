@@ -9,7 +9,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
 
 bdf=$(device nvme) || skip_all "no nvme device"
-rounds=${PV_CYCLES:-10}
+rounds=${PV_CYCLES:-5}
 # The host's counters when the driver has just been loaded
 FIRST=/tmp/cycles-host-has
 

@@ -3,7 +3,8 @@
 #
 # A guest with our drivers restarts in the middle of DMA, each time in another way: reboot,
 # panic, reset by the VMM, kexec. The next kernel can start the interface, the disk has what
-# the last kernel wrote, and an edu device works by VFIO. PV_REBOOTS says how often.
+# the last kernel wrote, and an edu device works by VFIO. PV_REBOOTS says how often; of very
+# many boots, most look at the counters only.
 #
 # Run with pvvm's --guest-reboots for as many and --guest-may-die, and host_reset.sh beside.
 
@@ -28,8 +29,12 @@ kept_data() {
 		dd if=/tmp/kept of="$DISK" seek=8 bs=1M oflag=direct 2>&1
 }
 
+edu_is_bound() {
+	pvvm-bind vfio-pci "$edu"
+}
+
 edu_by_vfio() {
-	pvvm-bind vfio-pci "$edu" && guest_container_test -V type1 -V type1v2 -t dma_both_ways
+	edu_is_bound && guest_container_test -V type1 -V type1v2 -t dma_both_ways
 }
 
 # When a kernel has just started, the host's counters are as they were for the first one
@@ -42,11 +47,38 @@ no_op_failed() {
 	[ "$(stat_of host_ops_failed)" = 0 ]
 }
 
-# Requests are under way, and memory is mapped and unmapped, when the guest restarts.
+# Memory is mapped and unmapped, and requests are under way if the disk is in use, when the
+# guest restarts.
 busy() {
 	guest_map_load 0 16 >/tmp/load.log &
-	dd if=/dev/zero of="$DISK" bs=64k oflag=direct seek=256 count=700 2>/dev/null &
+	[ -z "${DISK:-}" ] ||
+		dd if=/dev/zero of="$DISK" bs=64k oflag=direct seek=256 count=700 2>/dev/null &
 	until_true 20 grep -q ready /tmp/load.log
+}
+
+# All of the checks take longer than the boot
+only_counters() {
+	[ "${PV_REBOOTS:-4}" -gt 40 ] && [ $((PVVM_BOOT % 9)) != 0 ]
+}
+
+check_counters() {
+	plan 4
+	check "the interface has started" doorbell_by_page
+	check "the host has as much for it as for the first kernel" host_has_no_more
+	check "edu has its driver" edu_is_bound
+	check "no operation has failed" no_op_failed
+}
+
+check_all() {
+	plan 8
+	check "the interface has started" doorbell_by_page
+	check "the host has as much for it as for the first kernel" host_has_no_more
+	check "the disk is in a DMA-FQ domain" type_is "$disk" DMA-FQ
+	check "the disk has its driver" nvme_up "$disk"
+	check "what was written before is there" kept_data
+	check "written and read back" disk_check 1
+	check "edu by VFIO" edu_by_vfio
+	check "no operation has failed" no_op_failed
 }
 
 restart() {
@@ -65,15 +97,11 @@ way=
 [ "$PVVM_BOOT" -ge "${PV_REBOOTS:-4}" ] || way=${WAYS[PVVM_BOOT % ${#WAYS[@]}]}
 say "boot number $PVVM_BOOT"
 echo $((PVVM_BOOT + 1)) >"$PVVM_SHARE/boots"
-plan 8
-check "the interface has started" doorbell_by_page
-check "the host has as much for it as for the first kernel" host_has_no_more
-check "the disk is in a DMA-FQ domain" type_is "$disk" DMA-FQ
-check "the disk has its driver" nvme_up "$disk"
-check "what was written before is there" kept_data
-check "written and read back" disk_check 1
-check "edu by VFIO" edu_by_vfio
-check "no operation has failed" no_op_failed
+if only_counters; then
+	check_counters
+else
+	check_all
+fi
 if [ $FAILED = 0 ] && [ "$way" ]; then
 	busy
 	restart "$way"

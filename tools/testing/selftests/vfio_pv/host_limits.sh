@@ -1,28 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The host level's part of guest_stop_test and guest_refused.sh, run beside the guest: sets a
+# The host level's part of guest_stop_test and guest_refused.sh, run beside the guests: sets a
 # limit of the host, "NAME VALUE", whenever the guest asks for it. "attach refuse" has the host
-# refuse to attach devices to domains, until "attach allow"; on a kernel without fault injection
-# the file "limit-unable" says that it can't.
-
-FAIL=/sys/kernel/debug/fail_function
+# refuse to attach devices to domains, until "attach allow".
 
 attach() {
-	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
-	[ -e $FAIL ] || { touch "$PVVM_SHARE/limit-unable"; return; }
 	case $1 in
-	refuse)
-		echo hw_move_group >$FAIL/inject
-		echo 0xfffffffffffffffb >$FAIL/hw_move_group/retval	# -EIO
-		echo -1 >$FAIL/times
-		echo 0 >$FAIL/verbose
-		echo 100 >$FAIL/probability
-		;;
-	allow)
-		echo 0 >$FAIL/probability
-		echo >$FAIL/inject
-		;;
+	refuse) pvvm-load pviommu_test_refuse ;;
+	allow) rmmod pviommu_test_refuse ;;
 	esac
 }
 

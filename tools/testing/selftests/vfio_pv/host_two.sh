@@ -2,9 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The host level's part of guest_two.sh, run beside the guests: kills the first guest's
-# QEMU in the middle of its work, when the second guest asks for it.
+# QEMU in the middle of its work, when the second guest asks for it. The first one has no end
+# of its own: it is killed, too, when the second one has ended without asking.
 
-until [ -e "$PVVM_SHARE/two-kill" ]; do
+second_has_ended() {
+	[ -s "$PVVM_RUN/qemu2.pid" ] && ! kill -0 "$(cat "$PVVM_RUN/qemu2.pid")" 2>/dev/null
+}
+
+until [ -e "$PVVM_SHARE/two-kill" ] || second_has_ended; do
 	sleep 0.5
 done
 for stats in /sys/kernel/debug/pviommu/vm*/stats; do

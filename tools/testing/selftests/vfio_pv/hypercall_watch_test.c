@@ -783,7 +783,7 @@ TEST_F(watch, type_of_the_interface)
 
 /* ---- stores while others look ------------------------------------------------ */
 
-#define PAGES	512
+#define PAGES	256
 
 struct writer {
 	struct pv_vcpu *cpu;
