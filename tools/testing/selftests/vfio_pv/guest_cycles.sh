@@ -21,7 +21,7 @@ has_group() {
 # The device is unbound in the middle of a write, and the writer gets an error
 unbind_at_work() {
 	dd if=/dev/zero of="$DISK" bs=64k oflag=direct count=2000 2>/dev/null &
-	sleep 0.2
+	pause 0.2
 	unbind "$bdf"
 	wait $!
 	[ ! -e "/sys/bus/pci/devices/$bdf/driver" ]

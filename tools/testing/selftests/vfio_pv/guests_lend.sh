@@ -24,7 +24,7 @@ ask() {
 			rm "$PVVM_SHARE/$who.answer"
 			return
 		fi
-		sleep 0.1
+		pause 0.1
 	done
 	return 1
 }

@@ -7,6 +7,9 @@
 #   x rp2 SDN        have a PCIe error raised at this root port of the machine
 #   x rp2 where      the host's domain of the device below it, and whether it is cut off
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 # Run from the source, it is not beside the programs that were built
 pvctl=${PVCTL:-$(dirname "$0")/../../../../build/user/pvctl/pvctl}
 
@@ -36,5 +39,5 @@ while :; do
 		answer "$name" "$port" "$error" >"$PVVM_SHARE/error-new"
 		mv "$PVVM_SHARE/error-new" "$PVVM_SHARE/error-$name"
 	fi
-	sleep 0.2
+	pause 0.2
 done

@@ -4,6 +4,9 @@
 # The host level's part of guest_exits.sh, run beside the guest: reads KVM's
 # counters of the VM whenever the guest asks for it.
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 TRACING=/sys/kernel/tracing/events/kvm/kvm_userspace_exit
 
 echo 'hist:keys=reason' >$TRACING/trigger
@@ -26,5 +29,5 @@ while :; do
 		counters >"$PVVM_SHARE/exits.new"
 		mv "$PVVM_SHARE/exits.new" "$PVVM_SHARE/exits-$name"
 	fi
-	sleep 0.2
+	pause 0.2
 done

@@ -5,6 +5,9 @@
 # in the middle of that, once the guest has made the file "kill". host_clean.sh checks that
 # nothing is left.
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 # The counters of the only VM
 counter() {
 	awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/pviommu/vm*/stats
@@ -15,7 +18,7 @@ enough() {
 }
 
 until enough 2>/dev/null; do
-	sleep 0.5
+	pause 0.5
 done
 echo "# killed with $(counter mappings) mappings, $(counter pages_pinned) pages pinned, after $(counter ops) operations"
 kill -9 "$(cat "$PVVM_RUN/qemu.pid")"

@@ -12,6 +12,9 @@
 #   kill GUEST                       kill its QEMU
 #   resident GUEST                   resident memory of its QEMU, KiB
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 # If it is run from the source tree, the programs are elsewhere
 pvctl=${PVCTL:-$(dirname "$0")/../../../../build/user/pvctl/pvctl}
 
@@ -37,7 +40,7 @@ unplug() {
 
 	for i in $(seq 300); do
 		[ $((i % 50)) != 1 ] || pvvm-qmp -g "$1" 'hmp device_del dimm' >&2
-		sleep 0.2
+		pause 0.2
 		pvvm-qmp -g "$1" query-memory-devices | grep -q '"dimm"' && continue
 		pvvm-qmp -g "$1" 'hmp object_del mem' >&2
 		echo ok
@@ -78,5 +81,5 @@ while :; do
 			sed 's/^/# /' /tmp/host_lend.log
 		mv "$PVVM_SHARE/host.answer.new" "$PVVM_SHARE/host.answer"
 	fi
-	sleep 0.1
+	pause 0.1
 done

@@ -5,6 +5,9 @@
 # limit of the host, "NAME VALUE", whenever the guest asks for it. "attach refuse" has the host
 # refuse to attach devices to domains, until "attach allow".
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 attach() {
 	case $1 in
 	refuse) pvvm-load pviommu_test_refuse ;;
@@ -21,5 +24,5 @@ while :; do
 		esac
 		rm "$PVVM_SHARE/limit-ask"
 	fi
-	sleep 0.2
+	pause 0.2
 done

@@ -6,6 +6,9 @@
 #   enabled   are PASIDs enabled in the device itself?
 #   error     tell the driver of an error of the device, and that it is over
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 ACTION=/sys/module/pviommu_test_pasid/parameters/action
 
 # peek ADDRESS: a word of the machine's memory, which its emulator reads
@@ -44,5 +47,5 @@ while :; do
 		answer "$what" >"$PVVM_SHARE/pasid-answer.new"
 		mv "$PVVM_SHARE/pasid-answer.new" "$PVVM_SHARE/pasid-answer"
 	fi
-	sleep 0.2
+	pause 0.2
 done

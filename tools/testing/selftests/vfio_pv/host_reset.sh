@@ -4,9 +4,12 @@
 # The host level's part of guest_restart.sh, run beside the guest: has its QEMU
 # reset it whenever it asks for that.
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 while :; do
 	until [ -f "$PVVM_SHARE/reset-ask" ]; do
-		sleep 0.5
+		pause 0.5
 	done
 	rm "$PVVM_SHARE/reset-ask"
 	pvvm-qmp system_reset

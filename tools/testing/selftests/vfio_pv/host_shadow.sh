@@ -8,6 +8,9 @@
 #   die      the server sleeps, for which CPUs may wait a minute, and is killed
 #   kernel   answers with the release of the host's kernel
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 debugfs=/sys/kernel/debug/pviommu
 parameter=/sys/module/pviommu_host/parameters/server_timeout_ms
 # If it is run from the source tree, the programs are elsewhere
@@ -48,7 +51,7 @@ answer() {
 
 mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 until vm=$(find $debugfs -maxdepth 1 -name 'vm*' 2>/dev/null | grep -o '[0-9]*$') && [ "$vm" ]; do
-	sleep 0.5
+	pause 0.5
 done
 set_timeout
 start_server
@@ -75,5 +78,5 @@ while :; do
 		esac
 		answer "$reply"
 	fi
-	sleep 0.1
+	pause 0.1
 done

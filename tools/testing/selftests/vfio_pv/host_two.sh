@@ -5,12 +5,15 @@
 # QEMU in the middle of its work, when the second guest asks for it. The first one has no end
 # of its own: it is killed, too, when the second one has ended without asking.
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 second_has_ended() {
-	[ -s "$PVVM_RUN/qemu2.pid" ] && ! kill -0 "$(cat "$PVVM_RUN/qemu2.pid")" 2>/dev/null
+	[ -s "$PVVM_RUN/qemu2.pid" ] && ! kill -0 "$(<"$PVVM_RUN/qemu2.pid")" 2>/dev/null
 }
 
 until [ -e "$PVVM_SHARE/two-kill" ] || second_has_ended; do
-	sleep 0.5
+	pause 0.5
 done
 for stats in /sys/kernel/debug/pviommu/vm*/stats; do
 	echo "# $stats: $(awk '/^(ops|mappings|pages_pinned) / { printf "%s %s ", $2, $1 }' "$stats")"

@@ -4,9 +4,12 @@
 # The host level's part of guest_unplug_test, run beside the guest: plugs memory in and
 # takes it out when the guest asks for that. The guest's QEMU has a slot for it.
 
+# shellcheck source=lib/pause.sh
+. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+
 asked() {
 	until [ -e "$PVVM_SHARE/unplug-$1" ]; do
-		sleep 0.2
+		pause 0.2
 	done
 }
 
@@ -24,7 +27,7 @@ while :; do
 	asked del
 	pvvm-qmp "hmp device_del dimm0" >/dev/null
 	while pvvm-qmp query-memory-devices | grep -q dimm0; do
-		sleep 0.2
+		pause 0.2
 	done
 	pvvm-qmp "hmp object_del unplug" >/dev/null
 	done_with del gone

@@ -2,7 +2,11 @@
 # shellcheck shell=bash
 #
 # For scripts that run in a guest: TAP, devices and their drivers, IOMMU domains,
-# data written to a disk and read back.
+# data written to a disk and read back. To start a program takes long there, so what is
+# called often has none.
+
+# shellcheck source=lib/pause.sh
+. "${BASH_SOURCE[0]%/*}/pause.sh"
 
 # The programs of the tests, if they are not in PATH already
 PATH=$PATH:$(dirname "$(readlink -f "$0")")
@@ -77,7 +81,7 @@ unbind() {
 
 # domain_type BDF: the type of its group's default domain: DMA, DMA-FQ or identity
 domain_type() {
-	cat "/sys/bus/pci/devices/$1/iommu_group/type"
+	echo "$(<"/sys/bus/pci/devices/$1/iommu_group/type")"
 }
 
 # type_is BDF TYPE
@@ -100,9 +104,15 @@ set_domain_type() {
 		[ "$(domain_type "$1")" = "$2" ]
 }
 
-# stat NAME: one of the counters of the guest's IOMMU driver
+# stat_of NAME: one of the counters of the guest's IOMMU driver
 stat_of() {
-	awk -v name="$1" '$1 == name { print $2 }' $STATS
+	local line
+	local -a lines
+
+	mapfile -t lines <$STATS
+	for line in "${lines[@]}"; do
+		[ "${line% *}" != "$1" ] || echo "${line#* }"
+	done
 }
 
 # The host's counters for this VM
@@ -121,7 +131,7 @@ host_has_as_in() {
 }
 
 host_same() {
-	host_has | cmp -s "$1" -
+	[ "$(host_has)" = "$(<"$1")" ]
 }
 
 # host_limit NAME VALUE: have host_limits.sh set a limit of the host
@@ -139,7 +149,7 @@ until_true() {
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.2
+		pause 0.2
 	done
 }
 
@@ -171,7 +181,6 @@ disk_check() {
 		size=$(($1 << (block == 4096 ? 18 : 20)))
 		head -c $size /dev/urandom >"$dir/data"
 		dd if="$dir/data" of="$DISK" bs=$block oflag=direct 2>"$dir/log" || break
-		echo 3 >/proc/sys/vm/drop_caches
 		dd if="$DISK" of="$dir/back" bs=$((block * 2)) iflag=direct \
 			count=$((size / block / 2)) 2>"$dir/log" || break
 		cmp "$dir/data" "$dir/back" || break
