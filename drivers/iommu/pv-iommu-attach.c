@@ -257,26 +257,43 @@ static bool attach_later(struct pviommu_endpoint *ep, struct iommu_domain *domai
 	return true;
 }
 
-/* Is the IOMMU core done with a user of VFIO, and goes back to a domain of its own? */
-static bool going_back(const struct pviommu_endpoint *ep, const struct iommu_domain *domain)
+/* Is another endpoint of the group attached somewhere? To block the group would stop its DMA. */
+static bool group_in_use(const struct pviommu_endpoint *ep)
+{
+	const struct pviommu_endpoint *other;
+
+	list_for_each_entry(other, &ep->pv->endpoints, node) {
+		if (other != ep && other->group == ep->group && other->wanted &&
+		    other->domain != &pviommu_blocked_domain)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does the IOMMU core attach a domain of its own, to the first endpoint of a group or as it is
+ * done with a user of VFIO?
+ */
+static bool must_not_fail(const struct pviommu_endpoint *ep, const struct iommu_domain *domain)
 {
 	const struct iommu_domain *from = ep->wanted;
 
 	if (domain->type == IOMMU_DOMAIN_UNMANAGED || domain->type == IOMMU_DOMAIN_BLOCKED)
 		return false;
-	return from && (from->type == IOMMU_DOMAIN_UNMANAGED ||
-			from->type == IOMMU_DOMAIN_BLOCKED);
+	if (!from)
+		return !group_in_use(ep);
+	return from->type == IOMMU_DOMAIN_UNMANAGED || from->type == IOMMU_DOMAIN_BLOCKED;
 }
 
 /*
- * The host refuses a domain that the IOMMU core goes back to, which must not fail. Then the
+ * The host refuses a domain where the IOMMU core takes that for a bug of ours. Then the
  * endpoint is blocked, and pviommu_recover_bound() attaches it when a driver is bound.
  */
 static bool attach_when_bound(struct pviommu_endpoint *ep, struct iommu_domain *domain,
 			      int error)
 {
 	lockdep_assert_held(&ep->pv->lock);
-	if (ep->recovering || !going_back(ep, domain) ||
+	if (ep->recovering || !must_not_fail(ep, domain) ||
 	    endpoint_request(ep, PVIOMMU_OP_ATTACH, PVIOMMU_DOMAIN_BLOCKED))
 		return false;
 	group_moved(ep->pv, ep->group, &pviommu_blocked_domain);
@@ -300,8 +317,9 @@ static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
  *
  * For an endpoint that is gone nothing is done. One that is being recovered, or that the
  * host holds in the blocked domain, will be attached when that is over; but if a user of
- * VFIO attaches it, that fails. If the host refuses a domain of the IOMMU core's own after a
- * user of VFIO, it is blocked, and attached when a driver is bound.
+ * VFIO attaches it, that fails. If the host refuses a domain of the IOMMU core's own that is the
+ * endpoint's first, or that follows a user of VFIO, it is blocked, and attached when a driver is
+ * bound.
  *
  * Context: process, may sleep; takes pviommu.lock.
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A user of VFIO ends while the host takes no device into any domain. The guest's kernel, which
-# must not fail at that, goes on: the device is blocked, and works again when a driver is bound
-# and the host takes it. Needs host_limits.sh at the host level and pvvm's --share.
+# The host takes no device into any domain while a user of VFIO ends, and while a device is found.
+# The guest's kernel, which must not fail at that, goes on: the device is blocked, and works again
+# when a driver is bound and the host takes it. Needs host_limits.sh at the host level and pvvm's
+# --share.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -29,8 +30,19 @@ user_ends_refused() {
 	return $status
 }
 
+# Without its driver, which would wait for it for a minute
+found_refused() {
+	unbind "$disk" && modprobe -r nvme && echo 1 >"/sys/bus/pci/devices/$disk/remove" &&
+		host_limit attach refuse || return
+	echo 1 >/sys/bus/pci/rescan
+	host_limit attach allow
+	[ -e "/sys/bus/pci/devices/$disk/iommu_group" ]
+}
+
+# said TIMES: and the kernel has not warned
 said() {
-	dmesg | grep "$disk: is blocked until a driver is bound" && return
+	[ "$(dmesg | grep -c "$disk: is blocked until a driver is bound")" = "$1" ] &&
+		! dmesg | grep 'WARNING: ' && return
 	dmesg | tail -n 20
 	return 1
 }
@@ -40,8 +52,11 @@ works() {
 }
 
 [ "$PVVM_SHARE" ] || skip_all "needs --share"
-plan 3
+plan 6
 check "a user of VFIO ends" user_ends_refused
-check "the guest's kernel says so" said
+check "the guest's kernel says so" said 1
 check "the disk works again" works
+check "the disk is found anew" found_refused
+check "the guest's kernel says so, again" said 2
+check "the disk works again, as before" works
 finish

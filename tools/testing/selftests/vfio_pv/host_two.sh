@@ -8,9 +8,13 @@
 # shellcheck source=lib/pause.sh
 . "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
 
+# Its QEMU removes the file with its number
 second_has_ended() {
-	[ -s "$PVVM_RUN/qemu2.pid" ] && ! kill -0 "$(<"$PVVM_RUN/qemu2.pid")" 2>/dev/null
+	[ "$second" ] || second=$(cat "$PVVM_RUN/qemu2.pid" 2>/dev/null)
+	[ "$second" ] && ! kill -0 "$second" 2>/dev/null
 }
+
+second=
 
 until [ -e "$PVVM_SHARE/two-kill" ] || second_has_ended; do
 	pause 0.5

@@ -7,6 +7,7 @@
 #include <linux/errno.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 
 #include <asm/ibt.h>
 #include <asm/linkage.h>
@@ -32,9 +33,15 @@ static int refuse_handle(struct kprobe *probe, struct pt_regs *regs)
 	return 1;
 }
 
+/* That there is one keeps the kernel from a probe that can't change where the CPU goes on */
+static void refuse_after(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+
 static struct kprobe refuse_probe = {
 	.symbol_name = REFUSED,
 	.pre_handler = refuse_handle,
+	.post_handler = refuse_after,
 };
 
 static int __init refuse_init(void)
@@ -45,6 +52,8 @@ static int __init refuse_init(void)
 static void __exit refuse_exit(void)
 {
 	unregister_kprobe(&refuse_probe);
+	/* A task that was interrupted in refuse_return() leaves it */
+	synchronize_rcu_tasks();
 }
 
 module_init(refuse_init);
