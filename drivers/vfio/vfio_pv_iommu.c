@@ -369,15 +369,17 @@ static int vfio_pv_fill_once(struct vfio_pv_domain *d)
 static int vfio_pv_empty_domain(struct vfio_pv_domain *d)
 {
 	struct vfio_pv_container *c = d->container;
+	unsigned long aperture = d->domain->geometry.aperture_end, end;
 	struct vfio_pv_dma *first, *last;
 
-	first = vfio_pv_dma_of(interval_tree_iter_first(&c->tree, 0, ULONG_MAX));
+	first = vfio_pv_dma_of(interval_tree_iter_first(&c->tree, 0, aperture));
 	if (!first)
 		return 0;
 	/* They do not overlap: the last one to start is the last one to end */
 	last = rb_entry(rb_last(&c->tree.rb_root), struct vfio_pv_dma, node.rb);
-	return pv_iommu_unmap(d->domain, first->node.start,
-			      last->node.last - first->node.start + 1);
+	/* With mediated devices only, there may be some that no domain can have */
+	end = min(last->node.last, aperture);
+	return pv_iommu_unmap(d->domain, first->node.start, end - first->node.start + 1);
 }
 
 /**

@@ -454,7 +454,9 @@ int main(int argc, char **argv)
 	while ((opt = getopt(argc, argv, "f:w")) != -1) {
 		if (opt == 'f') {
 			to.vm = strtoul(optarg, &end, 0);
-			to.gpa = *end == ':' ? strtoull(end + 1, &end, 0) : 0;
+			if (!to.vm || *end != ':' || !end[1])
+				return print_usage();
+			to.gpa = strtoull(end + 1, &end, 0);
 		} else if (opt == 'w') {
 			wait = true;
 		} else {

@@ -38,6 +38,7 @@
 #define ENTRIES		64	/* of the ring; few, so that a full one is seen */
 #define MAX_PAGES	1024
 #define MAX_WRITES	65536
+#define READ_TRIES	1000
 
 struct page {
 	__u64 gpa;
@@ -87,8 +88,16 @@ static void look(unsigned int i, __u64 gpa, __u64 size)
 		.size = size,
 	};
 
-	if (ioctl(server.fd, PVIOMMU_SERVER_READ, &req))
-		drop_page(i);
+	unsigned int tries;
+
+	/* The guest is changing types, or the host is short of memory: neither lasts */
+	for (tries = 0; ioctl(server.fd, PVIOMMU_SERVER_READ, &req); tries++) {
+		if ((errno != EAGAIN && errno != ENOMEM) || tries == READ_TRIES) {
+			drop_page(i);
+			return;
+		}
+		poll(NULL, 0, 1);
+	}
 }
 
 static void new_page(__u64 gpa)

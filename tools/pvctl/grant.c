@@ -103,7 +103,7 @@ static void grant_list(struct words *words)
 	const char *vm = word_take(words, "vm");
 
 	words_end(words);
-	nl_dump(PVIOMMU_ADMIN_CMD_GRANT_GET, vm ? to_number("vm", vm, UINT32_MAX) : 0,
+	nl_dump(PVIOMMU_ADMIN_CMD_GRANT_GET, vm ? (int64_t)to_number("vm", vm, UINT32_MAX) : NL_ALL,
 		show_grant);
 }
 

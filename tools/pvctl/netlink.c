@@ -104,12 +104,12 @@ int nl_talk(struct nlmsghdr *nlh, nl_message_fn fn)
 	return talk(nlh, on_message, &fn);
 }
 
-void nl_dump(uint8_t cmd, uint32_t vm, nl_message_fn fn)
+void nl_dump(uint8_t cmd, int64_t vm, nl_message_fn fn)
 {
 	struct nlmsghdr *nlh = nl_request(cmd, true);
 	int ret;
 
-	if (vm)
+	if (vm != NL_ALL)
 		mnl_attr_put_u32(nlh, PVIOMMU_ADMIN_A_VM, vm);
 	ret = nl_talk(nlh, fn);
 	if (ret)

@@ -51,8 +51,9 @@ typedef void (*nl_message_fn)(struct nlattr **attrs, const struct nlmsghdr *nlh)
 struct nlmsghdr *nl_request(uint8_t cmd, bool dump);
 /* Send it, and call @fn for each message of the answer. 0 or a negative errno */
 int nl_talk(struct nlmsghdr *nlh, nl_message_fn fn);
-/* Dump all objects, or those of VM @vm unless that is 0; exits on errors */
-void nl_dump(uint8_t cmd, uint32_t vm, nl_message_fn fn);
+#define NL_ALL	(-1)	/* of all VMs */
+/* Dump the objects of VM @vm, or NL_ALL; exits on errors */
+void nl_dump(uint8_t cmd, int64_t vm, nl_message_fn fn);
 
 uint32_t nl_u32(struct nlattr **attrs, int type);
 uint64_t nl_u64(struct nlattr **attrs, int type);

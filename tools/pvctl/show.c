@@ -83,7 +83,7 @@ static void show(struct words *words, uint8_t cmd, nl_message_fn fn)
 	const char *vm = word_take(words, "vm");
 
 	words_end(words);
-	nl_dump(cmd, vm ? to_number("vm", vm, UINT32_MAX) : 0, fn);
+	nl_dump(cmd, vm ? (int64_t)to_number("vm", vm, UINT32_MAX) : NL_ALL, fn);
 }
 
 void cmd_vm(struct words *words)

@@ -296,9 +296,10 @@ void pviommu_windows_leave(struct pviommu_vm *vm, struct pviommu_slot *slot)
 	lockdep_assert_held_write(&vm->mem_lock);
 
 	list_for_each_entry_safe(win, next, &vm->windows, entry) {
-		u64 last = win->gpa + ((u64)win->npages << PAGE_SHIFT) - 1;
+		u64 first = round_down(win->gpa, PAGE_SIZE);
+		u64 last = first + ((u64)win->npages << PAGE_SHIFT) - 1;
 
-		if (win->gpa <= slot->it.last && last >= slot->it.start)
+		if (first <= slot->it.last && last >= slot->it.start)
 			pviommu_window_close(vm, win);
 	}
 }

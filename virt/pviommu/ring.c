@@ -152,6 +152,8 @@ static void ring_serve(struct pviommu_vm *vm, struct pviommu_iface *iface,
 		ret = -EINVAL;
 		goto err_stop;
 	}
+	/* The ops up to prod are read after it */
+	smp_rmb();
 	before = ring->cons;
 	ret = ring_run(vm, iface, ring, prod, budget);
 	publish_events(vm, ring);

@@ -70,7 +70,7 @@
 /* Status values: the numbers of Linux, named so that any OS can use them */
 
 #define PVIOMMU_OK		0
-#define PVIOMMU_ENOENT		2	/* no such domain, endpoint, mapping or VM */
+#define PVIOMMU_ENOENT		2	/* no such domain, endpoint or mapping */
 #define PVIOMMU_EIO		5	/* the physical IOMMU refused */
 #define PVIOMMU_ENOMEM		12	/* host memory or RLIMIT_MEMLOCK exhausted */
 #define PVIOMMU_EACCES		13	/* not permitted: read-only memory, foreign VM */

@@ -45,7 +45,12 @@ static int set_type(struct vfiopv *c, unsigned int type)
 /* The groups decide which types can be set; VFIO_CHECK_EXTENSION does not tell. */
 static int set_best_type(struct vfiopv *c)
 {
-	return set_type(c, VFIO_PV_IOMMU) ? set_type(c, VFIO_TYPE1v2_IOMMU) : 0;
+	int ret = set_type(c, VFIO_PV_IOMMU);
+
+	/* These do not mean that the type is the wrong one */
+	if (!ret || ret == -EBUSY || ret == -ENOMEM || ret == -EINTR)
+		return ret;
+	return set_type(c, VFIO_TYPE1v2_IOMMU);
 }
 
 /* The kernel can't be asked which version of type 1 it is */

@@ -249,6 +249,9 @@ TEST_F(admin, unknown_vm_has_nothing)
 	EXPECT_STREQ("", self->text);
 	ASSERT_EQ(0, ctl("endpoint vm %u", self->id + 1000));
 	EXPECT_STREQ("", self->text);
+	/* No VM has this number */
+	ASSERT_EQ(0, ctl("vm vm 0"));
+	EXPECT_STREQ("", self->text);
 }
 
 TEST_F(admin, mistakes_on_the_command_line)

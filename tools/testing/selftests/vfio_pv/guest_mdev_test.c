@@ -300,6 +300,25 @@ TEST_F(mdev, last_real_group_goes)
 	EXPECT_EQ(0, state(self->fd).held);
 }
 
+/* A real group that can't have all mappings is refused, and nothing stays pinned because of it */
+TEST_F(mdev, real_group_does_not_fit)
+{
+	const __u64 last_page = -(__u64)PAGE;
+	long locked = guest_locked_kb();
+
+	vfio_dev_close(&self->g.dev);
+	ASSERT_EQ(0, guest_ioctl(self->g.dev.group, VFIO_GROUP_UNSET_CONTAINER, NULL));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, 0, self->buffer, PAGE, true));
+	ASSERT_EQ(0, vfio_map_dma(self->g.container, last_page, self->buffer, PAGE, true));
+	EXPECT_EQ(1, pin(self->fd, 0, 1, READ));
+	EXPECT_EQ(-EINVAL, vfio_group_set_container(self->g.dev.group, self->g.container));
+	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, last_page, PAGE, NULL));
+	EXPECT_EQ(0, vfio_unmap_dma(self->g.container, 0, PAGE, NULL));
+	EXPECT_EQ(0, state(self->fd).held);
+	EXPECT_EQ(locked, guest_locked_kb());
+	EXPECT_EQ(0, vfio_group_set_container(self->g.dev.group, self->g.container));
+}
+
 #define MAX_WITHOUT_PAGES	65535
 
 /*

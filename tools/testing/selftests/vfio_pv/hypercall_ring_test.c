@@ -184,6 +184,30 @@ TEST_F(ring, memory_leaves)
 	pv_exec(&vm->ring[0], pv_op(PVIOMMU_OP_NOP));
 }
 
+/* The last bytes of a page are no part of the next one, which leaves */
+TEST_F(ring, neighbour_leaves)
+{
+	struct pv_region next = {
+		.gpa = PV_HIGH + PV_HIGH_SIZE, .size = PV_2M, .hva = self->vm.rom.hva,
+		.writable = true,
+	};
+	const __u64 at = next.gpa - sizeof(struct pviommu_ring_hdr);
+	struct pv_vm *vm = &self->vm;
+	struct pviommu_ring_hdr *hdr = pv_mem(vm, at);
+	struct pv_ring *r = &vm->ring[0];
+
+	ASSERT_EQ(0, pv_region_map(vm, &next));
+	pv_start_prepare(vm, 1, 3);
+	*hdr = (struct pviommu_ring_hdr) { .cookie = vm->cookie };
+	pv_start_descs(vm)[0].hdr = at;
+	ASSERT_EQ(PVIOMMU_OK, pv_command(vm, PVIOMMU_CMD_START, PV_AT_START));
+	r->hdr = hdr;
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	ASSERT_EQ(0, pv_region_unmap(vm, &next));
+	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
+	EXPECT_EQ(0, hdr->error);
+}
+
 TEST_F(ring, over_two_regions)
 {
 	struct pv_region next = {
