@@ -38,7 +38,7 @@
 #define ENTRIES		64	/* of the ring; few, so that a full one is seen */
 #define MAX_PAGES	1024
 #define MAX_WRITES	65536
-#define READ_TRIES	1000
+#define READ_TRIES	50	/* a millisecond each: the host does not wait long for a server */
 
 struct page {
 	__u64 gpa;
@@ -87,7 +87,6 @@ static void look(unsigned int i, __u64 gpa, __u64 size)
 		.addr = (unsigned long)server.pages[i]->data + gpa % PAGE,
 		.size = size,
 	};
-
 	unsigned int tries;
 
 	/* The guest is changing types, or the host is short of memory: neither lasts */

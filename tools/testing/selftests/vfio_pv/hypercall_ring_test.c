@@ -196,6 +196,7 @@ TEST_F(ring, neighbour_leaves)
 	struct pviommu_ring_hdr *hdr = pv_mem(vm, at);
 	struct pv_ring *r = &vm->ring[0];
 
+	ASSERT_EQ(0, pv_region_unmap(vm, &vm->rom));
 	ASSERT_EQ(0, pv_region_map(vm, &next));
 	pv_start_prepare(vm, 1, 3);
 	*hdr = (struct pviommu_ring_hdr) { .cookie = vm->cookie };
@@ -205,7 +206,7 @@ TEST_F(ring, neighbour_leaves)
 	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
 	ASSERT_EQ(0, pv_region_unmap(vm, &next));
 	pv_exec(r, pv_op(PVIOMMU_OP_NOP));
-	EXPECT_EQ(0, hdr->error);
+	EXPECT_EQ(2, hdr->cons);
 }
 
 TEST_F(ring, over_two_regions)
