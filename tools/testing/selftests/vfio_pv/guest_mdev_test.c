@@ -306,6 +306,8 @@ TEST_F(mdev, real_group_does_not_fit)
 	const __u64 last_page = -(__u64)PAGE;
 	long locked = guest_locked_kb();
 
+	if (!guest_has_backend())
+		SKIP(return, "type1 takes the group, and maps the last page nowhere");
 	vfio_dev_close(&self->g.dev);
 	ASSERT_EQ(0, guest_ioctl(self->g.dev.group, VFIO_GROUP_UNSET_CONTAINER, NULL));
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, 0, self->buffer, PAGE, true));
