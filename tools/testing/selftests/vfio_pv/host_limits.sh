@@ -3,7 +3,8 @@
 #
 # The host level's part of guest_stop_test and guest_refused.sh, run beside the guests: sets a
 # limit of the host, "NAME VALUE", whenever the guest asks for it. "attach refuse" has the host
-# refuse to attach devices to domains, until "attach allow".
+# refuse to attach devices to domains, until "attach allow". What can't be set stays asked for,
+# which the guest's test does not wait for for ever.
 
 # shellcheck source=lib/pause.sh
 . "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
@@ -21,8 +22,7 @@ while :; do
 		case $name in
 		attach) attach "$value" ;;
 		*) echo "$value" >"/sys/module/pviommu_host/parameters/$name" ;;
-		esac
-		rm "$PVVM_SHARE/limit-ask"
+		esac && rm "$PVVM_SHARE/limit-ask"
 	fi
 	pause 0.2
 done
