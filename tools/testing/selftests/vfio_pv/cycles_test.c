@@ -14,6 +14,7 @@
 #include <linux/vfio.h>
 
 #include "lib/edu.h"
+#include "lib/now.h"
 #include "lib/pv_test.h"
 
 #define IOVA		0x10000000ULL
@@ -215,8 +216,10 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 	struct vfio_dev *dev = &self->vm.dev[0].vfio;
 	__u64 *mem = pv_mem(&self->vm, TARGET);
 	struct pv_usage idle;
-	int i, resets = 0;
+	int i, resets = 0, quick = 0;
+	__u64 begun;
 	__u32 dom;
+	bool busy;
 
 	ASSERT_EQ(0, pv_vm_open_rest(&self->vm));
 	if (!edu_is(dev))
@@ -229,21 +232,29 @@ TEST_F_TIMEOUT(cycles, device_is_reset, LONG)
 		ASSERT_TRUE(edu_to_ram(dev, IOVA, 0, 64));
 		*mem = ~0ULL;
 		ASSERT_TRUE(busy_once(&self->vm, dom));
+		begun = now_ns();
 		ASSERT_TRUE(edu_to_ram_begin(dev, IOVA, 0, 64));
-		EXPECT_TRUE(edu_is_busy(dev));
+		busy = edu_is_busy(dev);
 		if (!ioctl(dev->fd, VFIO_DEVICE_RESET))
 			resets++;
 		else
 			ASSERT_EQ(0, vfio_dev_enable(dev, true, false));
-		EXPECT_FALSE(pv_running(&self->vm));
-		EXPECT_TRUE(edu_wait(dev));
-		EXPECT_EQ(~0ULL, *mem);
+		/* The device takes 100 ms. If we were slower, it was done before. */
+		if (now_ns() - begun < 80 * MS) {
+			quick++;
+			EXPECT_TRUE(busy);
+			EXPECT_FALSE(pv_running(&self->vm));
+			EXPECT_TRUE(edu_wait(dev));
+			EXPECT_EQ(~0ULL, *mem);
+		}
 		/* The first START has changed how much is charged in advance */
 		if (!i)
 			idle = pv_usage_get();
 		pv_expect_unchanged(&idle);
 	}
-	TH_LOG("%d times, %d by a reset, the others by bus mastering", i, resets);
+	EXPECT_LT(0, quick);
+	TH_LOG("%d times, %d in the midst of DMA, %d by a reset, the others by bus mastering", i,
+	       quick, resets);
 }
 
 TEST_HARNESS_MAIN

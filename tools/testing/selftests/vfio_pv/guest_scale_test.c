@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +42,19 @@ FIXTURE_SETUP(scale)
 	guest_setup_window(&self->g, &self->window);
 }
 
+static bool set_huge_pages(unsigned int nr)
+{
+	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
+	bool good = fd >= 0 && dprintf(fd, "%u", nr) > 0;
+
+	close(fd);
+	return good;
+}
+
 FIXTURE_TEARDOWN(scale)
 {
 	guest_vfio_close(&self->g);
+	EXPECT_TRUE(set_huge_pages(0));
 }
 
 /* The same page MANY times, each 4 KiB mapping apart from the next one */
@@ -82,15 +91,6 @@ TEST_F_TIMEOUT(scale, more_mappings_than_type1, 1800)
 	EXPECT_EQ(before.mappings, after.mappings);
 	EXPECT_EQ(1, dma_refused(&self->g.dev, GUEST_IOVA + 2 * (MANY - 1) * PAGE, page,
 				 &self->window));
-}
-
-static bool stay_here(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	return !sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
 /* How many pages are adjacent to the page before; 1 if that can't be told */
@@ -140,7 +140,7 @@ TEST_F(scale, kicks_for_64m_scattered)
 	int i;
 
 	/* Each CPU has a ring of its own */
-	ASSERT_TRUE(stay_here());
+	ASSERT_TRUE(guest_stay_here());
 	ASSERT_NE(NULL, memory);
 	ASSERT_EQ(0, guest_stats(&before));
 	ASSERT_EQ(0, vfio_map_dma(self->g.container, GUEST_IOVA, memory, SIZE_64M, true));
@@ -174,19 +174,6 @@ TEST_F(scale, kicks_for_64m_scattered)
 	EXPECT_EQ(before.pages_pinned, after.pages_pinned);
 }
 
-/*
- * Huge pages: an op for each piece of contiguous memory, of which there are at most as many as
- * huge pages.
- */
-static bool set_huge_pages(unsigned int nr)
-{
-	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
-	bool good = fd >= 0 && dprintf(fd, "%u", nr) > 0;
-
-	close(fd);
-	return good;
-}
-
 static void *huge_memory(size_t size)
 {
 	void *memory;
@@ -217,6 +204,7 @@ static int contiguous_pieces(const char *memory, size_t size)
 	return at < size ? 0 : pieces;
 }
 
+/* An op for each piece of contiguous memory, of which there are at most as many as huge pages */
 TEST_F(scale, ops_for_64m_of_huge_pages)
 {
 	struct guest_stats before, mapped, after;
@@ -248,7 +236,6 @@ TEST_F(scale, ops_for_64m_of_huge_pages)
 	EXPECT_EQ(2, ops(&mapped, &after));
 	EXPECT_EQ(before.pages_mapped, after.pages_mapped);
 	munmap(memory, SIZE_64M);
-	EXPECT_TRUE(set_huge_pages(0));
 }
 
 /* What this process and the host have pinned is what is mapped. */

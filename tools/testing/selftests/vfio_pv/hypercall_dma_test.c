@@ -456,7 +456,7 @@ static bool faults_are_reported(struct pv_vm *vm)
 	for (i = 0; i < 100 && !heard; i++) {
 		while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
 			line[n] = 0;
-			heard |= !!strstr(line, "AMD-Vi: ");
+			heard |= !!strstr(line, "AMD-Vi: Event logged");
 		}
 		usleep(10000);
 	}
@@ -476,7 +476,7 @@ TEST_F(dma, fault_event)
 		SKIP(return, "this IOMMU, emulated perhaps, reports no faults");
 	pv_attach(self->r, self->vm.dev[0].id, self->dom);
 	ASSERT_TRUE(edu_to_ram(&self->vm.dev[0].vfio, IOVA, 0, 8));
-	for (i = 0; i < 200 && !pv_event_next(&self->vm, &ev); i++)
+	for (i = 0; i < 1000 && !pv_event_next(&self->vm, &ev); i++)
 		usleep(10000);
 	EXPECT_EQ(PVIOMMU_EV_FAULT, ev.type);
 	EXPECT_EQ(0, ev.flags & ~PVIOMMU_EV_F_WRITE);

@@ -9,6 +9,7 @@
 
 #include <linux/vfio.h>
 
+#include "lib/guest_ram.h"
 #include "lib/pv_fault.h"
 #include "lib/pv_snap.h"
 #include "lib/pv_test.h"
@@ -106,8 +107,8 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 		}
 	}
 	pv_fault_report("RESET", &sweep);
-	/* Each page is pinned in the middle of RESET */
-	EXPECT_LT(LOW_SIZE / PV_PAGE, sweep.count[PV_FAULT_ENGINE]);
+	/* In the middle of RESET each chunk of 2 MiB at most is charged, pinned and mapped */
+	EXPECT_LT(3 * (LOW_SIZE + PV_HIGH_SIZE) / PV_2M, sweep.count[PV_FAULT_ENGINE]);
 	pv_start(&self->vm, 1, 7);
 }
 
@@ -186,6 +187,15 @@ TEST_F_TIMEOUT(fault, unmap_dma, 3600)
 	EXPECT_LT(0, pv_fault_report("UNMAP_DMA", &sweep));
 }
 
+static bool is_one_large_page(const char *hva)
+{
+	__u64 first = ram_gpa_of(hva), at;
+
+	for (at = 0; at < PV_2M && first + at == ram_gpa_of(hva + at); at += PV_PAGE)
+		;
+	return at == PV_2M && !(first % PV_2M);
+}
+
 /*
  * Half of a large page leaves. The other half stays mapped by small pages. If the IOMMU's table
  * could not be changed, all of the page is unmapped, and the event names all of it.
@@ -204,8 +214,10 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 	struct pv_fault_sweep sweep;
 	struct pviommu_event ev;
 	__u64 iova = PV_SNAP_FREE, left;
+	bool large;
 
 	memset(hva, 1, PV_2M);
+	large = is_one_large_page(hva);
 	ASSERT_EQ(0, pv_region_map(&self->vm, &half));
 	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	ASSERT_TRUE(pv_snap_home(self->r, self->ep));
@@ -239,7 +251,10 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 	}
 	pv_fault_report("UNMAP_DMA of a part", &sweep);
 	EXPECT_LT(0, in_part);
-	EXPECT_LT(0, whole);
+	/* A kernel that is short of large pages gives small ones, which can go one by one */
+	if (!large)
+		TH_LOG("there was no large page");
+	EXPECT_LT(0, whole + !large);
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &rest));
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, &half));
 }

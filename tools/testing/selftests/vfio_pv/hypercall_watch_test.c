@@ -788,6 +788,7 @@ TEST_F(watch, type_of_the_interface)
 struct writer {
 	struct pv_vcpu *cpu;
 	__u64 gpa;
+	bool go;
 	bool failed;
 	bool done;
 };
@@ -797,6 +798,8 @@ static void *add_all(void *arg)
 	struct writer *w = arg;
 	unsigned int i;
 
+	while (!__atomic_load_n(&w->go, __ATOMIC_RELAXED))
+		;
 	for (i = 0; i < PAGES && !w->failed; i++) {
 		__u64 entry = (TARGET + (i ^ 1) * PV_PAGE) | PV_ENTRY_RW;
 
@@ -817,10 +820,11 @@ TEST_F(watch, race)
 	memset(pv_mem(&self->vm, SPARE), 0, PV_PAGE);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, add_all, &w));
 	for (i = 0; i < 100 || !__atomic_load_n(&w.done, __ATOMIC_RELAXED); i++) {
-		beside += !__atomic_load_n(&w.done, __ATOMIC_RELAXED);
+		beside += w.go && !__atomic_load_n(&w.done, __ATOMIC_RELAXED);
 		*link = i % 2 ? 0 : SPARE | PV_ENTRY_RW;
 		EXPECT_EQ(PVIOMMU_OK, i % 3 ? __pv_inv(&self->vm.ring[1], self->dom) :
 			  __pv_inv_page(&self->vm.ring[1], self->dom, IOVA, 2 * PV_2M));
+		__atomic_store_n(&w.go, true, __ATOMIC_RELAXED);
 	}
 	pthread_join(thread, NULL);
 	EXPECT_FALSE(w.failed);

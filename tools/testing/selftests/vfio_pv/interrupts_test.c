@@ -14,6 +14,10 @@
 
 #include "lib/vfio_dev.h"
 
+/* An emulated machine may stand still for a while */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	900
+
 #define PERMISSION	"/sys/module/%s/parameters/allow_unsafe_interrupts"
 
 /* The driver of the devices at each level, and the module that decides about them */

@@ -167,7 +167,6 @@ TEST_F(apart, quotas_are_used_up)
 
 #define SAMPLES		100000
 #define TRIES		10
-#define MS		1000000ULL	/* in ns */
 #define WAITED		MS
 /* Measure for at least this long, and until A has completed two rounds; but no longer than MAX */
 #define MEASURE		(500 * MS)

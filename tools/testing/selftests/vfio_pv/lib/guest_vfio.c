@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,4 +247,13 @@ long long guest_kicks(const struct guest_stats *from, const struct guest_stats *
 {
 	return to->kicks_tracked + to->kicks_config - from->kicks_tracked -
 	       from->kicks_config - 1;
+}
+
+bool guest_stay_here(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	return !sched_setaffinity(0, sizeof(cpus), &cpus);
 }

@@ -68,4 +68,7 @@ int guest_stats(struct guest_stats *stats);
 /* Doorbells from @from to @to, without the one that reading @from took */
 long long guest_kicks(const struct guest_stats *from, const struct guest_stats *to);
 
+/* Bind this thread to the CPU that it is on */
+bool guest_stay_here(void);
+
 #endif /* GUEST_VFIO_H */

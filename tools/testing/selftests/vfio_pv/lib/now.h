@@ -8,6 +8,8 @@
 #include <time.h>
 #include <linux/types.h>
 
+#define MS	1000000ULL	/* in ns */
+
 /* CLOCK_MONOTONIC, in ns */
 static inline __u64 now_ns(void)
 {

@@ -231,6 +231,7 @@ static struct {
 	{ "max_domains", "" },
 	{ "max_events", "" },
 	{ "max_mappings", "" },
+	{ "max_pasids", "" },
 	{ "max_slots", "" },
 	{ "release_ms", "" },
 	{ "server_timeout_ms", "" },
