@@ -131,9 +131,10 @@ wait_outer() {
 	HELPERS+=("$timer")
 	wait -n -p ended "$OUTER_PID" "$timer" 2>/dev/null
 	if [ "$ended" = "$timer" ]; then
-		TIMED_OUT=1
 		ask_stalled
-		kill -KILL "$OUTER_PID"
+		# Unless it has come to its end meanwhile
+		[ -s "$CTL/status" ] || TIMED_OUT=1
+		kill -KILL "$OUTER_PID" 2>/dev/null
 	else
 		kill "$timer" 2>/dev/null
 	fi

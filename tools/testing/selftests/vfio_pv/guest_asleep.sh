@@ -107,7 +107,14 @@ host_has() {
 	done
 }
 
-# What was unmapped may be flushed a moment later
+# What was unmapped may be flushed a moment later: the same twice
+host_has_settled() {
+	host_has >/tmp/host-has
+	until sleep 1 && host_has | cmp -s /tmp/host-has -; do
+		host_has >/tmp/host-has
+	done
+}
+
 host_has_as_before() {
 	local n=0
 
@@ -147,7 +154,7 @@ no_op_failed() {
 
 echo on >/proc/sys/kernel/printk_devkmsg
 check "written" write_data
-host_has >/tmp/host-has
+host_has_settled
 check "slept" go_to_sleep
 check "the interface has started anew" started_anew
 check "what was written is there" read_data

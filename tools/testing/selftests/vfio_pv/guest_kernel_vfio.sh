@@ -36,6 +36,7 @@ run() {
 }
 
 huge_pages() {
+	echo 1 >/proc/sys/vm/compact_memory
 	echo 8 >/proc/sys/vm/nr_hugepages
 	[ "$(cat /proc/sys/vm/nr_hugepages)" = 8 ]
 }

@@ -33,20 +33,31 @@ has_carrier() {
 }
 
 dhcp() {
-	busybox udhcpc -n -q -f -i "$nic" -s /bin/true 2>&1 | grep "lease of 10.0.2."
+	busybox udhcpc -t 30 -n -q -f -i "$nic" -s /bin/true 2>&1 | grep "lease of 10.0.2."
 }
 
 set_address() {
 	busybox ip addr add 10.0.2.77/24 dev "$nic"
 }
 
-# All packets must be answered.
+# How many answers the kernel has got
+replies() {
+	awk '$1 == "Icmp:" { if (n) print $n; else for (n = NF; $n != "InEchoReps"; n--); }' \
+		/proc/net/snmp
+}
+
+replies_are() {
+	[ "$(replies)" = "$1" ]
+}
+
+# All packets must be answered. The program does not wait long for the last answer.
 ping_gateway() {
-	local size
+	local size all
 
 	for size in 1 64 700 1472 8000; do
-		busybox ping -c 20 -i 0.05 -W 5 -s $size $gateway |
-			grep -q ' 20 packets received' || { echo "size $size"; return 1; }
+		all=$(($(replies) + 20))
+		busybox ping -c 20 -i 0.05 -s $size $gateway >/dev/null
+		until_true 10 replies_are $all || { echo "size $size"; return 1; }
 	done
 }
 

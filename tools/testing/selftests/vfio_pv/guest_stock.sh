@@ -74,6 +74,11 @@ dpdk_receives() {
 	grep -q 'RX-packets: [1-9]' /tmp/dpdk/log
 }
 
+# dpdk_receives_or_ends PID
+dpdk_receives_or_ends() {
+	dpdk_receives || ! kill -0 "$1" 2>/dev/null
+}
+
 # dpdk_forwards BDF BDF OPTION..: two ports on one wire; each sends what the other one
 # receives
 dpdk_forwards() {
@@ -81,13 +86,15 @@ dpdk_forwards() {
 
 	shift 2
 	pvvm-bind vfio-pci "$bdf" "$bdf2" || return
-	mkdir -p /tmp/dpdk
+	mkdir -p /tmp/dpdk && rm -f /tmp/dpdk/log
+	# It ends with its standard input, which this one never does
 	XDG_RUNTIME_DIR=/tmp/dpdk dpdk-testpmd -l 0,1 --iova-mode=va "$@" \
 		-a "$bdf" -a "$bdf2" -- \
 		--total-num-mbufs=2048 --tx-first --no-mlockall --stats-period 2 \
-		>/tmp/dpdk/log 2>&1 < <(sleep 200) &
+		>/tmp/dpdk/log 2>&1 <&"$_NOTHING" &
 	pid=$!
-	until_true 180 dpdk_receives || { tail -n 40 /tmp/dpdk/log; status=1; }
+	until_true 180 dpdk_receives_or_ends $pid
+	dpdk_receives || { tail -n 40 /tmp/dpdk/log; status=1; }
 	kill -9 $pid
 	wait $pid 2>/dev/null
 	return $status

@@ -52,4 +52,5 @@ once=$(failed)
 check "the other guest's QEMU is killed" killed
 check "pages flushed and not, after that" flushes
 check "the other guest's work makes no operation fail" same_ops_fail
+[ $FAILED != 0 ] || echo good >"$PVVM_SHARE/verdict"
 finish

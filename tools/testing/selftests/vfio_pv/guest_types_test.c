@@ -547,7 +547,7 @@ TEST_F(types, server_that_sleeps_is_dropped_by_an_op)
 
 	be_impatient();
 	ASSERT_EQ(0, set_all(&self->mem, 1));
-	send_to_sleep(&thread, "sleep 5000");
+	send_to_sleep(&thread, "sleep 15000");
 	for (round = 0; round < 20 && !ret; round++)
 		ret = set_all(&self->mem, round % 2);
 	EXPECT_EQ(-ENOENT, ret);
@@ -588,7 +588,7 @@ TEST_F(types, writes_wait_for_a_server_that_sleeps)
 
 	be_impatient();
 	ASSERT_EQ(0, set_all(&self->mem, 1));
-	send_to_sleep(&thread, "sleep 8000");
+	send_to_sleep(&thread, "sleep 15000");
 	ASSERT_TRUE(start(w, &self->mem, ~0U));
 	pthread_join(thread, NULL);
 	stop(w);

@@ -33,18 +33,15 @@ skip_all() {
 # check NAME COMMAND..: the test passes if the command succeeds. It does not run in a
 # subshell, so variables that it sets stay, and it can wait for jobs of the script.
 check() {
-	local name=$1 start=$SECONDS
+	local name=$1 start=$SECONDS verdict=ok
 
 	shift
 	TESTS=$((TESTS + 1))
-	if "$@" >"$CHECK_LOG" 2>&1; then
-		echo "ok $TESTS $name"
-	else
-		echo "not ok $TESTS $name"
-		FAILED=$((FAILED + 1))
-	fi
+	"$@" >"$CHECK_LOG" 2>&1 || verdict="not ok"
 	[ $((SECONDS - start)) -lt 3 ] || say "took $((SECONDS - start)) s"
-	sed 's/^/# /' "$CHECK_LOG"
+	sed -e 's/^/# /' -e '$a\' "$CHECK_LOG"
+	echo "$verdict $TESTS $name"
+	[ "$verdict" = ok ] || FAILED=$((FAILED + 1))
 }
 
 # skip NAME WHY: in the place of a check
