@@ -122,6 +122,19 @@ ask_stalled() {
 	done
 }
 
+# Is it about to come to its end, late?
+ends_now() {
+	local n
+
+	[ -s "$CTL/status" ] || return 1
+	for n in $(seq 20); do
+		# This link is gone when the process has ended, though nobody has waited for it
+		[ -e "/proc/$OUTER_PID/exe" ] || return 0
+		sleep 1 8>&-
+	done
+	return 1
+}
+
 wait_outer() {
 	local timer ended
 
@@ -132,8 +145,7 @@ wait_outer() {
 	wait -n -p ended "$OUTER_PID" "$timer" 2>/dev/null
 	if [ "$ended" = "$timer" ]; then
 		ask_stalled
-		# Unless it has come to its end meanwhile
-		[ -s "$CTL/status" ] || TIMED_OUT=1
+		ends_now || TIMED_OUT=1
 		kill -KILL "$OUTER_PID" 2>/dev/null
 	else
 		kill "$timer" 2>/dev/null

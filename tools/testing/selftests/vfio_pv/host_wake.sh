@@ -11,10 +11,10 @@ sleeps() {
 	[[ $(pvvm-qmp query-status 2>/dev/null) == *'"suspended"'* ]]
 }
 
-# An alarm that is yet to come has come in between
+# In between, an alarm that is yet to come has come; a second sleep may begin, and be short
 while :; do
 	pause 10
 	if sleeps && pause 10 && sleeps; then
-		pvvm-qmp system_wakeup
+		pvvm-qmp system_wakeup >/dev/null && echo "# woken by its QEMU"
 	fi
 done

@@ -135,7 +135,10 @@ host_same() {
 host_limit() {
 	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"
 	mv "$PVVM_SHARE/limit-ask.new" "$PVVM_SHARE/limit-ask"
-	until_true 60 test ! -e "$PVVM_SHARE/limit-ask"
+	until_true 60 test ! -e "$PVVM_SHARE/limit-ask" && return
+	# It must not be set later, for another test
+	rm -f "$PVVM_SHARE/limit-ask"
+	return 1
 }
 
 # until_true SECONDS COMMAND..: try until it succeeds. A busy emulated machine has ten times as
