@@ -110,7 +110,7 @@ end_programs() {
 
 	for dir in /proc/[0-9]*; do
 		pid=${dir#/proc/}
-		case $pid in 1 | "$PUMP") continue ;; esac
+		case $pid in 1 | "$PUMP" | "${BEAT:-}") continue ;; esac
 		[ -e "$dir/exe" ] && kill -9 "$pid" 2>/dev/null
 	done
 }

@@ -18,6 +18,18 @@ power_off() {
 	poweroff -f
 }
 
+# A count that goes up as long as this level's processor works: see watch_beat. It goes on
+# after the end of all other programs.
+beat() {
+	local n=0
+
+	while :; do
+		n=$((n + 1))
+		echo $n >/ctl/beat
+		sleep 20
+	done
+}
+
 fail() {
 	echo "host level: $*" >/ctl/error
 	dmesg >/ctl/host-dmesg.log
@@ -36,6 +48,8 @@ finish() {
 set_up() {
 	set_up_kernel || power_off
 	stage "kernel and modules up"
+	beat &
+	BEAT=$!
 	start_cpus
 	build_root
 	set_environment

@@ -4,6 +4,9 @@
 # The outer QEMU: its command line, running it, and what to report when it stalls.
 
 TIMED_OUT=0
+STOOD_STILL=0
+# Seconds without a sign of life from the host level
+STILL_MAX=${PVVM_STILL_MAX:-300}
 HELPERS=()
 
 stop_helpers() {
@@ -69,6 +72,7 @@ outer_command() {
 	OUTER+=(-chardev "socket,id=monitor,path=$TMP/monitor.sock,server=on,wait=off"
 		-mon "chardev=monitor,mode=control"
 		-chardev "socket,id=ttyS1,path=$TMP/monitor.sock" -serial chardev:ttyS1)
+	OUTER+=(-qmp "unix:$TMP/qmp.sock,server=on,wait=off")
 	share_9p root / ,readonly=on
 	share_9p ctl "$CTL"
 	[ -z "$SHARE" ] || share_9p share "$SHARE"
@@ -135,21 +139,59 @@ ends_now() {
 	return 1
 }
 
+# Ends when the host level has not counted on for long. Its kernel would report a loop or a
+# lock of its own, as long as its processor takes interrupts.
+watch_beat() {
+	local last="" now since=$SECONDS
+
+	while sleep 10; do
+		now=$(cat "$CTL/beat" 2>/dev/null)
+		if [ "$now" != "$last" ]; then
+			last=$now
+			since=$SECONDS
+		fi
+		[ -z "$now" ] || [ $((SECONDS - since)) -lt "$STILL_MAX" ] || return
+	done
+}
+
+# Log where the host level stands: twice, to tell whether it moves at all
+log_still() {
+	local i
+
+	for i in 1 2; do
+		PVVM_RUN=$TMP timeout 30 "$PVVM_DIR/level/pvvm-qmp" "hmp info registers -a"
+		sleep 2
+	done 2>&1 8>&- | sed 's/\\r\\n/\n/g' >"$TMP/host-still.log"
+}
+
+# end_outer WHY: the time is up, or nothing happens any more
+end_outer() {
+	case $1 in
+	still) log_still ;;
+	*) ask_stalled ;;
+	esac
+	if ! ends_now; then
+		TIMED_OUT=1
+		[ "$1" != still ] || [ -s "$CTL/status" ] || STOOD_STILL=1
+	fi
+	kill -KILL "$OUTER_PID" 2>/dev/null
+}
+
 wait_outer() {
-	local timer ended
+	local timer beat ended
 
 	# shellcheck disable=SC2153 # not TIMED_OUT
 	sleep "$TIMEOUT" 8>&- &
 	timer=$!
-	HELPERS+=("$timer")
-	wait -n -p ended "$OUTER_PID" "$timer" 2>/dev/null
-	if [ "$ended" = "$timer" ]; then
-		ask_stalled
-		ends_now || TIMED_OUT=1
-		kill -KILL "$OUTER_PID" 2>/dev/null
-	else
-		kill "$timer" 2>/dev/null
-	fi
+	watch_beat >/dev/null 2>&1 8>&- &
+	beat=$!
+	HELPERS+=("$timer" "$beat")
+	wait -n -p ended "$OUTER_PID" "$timer" "$beat" 2>/dev/null
+	case $ended in
+	"$timer") end_outer time ;;
+	"$beat") end_outer still ;;
+	esac
+	kill "$timer" "$beat" 2>/dev/null
 	wait "$OUTER_PID" 2>/dev/null
 }
 
@@ -189,7 +231,12 @@ last_stage() {
 report_stall() {
 	local log
 
-	say "no end after $TIMEOUT s; last stage: $(last_stage)"
+	if [ $STOOD_STILL = 1 ]; then
+		say "no sign of life for $STILL_MAX s; last stage: $(last_stage)"
+		grep -ao 'RIP=.*\|^CPU#.*' "$TMP/host-still.log" >&2
+	else
+		say "no end after $TIMEOUT s; last stage: $(last_stage)"
+	fi
 	for log in "$TMP/host-console.log" "$CTL"/guest*-console.log; do
 		[ -s "$log" ] || continue
 		say "last lines of ${log##*/}:"
