@@ -3,7 +3,8 @@
 #
 # Two guests at the same time, with an edu device each. The first one maps and unmaps until
 # host_two.sh kills its QEMU; the second one uses its device meanwhile and afterwards. Needs
-# pvvm's --guests 2, --guest-may-die and --share.
+# pvvm's --guests 2, --guest-may-die and --share. What the first one does is told by the host's
+# counters: host_two.sh makes "two-busy" when it is at work, and "two-killed" if it still was.
 
 # shellcheck source=lib/guest.sh
 . "$(dirname "$(readlink -f "$0")")/lib/guest.sh"
@@ -14,7 +15,6 @@ bdf=$(device edu) || skip_all "no edu device"
 # The first guest prints no test results: it is killed before it could end
 if [ "$PVVM_GUEST" = 1 ]; then
 	pvvm-bind vfio-pci "$bdf"
-	touch "$PVVM_SHARE/two-busy"
 	guest_map_load 0 16
 	sleep 600
 fi
@@ -49,7 +49,7 @@ check "the other guest is at work" until_true 120 test -e "$PVVM_SHARE/two-busy"
 at_start=$(failed)
 check "pages flushed and not, beside it" flushes
 once=$(failed)
-check "the other guest's QEMU is killed" killed
+check "the other guest's QEMU is killed in the midst of its work" killed
 check "pages flushed and not, after that" flushes
 check "the other guest's work makes no operation fail" same_ops_fail
 [ $FAILED != 0 ] || echo good >"$PVVM_SHARE/verdict"

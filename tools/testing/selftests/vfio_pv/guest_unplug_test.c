@@ -244,6 +244,18 @@ static const char *dma(const struct vfio_dev *edu, struct pv_vm *vm, __u64 iova)
 	return edu_from_ram(edu, IOVA, 0, LEN) && edu_to_ram(edu, iova, 0, LEN) ? from : NULL;
 }
 
+/* Is the device kept from reading @page by @iova? Its own buffer holds other data before. */
+static bool cant_read(const struct vfio_dev *edu, struct pv_vm *vm, __u64 iova, const char *page)
+{
+	char *stays = pv_mem(vm, STAYS);
+
+	memset(stays, ~page[0], LEN);
+	if (!edu_from_ram(edu, IOVA, 0, LEN) || !edu_from_ram(edu, iova, 0, LEN) ||
+	    !edu_to_ram(edu, IOVA, 0, LEN))
+		return false;
+	return memcmp(stays, page, LEN);
+}
+
 static bool wait_for(struct pv_vm *vm, __u16 type, struct pviommu_event *ev)
 {
 	while (pv_event_wait(vm, ev, WAIT_MS))
@@ -298,6 +310,10 @@ TEST_F_TIMEOUT(unplug, memory_goes_and_its_mapping_with_it, 1800)
 	memset(seen, 0x5a, LEN);
 	ASSERT_NE(NULL, dma(self->edu, &self->vm, GONE));
 	EXPECT_EQ(0, memcmp(seen, page, LEN));
+	EXPECT_TRUE(cant_read(self->edu, &self->vm, GONE, page));
+	/* cant_read() finds what can be read */
+	pv_map(self->r, self->dom, GONE, gpa, PV_PAGE, PV_RW);
+	EXPECT_FALSE(cant_read(self->edu, &self->vm, GONE, page));
 	/* The other mapping works as before */
 	data = dma(self->edu, &self->vm, IOVA + PV_PAGE / 2);
 	ASSERT_NE(NULL, data);

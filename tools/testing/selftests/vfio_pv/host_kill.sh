@@ -5,20 +5,14 @@
 # in the middle of that, once the guest has made the file "kill". host_clean.sh checks that
 # nothing is left.
 
-# shellcheck source=lib/pause.sh
-. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+# shellcheck source=lib/host.sh
+. "$(dirname "$(readlink -f "$0")")/lib/host.sh"
 
-# The counters of the only VM
-counter() {
-	awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/pviommu/vm*/stats
-}
-
-enough() {
-	[ -e "$PVVM_SHARE/kill" ] && [ "$(counter mappings)" -ge 8 ] && [ "$(counter ops)" -ge 2000 ]
-}
-
-until enough 2>/dev/null; do
+until [ -e "$PVVM_SHARE/kill" ] && vm=$(vm_of 1) && [ "$vm" ]; do
 	pause 0.5
 done
-echo "# killed with $(counter mappings) mappings, $(counter pages_pinned) pages pinned, after $(counter ops) operations"
-kill -9 "$(cat "$PVVM_RUN/qemu.pid")"
+until is_at_work "$vm" 2>/dev/null; do
+	pause 0.5
+done
+echo "# killed with $(work_of "$vm")"
+kill -9 "$(pid_of 1)" && touch "$PVVM_SHARE/killed"

@@ -12,19 +12,8 @@
 #   kill GUEST                       kill its QEMU
 #   resident GUEST                   resident memory of its QEMU, KiB
 
-# shellcheck source=lib/pause.sh
-. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
-
-# If it is run from the source tree, the programs are elsewhere
-pvctl=${PVCTL:-$(dirname "$0")/../../../../build/user/pvctl/pvctl}
-
-pid_of() {
-	cat "$PVVM_RUN/qemu${1#1}.pid"
-}
-
-vm_of() {
-	"$pvctl" vm | awk -v pid="$(pid_of "$1")" '$1 == "vm" && $3 == "pid" && $4 == pid { print $2 }'
-}
+# shellcheck source=lib/host.sh
+. "$(dirname "$(readlink -f "$0")")/lib/host.sh"
 
 plug() {
 	{

@@ -1,26 +1,46 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The host level's part of guest_two.sh, run beside the guests: kills the first guest's
-# QEMU in the middle of its work, when the second guest asks for it. The first one has no end
-# of its own: it is killed, too, when the second one has ended without asking.
+# The host level's part of guest_two.sh, run beside the guests: tells the second guest once the
+# first one is at work, and kills the first guest's QEMU when the second guest asks for it, if it
+# has worked all the time. The first one has no end of its own: it is killed, too, when the
+# second one has ended without asking.
 
-# shellcheck source=lib/pause.sh
-. "$(dirname "$(readlink -f "$0")")/lib/pause.sh"
+# shellcheck source=lib/host.sh
+. "$(dirname "$(readlink -f "$0")")/lib/host.sh"
 
 # Its QEMU removes the file with its number
 second_has_ended() {
-	[ "$second" ] || second=$(cat "$PVVM_RUN/qemu2.pid" 2>/dev/null)
+	[ "$second" ] || second=$(pid_of 2 2>/dev/null)
 	[ "$second" ] && ! kill -0 "$second" 2>/dev/null
 }
 
-second=
+# at_work FILE: until the first guest is, for which FILE is made
+at_work() {
+	until vm=$(vm_of 1) && [ "$vm" ] && is_at_work "$vm" 2>/dev/null; do
+		! second_has_ended || return
+		pause 0.5
+	done
+	before=$(counter_of "$vm" ops)
+	touch "$PVVM_SHARE/$1"
+}
 
+# Has it gone on since it was found at work, and does it still?
+has_worked() {
+	local now
+
+	now=$(counter_of "$vm" ops)
+	pause 1
+	[ "$now" -gt $((before + 2000)) ] && [ "$(counter_of "$vm" ops)" -gt "$now" ]
+}
+
+second='' vm='' before=0
+
+at_work two-busy
 until [ -e "$PVVM_SHARE/two-kill" ] || second_has_ended; do
 	pause 0.5
 done
-for stats in /sys/kernel/debug/pviommu/vm*/stats; do
-	echo "# $stats: $(awk '/^(ops|mappings|pages_pinned) / { printf "%s %s ", $2, $1 }' "$stats")"
-done
-kill -9 "$(cat "$PVVM_RUN/qemu.pid")"
-touch "$PVVM_SHARE/two-killed"
+echo "# the second guest: $(work_of "$(vm_of 2)")"
+echo "# the first one: $(work_of "$vm"), of which $before before the second one began"
+has_worked && killed=two-killed || killed=two-idle
+kill -9 "$(pid_of 1)" && touch "$PVVM_SHARE/$killed"

@@ -283,6 +283,46 @@ static void *ops_that_change(void *arg)
 	return NULL;
 }
 
+/*
+ * What an op is changed to. Not FREE, after which no domain would be left to work on, and none of
+ * those that write to guest memory or release it: that could be the rings'.
+ */
+static const __u16 other_codes[] = {
+	PVIOMMU_OP_MAP, PVIOMMU_OP_MAP_LIST, PVIOMMU_OP_UNMAP, PVIOMMU_OP_LOOKUP,
+	PVIOMMU_OP_MAP, PVIOMMU_OP_MAP_LIST, PVIOMMU_OP_UNMAP, PVIOMMU_OP_INVALIDATE,
+	PVIOMMU_OP_ATTACH, PVIOMMU_OP_DETACH, PVIOMMU_OP_TABLE_BIND, PVIOMMU_OP_TYPE_GET,
+	PVIOMMU_OP_DIRTY_START, PVIOMMU_OP_DIRTY_STOP, PVIOMMU_OP_RECOVER, PVIOMMU_OP_NOP,
+};
+
+/* Another value of a field that says what an op is about */
+static void change_head(struct pviommu_op *op, const struct pv_vm *vm, unsigned int *seed)
+{
+	unsigned int value = rand_r(seed);
+
+	switch (rand_r(seed) % 8) {
+	case 0 ... 2:
+		__atomic_store_n(&op->domain, value % 6, __ATOMIC_RELAXED);
+		break;
+	case 3 ... 4:
+		__atomic_store_n(&op->code, other_codes[value % ARRAY_SIZE(other_codes)],
+				 __ATOMIC_RELAXED);
+		break;
+	case 5:
+		__atomic_store_n(&op->endpoint, value % 3 ? vm->dev[0].id : value % 64,
+				 __ATOMIC_RELAXED);
+		break;
+	case 6:
+		__atomic_store_n(&op->flags, value % 4 ? 0 : 1U << value / 4 % 10,
+				 __ATOMIC_RELAXED);
+		break;
+	default:
+		__atomic_store_n(&op->pasid, value % 4 ? PVIOMMU_PASID_NONE : value % 64,
+				 __ATOMIC_RELAXED);
+		__atomic_store_n(&op->vm, value % 5 ? PVIOMMU_VM_SELF : value % 8,
+				 __ATOMIC_RELAXED);
+	}
+}
+
 /* Change anything of an op but its status, which the host writes; the list; the event ring */
 static void *change_ops(void *arg)
 {
@@ -299,10 +339,7 @@ static void *change_ops(void *arg)
 			(PV_DATA >> 12) + rand_r(&seed) % 2048 : -1ULL << rand_r(&seed) % 64;
 		__atomic_fetch_xor(word, 1ULL << rand_r(&seed) % 64, __ATOMIC_RELAXED);
 		if (!(n % 3))
-			__atomic_store_n(&op->domain, rand_r(&seed) % 6, __ATOMIC_RELAXED);
-		if (!(n % 5))
-			__atomic_store_n(&op->code, PVIOMMU_OP_MAP + rand_r(&seed) % 4,
-					 __ATOMIC_RELAXED);
+			change_head(op, &game->vm, &seed);
 		if (!(n % 11))
 			pv_events(&game->vm)->cons = rand_r(&seed);
 	}
