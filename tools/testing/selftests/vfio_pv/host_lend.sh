@@ -41,8 +41,8 @@ unplug() {
 ungrant_all() {
 	local id
 
-	for id in $("$pvctl" grant | awk '$1 == "grant" { print $2 }'); do
-		"$pvctl" grant del grant "$id" || return
+	for id in $(pvctl grant | awk '$1 == "grant" { print $2 }'); do
+		pvctl grant del grant "$id" || return
 	done
 }
 
@@ -50,10 +50,10 @@ carry_out() {
 	case $1 in
 	vm) vm_of "$2" ;;
 	grant)
-		"$pvctl" grant add from "$(vm_of "$2")" to "$(vm_of 1)" gpa "$4" size "$5" \
+		pvctl grant add from "$(vm_of "$2")" to "$(vm_of 1)" gpa "$4" size "$5" \
 			access "$3" | awk '{ print $2 }'
 		;;
-	ungrant) "$pvctl" grant del grant "$2" && echo ok ;;
+	ungrant) pvctl grant del grant "$2" && echo ok ;;
 	ungrant_all) ungrant_all && echo ok ;;
 	plug) plug "$2" ;;
 	unplug) unplug "$2" ;;

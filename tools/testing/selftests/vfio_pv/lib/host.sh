@@ -7,8 +7,10 @@
 # shellcheck source=lib/pause.sh
 . "${BASH_SOURCE[0]%/*}/pause.sh"
 
-# If it is run from the source tree, the programs are elsewhere
-pvctl=${PVCTL:-${BASH_SOURCE[0]%/*}/../../../../../build/user/pvctl/pvctl}
+# If the tests are run from the source tree, the program is elsewhere
+pvctl() {
+	"${PVCTL:-${BASH_SOURCE[0]%/*}/../../../../../build/user/pvctl/pvctl}" "$@"
+}
 
 # pid_of GUEST: its QEMU
 pid_of() {
@@ -20,7 +22,7 @@ vm_of() {
 	local pid
 
 	pid=$(pid_of "$1" 2>/dev/null) || return
-	"$pvctl" vm | awk -v pid="$pid" '$1 == "vm" && $3 == "pid" && $4 == pid { print $2 }'
+	pvctl vm | awk -v pid="$pid" '$1 == "vm" && $3 == "pid" && $4 == pid { print $2 }'
 }
 
 # counter_of VM NAME
