@@ -12,7 +12,9 @@
  *
  * Room for a capability is counted in dwords, as capabilities are aligned. A dword
  * is used if the core knows a capability there. Capabilities that the core does not
- * know, and hides, are assumed to extend to the next one.
+ * know, and hides, are assumed to extend to the next one. What belongs to no
+ * capability is free if it read 0 when the device was bound: users can write there, and
+ * what one of them has left must not keep the next one from its capability.
  */
 #include <linux/align.h>
 #include <linux/array_size.h>
@@ -84,9 +86,24 @@ MODULE_PARM_DESC(place, "Where the capability is placed, from the next open of a
 /* --- finding room ----------------------------------------------------- */
 
 /**
+ * pv_vcap_find_blank() - note which parts of a device's config space are blank
+ * @cap: its capabilities, which can be placed there
+ * @pdev: the device, which is being bound and in nobody's hands yet
+ */
+void pv_vcap_find_blank(struct pv_vcap *cap, struct pci_dev *pdev)
+{
+	u32 val;
+	int pos;
+
+	for (pos = 0; pos < pdev->cfg_size; pos += sizeof(val))
+		if (!pci_read_config_dword(pdev, pos, &val) && !val)
+			__set_bit(pos / 4, cap->blank);
+}
+
+/**
  * struct vcap_room - which dwords of config space are taken
  * @start: a capability starts here, whether the user sees it or not
- * @used: belongs to the header or to a capability
+ * @used: belongs to the header or to a capability, or was not blank
  */
 struct vcap_room {
 	DECLARE_BITMAP(start, VCAP_DWORDS);
@@ -162,7 +179,6 @@ static void vcap_extend_hidden(struct vcap_room *room)
 	}
 }
 
-/* Bytes that belong to no capability may still be registers: those that read 0 are taken as free */
 static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
 {
 	int end = pos + len;
@@ -178,12 +194,13 @@ static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
  * Find the highest place in dwords [first, end) for @len bytes. Return: its offset, or 0. The
  * highest, as devices that have registers outside of capabilities have them at low offsets;
  * and a VMM that assumes that a capability extends to the next one then cuts off least of the
- * capability before ours.
+ * capability before ours. One that still reads 0 is better: the other may be registers after all.
  */
 static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 			 int first, int end, int len)
 {
 	int n = len / 4;
+	int written = 0;
 	int pos;
 
 	for (pos = end - n; pos >= first; pos--) {
@@ -191,8 +208,10 @@ static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 			continue;
 		if (vcap_reads_zero(pdev, pos * 4, len))
 			return pos * 4;
+		if (!written)
+			written = pos * 4;
 	}
-	return 0;
+	return written;
 }
 
 /* --- linking ----------------------------------------------------------- */
@@ -342,6 +361,8 @@ bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 p
 	vcap_scan_std(core->pdev, &room);
 	vcap_scan_ext(core->pdev, &room);
 	vcap_extend_hidden(&room);
+	bitmap_complement(room.start, cap->blank, VCAP_DWORDS);
+	bitmap_or(room.used, room.used, room.start, VCAP_DWORDS);
 
 	if (!vcap_place_any(cap, core, &room))
 		return false;

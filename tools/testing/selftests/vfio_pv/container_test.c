@@ -61,6 +61,7 @@ TEST_F(container, map_dma_bad_arguments)
 		{ "argsz 0", 0, RW, 0, AT, 0x1000, -EINVAL },
 		{ "argsz short", MAPSZ - 1, RW, 0, AT, 0x1000, -EINVAL },
 		{ "no access", MAPSZ, 0, 0, AT, 0x1000, -EINVAL },
+		{ "only to write", MAPSZ, VFIO_DMA_MAP_FLAG_WRITE, 0, AT, 0x1000, -EINVAL },
 		{ "vaddr flag", MAPSZ, VFIO_DMA_MAP_FLAG_VADDR, 0, AT, 0x1000, -EINVAL },
 		{ "unknown flag", MAPSZ, RW | 1U << 31, 0, AT, 0x1000, -EINVAL },
 		{ "size 0", MAPSZ, RW, 0, AT, 0, -EINVAL },
@@ -390,6 +391,61 @@ TEST_F(type1, version_1)
 	/* The device is plain vfio-pci then, without our capability */
 	EXPECT_EQ(-ENOENT, pv_vm_open_devices(&self->vm));
 	EXPECT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+}
+
+/* Until pv_vm_close_devices() and the other two */
+static int open_plainly(struct pv_vm *vm)
+{
+	struct vfio_dev *dev = &vm->dev[0].vfio;
+
+	vm->container = vfio_container_open();
+	dev->group = vfio_group_open(dev->bdf);
+	return vfio_group_set_container(dev->group, vm->container) ?:
+	       call(vm->container, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU) ?: vfio_dev_open(dev);
+}
+
+static void close_again(struct pv_vm *vm)
+{
+	pv_vm_close_devices(vm);
+	pv_vm_close_groups(vm);
+	pv_vm_close_container(vm);
+}
+
+#define FREE	0x40	/* from here on, what is 0 in edu's config space belongs to nothing */
+
+/* Replace dwords of @from by @to; return: how many */
+static int replace(const struct vfio_dev *dev, __u32 from, __u32 to)
+{
+	unsigned int pos;
+	int n = 0;
+
+	for (pos = FREE; pos < 256; pos += 4) {
+		if (vfio_config_read32(dev, pos) != from)
+			continue;
+		vfio_config_write32(dev, pos, to);
+		n += vfio_config_read32(dev, pos) == to;
+	}
+	return n;
+}
+
+/* What a user leaves in config space, where the capability would be, is not in its way */
+TEST_F(type1, does_not_hide_the_capability_from_the_next)
+{
+	const struct vfio_dev *dev = &self->vm.dev[0].vfio;
+
+	ASSERT_EQ(0, open_plainly(&self->vm));
+	EXPECT_LT(0, replace(dev, 0, ~0U));
+	EXPECT_EQ(0, replace(dev, 0, ~0U));
+	close_again(&self->vm);
+
+	EXPECT_EQ(0, pv_vm_open_container(&self->vm));
+	EXPECT_EQ(0, pv_vm_open_devices(&self->vm));
+	EXPECT_EQ(PVIOMMU_CAP_SIGNATURE, pv_cap_read(&self->vm, 0, PVIOMMU_CAP_SIGNATURE_OFF));
+	close_again(&self->vm);
+
+	ASSERT_EQ(0, open_plainly(&self->vm));
+	EXPECT_LT(0, replace(dev, ~0U, 0));
+	close_again(&self->vm);
 }
 
 TEST_HARNESS_MAIN
