@@ -4,11 +4,9 @@
  * over. Counters and references are compared each time, so nothing leaks. PV_CYCLES in the
  * environment says how often.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <linux/vfio.h>
@@ -122,8 +120,8 @@ TEST_F_TIMEOUT(cycles, vmm_is_killed, LONG)
 		pid = spawn(&self->vm);
 		ASSERT_LT(0, pid);
 		/* Modules that are in use can't be unloaded */
-		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_vfio_pci", O_NONBLOCK));
-		EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_host", O_NONBLOCK));
+		EXPECT_EQ(-EWOULDBLOCK, pv_unload("pviommu_vfio_pci"));
+		EXPECT_EQ(-EWOULDBLOCK, pv_unload("pviommu_host"));
 		usleep(i % 16 * 2000);
 		ASSERT_TRUE(killed(pid));
 		pv_expect_unchanged(&self->before);

@@ -558,6 +558,17 @@ TEST_F(watch, interface_ends)
 	EXPECT_TRUE(pv_reaches(&self->vm, IOVA + 2 * PV_PAGE, TARGET));
 }
 
+/* The module that tells of stores is in use while there is a doorbell page or a watched page */
+TEST_F(watch, module_stays)
+{
+	EXPECT_LT(0, pv_refcnt("pviommu_kvm"));
+	EXPECT_EQ(-EWOULDBLOCK, pv_unload("pviommu_kvm"));
+	store(IOVA, 1, TARGET | PV_ENTRY_RW);
+	EXPECT_EQ(TARGET, pv_leads_to(self->r, self->dom, IOVA));
+	pv_reset(&self->vm);
+	EXPECT_EQ(0, pv_refcnt("pviommu_kvm"));
+}
+
 /* ---- TYPE_SET ---------------------------------------------------------------------- */
 
 #define LAST		(PV_LOW_SIZE - PV_PAGE)

@@ -4,11 +4,9 @@
  * by a kill: no pinned pages, domains or references are left. What is charged to the VMM, and
  * the limit to that.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include <linux/vfio.h>
 
@@ -144,8 +142,8 @@ TEST_F(life, references)
 	EXPECT_LT(self->before.refs_host, pv_refcnt("pviommu_host"));
 	EXPECT_EQ(self->before.refs_vfio + vm->nr_devs, pv_refcnt("pviommu_vfio_pci"));
 	/* Neither can be unloaded now */
-	EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_vfio_pci", O_NONBLOCK));
-	EXPECT_EQ(-1, syscall(SYS_delete_module, "pviommu_host", O_NONBLOCK));
+	EXPECT_EQ(-EWOULDBLOCK, pv_unload("pviommu_vfio_pci"));
+	EXPECT_EQ(-EWOULDBLOCK, pv_unload("pviommu_host"));
 	pv_vm_close_devices(vm);
 	EXPECT_EQ(self->before.refs_vfio, pv_refcnt("pviommu_vfio_pci"));
 	EXPECT_LT(self->before.refs_host, pv_refcnt("pviommu_host"));

@@ -131,6 +131,16 @@ host_same() {
 	[ "$(host_has)" = "$(<"$1")" ]
 }
 
+# stays_loaded MODULE: it can't be unloaded, because it is in use
+stays_loaded() {
+	local why
+
+	[ -d "/sys/module/$1" ] || { echo "$1 is not loaded"; return 1; }
+	why=$(rmmod "$1" 2>&1) && { echo "$1 was unloaded"; return 1; }
+	echo "$why"
+	[ -d "/sys/module/$1" ] && [[ $why == *"is in use"* ]]
+}
+
 # host_limit NAME VALUE: have host_limits.sh set a limit of the host
 host_limit() {
 	echo "$1 $2" >"$PVVM_SHARE/limit-ask.new"

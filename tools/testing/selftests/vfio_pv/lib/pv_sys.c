@@ -150,6 +150,11 @@ int pv_refcnt(const char *module)
 	return atoi(text);
 }
 
+int pv_unload(const char *module)
+{
+	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
+}
+
 struct pv_usage pv_usage_get(void)
 {
 	return (struct pv_usage) {

@@ -40,6 +40,9 @@ long pv_status_kb(int pid, const char *name);
 /* References to a module, -1 if it is not loaded */
 int pv_refcnt(const char *module);
 
+/* Unload a module. Returns 0 or a negative errno, -EWOULDBLOCK if the module is in use */
+int pv_unload(const char *module);
+
 struct pv_usage pv_usage_get(void);
 /* The difference, in words; NULL if there is none */
 const char *pv_usage_diff(const struct pv_usage *a, const struct pv_usage *b);
