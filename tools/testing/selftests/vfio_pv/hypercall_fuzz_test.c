@@ -19,12 +19,17 @@
  *
  * If the kernel has kcov, the places that were reached in the host's modules are counted.
  *
+ * At the end edu devices must have had DMA that was allowed, and DMA that was blocked; in a run of
+ * 50,000 ops or more, each op must have been done, and refused. If chance has left out one of
+ * these, the run goes on for a while.
+ *
  * The seed, which is printed, determines everything. A failing op is printed with the ops of the
  * same domain before it in the batch.
  */
 #include <sys/mman.h>
 #include <time.h>
 
+#include "lib/edu.h"
 #include "lib/pv_run.h"
 #include "lib/pv_test.h"
 
@@ -119,39 +124,77 @@ static bool finish(struct run *run)
 	return run_same_stats(&got, &want) && got.kicks_config == want.kicks_config;
 }
 
+static const struct {
+	const char *name;
+	__u16 code;
+} ops[] = {
+	{ "MAP", PVIOMMU_OP_MAP }, { "MAP_LIST", PVIOMMU_OP_MAP_LIST },
+	{ "UNMAP", PVIOMMU_OP_UNMAP }, { "INVALIDATE", PVIOMMU_OP_INVALIDATE },
+	{ "LOOKUP", PVIOMMU_OP_LOOKUP }, { "ATTACH", PVIOMMU_OP_ATTACH },
+	{ "DETACH", PVIOMMU_OP_DETACH }, { "ALLOC", PVIOMMU_OP_ALLOC },
+	{ "FREE", PVIOMMU_OP_FREE }, { "PROBE", PVIOMMU_OP_PROBE },
+	{ "STATS", PVIOMMU_OP_STATS }, { "DIRTY_START", PVIOMMU_OP_DIRTY_START },
+	{ "DIRTY_STOP", PVIOMMU_OP_DIRTY_STOP }, { "DIRTY_READ", PVIOMMU_OP_DIRTY_READ },
+	{ "TYPE_SET", PVIOMMU_OP_TYPE_SET }, { "TYPE_GET", PVIOMMU_OP_TYPE_GET },
+	{ "RELEASE", PVIOMMU_OP_RELEASE }, { "RECOVER", PVIOMMU_OP_RECOVER },
+	{ "FEATURES", PVIOMMU_OP_FEATURES }, { "NOP", PVIOMMU_OP_NOP },
+};
+
+static unsigned int done(const struct run *run, __u16 code)
+{
+	return run->done[code >> 8][code & 0xff];
+}
+
+static unsigned int refused(const struct run *run, __u16 code)
+{
+	return run->refused[code >> 8][code & 0xff];
+}
+
 #define REPORT_FORMAT "# seed %llu: %llu ops, %u more LOOKUPs to compare, %u transfers, " \
 		      "%u changes of memory, %u pages released, %u restarts, " \
 		      "%llu doorbells, %ld s\n"
 #define SERVER_FORMAT "# servers: %u claims, told of %u things, %u of them writes; " \
 		      "%u PCIe errors\n"
+#define DMA_FORMAT "# DMA: tried %u times, %u of them in vain; %u accesses allowed, %u blocked\n"
 #define TABLES_FORMAT "# tables: %u entries changed, %u more by a CPU, %u events about bad " \
 		      "ones; lent memory taken back %u times\n"
 
 static void report(const struct run *run, time_t took)
 {
-	const struct { const char *name; __u16 code; } ops[] = {
-		{ "MAP", PVIOMMU_OP_MAP }, { "MAP_LIST", PVIOMMU_OP_MAP_LIST },
-		{ "UNMAP", PVIOMMU_OP_UNMAP }, { "INVALIDATE", PVIOMMU_OP_INVALIDATE },
-		{ "LOOKUP", PVIOMMU_OP_LOOKUP }, { "ATTACH", PVIOMMU_OP_ATTACH },
-		{ "DETACH", PVIOMMU_OP_DETACH }, { "ALLOC", PVIOMMU_OP_ALLOC },
-		{ "FREE", PVIOMMU_OP_FREE }, { "PROBE", PVIOMMU_OP_PROBE },
-		{ "STATS", PVIOMMU_OP_STATS }, { "DIRTY_START", PVIOMMU_OP_DIRTY_START },
-		{ "DIRTY_STOP", PVIOMMU_OP_DIRTY_STOP }, { "DIRTY_READ", PVIOMMU_OP_DIRTY_READ },
-		{ "TYPE_SET", PVIOMMU_OP_TYPE_SET }, { "TYPE_GET", PVIOMMU_OP_TYPE_GET },
-		{ "RELEASE", PVIOMMU_OP_RELEASE }, { "RECOVER", PVIOMMU_OP_RECOVER },
-	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ops); i++)
 		printf("# %-11s done %7u, refused %7u\n", ops[i].name,
-		       run->done[ops[i].code >> 8][ops[i].code & 0xff],
-		       run->refused[ops[i].code >> 8][ops[i].code & 0xff]);
+		       done(run, ops[i].code), refused(run, ops[i].code));
 	if (run->cov.fd >= 0)
 		printf("# %u places of the host's modules reached by ops\n", run->cov.nr);
 	printf(TABLES_FORMAT, run->entries, run->stores, run->bad, run->recalls);
+	printf(DMA_FORMAT, run->dmas, run->dmas_idle, run->allowed, run->blocked);
 	printf(SERVER_FORMAT, run->claims, run->records, run->writes, run->errors);
 	printf(REPORT_FORMAT, options.seed, run->model.ops - run->lookups, run->lookups,
 	       run->transfers, run->memory, run->released, run->restarts, run->kicks, (long)took);
+}
+
+/* So many ops that hardly one is left out by chance */
+#define LONG_RUN	50000
+
+/* What must happen in a run, and has not happened yet; NULL if there is nothing */
+static const char *left_out(const struct run *run)
+{
+	bool is_edu = edu_is(&run->vm.dev[0].vfio), possible;
+	unsigned int i;
+
+	if (is_edu && !run->allowed)
+		return "DMA that is allowed";
+	if (is_edu && !run->blocked)
+		return "DMA that is blocked";
+	for (i = 0; i < ARRAY_SIZE(ops) && run->model.ops - run->lookups >= LONG_RUN; i++) {
+		/* Only with KVM a page can get a type */
+		possible = run->kvm.vm >= 0 || ops[i].code != PVIOMMU_OP_TYPE_SET;
+		if ((possible && !done(run, ops[i].code)) || !refused(run, ops[i].code))
+			return ops[i].name;
+	}
+	return NULL;
 }
 
 static bool time_is_up(const struct run *run, time_t begin)
@@ -159,6 +202,11 @@ static bool time_is_up(const struct run *run, time_t begin)
 	return options.seconds ? (__u64)(time(NULL) - begin) >= options.seconds :
 				 run->model.ops - run->lookups >= options.ops;
 }
+
+/* What a run has left out by chance happens in some more rounds */
+#define MORE_ROUNDS	100
+/* So many that half of them can't be in vain by chance */
+#define MANY_DMAS	10
 
 TEST_F_TIMEOUT(fuzz, model, 100000)
 {
@@ -174,8 +222,14 @@ TEST_F_TIMEOUT(fuzz, model, 100000)
 		if (rounds % options.sweep == options.sweep - 1)
 			ASSERT_TRUE(run_sweep(run));
 	}
+	for (rounds = 0; rounds < MORE_ROUNDS && left_out(run); rounds++)
+		ASSERT_TRUE(play_round(run) && run_dma(run));
 	ASSERT_TRUE(run_sweep(run));
 	report(run, time(NULL) - begin);
+	EXPECT_EQ(NULL, left_out(run)) {
+		TH_LOG("never done, or never refused: %s", left_out(run));
+	}
+	EXPECT_TRUE(!run->allowed || run->dmas < MANY_DMAS || run->dmas_idle < run->dmas / 2);
 	EXPECT_TRUE(finish(run));
 }
 

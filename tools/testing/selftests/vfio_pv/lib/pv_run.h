@@ -73,6 +73,10 @@ struct run {
 	unsigned int nr;	/* ops in the batch */
 	unsigned int in_ring[RINGS];
 	unsigned int batches, lookups, transfers, memory, released, restarts;
+	/* Accesses of devices that led to memory, and that had to lead nowhere */
+	unsigned int allowed, blocked;
+	/* Calls of run_dma(), and those that found nothing to access */
+	unsigned int dmas, dmas_idle;
 	unsigned int entries, stores, bad, recalls;
 	unsigned int claims, records, writes;
 	unsigned int errors;
@@ -140,7 +144,10 @@ bool run_server_is_good(struct run *run);
 
 /* ---- pv_run_dma.c, pv_run_change.c --------------------------------------- */
 
-/* Some transfers by a device, in a domain that it is attached to for that */
+/*
+ * Some transfers by a device, in a domain that it is attached to for that. None if no edu device
+ * was found that is open, and a domain where it reaches anything.
+ */
 bool run_dma(struct run *run);
 /* A random change between batches */
 bool run_change(struct run *run);

@@ -377,6 +377,6 @@ bool run_change(struct run *run)
 	       (fuzz_below(&run->fuzz, 80) || restart(run)) &&
 	       (fuzz_below(&run->fuzz, 8) || release(run)) &&
 	       (fuzz_below(&run->fuzz, 6) || run_change_server(run)) &&
-	       (fuzz_below(&run->fuzz, 16) || run_dma(run));
+	       (fuzz_below(&run->fuzz, 32) || run_dma(run));
 }
 

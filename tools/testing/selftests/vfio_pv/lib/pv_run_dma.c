@@ -75,6 +75,10 @@ static bool dma_write(struct run *run, unsigned int dev, __u64 iova, const struc
 	if (!edu_from_ram(vfio, home->iova, 0, TAG) || !edu_to_ram(vfio, iova + 0x100, 0, TAG))
 		return false;
 	run->transfers += 2;
+	if (want)
+		run->allowed++;
+	else
+		run->blocked++;
 	found = find_tag(run, 0x100, tag);
 	if (found == want)
 		return true;
@@ -99,6 +103,7 @@ static bool dma_read(struct run *run, unsigned int dev, __u64 iova, const struct
 	    !edu_to_ram(vfio, home->iova + 0x400, 512, TAG))
 		return false;
 	run->transfers += 2;
+	run->allowed++;
 	if (!memcmp(home->page + 0x400, tag, TAG))
 		return true;
 	printf("# DMA of device %u from 0x%llx in domain %u: not what is at 0x%llx of %u\n", dev,
@@ -169,37 +174,57 @@ static bool dma_prepare(struct run *run, unsigned int dev, struct home *home, bo
 
 static __u64 dma_iova(struct run *run, unsigned int dev)
 {
-	const struct model_domain *d = &run->model.domains[run->model.endpoints[dev].domain];
+	__u32 domain = run->model.endpoints[dev].domain;
+	const struct model_domain *d = &run->model.domains[domain];
 
+	/* The arenas have little memory that devices may write to */
+	if (domain == PVIOMMU_DOMAIN_BYPASS && fuzz_below(&run->fuzz, 2))
+		return fuzz_gpa(&run->fuzz, PVIOMMU_VM_SELF);
 	if (!d->levels)
 		return fuzz_iova(&run->fuzz);
 	return d->blocks[fuzz_below(&run->fuzz, d->nr_blocks)]->iova +
 	       fuzz_below(&run->fuzz, MODEL_BLOCK) * PV_PAGE;
 }
 
-bool run_dma(struct run *run)
+static bool dma_by(struct run *run, unsigned int dev)
 {
-	unsigned int dev = fuzz_below(&run->fuzz, run->model.nr_endpoints), tries, done = 0;
+	unsigned int tries, done = 0;
 	struct home home;
 	bool able;
-	__u64 iova;
 
-	if (!run->model.endpoints[dev].id || !edu_is(&run->vm.dev[dev].vfio))
-		return true;
 	if (!dma_prepare(run, dev, &home, &able))
 		return false;
 	for (tries = 0; able && done < 3 && tries < 1000; tries++) {
+		unsigned int before = run->transfers;
 		struct model_target target;
+		__u64 iova = dma_iova(run, dev);
 
-		iova = dma_iova(run, dev);
 		/* Most pages are not mapped: prefer mapped ones at times */
 		if (iova >= EDU_REACH - PV_PAGE || iova == home.iova ||
 		    (done < 2 && model_dma(&run->model, dev, iova, &target) != MODEL_MEMORY))
 			continue;
 		if (!dma_write(run, dev, iova, &home) || !dma_read(run, dev, iova, &home))
 			return false;
-		done++;
+		done += run->transfers != before;
 	}
 	return true;
 }
 
+/* Devices and domains to try, until there is one where the device reaches something */
+#define ATTEMPTS	8
+
+bool run_dma(struct run *run)
+{
+	unsigned int before = run->transfers, i;
+
+	for (i = 0; i < ATTEMPTS && run->transfers == before; i++) {
+		unsigned int dev = fuzz_below(&run->fuzz, run->model.nr_endpoints);
+
+		if (run->model.endpoints[dev].id && edu_is(&run->vm.dev[dev].vfio) &&
+		    !dma_by(run, dev))
+			return false;
+	}
+	run->dmas++;
+	run->dmas_idle += run->transfers == before;
+	return true;
+}
