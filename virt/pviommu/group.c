@@ -197,6 +197,29 @@ static void hw_detach(struct pviommu_group *grp, struct pviommu_domain *domain)
 	mutex_unlock(&grp->vm->attach_lock);
 }
 
+/*
+ * VT-d and AMD-Vi block a device before they find that they can't attach it, and the kernel takes
+ * it to be where it was, so it has to leave that domain before it can be attached again. Not if
+ * nothing was tried (-ERANGE, -EBUSY), and not if a cut has come: then it must stay blocked.
+ * Return: 0, or a negative errno, and then the group is blocked.
+ */
+static int hw_put_back(struct pviommu_group *grp, struct pviommu_domain *old, int error)
+{
+	int ret = 0;
+
+	if (!old || error == -ERANGE || error == -EBUSY)
+		return 0;
+	pviommu_domain_lock(old);
+	mutex_lock(&grp->vm->attach_lock);
+	if (!pviommu_group_is_cut(grp)) {
+		iommu_detach_group_handle(old->hw, grp->group);
+		ret = iommu_attach_group(old->hw, grp->group);
+	}
+	mutex_unlock(&grp->vm->attach_lock);
+	mutex_unlock(&old->lock);
+	return ret;
+}
+
 /**
  * pviommu_group_attach() - move a group to another domain, in one step
  * @grp: the group
@@ -207,7 +230,8 @@ static void hw_detach(struct pviommu_group *grp, struct pviommu_domain *domain)
  * Return: 0; -ENOENT the domain is being freed; -ERANGE it has mappings in
  * reserved regions of the group; -EINVAL it does not fit the group's physical IOMMU;
  * -EBUSY the group is being cut off, or the host's kernel is resetting a device of it;
- * -ENOMEM; -EIO. On failure the group is where it was, or has been cut off.
+ * -ENOMEM; -EIO. On failure the group is where it was, or has been cut off; or it is blocked, if
+ * the kernel has no memory to put it back either.
  */
 int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain)
@@ -229,8 +253,10 @@ int pviommu_group_attach(struct pviommu_group *grp,
 		ret = hw_attach(grp, domain);
 	else
 		hw_detach(grp, old);
-	if (ret)
+	if (ret && !hw_put_back(grp, old, ret))
 		return ret;
+	if (ret)
+		domain = NULL;
 	if (domain) {
 		kref_get(&domain->kref);
 		domain->nr_groups++;
