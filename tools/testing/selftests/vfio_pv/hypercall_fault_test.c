@@ -2,8 +2,9 @@
 /*
  * Failures inside the host while it executes START, RESET and what a VMM calls. Each
  * allocation, user copy, charge, pin, map and attach on the way is made to fail once, one
- * after the other. Nothing may be left of what was begun. For ops see
- * hypercall_fault_ops_test.
+ * after the other. Nothing may be left of what was begun, neither in what the engine counts
+ * nor in the IOMMU's tables, which tell what the device reaches. For ops see
+ * hypercall_fault_ops_test. Needs pviommu_test_memory.
  */
 #include <sys/ioctl.h>
 
@@ -13,6 +14,7 @@
 #include "lib/pv_fault.h"
 #include "lib/pv_snap.h"
 #include "lib/pv_test.h"
+#include "lib/pv_vtd.h"
 
 #define LOW_SIZE	(PV_DATA + (1ULL << 20))
 
@@ -30,6 +32,8 @@ FIXTURE_SETUP(fault)
 
 	if (missing)
 		SKIP(return, "%s", missing);
+	if (!pv_vtd_readable())
+		SKIP(return, "needs pviommu_test_memory, and VT-d");
 	self->before = pv_begin();
 	pv_setup_vm(&self->vm, 1, 1, LOW_SIZE);
 	self->r = &self->vm.ring[0];
@@ -53,15 +57,33 @@ static const char *usage_diff(const struct pv_usage *a, struct pv_usage b)
 	return pv_usage_diff(a, &b);
 }
 
+static struct pv_reach reach(const struct pv_vm *vm)
+{
+	return pv_reach(vm, &vm->dev[0]);
+}
+
+/* The device reaches what it did */
+#define expect_reach(want) do {								\
+	struct pv_reach __now = reach(&self->vm);					\
+											\
+	ASSERT_TRUE(pv_reach_same(want, &__now)) {					\
+		TH_LOG("the device reaches %llu pages instead of %llu, %llu unknown",	\
+		       __now.pages, (want)->pages, __now.strange);			\
+	}										\
+} while (0)
+
 /* ---- start and stop ---------------------------------------------------------- */
 
 TEST_F_TIMEOUT(fault, start, 3600)
 {
 	struct pv_usage stopped, now;
 	struct pv_fault_sweep sweep;
+	struct pv_reach all;
 
 	pv_reset(&self->vm);
 	stopped = pv_usage_get();
+	all = reach(&self->vm);
+	ASSERT_EQ((LOW_SIZE + PV_HIGH_SIZE + PV_ROM_SIZE) / PV_PAGE, all.pages);
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
 		__pv_start(&self->vm, 1, 7);
@@ -69,6 +91,7 @@ TEST_F_TIMEOUT(fault, start, 3600)
 		ASSERT_TRUE(sweep.was || pv_running(&self->vm));
 		if (pv_running(&self->vm))
 			pv_reset(&self->vm);
+		expect_reach(&all);
 		now = pv_usage_get();
 		ASSERT_EQ(NULL, usage_diff(&stopped, now)) {
 			TH_LOG("failure %d/%u: %s", sweep.kind, sweep.nth,
@@ -84,9 +107,11 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 {
 	struct pv_usage stopped, now;
 	struct pv_fault_sweep sweep;
+	struct pv_reach all;
 
 	pv_reset(&self->vm);
 	stopped = pv_usage_get();
+	all = reach(&self->vm);
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		pv_start(&self->vm, 1, 7);
 		ASSERT_TRUE(pv_snap_home(self->r, self->ep));
@@ -98,6 +123,7 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 		/* If a register could not be written, there was no RESET */
 		if (pv_running(&self->vm))
 			pv_reset(&self->vm);
+		expect_reach(&all);
 		now = pv_usage_get();
 		ASSERT_EQ(0, now.pages_mapped);
 		ASSERT_EQ(0, now.mappings);
@@ -118,21 +144,26 @@ TEST_F_TIMEOUT(fault, reset, 3600)
 #define sweep_map_dma(domain) do {							\
 	struct pv_region *high = &self->vm.high;					\
 	struct pv_usage __without, __now;						\
+	struct pv_reach __reach, __with;						\
 	struct pv_fault_sweep __sweep;							\
 	__u64 __removed;								\
 	int __ret;									\
 											\
 	pv_attach(self->r, self->ep, domain);						\
+	__with = reach(&self->vm);							\
 	ASSERT_EQ(0, pv_region_unmap(&self->vm, high));					\
 	__without = pv_usage_get();							\
+	__reach = reach(&self->vm);							\
 	for (__sweep = (struct pv_fault_sweep) {}; pv_fault_next(&__sweep);) {		\
 		ASSERT_TRUE(pv_fault_arm(__sweep.kind, __sweep.nth));			\
 		__ret = pv_region_map(&self->vm, high);					\
 		__sweep.was = pv_fault_disarm();					\
+		expect_reach(__ret ? &__reach : &__with);				\
 		__removed = 0;								\
 		ASSERT_EQ(0, vfio_unmap_dma(self->vm.container, high->gpa, high->size,	\
 					    &__removed));				\
 		ASSERT_EQ(__ret ? 0 : high->size, __removed);				\
+		expect_reach(&__reach);							\
 		ASSERT_TRUE(!__ret || __sweep.was);					\
 		__now = pv_usage_get();							\
 		ASSERT_EQ(NULL, usage_diff(&__without, __now)) {			\
@@ -162,6 +193,7 @@ TEST_F_TIMEOUT(fault, map_dma, 3600)
 	pv_map(self->r, PV_SNAP_D, PV_SNAP_FREE, PV_HIGH, 0x28000, PV_RW);	\
 	pv_map_2m(self->r, PV_SNAP_E, PV_SNAP_FREE, PV_HIGH, PV_2M, PV_RW);	\
 	*(before) = pv_snap(self->r, self->ep);					\
+	ASSERT_EQ(0x28 + PV_SNAP_HOME_SIZE / PV_PAGE, (before)->reach.pages);		\
 	ASSERT_TRUE(!__s->nth || pv_fault_arm(__s->kind, __s->nth));			\
 	vfio_unmap_dma(self->vm.container, __high->gpa, __high->size, NULL);		\
 	if (__s->nth)									\
@@ -211,6 +243,7 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 		.writable = true,
 	};
 	unsigned int whole = 0, in_part = 0;
+	struct pv_reach without, now;
 	struct pv_fault_sweep sweep;
 	struct pviommu_event ev;
 	__u64 iova = PV_SNAP_FREE, left;
@@ -221,6 +254,8 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 	ASSERT_EQ(0, pv_region_map(&self->vm, &half));
 	ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	ASSERT_TRUE(pv_snap_home(self->r, self->ep));
+	pv_attach(self->r, self->ep, PV_SNAP_E);
+	without = reach(&self->vm);
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		left = pv_state(self->r).pages_mapped;
 		pv_map_2m(self->r, PV_SNAP_E, iova, half.gpa, PV_2M, PV_RW);
@@ -230,6 +265,8 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 		/* The first call may have failed early */
 		vfio_unmap_dma(self->vm.container, rest.gpa, rest.size, NULL);
 		left = pv_state(self->r).pages_mapped - left;
+		now = reach(&self->vm);
+		ASSERT_EQ(without.pages + left, now.pages);
 		ASSERT_TRUE(pv_event_next(&self->vm, &ev));
 		EXPECT_EQ(PVIOMMU_EV_REVOKED, ev.type);
 		if (left) {
@@ -247,6 +284,7 @@ TEST_F_TIMEOUT(fault, part_of_a_large_page, 3600)
 		EXPECT_FALSE(pv_event_next(&self->vm, &ev));
 		pv_unmap(self->r, PV_SNAP_E, iova, PV_2M);
 		pv_inv(self->r, PV_SNAP_E);
+		expect_reach(&without);
 		ASSERT_EQ(0, pv_region_map(&self->vm, &rest));
 	}
 	pv_fault_report("UNMAP_DMA of a part", &sweep);

@@ -27,6 +27,7 @@ static int open_vms(struct pv_pair *pair, int max_devs)
 	      pv_kvm_open_rest(&pair->kvm, &pair->vm);
 	if (ret)
 		return ret;
+	pair->vm.lender = &pair->owner;
 	pair->id = pv_ctl_vm_of(getpid());
 	return pair->owner_id && pair->id && pair->owner_id != pair->id ? 0 : -EIO;
 }

@@ -7,6 +7,16 @@ static __u64 type_of_page(struct pv_ring *ring)
 	return __pv_exec(ring, pv_op_type_get(PV_SNAP_TYPED)) ? ~0ULL : ring->last.result;
 }
 
+static struct pv_reach reach_of(const struct pv_vm *vm, __u32 endpoint)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_devs; i++)
+		if (vm->dev[i].id == endpoint)
+			return pv_reach(vm, &vm->dev[i]);
+	return (struct pv_reach) {};
+}
+
 struct pv_snap pv_snap(struct pv_ring *ring, __u32 endpoint)
 {
 	const __u64 home = PV_SNAP_HOME, free = PV_SNAP_FREE;
@@ -31,6 +41,7 @@ struct pv_snap pv_snap(struct pv_ring *ring, __u32 endpoint)
 		snap.seen[i].status = slot[i]->status;
 		snap.seen[i].gpa = slot[i]->lookup.gpa;
 	}
+	snap.reach = reach_of(ring->vm, endpoint);
 	return snap;
 }
 
@@ -38,6 +49,8 @@ bool pv_snap_same(const struct pv_snap *a, const struct pv_snap *b)
 {
 	unsigned int i;
 
+	if ((a->reach.known || b->reach.known) && !pv_reach_same(&a->reach, &b->reach))
+		return false;
 	for (i = 0; i < ARRAY_SIZE(a->seen); i++)
 		if (a->seen[i].status != b->seen[i].status || a->seen[i].gpa != b->seen[i].gpa)
 			return false;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a guest can see of its domains and its memory, to tell whether an op has changed
- * anything. Before an op, there are two domains, D and E, with something mapped; the op may add
- * a third one, F.
+ * What a guest can see of its domains and its memory, and what the endpoint can reach, to tell
+ * whether an op has changed anything. Before an op, there are two domains, D and E, with something
+ * mapped; the op may add a third one, F.
  */
 #ifndef PV_SNAP_H
 #define PV_SNAP_H
 
 #include "pv_op.h"
+#include "pv_reach.h"
 
 #define PV_SNAP_HOME		0x10000000ULL	/* IOVAs that are mapped before an op */
 #define PV_SNAP_HOME_SIZE	0x10000ULL
@@ -26,6 +27,7 @@ struct pv_snap {
 	long long lent;		/* pages of other VMs that are mapped */
 	__u32 domain;		/* of the endpoint */
 	__u64 type;		/* of the page; all ones if there are no memory types */
+	struct pv_reach reach;	/* by the IOMMU's tables; where those can't be read, not known */
 	struct { __u32 status; __u64 gpa; } seen[PV_SNAP_DOMAINS * PV_SNAP_LOOKUPS];
 };
 

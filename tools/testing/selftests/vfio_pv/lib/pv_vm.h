@@ -75,6 +75,7 @@ struct pv_dev {
 struct pv_vm {
 	int container;
 	__u64 low_size;
+	const struct pv_vm *lender;	/* whose memory may be mapped too; NULL if nobody's */
 	struct pv_region low, high, rom, bar;
 	int nr_devs;
 	struct pv_dev dev[VFIO_DEV_MAX];
