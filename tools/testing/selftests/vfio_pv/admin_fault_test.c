@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Failures inside the host while it serves someone other than the guest and its VMM: a
- * server of a memory type, and the administrator who grants memory. Each allocation and
- * copy is made to fail once, one after the other. A request that fails has changed
+ * server of a memory type, and the administrator who lists what there is and grants memory. Each
+ * allocation and copy is made to fail once, one after the other. A request that fails has changed
  * nothing, and succeeds when it is repeated. For ops see hypercall_fault_ops_test.
  *
- * There are two VMs. The owner can lend memory to the other one, which has KVM.
+ * There are two VMs. The owner can lend memory to the other one, which has KVM. Needs
+ * pviommu_test_memory, to tell what a device reaches.
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include <linux/pv_iommu_admin.h>
 #include <linux/pv_iommu_server.h>
 
 #include "lib/pv_admin.h"
 #include "lib/pv_ctl.h"
 #include "lib/pv_fault.h"
 #include "lib/pv_pair.h"
+#include "lib/pv_reach.h"
 #include "lib/pv_test.h"
+#include "lib/pv_vtd.h"
 
 #define ENTRIES		64
 #define RING_SIZE	(sizeof(struct pviommu_server_ring) + \
@@ -47,6 +51,8 @@ FIXTURE_SETUP(failures)
 	self->admin = -1;
 	if (missing)
 		SKIP(return, "%s", missing);
+	if (!pv_vtd_readable())
+		SKIP(return, "needs pviommu_test_memory, and VT-d");
 	self->before = pv_begin();
 	ASSERT_TRUE(pv_ctl_found());
 	ret = pv_pair_open(&self->pair, 1);
@@ -208,6 +214,62 @@ TEST_F_TIMEOUT(failures, of_a_read, 1200)
 	EXPECT_EQ(0, claim(self->server, self->id, 0, -1));
 }
 
+/* ---- lists --------------------------------------------------------------------- */
+
+/* By a socket of its own, as that of a dump that has failed is of no more use */
+static int dump_once(__u8 cmd, __u32 vm, struct pv_fault_sweep *sweep, struct pv_admin_list *list)
+{
+	int fd = pv_admin_open(), ret = -EIO;
+
+	if (fd >= 0 && (!sweep || pv_fault_arm(sweep->kind, sweep->nth)))
+		ret = pv_admin_dump(fd, cmd, vm, list);
+	if (sweep)
+		sweep->was = pv_fault_disarm();
+	close(fd);
+	return ret;
+}
+
+/* What is listed is never a part that passes for all: a dump says everything, or an error */
+#define sweep_dump(what, cmd, of, least) do {						\
+	struct pv_admin_list __want, __list;						\
+	struct pv_fault_sweep __sweep = {};						\
+	int __ret;									\
+											\
+	ASSERT_EQ(0, dump_once(cmd, of, NULL, &__want));				\
+	ASSERT_LE(least, __want.objects);						\
+	while (pv_fault_next(&__sweep)) {						\
+		__ret = dump_once(cmd, of, &__sweep, &__list);				\
+		ASSERT_TRUE(!__ret || (__sweep.was && may_fail_with(__ret))) {		\
+			TH_LOG("%s, failure %d/%u: %d", what, __sweep.kind, __sweep.nth, __ret); \
+		}									\
+		if (__ret)								\
+			ASSERT_EQ(0, dump_once(cmd, of, NULL, &__list));		\
+		ASSERT_EQ(__want.objects, __list.objects);				\
+		ASSERT_EQ(__want.digest, __list.digest) {				\
+			TH_LOG("%s, failure %d/%u: other attributes", what, __sweep.kind, \
+			       __sweep.nth);						\
+		}									\
+	}										\
+	pv_fault_report(what, &__sweep);						\
+	EXPECT_LT(3, __sweep.count[PV_FAULT_KERNEL]);					\
+} while (0)
+
+/* At least: both VMs; the device of each; bypass of the owner, and a domain; a grant; a claim */
+TEST_F_TIMEOUT(failures, of_a_list, 1200)
+{
+	ASSERT_EQ(0, claim(self->server, self->id, PVIOMMU_CLAIM_WRITES, self->event));
+	ASSERT_EQ(0, pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
+					PV_PAIR_LOW_SIZE - 1));
+	ASSERT_EQ(0, pv_admin_answer(self->admin));
+	sweep_dump("VM_GET", PVIOMMU_ADMIN_CMD_VM_GET, 0, 2);
+	sweep_dump("VM_GET of one", PVIOMMU_ADMIN_CMD_VM_GET, self->id, 1);
+	sweep_dump("ENDPOINT_GET", PVIOMMU_ADMIN_CMD_ENDPOINT_GET, 0, 2);
+	sweep_dump("DOMAIN_GET", PVIOMMU_ADMIN_CMD_DOMAIN_GET, 0, 2);
+	sweep_dump("GRANT_GET", PVIOMMU_ADMIN_CMD_GRANT_GET, 0, 1);
+	sweep_dump("TYPE_GET", PVIOMMU_ADMIN_CMD_TYPE_GET, 0, 1);
+	EXPECT_EQ(0, claim(self->server, self->id, 0, -1));
+}
+
 /* ---- grants -------------------------------------------------------------------- */
 
 /* The id of the only grant; 0 if there is none, -1 on failure */
@@ -267,10 +329,15 @@ TEST_F_TIMEOUT(failures, of_a_grant, 1200)
 TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 {
 	struct pv_fault_sweep sweep;
-	struct pv_state without = pv_state(self->r), with, now;
+	struct pv_state without, with, now;
+	__u32 ep = self->pair.vm.dev[0].id;
+	struct pv_reach nothing, lent, reach;
 	long long grant;
 	int ret;
 
+	pv_attach(self->r, ep, self->dom);
+	without = pv_state(self->r);
+	nothing = pv_reach(&self->pair.vm, &self->pair.vm.dev[0]);
 	for (sweep = (struct pv_fault_sweep) {}; pv_fault_next(&sweep);) {
 		ASSERT_EQ(0, pv_admin_grant_new(self->admin, self->owner_id, self->id, 0,
 						PV_PAIR_LOW_SIZE - 1));
@@ -279,6 +346,8 @@ TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 		ASSERT_LT(0, grant);
 		ASSERT_EQ(PVIOMMU_OK, borrow(self->r, self->dom, self->owner_id));
 		with = pv_state(self->r);
+		lent = pv_reach(&self->pair.vm, &self->pair.vm.dev[0]);
+		ASSERT_EQ(PAGES, lent.pages);
 		ASSERT_TRUE(pv_fault_arm(sweep.kind, sweep.nth));
 		ret = pv_admin_grant_del(self->admin, grant);
 		sweep.was = pv_fault_disarm();
@@ -288,6 +357,8 @@ TEST_F_TIMEOUT(failures, of_taking_a_grant_back, 1200)
 		ASSERT_TRUE(!ret || (sweep.was && (ret == 1 || may_fail_with(ret))));
 		now = pv_state(self->r);
 		EXPECT_TRUE(pv_state_same(&now, grant ? &with : &without));
+		reach = pv_reach(&self->pair.vm, &self->pair.vm.dev[0]);
+		EXPECT_TRUE(pv_reach_same(&reach, grant ? &lent : &nothing));
 		EXPECT_EQ(grant ? PVIOMMU_OK : PVIOMMU_ENOENT,
 			  __pv_lookup(self->r, self->dom, IOVA + 5 * PV_PAGE));
 		EXPECT_EQ(grant ? PAGES : 0, pv_total("pages_lent"));

@@ -131,3 +131,56 @@ int pv_admin_answer(int fd)
 	}
 	return error;
 }
+
+static __u64 digest(__u64 sum, const unsigned char *at, size_t len)
+{
+	for (; len; at++, len--)
+		sum = (sum ^ *at) * 0x100000001b3ULL;
+	return sum;
+}
+
+/* Take the messages of a buffer. 1: more is to come; 0 at the end; or a negative errno */
+static int take_messages(const char *at, size_t len, struct pv_admin_list *list)
+{
+	struct nlmsghdr head;
+	int error;
+
+	for (; len >= sizeof(head); at += NLMSG_ALIGN(head.nlmsg_len)) {
+		memcpy(&head, at, sizeof(head));
+		if (head.nlmsg_len < NLMSG_HDRLEN + sizeof(error) || head.nlmsg_len > len)
+			return -EPROTO;
+		len -= NLMSG_ALIGN(head.nlmsg_len) < len ? NLMSG_ALIGN(head.nlmsg_len) : len;
+		memcpy(&error, at + NLMSG_HDRLEN, sizeof(error));
+		if (head.nlmsg_flags & NLM_F_DUMP_INTR)
+			return -EINTR;
+		if (head.nlmsg_type == NLMSG_DONE || head.nlmsg_type == NLMSG_ERROR)
+			return error;
+		list->objects++;
+		list->digest = digest(list->digest, (const unsigned char *)at + NLMSG_HDRLEN,
+				      head.nlmsg_len - NLMSG_HDRLEN);
+	}
+	return 1;
+}
+
+int pv_admin_dump(int fd, __u8 cmd, __u32 vm, struct pv_admin_list *list)
+{
+	static char answer[32768];
+	struct request req;
+	ssize_t len;
+	int ret;
+
+	*list = (struct pv_admin_list) {};
+	begin(&req, family, cmd, PVIOMMU_ADMIN_GENL_VERSION);
+	req.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	if (vm)
+		add(&req, PVIOMMU_ADMIN_A_VM, &vm, sizeof(vm));
+	ret = ask(fd, &req);
+	if (ret)
+		return ret;
+	/* The kernel has put the first messages, and puts the next ones when these are taken */
+	do {
+		len = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+		ret = len < 0 ? -errno : take_messages(answer, len, list);
+	} while (ret == 1);
+	return ret;
+}

@@ -21,4 +21,16 @@ int pv_admin_grant_del(int fd, __u32 grant);
 /* The answer: 0 or a negative errno; 1 if there is none, as the kernel could not send it */
 int pv_admin_answer(int fd);
 
+/* What a dump has listed */
+struct pv_admin_list {
+	unsigned int objects;
+	__u64 digest;		/* of their attributes */
+};
+
+/*
+ * All that a *_GET command lists, or what it lists of @vm unless that is 0. 0 or a negative errno;
+ * then the socket is good for nothing else, as the dump may not have come to its end.
+ */
+int pv_admin_dump(int fd, __u8 cmd, __u32 vm, struct pv_admin_list *list);
+
 #endif /* PV_ADMIN_H */
