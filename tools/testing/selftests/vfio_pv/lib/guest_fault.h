@@ -54,10 +54,10 @@ static inline bool guest_state_same(const struct guest_state *before)
 
 /*
  * @attempt, which says 0 or an error, with each allocation and each copy that it makes failing
- * once; there are @least of them. It fails for no other reason, and then all is as it was; if it
- * has not failed, all is so after @undo.
+ * once; there are @least of them. It fails for no other reason, and then all is as it was after
+ * @settle; if it has not failed, all is so after @undo.
  */
-#define guest_each_failure(what, least, attempt, undo) do {			\
+#define guest_each_failure_settled(what, least, attempt, settle, undo) do {	\
 	struct pv_fault_sweep __sweep = {};					\
 	struct guest_state __before;						\
 	unsigned int __failed = 0;						\
@@ -74,6 +74,7 @@ static inline bool guest_state_same(const struct guest_state *before)
 			EXPECT_TRUE(__sweep.was) {				\
 				TH_LOG("%s: %s", what, strerror(-__ret));	\
 			}							\
+			settle;							\
 		} else {							\
 			undo;							\
 		}								\
@@ -84,5 +85,9 @@ static inline bool guest_state_same(const struct guest_state *before)
 	EXPECT_LE(least, pv_fault_report(what, &__sweep));			\
 	TH_LOG("%s: %u of them told", what, __failed);				\
 } while (0)
+
+/* The same where a failure leaves nothing to settle */
+#define guest_each_failure(what, least, attempt, undo) \
+	guest_each_failure_settled(what, least, attempt, {}, undo)
 
 #endif /* GUEST_FAULT_H */
