@@ -56,6 +56,12 @@ void iommu_detach_group_handle(struct iommu_domain *domain,
 
 #define compat_zap_vma(vma, address, size) zap_vma_range(vma, address, size)
 
+/*
+ * If the IOMMU's driver can't attach a device, the core leaves it to the driver where the device is
+ * then, and takes it to be where it was. Before, it attached the device there again.
+ */
+#define COMPAT_ATTACH_MAY_BLOCK true
+
 /* Moves a PASID from one domain to another in one step; for iommufd, too, as above */
 #define PVIOMMU_HAVE_REPLACE_PASID
 struct device;
@@ -79,6 +85,8 @@ int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev,
 #define PVIOMMU_HAVE_MATCH_TOKEN_UUID
 
 #else /* 6.12 */
+
+#define COMPAT_ATTACH_MAY_BLOCK false
 
 #define COMPAT_EWRAPS	EINVAL
 #define COMPAT_BITMAP_OF_LAST	0

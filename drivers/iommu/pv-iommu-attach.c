@@ -75,6 +75,12 @@ static bool endpoint_is_gone(struct pviommu_endpoint *ep)
 				PVIOMMU_DOMAIN_BLOCKED) == -ENOENT;
 }
 
+/* After an error: was the host unable to leave it where it was? Does not move anything. */
+static bool endpoint_is_blocked(struct pviommu_endpoint *ep)
+{
+	return !endpoint_request(ep, PVIOMMU_OP_DETACH, PVIOMMU_DOMAIN_BLOCKED);
+}
+
 /* Note that the host has moved a group to the blocked domain and holds it there */
 static void group_isolated(struct pviommu *pv, u32 group)
 {
@@ -163,7 +169,7 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	pviommu_events_flush(pv);
 	/*
 	 * It is there if another endpoint of the group was attached before; or if the
-	 * IOMMU core goes back after a failure, which has not moved it.
+	 * IOMMU core goes back after a failure, which usually has not moved it.
 	 */
 	if (ep->gone || ep->domain == domain)
 		return 0;
@@ -177,6 +183,8 @@ static int attach_at_host(struct pviommu_endpoint *ep,
 	/* If it was cut off since the move, recover_work has been scheduled */
 	if (!ret && !ep->isolated)
 		group_moved(pv, ep->group, domain);
+	else if (ret && endpoint_is_blocked(ep))
+		group_moved(pv, ep->group, &pviommu_blocked_domain);
 	return ret;
 }
 
@@ -323,7 +331,7 @@ static void set_wanted(struct pviommu_endpoint *ep, struct iommu_domain *domain)
  *
  * Context: process, may sleep; takes pviommu.lock.
  * Return: 0, -ENOMEM, -EINVAL, -EBUSY, -ENOSPC or -ENODEV. After an error the
- * endpoint is where it was.
+ * endpoint is where it was, or blocked if the host could not put it back.
  */
 int pviommu_attach(struct pviommu_endpoint *ep, struct iommu_domain *domain)
 {

@@ -311,9 +311,8 @@ void pviommu_hw_sync(struct pviommu_domain *domain)
 
 /* Map @n pinned pages, merging those that are contiguous */
 static int bypass_map_pages(struct pviommu_domain *domain, u64 gpa,
-			    struct page **pages, u32 n, bool writable)
+			    struct page **pages, u32 n, u8 prot)
 {
-	u8 prot = PVIOMMU_PROT_READ | (writable ? PVIOMMU_PROT_WRITE : 0);
 	u32 i, len, tries = 0;
 	int ret;
 
@@ -351,12 +350,12 @@ static int bypass_map_chunk(struct pviommu_domain *domain,
 		return ret;
 	while (done < n) {
 		ret = pviommu_pin_ram(vm, hva + ((u64)done << PAGE_SHIFT),
-				      n - done, slot->writable, pages + done);
+				      n - done, pviommu_slot_writable(slot), pages + done);
 		if (ret < 0)
 			goto err_unpin;
 		done += ret;
 	}
-	ret = bypass_map_pages(domain, gpa, pages, n, slot->writable);
+	ret = bypass_map_pages(domain, gpa, pages, n, slot->prot);
 	if (ret)
 		goto err_unpin;
 	return 0;
@@ -469,5 +468,5 @@ void pviommu_bypass_unmap(struct pviommu_domain *domain,
 
 	if (slot->ram)
 		bypass_unmap_range(domain, slot->it.start, slot->it.last + 1,
-				   slot->writable);
+				   pviommu_slot_writable(slot));
 }

@@ -146,11 +146,9 @@ static long map_dma(struct pviommu_vm *vm, unsigned long arg)
 
 	if (copy_from_user(&map, (void __user *)arg, minsz))
 		return -EFAULT;
-	/* Memory of a VM can be read: by its devices, and by the host if rings or lists are there */
 	if (map.argsz < minsz ||
 	    map.flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) ||
-	    !(map.flags & VFIO_DMA_MAP_FLAG_READ) ||
-	    !map.size || !PAGE_ALIGNED(map.iova | map.vaddr | map.size))
+	    !map.flags || !map.size || !PAGE_ALIGNED(map.iova | map.vaddr | map.size))
 		return -EINVAL;
 	if (map.iova + map.size - 1 < map.iova ||
 	    map.vaddr + map.size - 1 < map.vaddr || map.vaddr > ULONG_MAX ||
@@ -159,7 +157,8 @@ static long map_dma(struct pviommu_vm *vm, unsigned long arg)
 	if (current->mm != vm->mm)
 		return -EPERM;
 	return pviommu_memory_add(vm, map.iova, map.vaddr, map.size,
-				  map.flags & VFIO_DMA_MAP_FLAG_WRITE);
+				  (map.flags & VFIO_DMA_MAP_FLAG_READ ? PVIOMMU_PROT_READ : 0) |
+				  (map.flags & VFIO_DMA_MAP_FLAG_WRITE ? PVIOMMU_PROT_WRITE : 0));
 }
 
 static long unmap_dma(struct pviommu_vm *vm, unsigned long arg)

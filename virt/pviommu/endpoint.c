@@ -346,7 +346,8 @@ static int move_pasid(struct pviommu_endpoint *ep, u32 pasid, u32 id)
  * @result: unused
  *
  * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT, -EACCES, -EBUSY, -ERANGE, -ENOSPC, -ENOMEM,
- * -EFAULT, -EIO; on failure the endpoint is where it was, or has been cut off.
+ * -EFAULT, -EIO; on failure the endpoint is where it was, or has been cut off, or is blocked as
+ * after pviommu_group_attach().
  */
 int pviommu_op_attach(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 		      u64 *result)

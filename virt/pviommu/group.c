@@ -198,16 +198,16 @@ static void hw_detach(struct pviommu_group *grp, struct pviommu_domain *domain)
 }
 
 /*
- * VT-d and AMD-Vi block a device before they find that they can't attach it, and the kernel takes
- * it to be where it was, so it has to leave that domain before it can be attached again. Not if
- * nothing was tried (-ERANGE, -EBUSY), and not if a cut has come: then it must stay blocked.
- * Return: 0, or a negative errno, and then the group is blocked.
+ * VT-d and AMD-Vi block a device before they find that they can't attach it. Some kernels take
+ * it to be where it was nevertheless, so it has to leave that domain before it can be attached
+ * again. Not if nothing was tried (-ERANGE, -EBUSY), and not if a cut has come: then it must stay
+ * blocked. Return: 0, or a negative errno, and then the group is blocked.
  */
 static int hw_put_back(struct pviommu_group *grp, struct pviommu_domain *old, int error)
 {
 	int ret = 0;
 
-	if (!old || error == -ERANGE || error == -EBUSY)
+	if (!COMPAT_ATTACH_MAY_BLOCK || !old || error == -ERANGE || error == -EBUSY)
 		return 0;
 	pviommu_domain_lock(old);
 	mutex_lock(&grp->vm->attach_lock);
@@ -231,7 +231,7 @@ static int hw_put_back(struct pviommu_group *grp, struct pviommu_domain *old, in
  * reserved regions of the group; -EINVAL it does not fit the group's physical IOMMU;
  * -EBUSY the group is being cut off, or the host's kernel is resetting a device of it;
  * -ENOMEM; -EIO. On failure the group is where it was, or has been cut off; or it is blocked, if
- * the kernel has no memory to put it back either.
+ * the kernel can't put it back either.
  */
 int pviommu_group_attach(struct pviommu_group *grp,
 			 struct pviommu_domain *domain)
@@ -362,7 +362,8 @@ u32 pviommu_group_domain_id(const struct pviommu_group *grp)
  * A VM has one bypass domain, unless its groups need different ones.
  *
  * Context: process, vm->cfg_lock and vm->mem_lock held. May pin all memory of the VM.
- * Return: 0, or a negative errno; then the group is where it was.
+ * Return: 0, or a negative errno; then the group is where it was, or blocked as after
+ * pviommu_group_attach().
  */
 int pviommu_group_bypass(struct pviommu_group *grp)
 {

@@ -25,7 +25,7 @@ static void __user *guest_uaddr(struct pviommu_vm *vm, u64 gpa, bool write,
 {
 	struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
 
-	if (!slot || !slot->ram || (write && !slot->writable))
+	if (!slot || !pviommu_slot_is_ram(slot) || (write && !pviommu_slot_writable(slot)))
 		return NULL;
 	*room = slot->it.last - gpa + 1;
 	return (void __user *)(slot->hva + (gpa - slot->it.start));

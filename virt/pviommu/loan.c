@@ -42,9 +42,9 @@ static int lent_hva(struct pviommu_vm *owner, u64 gfn, bool write,
 	if (!node)
 		return -EFAULT;
 	slot = container_of(node, struct pviommu_slot, it);
-	if (!slot->ram)
+	if (!pviommu_slot_is_ram(slot))
 		return -EFAULT;
-	if (write && !slot->writable)
+	if (write && !pviommu_slot_writable(slot))
 		return -EACCES;
 	*hva = slot->hva + (gpa - slot->it.start);
 	*room = (slot->it.last - gpa + 1) >> PAGE_SHIFT;

@@ -640,8 +640,7 @@ static int lookup_bypass(struct pviommu_op_ctx *ctx, struct pviommu_op *op,
 	op->lookup.gpa = cpu_to_le64(iova);
 	op->lookup.size = cpu_to_le64(PAGE_SIZE - offset_in_page(iova));
 	op->lookup.pgshift = PAGE_SHIFT;
-	op->lookup.prot = cpu_to_le32(PVIOMMU_PROT_READ |
-				      (slot->writable ? PVIOMMU_PROT_WRITE : 0));
+	op->lookup.prot = cpu_to_le32(slot->prot);
 	return 0;
 }
 

@@ -76,7 +76,7 @@ err_unmap:
  * @gpa: where in the VM, page aligned
  * @hva: the address in the VMM, page aligned
  * @size: bytes, page aligned, @gpa + @size - 1 and @hva + @size - 1 don't wrap
- * @writable: whether devices may write to it
+ * @prot: what devices may do, PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE or both
  *
  * On return endpoints in bypass reach it.
  *
@@ -88,12 +88,12 @@ err_unmap:
  * changed.
  */
 int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
-		       u64 size, bool writable)
+		       u64 size, u8 prot)
 {
 	struct pviommu_slot *slot;
 	int ret;
 
-	ret = slot_is_ram(vm, hva, writable);
+	ret = slot_is_ram(vm, hva, prot & PVIOMMU_PROT_WRITE);
 	if (ret < 0)
 		return ret;
 	slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
@@ -102,7 +102,7 @@ int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
 	slot->it.start = gpa;
 	slot->it.last = gpa + size - 1;
 	slot->hva = hva;
-	slot->writable = writable;
+	slot->prot = prot;
 	slot->ram = ret;
 
 	down_write(&vm->mem_lock);

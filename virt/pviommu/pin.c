@@ -206,9 +206,9 @@ static long pin_in_slot(struct pviommu_vm *vm, u64 gfn, u32 npages, bool write,
 	struct pviommu_slot *slot = pviommu_slot_find(vm, gpa);
 	long ret;
 
-	if (!slot || !slot->ram)
+	if (!slot || !pviommu_slot_is_ram(slot))
 		return -EFAULT;
-	if (write && !slot->writable)
+	if (write && !pviommu_slot_writable(slot))
 		return -EACCES;
 	room = (slot->it.last - gpa + 1) >> PAGE_SHIFT;
 	ret = pviommu_pin_ram(vm, slot->hva + (gpa - slot->it.start),

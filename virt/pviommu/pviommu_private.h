@@ -101,10 +101,24 @@
 struct pviommu_slot {
 	struct interval_tree_node it;	/* GPAs */
 	unsigned long hva;
-	bool writable;
+	u8 prot;			/* PVIOMMU_PROT_READ, PVIOMMU_PROT_WRITE */
 	bool ram;			/* pages can be pinned */
 	atomic64_t pins;		/* of its pages, by mappings and windows of this VM */
 };
+
+/*
+ * Is it RAM of the guest? Memory that devices may not read is not: they reach it in bypass, for
+ * writing, and that is all.
+ */
+static inline bool pviommu_slot_is_ram(const struct pviommu_slot *slot)
+{
+	return slot->ram && slot->prot & PVIOMMU_PROT_READ;
+}
+
+static inline bool pviommu_slot_writable(const struct pviommu_slot *slot)
+{
+	return slot->prot & PVIOMMU_PROT_WRITE;
+}
 
 /* Guest memory that is pinned for the kernel's own use (guest_mem.c) */
 struct pviommu_window {
@@ -502,7 +516,7 @@ void pviommu_container_exit(void);
 /* memory.c */
 struct pviommu_slot *pviommu_slot_find(struct pviommu_vm *vm, u64 gpa);
 int pviommu_memory_add(struct pviommu_vm *vm, u64 gpa, unsigned long hva,
-		       u64 size, bool writable);
+		       u64 size, u8 prot);
 int pviommu_memory_remove(struct pviommu_vm *vm, u64 gpa, u64 size, bool all,
 			  u64 *removed);
 

@@ -110,7 +110,7 @@ static u64 discard(struct pviommu_vm *vm, u64 gfn, u64 npages)
 		slot = pviommu_slot_find(vm, gpa);
 		n = 1;
 		/* It may be another slot than when the guest asked */
-		if (!slot || !slot->ram || !slot->writable)
+		if (!slot || !pviommu_slot_is_ram(slot) || !pviommu_slot_writable(slot))
 			continue;
 		n = min((slot->it.last - gpa + 1) >> PAGE_SHIFT, npages);
 		done += pviommu_discard(vm, slot->hva + (gpa - slot->it.start),
@@ -269,7 +269,7 @@ static int check_pages(struct pviommu_vm *vm, const struct release *rel)
 		if (rel->gfns[i] >> (64 - PAGE_SHIFT))
 			return -EFAULT;
 		slot = pviommu_slot_find(vm, rel->gfns[i] << PAGE_SHIFT);
-		if (!slot || !slot->ram || !slot->writable)
+		if (!slot || !pviommu_slot_is_ram(slot) || !pviommu_slot_writable(slot))
 			return -EFAULT;
 	}
 	list_for_each_entry(win, &vm->windows, entry)

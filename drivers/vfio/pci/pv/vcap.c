@@ -104,10 +104,12 @@ void pv_vcap_find_blank(struct pv_vcap *cap, struct pci_dev *pdev)
  * struct vcap_room - which dwords of config space are taken
  * @start: a capability starts here, whether the user sees it or not
  * @used: belongs to the header or to a capability, or was not blank
+ * @written: what is blank no longer will do, if there is nothing better
  */
 struct vcap_room {
 	DECLARE_BITMAP(start, VCAP_DWORDS);
 	DECLARE_BITMAP(used, VCAP_DWORDS);
+	bool written;
 };
 
 static void vcap_scan_core(struct vfio_pci_core_device *core,
@@ -194,7 +196,7 @@ static bool vcap_reads_zero(struct pci_dev *pdev, int pos, int len)
  * Find the highest place in dwords [first, end) for @len bytes. Return: its offset, or 0. The
  * highest, as devices that have registers outside of capabilities have them at low offsets;
  * and a VMM that assumes that a capability extends to the next one then cuts off least of the
- * capability before ours. One that still reads 0 is better: the other may be registers after all.
+ * capability before ours. One that still reads 0 is better: others may be registers after all.
  */
 static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 			 int first, int end, int len)
@@ -208,7 +210,7 @@ static int vcap_find_gap(struct pci_dev *pdev, const struct vcap_room *room,
 			continue;
 		if (vcap_reads_zero(pdev, pos * 4, len))
 			return pos * 4;
-		if (!written)
+		if (room->written && !written)
 			written = pos * 4;
 	}
 	return written;
@@ -364,8 +366,12 @@ bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 p
 	bitmap_complement(room.start, cap->blank, VCAP_DWORDS);
 	bitmap_or(room.used, room.used, room.start, VCAP_DWORDS);
 
-	if (!vcap_place_any(cap, core, &room))
-		return false;
+	if (!vcap_place_any(cap, core, &room)) {
+		room.written = true;
+		if (!vcap_place_any(cap, core, &room))
+			return false;
+	}
+	room.written = true;
 	if (pasid_bits)
 		vcap_place_pasid(cap, core, &room, pasid_bits);
 	return true;

@@ -61,7 +61,6 @@ TEST_F(container, map_dma_bad_arguments)
 		{ "argsz 0", 0, RW, 0, AT, 0x1000, -EINVAL },
 		{ "argsz short", MAPSZ - 1, RW, 0, AT, 0x1000, -EINVAL },
 		{ "no access", MAPSZ, 0, 0, AT, 0x1000, -EINVAL },
-		{ "only to write", MAPSZ, VFIO_DMA_MAP_FLAG_WRITE, 0, AT, 0x1000, -EINVAL },
 		{ "vaddr flag", MAPSZ, VFIO_DMA_MAP_FLAG_VADDR, 0, AT, 0x1000, -EINVAL },
 		{ "unknown flag", MAPSZ, RW | 1U << 31, 0, AT, 0x1000, -EINVAL },
 		{ "size 0", MAPSZ, RW, 0, AT, 0, -EINVAL },

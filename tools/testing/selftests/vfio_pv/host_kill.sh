@@ -15,4 +15,6 @@ until is_at_work "$vm" 2>/dev/null; do
 	pause 0.5
 done
 echo "# killed with $(work_of "$vm")"
-kill -9 "$(pid_of 1)" && touch "$PVVM_SHARE/killed"
+# Before: with its guest this script ends, too
+touch "$PVVM_SHARE/killed"
+kill -9 "$(pid_of 1)"

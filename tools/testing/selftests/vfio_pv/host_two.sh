@@ -25,13 +25,20 @@ at_work() {
 	touch "$PVVM_SHARE/$1"
 }
 
+# has_done OPS: more than that, or it does so within half a minute
+has_done() {
+	local n
+
+	for n in $(seq 60); do
+		[ "$(counter_of "$vm" ops)" -le "$1" ] || return 0
+		pause 0.5
+	done
+	return 1
+}
+
 # Has it gone on since it was found at work, and does it still?
 has_worked() {
-	local now
-
-	now=$(counter_of "$vm" ops)
-	pause 1
-	[ "$now" -gt $((before + 2000)) ] && [ "$(counter_of "$vm" ops)" -gt "$now" ]
+	has_done $((before + 2000)) && has_done "$(counter_of "$vm" ops)"
 }
 
 second='' vm='' before=0

@@ -388,6 +388,25 @@ TEST_F(dma, bypass_follows_the_memory)
 	EXPECT_EQ(PV_RW, dma(&self->vm, 0, PV_HIGH, PV_HIGH));
 }
 
+/*
+ * Memory that the VMM lets devices write to, but not read: no op reaches it. Whether reads are
+ * blocked in bypass depends on the IOMMU.
+ */
+TEST_F(dma, memory_to_write_only)
+{
+	const struct pv_region *high = &self->vm.high;
+	struct vfiopv c = { .fd = self->vm.container };
+
+	ASSERT_EQ(0, pv_region_unmap(&self->vm, &self->vm.high));
+	ASSERT_EQ(0, vfiopv_map(&c, high->gpa, high->hva, high->size, VFIO_DMA_MAP_FLAG_WRITE));
+	pv_err_map(PVIOMMU_EFAULT, self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_R);
+	pv_err_map(PVIOMMU_EFAULT, self->r, self->dom, IOVA, PV_HIGH, PV_PAGE, PV_W);
+	pv_attach(self->r, self->vm.dev[0].id, PVIOMMU_DOMAIN_BYPASS);
+	EXPECT_EQ(PV_W, dma(&self->vm, 0, PV_HIGH, PV_HIGH) & ~PV_R);
+	EXPECT_EQ(PVIOMMU_OK, __pv_lookup(self->r, PVIOMMU_DOMAIN_BYPASS, PV_HIGH));
+	EXPECT_EQ(PV_W, self->r->last.lookup.prot);
+}
+
 TEST_F(dma, default_blocked)
 {
 	struct attempt a;
