@@ -117,7 +117,8 @@ Exit status: that of the guest command, or of the host command that failed; with
   2 usage, 3 kernel splat at either level, 4 setup failed,
   5 a kernel hung or died before it had loaded a module of pv-iommu,
   6 a guest in suspend to RAM was not woken before the timeout,
-  7 a kernel died of an interrupt that the emulated processor delivered twice,
+  7 a kernel died of an interrupt that the emulated processor delivered twice, or with
+    flags that no processor has,
   8 the host level gave no sign of life for minutes, and its kernel had nothing to say,
   124 any other timeout,
   125 the guest ended before its command, 128+N its QEMU was killed by signal N.
