@@ -280,12 +280,14 @@ static bool group_in_use(const struct pviommu_endpoint *ep)
 
 /*
  * Does the IOMMU core attach a domain of its own, to the first endpoint of a group or as it is
- * done with a user of VFIO?
+ * done with a user of VFIO? Or does it go back, after a failure, to where the endpoint was?
  */
 static bool must_not_fail(const struct pviommu_endpoint *ep, const struct iommu_domain *domain)
 {
 	const struct iommu_domain *from = ep->wanted;
 
+	if (domain == from)
+		return true;
 	if (domain->type == IOMMU_DOMAIN_UNMANAGED || domain->type == IOMMU_DOMAIN_BLOCKED)
 		return false;
 	if (!from)
