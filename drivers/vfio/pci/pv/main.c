@@ -341,7 +341,7 @@ static int pv_vfio_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	/* The core expects its own structure here */
 	dev_set_drvdata(&pdev->dev, &pv->core);
 	/* At this time it is awake, and as the PCI core has set it up */
-	pv_vcap_find_blank(&pv->cap, pdev);
+	pv_vcap_find_filled(&pv->cap, pdev);
 	pci_save_state(pdev);
 	pv->idle_state = pci_store_saved_state(pdev);
 	ret = -ENOMEM;

@@ -86,18 +86,18 @@ MODULE_PARM_DESC(place, "Where the capability is placed, from the next open of a
 /* --- finding room ----------------------------------------------------- */
 
 /**
- * pv_vcap_find_blank() - note which parts of a device's config space are blank
+ * pv_vcap_find_filled() - note which parts of a device's config space are not blank
  * @cap: its capabilities, which can be placed there
  * @pdev: the device, which is being bound and in nobody's hands yet
  */
-void pv_vcap_find_blank(struct pv_vcap *cap, struct pci_dev *pdev)
+void pv_vcap_find_filled(struct pv_vcap *cap, struct pci_dev *pdev)
 {
 	u32 val;
 	int pos;
 
 	for (pos = 0; pos < pdev->cfg_size; pos += sizeof(val))
-		if (!pci_read_config_dword(pdev, pos, &val) && !val)
-			__set_bit(pos / 4, cap->blank);
+		if (pci_read_config_dword(pdev, pos, &val) || val)
+			__set_bit(pos / 4, cap->filled);
 }
 
 /**
@@ -363,8 +363,7 @@ bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 p
 	vcap_scan_std(core->pdev, &room);
 	vcap_scan_ext(core->pdev, &room);
 	vcap_extend_hidden(&room);
-	bitmap_complement(room.start, cap->blank, VCAP_DWORDS);
-	bitmap_or(room.used, room.used, room.start, VCAP_DWORDS);
+	bitmap_or(room.used, room.used, cap->filled, VCAP_DWORDS);
 
 	if (!vcap_place_any(cap, core, &room)) {
 		room.written = true;

@@ -36,7 +36,7 @@ struct pv_vcap_pasid {
  * @len: size in bytes; 0 if the device has no capability
  * @next: offset of the capability that follows it in the list
  * @pasid: the other capability
- * @blank: a bit for each dword of config space that read 0 when the device was bound
+ * @filled: a bit for each dword of config space that did not read 0 when the device was bound
  *
  * @pos, @len and @next change in open and close only.
  */
@@ -47,10 +47,10 @@ struct pv_vcap {
 	u16 len;
 	u16 next;
 	struct pv_vcap_pasid pasid;
-	DECLARE_BITMAP(blank, PCI_CFG_SPACE_EXP_SIZE / 4);
+	DECLARE_BITMAP(filled, PCI_CFG_SPACE_EXP_SIZE / 4);
 };
 
-void pv_vcap_find_blank(struct pv_vcap *cap, struct pci_dev *pdev);
+void pv_vcap_find_filled(struct pv_vcap *cap, struct pci_dev *pdev);
 bool pv_vcap_place(struct pv_vcap *cap, struct vfio_pci_core_device *core, u32 pasid_bits);
 void pv_vcap_remove(struct pv_vcap *cap);
 bool pv_vcap_covers(const struct pv_vcap *cap, loff_t ppos, size_t count);
